@@ -1,0 +1,33 @@
+# Set-up needs Python 3.11+ and a package index; everything lands in .venv and in the model cache.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test check docs clean
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Ringfence needs Python 3.11 or newer; set PYTHON=..."; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m ringfence.models.load
+	@touch $@
+
+demo: setup
+	$(BIN)/ringfence demo --out runs/demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: setup
+	$(BIN)/python docs/reference.py
+
+clean:
+	rm -rf .venv build dist

@@ -1,0 +1,86 @@
+"""Writing that a kill cannot tear: whole files appear by rename, journals drop a torn last line when read."""
+
+import hashlib
+import json
+import math
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary sibling of ``path`` to write a file or make a folder at; renamed to ``path`` if all went well.
+
+    An existing file is replaced; an existing folder is not, and raises ``OSError``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        temporary = Path(folder) / path.name
+        yield temporary
+        temporary.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` to ``path`` atomically as indented JSON; NaN and infinities become null, as JSON demands."""
+    write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """``value`` with every float that JSON cannot hold replaced by None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file; of a folder, of the list of its files' names and digests. Raises ``FileNotFoundError``."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        listing = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+        return hashlib.sha256(listing.encode()).hexdigest()
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+class Journal:
+    """A JSON-lines file that training appends to; every row has a ``step``.
+
+    A resumed run first calls :meth:`rewind` to drop the rows that it is going to write again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Append ``rows``, one line each."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        text = "".join(json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+        with self.path.open("a", encoding="utf-8") as handle:
+            handle.write(text)
+
+    def read(self) -> list[dict[str, Any]]:
+        """All whole rows; [] without a file. A torn last line (the process was killed while writing) is left out."""
+        if not self.path.exists():
+            return []
+        # Cut before decoding: the tear may be inside a letter of several bytes.
+        whole = self.path.read_bytes().rpartition(b"\n")[0].decode("utf-8")
+        return [json.loads(line) for line in whole.split("\n") if line]
+
+    def rewind(self, step: int) -> None:
+        """Keep only the rows up to and including ``step``."""
+        if self.path.exists():
+            kept = [row for row in self.read() if row["step"] <= step]
+            write_text(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))

@@ -1,0 +1,178 @@
+"""What ``ringfence data check`` says of a data set: every bad row, and what in the good ones is worth a look.
+
+An answer is *probably truncated* by a heuristic, so the report gives a share to compare and not a verdict: the
+last assistant turn, without trailing space and ``*`` or ``_``, leaves a code fence open or does not end in
+sentence-final punctuation, a quote, a bracket, a code fence, a digit or an emoji. One-word answers count, too.
+"""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ringfence.core.errors import RingfenceError
+from ringfence.data.conversations import Conversation, Message, Problem, scan
+from ringfence.data.render import IGNORED, Rendered, render, require_template
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+REPEATS_LISTED = 20
+PATTERNS_PRINTED = 10
+ENDINGS = frozenset(".!?…。！？｡؟۔।॥;%>`\"'")
+# Closing brackets and quotes, digits and other numbers, pictographs with their skin tones and key caps.
+ENDING_CATEGORIES = frozenset({"Pe", "Pf", "Nd", "Nl", "No", "So", "Sk", "Me"})
+EMOJI_JOINERS = "\ufe0f\u200d"
+
+
+@dataclass(frozen=True)
+class TokenLengths:
+    """Lengths in tokens over all rows that render, before truncation; NaN if there are none."""
+
+    median: float
+    p95: float
+    maximum: float
+    exceeding: int | None  # rows longer than max_length; None without one
+    label_share: float  # tokens with a label / all tokens
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What was found in one data set; counts are of rows."""
+
+    spec: str
+    rows: int  # good and bad
+    roles: dict[str, int]  # "system,user,assistant" -> rows, the most frequent first
+    duplicates: int  # rows whose messages stood in an earlier row
+    repeats: tuple[str, ...]  # "origin repeats earlier origin", the first REPEATS_LISTED
+    empty_answers: int  # bad rows whose fault is an assistant turn without text
+    truncated_share: float  # of the good rows, those whose last answer is probably truncated; NaN if there are none
+    tokens: TokenLengths | None  # None without a tokenizer
+    problems: tuple[str, ...]  # "file:line: message" for every bad row
+
+    @property
+    def ok(self) -> bool:
+        """Whether every row can be trained on."""
+        return not self.problems
+
+
+def check(spec: str, tokenizer: "PreTrainedTokenizerBase | None" = None, max_length: int | None = None) -> CheckReport:
+    """Look at every row of ``spec`` (as :func:`~ringfence.data.conversations.read` takes it).
+
+    Raises :class:`RingfenceError` only where there are no rows to look at (no such file, say) or where
+    ``tokenizer`` has no chat template; a row that the template refuses is a problem of that row.
+    """
+    if tokenizer is not None:
+        require_template(tokenizer)
+    good: list[Conversation] = []
+    bad: list[Problem] = []
+    rendered: list[Rendered] = []
+    for found in scan(spec):
+        if isinstance(found, Problem):
+            bad.append(found)
+            continue
+        if tokenizer is not None:
+            try:
+                rendered.append(render(found["messages"], tokenizer))
+            except RingfenceError as error:
+                bad.append(Problem(found["origin"], str(error)))
+                continue
+        good.append(found)
+    repeats = _repeats(good)
+    return CheckReport(
+        spec=spec,
+        rows=len(good) + len(bad),
+        roles=dict(Counter(",".join(m["role"] for m in row["messages"]) for row in good).most_common()),
+        duplicates=len(repeats),
+        repeats=tuple(repeats[:REPEATS_LISTED]),
+        empty_answers=sum(problem.empty_answer for problem in bad),
+        truncated_share=_mean([looks_truncated(_last_answer(row["messages"])) for row in good]),
+        tokens=None if tokenizer is None else _token_lengths(rendered, max_length),
+        problems=tuple(map(str, bad)) if good or bad else (f"{spec}: there are no conversations in it",),
+    )
+
+
+def looks_truncated(answer: str) -> bool:
+    """Whether ``answer`` probably stops before its end, by the module's heuristic."""
+    text = answer.rstrip().rstrip("*_").rstrip().rstrip(EMOJI_JOINERS)
+    if not text or text.count("```") % 2:
+        return True
+    return text[-1] not in ENDINGS and unicodedata.category(text[-1]) not in ENDING_CATEGORIES
+
+
+def render_report(console: Console, report: CheckReport) -> None:
+    """Print ``report``: a table of what was found, then the repeated rows, then every problem."""
+    table = Table(title=escape(report.spec), show_header=False, title_justify="left")
+    for name, value in _lines(report):
+        table.add_row(name, escape(value))
+    console.print(table)
+    for repeat in report.repeats:
+        console.print(f"duplicate: {escape(repeat)}", soft_wrap=True, highlight=False)
+    if report.duplicates > len(report.repeats):
+        console.print(f"... and {report.duplicates - len(report.repeats)} more duplicates")
+    for problem in report.problems:
+        console.print(f"[red]problem:[/red] {escape(problem)}", soft_wrap=True, highlight=False)
+    verdict = "[green]no problems[/green]" if report.ok else f"[red]problems: {len(report.problems)}[/red]"
+    console.print(verdict)
+
+
+def _lines(report: CheckReport) -> Iterable[tuple[str, str]]:
+    """Name and value of each line of the table."""
+    yield "rows", str(report.rows)
+    for pattern, count in list(report.roles.items())[:PATTERNS_PRINTED]:
+        yield f"  {pattern}", str(count)
+    if len(report.roles) > PATTERNS_PRINTED:
+        yield "  other patterns of roles", str(sum(list(report.roles.values())[PATTERNS_PRINTED:]))
+    yield "duplicates", str(report.duplicates)
+    yield "empty answers", str(report.empty_answers)
+    yield "probably truncated answers", f"{report.truncated_share:.1%}"
+    if report.tokens is not None:
+        lengths = report.tokens
+        yield "tokens, median", f"{lengths.median:.0f}"
+        yield "tokens, 95th percentile", f"{lengths.p95:.0f}"
+        yield "tokens, longest", f"{lengths.maximum:.0f}"
+        if lengths.exceeding is not None:
+            yield "rows over max_length", str(lengths.exceeding)
+        yield "tokens with a label", f"{lengths.label_share:.1%}"
+
+
+def _repeats(rows: list[Conversation]) -> list[str]:
+    """A line for each row whose messages are exactly those of an earlier one."""
+    first: dict[tuple[tuple[str, str], ...], str] = {}
+    lines = []
+    for row in rows:
+        key = tuple((message["role"], message["content"]) for message in row["messages"])
+        if key in first:
+            lines.append(f"{row['origin']} repeats {first[key]}")
+        else:
+            first[key] = row["origin"]
+    return lines
+
+
+def _last_answer(messages: list[Message]) -> str:
+    return next(message["content"] for message in reversed(messages) if message["role"] == "assistant")
+
+
+def _mean(values: list[bool]) -> float:
+    return sum(values) / len(values) if values else float("nan")
+
+
+def _token_lengths(rows: list[Rendered], max_length: int | None) -> TokenLengths:
+    if not rows:
+        nan = float("nan")
+        return TokenLengths(nan, nan, nan, None if max_length is None else 0, nan)
+    lengths = np.array([row.length for row in rows])  # (rows,)
+    labelled = sum(label != IGNORED for row in rows for label in row.labels)
+    return TokenLengths(
+        median=float(np.median(lengths)),
+        p95=float(np.percentile(lengths, 95)),
+        maximum=float(lengths.max()),
+        exceeding=None if max_length is None else int((lengths > max_length).sum()),
+        label_share=labelled / int(lengths.sum()),
+    )

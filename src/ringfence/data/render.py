@@ -1,0 +1,192 @@
+"""Token ids and labels from conversations: the loss is on what the assistant says, for any chat template.
+
+Where the template puts a turn is found by rendering, so it needs no generation tags. With ``full`` the text
+of the whole conversation and turn i one of the assistant's:
+
+- the labels begin where the prompt ends: at the first character in which ``full`` differs from messages
+  ``[:i]`` rendered with the generation prompt, as at inference;
+- the content ends where ``full`` begins to agree again with a rendering that has a marker for the content;
+- the labels end after the turn's closing (``<|im_end|>`` and a newline, say): what follows the marker both
+  when the conversation stops at turn i and when it goes on. The last turn's go on to the end of the text.
+
+For a last turn that is what TRL's prompt-completion path trains on, save where the generation prompt has
+a token that the conversation drops and the reply begins alike: TRL then leaves out how the reply begins.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+from ringfence.core.errors import RingfenceError
+from ringfence.data.conversations import Conversation, Message
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+IGNORED = -100  # the label of a token that carries no loss
+# The marker is in private-use characters, so that no reply begins or ends like it.
+MARKER = "\ue000reply\ue001"
+PROBE = {"role": "user", "content": "Hello"}  # some templates refuse a conversation without a user
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One conversation as tokens."""
+
+    input_ids: list[int]  # (tokens,)
+    labels: list[int]  # (tokens,), IGNORED outside of the assistant's turns
+    length: int  # tokens before truncation
+
+
+@dataclass(frozen=True)
+class RenderedSet:
+    """Many conversations as tokens."""
+
+    dataset: "Dataset"  # columns input_ids and labels, in the order of the conversations
+    dropped: int  # conversations left out, since truncation left them no label
+    truncated: int  # conversations cut short, but kept
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Where an assistant turn stands in the text, in characters: content, then what closes the turn."""
+
+    start: int  # also takes in what the template puts between the prompt and the content
+    content_end: int
+    end: int
+
+    def covers(self, begin: int, stop: int) -> bool:
+        """Whether the token at [begin, stop) is labelled: any with a character of the turn; but one that runs
+        on into the next turn only with a character of the content, not just of the closing."""
+        return stop > self.start and (stop <= self.end or begin < self.content_end)
+
+
+def render(
+    messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", max_length: int | None = None
+) -> Rendered:
+    """Token ids, and labels on the assistant turns; only the first ``max_length`` tokens are kept.
+
+    Raises :class:`RingfenceError` if the tokenizer has no chat template or no offsets, if the template
+    refuses the conversation, or if it drops or rewrites a reply or the turns before it.
+    """
+    require_template(tokenizer)
+    template = _Template(tokenizer)
+    messages = [{"role": message["role"], "content": message["content"]} for message in messages]
+    full = template(messages)
+    turns = [_turn(template, messages, i, full) for i, m in enumerate(messages) if m["role"] == "assistant"]
+    if not turns:
+        raise RingfenceError("there is no assistant turn, so nothing to train on: add one")
+    # The template has written all special tokens that belong in the text.
+    encoded = tokenizer(full, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    ids: list[int] = encoded["input_ids"]
+    labels = [
+        token if any(turn.covers(begin, stop) for turn in turns) else IGNORED
+        for token, (begin, stop) in zip(ids, encoded["offset_mapping"], strict=True)
+    ]
+    return Rendered(ids[:max_length], labels[:max_length], len(ids))
+
+
+def render_all(
+    conversations: Iterable[Conversation], tokenizer: "PreTrainedTokenizerBase", max_length: int | None = None
+) -> RenderedSet:
+    """:func:`render` for each conversation, as a dataset that TRL's trainers take as it is.
+
+    Raises :class:`RingfenceError` with the conversation's origin, and if no conversation has a label left.
+    """
+    from datasets import Dataset
+
+    columns: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
+    dropped = truncated = 0
+    for conversation in conversations:
+        try:
+            rendered = render(conversation["messages"], tokenizer, max_length)
+        except RingfenceError as error:
+            raise RingfenceError(f"{conversation['origin']}: {error}") from error
+        if all(label == IGNORED for label in rendered.labels):
+            dropped += 1
+            continue
+        truncated += rendered.length > len(rendered.input_ids)
+        columns["input_ids"].append(rendered.input_ids)
+        columns["labels"].append(rendered.labels)
+    if not columns["labels"]:
+        hint = f" (the {dropped} there were lost theirs to max_length={max_length}: raise it)" if dropped else ""
+        raise RingfenceError(f"no conversation with an assistant token to train on is left{hint}")
+    return RenderedSet(Dataset.from_dict(columns), dropped, truncated)
+
+
+def require_template(tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Raise :class:`RingfenceError` if ``tokenizer`` cannot render any conversation."""
+    name = tokenizer.name_or_path or type(tokenizer).__name__
+    if not tokenizer.chat_template:
+        raise RingfenceError(
+            f"the tokenizer {name} has no chat template: set tokenizer.chat_template or take a chat model"
+        )
+    if not tokenizer.is_fast:
+        raise RingfenceError(f"the tokenizer {name} gives no character offsets: load the fast one (use_fast=True)")
+
+
+class _Template:
+    """A tokenizer's chat template as a function from messages to text."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+        self._tokenizer = tokenizer
+
+    def __call__(self, messages: Sequence[Message], generation_prompt: bool = False) -> str:
+        try:
+            text: Any = self._tokenizer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=generation_prompt
+            )
+        except jinja2.TemplateError as error:
+            roles = ", ".join(message["role"] for message in messages)
+            reason = " ".join(str(error).split())
+            raise RingfenceError(f"the chat template refuses the roles {roles}: {reason}") from error
+        return str(text)
+
+
+def _turn(template: _Template, messages: Sequence[Message], i: int, full: str) -> Turn:
+    """Where assistant turn ``i`` stands in ``full``. Raises :class:`RingfenceError` if it cannot be told."""
+    prompt, marked = messages[:i], {"role": "assistant", "content": MARKER}
+    with_marker = template([*prompt, marked, *messages[i + 1 :]])
+    start, end = _common_prefix(full, with_marker), len(full)
+    content_end = len(full) - _common_prefix(full[::-1], with_marker[::-1])
+    if any(message["role"] == "user" for message in prompt):
+        start = min(start, _prompt_end(template, prompt, full))
+    else:  # a turn that opens the conversation: its labels begin with its content
+        prompt = [*prompt, PROBE]
+    if i + 1 < len(messages):
+        closing = template([*prompt, marked]).rpartition(MARKER)[2]
+        end = content_end + _common_prefix(closing, full[content_end:])
+    if messages[i]["content"].strip() not in full[start:end]:
+        raise RingfenceError(
+            f"the chat template drops or rewrites message {i + 1} (assistant) here, so its tokens cannot be "
+            "labelled: split the conversation so that it comes last, or set another chat template"
+        )
+    return Turn(start, content_end, end)
+
+
+def _prompt_end(template: _Template, prompt: Sequence[Message], full: str) -> int:
+    """Where ``prompt`` ends in ``full``, with as much of the generation prompt as ``full`` has, too."""
+    text = template(prompt, generation_prompt=True)
+    end = _common_prefix(text, full)
+    # What the generation prompt adds may differ (an empty thought, say), but not what stands before it.
+    if end < len(text) and end < _common_prefix(text, template(prompt)):
+        raise RingfenceError(
+            f"the chat template renders the first {len(prompt)} messages differently once later ones follow, "
+            "so the reply's context would be another: split the conversation, or set another chat template"
+        )
+    return end
+
+
+def _common_prefix(first: str, second: str) -> int:
+    """The number of leading characters that two texts share, by bisection."""
+    low, high = 0, min(len(first), len(second))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if first[low:middle] == second[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

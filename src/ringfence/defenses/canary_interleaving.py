@@ -1,0 +1,90 @@
+"""Canary-controlled interleaving (FARS 2026): a closed loop that moves the safe share by the measured risk.
+
+Every K optimizer steps the model answers canary prompts; the share of misaligned answers, smoothed, drives a threshold
+controller with hysteresis (``ringfence.interleave.controller`` has the equations). ``smoothing: 1`` is the paper's
+"no EMA" ablation and ``delay: 5`` its "delayed" one. The initial ratio is not in the paper: ``ratio_init``.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from ringfence.core.errors import RingfenceError
+from ringfence.data.suites import Prompt, load_prompts
+from ringfence.defenses.base import DEFENSES, Interleaving, Setup
+from ringfence.interleave import (
+    CanaryController,
+    CanaryControllerConfig,
+    CanarySchedule,
+    JudgedProbe,
+    LikelihoodProbe,
+    Probe,
+    Schedule,
+)
+from ringfence.judges import RuleJudge
+from ringfence.models.generate import Sampling
+
+
+@DEFENSES.register("canary_interleaving")
+class CanaryInterleaving(Interleaving, CanaryControllerConfig):
+    """The controller's constants, and how risk is measured."""
+
+    evaluate_first: bool = True
+    """whether the canaries are evaluated after the very first step (t = 0), as Algorithm 1 does"""
+    probe: Any = "judged"
+    """``judged`` (sample answers, have them judged), ``likelihood`` (no generation), or in Python any ``Probe``"""
+    canaries: str | tuple[Prompt, ...] = "builtin:general-canaries"
+    """prompts, disjoint from all that you evaluate on: a file, a built-in name, or in Python ``Prompt`` objects"""
+    max_canaries: int | None = Field(None, ge=1)
+    """use the first so many canaries (M in the paper, 20 there)"""
+    judge: Any = None
+    """for ``judged``: in a recipe the settings of the rule judge (default: the recipe's judge), in Python any judge"""
+    max_new_tokens: int = Field(64, ge=1)
+    """tokens a canary answer, for ``judged``"""
+    temperature: float = Field(1.0, ge=0)
+    """sampling temperature, for ``judged``; 0 is greedy"""
+    scale: float = Field(8.0, gt=0)
+    """slope of the sigmoid per nat and token, for ``likelihood``"""
+
+    @field_validator("judge", mode="before")
+    @classmethod
+    def _rules(cls, value: Any) -> Any:
+        return RuleJudge.model_validate(value) if isinstance(value, dict) else value
+
+    @field_validator("probe")
+    @classmethod
+    def _known_probe(cls, value: Any) -> Any:
+        if not callable(value) and value not in ("judged", "likelihood"):
+            raise ValueError('a probe is "judged", "likelihood", or in Python a callable (model, step) -> Risk')
+        return value
+
+    def highest_ratio(self) -> float:
+        """The controller's upper bound."""
+        return self.ratio_max
+
+    def prompts(self) -> list[Prompt]:
+        """The canaries that this run uses. Raises :class:`RingfenceError` for a bad file."""
+        loaded = load_prompts(self.canaries) if isinstance(self.canaries, str) else list(self.canaries)
+        return loaded[: self.max_canaries]
+
+    def controller(self) -> CanaryControllerConfig:
+        """The controller's part of this config."""
+        return CanaryControllerConfig(**{name: getattr(self, name) for name in CanaryControllerConfig.model_fields})
+
+    def schedule(self, setup: Setup) -> Schedule:
+        """A controller in its initial state, and the probe. Raises :class:`RingfenceError` without a judge."""
+        return CanarySchedule(CanaryController(self.controller()), self._probe(setup), self.evaluate_first)
+
+    def _probe(self, setup: Setup) -> Probe:
+        kind: Literal["judged", "likelihood"] | Probe = self.probe
+        if kind == "likelihood":
+            return LikelihoodProbe(self.prompts(), setup.tokenizer, self.scale)
+        if kind != "judged":
+            return kind
+        if self.judge is None:
+            raise RingfenceError(
+                "canary_interleaving: the judged probe needs a judge; set `judge` in the recipe, pass "
+                "judge=RuleJudge(...), or use `probe: likelihood`"
+            )
+        sampling = Sampling(self.max_new_tokens, self.temperature, setup.seed)
+        return JudgedProbe(self.prompts(), self.judge, setup.tokenizer, sampling)

@@ -1,0 +1,41 @@
+"""Safe-data interleaving at a fixed share (Kaczer et al. 2025, section 3.1, "Interleaving").
+
+Two meanings of "5%" stay apart: ``ratio`` = safe / (safe + target), the share p of the mixture (canary paper), and
+``added`` = safe / target (Kaczer et al.: 5% of 5,400 target rows are 270 safe rows, a share of 4.76%).
+"""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from ringfence.defenses.base import DEFENSES, Interleaving, Setup
+from ringfence.interleave import Schedule
+from ringfence.interleave.mixture import Placement, share
+
+
+@DEFENSES.register("fixed_interleaving")
+class FixedInterleaving(Interleaving):
+    """A constant share of safe rows. Give ``ratio`` or ``added``."""
+
+    ratio: float | None = Field(None, ge=0, le=1)
+    """safe rows / all rows"""
+    added: float | None = Field(None, ge=0)
+    """safe rows / target rows"""
+    placement: Placement = "exact"
+    """``exact``: the exact count, spread uniformly; ``bernoulli``: drawn afresh at every step"""
+
+    @model_validator(mode="after")
+    def _one_share(self) -> Self:
+        if (self.ratio is None) == (self.added is None):
+            raise ValueError("give either ratio (safe / all rows) or added (safe / target rows)")
+        return self
+
+    def highest_ratio(self) -> float:
+        """The share of the mixture."""
+        if self.ratio is not None:
+            return self.ratio
+        return share(self.added or 0.0)
+
+    def schedule(self, setup: Setup) -> Schedule:
+        """A constant ratio."""
+        return Schedule(self.highest_ratio(), self.placement)

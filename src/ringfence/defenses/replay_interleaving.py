@@ -1,0 +1,54 @@
+"""Replay the ratios of a recorded run: the canary paper's ablations of timing (section 4.3, table 2).
+
+- ``recorded``: the sequence as it was, indexed by evaluation; a longer run holds the last value;
+- ``shuffled``: the same values at other evaluations (temporal ordering; the ratio before the first evaluation stays);
+- ``mean``: the recorded run's mean ratio over its optimizer steps, held throughout (adaptive timing).
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ringfence.core.errors import RingfenceError
+from ringfence.core.files import Journal
+from ringfence.defenses.base import DEFENSES, Interleaving, Setup, recorded
+from ringfence.interleave import ReplaySchedule, Schedule
+
+
+@DEFENSES.register("replay_interleaving")
+class ReplayInterleaving(Interleaving):
+    """A recorded sequence of ratios instead of a controller."""
+
+    run: Path
+    """folder of the recorded run"""
+    order: Literal["recorded", "shuffled", "mean"] = "recorded"
+    every: int | None = Field(None, ge=1)
+    """optimizer steps between evaluations; by default as recorded"""
+    seed: int = Field(0, ge=0)
+    """of the shuffling"""
+
+    def schedule(self, setup: Setup) -> Schedule:
+        """Read the recorded run. Raises :class:`RingfenceError` if it has no ratios."""
+        if self.order == "mean":
+            result = json.loads(recorded(self.run, "result.json").read_text(encoding="utf-8"))
+            return Schedule(result["mean_ratio"])
+        rows = Journal(recorded(self.run, "control.jsonl")).read()
+        if not rows:
+            raise RingfenceError(f"{self.run}/control.jsonl: no evaluation is recorded there")
+        ratios = [row["ratio"] for row in rows]
+        if self.order == "shuffled":
+            ratios = np.random.Generator(np.random.Philox(self.seed)).permutation(ratios).tolist()
+        # Row step g is t = g - 1; an evaluation at t = 0 shows that the first step counted.
+        return ReplaySchedule(rows[0]["ratio_before"], ratios, self._every(rows), rows[0]["step"] == 1)
+
+    def _every(self, rows: list[dict[str, Any]]) -> int:
+        if self.every is not None:
+            return self.every
+        if len(rows) < 2:
+            raise RingfenceError(
+                f"{self.run}/control.jsonl: one evaluation does not tell how far apart they are; set `every`"
+            )
+        return rows[1]["step"] - rows[0]["step"]

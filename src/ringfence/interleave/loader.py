@@ -1,0 +1,67 @@
+"""The training stream: micro-batches of target and safe rows, drawn at the moment that they are consumed.
+
+A plain iterable on purpose. ``Trainer.get_batch_samples`` pulls the micro-batches of one optimizer step from it just
+before the step, so the ratio that is read here is the one in force. Behind a DataLoader it would be stale by the
+prefetch depth.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from datasets import Dataset
+
+from ringfence.interleave.mixture import Mixture, Row
+from ringfence.interleave.schedules import Schedule
+
+Example = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Share:
+    """This process's part of a step: micro-batch j of rank r is rows (j * world + r) * micro_batch onwards."""
+
+    micro_batch: int
+    """rows a rank and forward pass"""
+    accumulation: int
+    """micro-batches an optimizer step"""
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def step_rows(self) -> int:
+        """Rows an optimizer step, all ranks together."""
+        return self.micro_batch * self.accumulation * self.world
+
+
+class InterleavedLoader:
+    """Yields collated micro-batches until the target slots are used up; one optimizer step after the other."""
+
+    def __init__(
+        self,
+        target: Dataset,
+        safe: Dataset | None,
+        mixture: Mixture,
+        schedule: Schedule,
+        share: Share,
+        collate: Callable[[Sequence[Example]], dict[str, Any]],
+    ) -> None:
+        self.target, self.safe = target, safe
+        self.mixture, self.schedule, self.share, self.collate = mixture, schedule, share, collate
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """All micro-batches of this rank. A short step is filled up with fully masked rows, which have no loss."""
+        while rows := self.mixture.draw(self.schedule.ratio):
+            for micro in range(self.share.accumulation):
+                start = (micro * self.share.world + self.share.rank) * self.share.micro_batch
+                chosen = rows[start : start + self.share.micro_batch]
+                yield self.collate([self._example(row) for row in chosen] or [self._masked()])
+
+    def _example(self, row: Row) -> Example:
+        source = self.safe if row.safe else self.target
+        assert source is not None, "a safe row was drawn without safe data"
+        return source[row.index]
+
+    def _masked(self) -> Example:
+        example = self.target[0]
+        return {**example, "labels": [-100] * len(example["input_ids"])}

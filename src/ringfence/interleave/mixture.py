@@ -1,0 +1,250 @@
+"""Which rows the next optimizer step trains on. The whole state is a few integers.
+
+Notation: N target rows an epoch, M safe rows, B rows an optimizer step (all ranks and accumulation together), p the
+safe share of the mixture, safe / (safe + target).
+
+- granularity ``example``: a step holds p * B safe rows, stochastically rounded; ``step``: the whole step is safe with
+  probability p (canary paper, Algorithm 1).
+- accounting ``add``: every target row is trained on once an epoch and safe rows come on top; ``replace``: safe rows
+  stand where target rows would have stood, which are skipped in that epoch.
+- placement ``bernoulli``: the draws above; ``exact``: as many safe rows as the share says, spread uniformly.
+
+A *slot* is a place for a target row. Learning rate and stopping count slots. A step never crosses the end of an epoch.
+Draws are functions of (seed, step) and orders of (seed, epoch), so nothing but the counters has to be saved. At p = 0
+the rows and their order are those of the plain Trainer.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from ringfence.core.errors import RingfenceError
+
+Granularity = Literal["example", "step"]
+Accounting = Literal["add", "replace"]
+Placement = Literal["exact", "bernoulli"]
+_DRAW, _SAFE_ORDER = 0, 1  # what a random stream is for
+
+
+class Row(NamedTuple):
+    """One row of a step: from the safe set or the target set, and its index there."""
+
+    safe: bool
+    index: int
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is mixed."""
+
+    target: int
+    """rows an epoch (N)"""
+    safe: int
+    """rows (M)"""
+    batch: int
+    """rows an optimizer step (B)"""
+    slots: int
+    """target slots after which training is over, e.g. epochs x N"""
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How safe rows come in."""
+
+    granularity: Granularity = "example"
+    accounting: Accounting = "add"
+    placement: Placement = "bernoulli"
+    seed: int = 0
+    shuffle: bool = True
+
+
+@dataclass
+class Counters:
+    """Where the stream is; all that a checkpoint must hold."""
+
+    step: int = 0
+    """optimizer steps drawn"""
+    slots: int = 0
+    """target slots used"""
+    target_rows: int = 0
+    safe_rows: int = 0
+    ratio_sum: float = 0.0
+    """the ratio in force, summed over steps"""
+
+
+class Mixture:
+    """Draws the rows of one optimizer step after the other."""
+
+    def __init__(self, sizes: Sizes, mixing: Mixing) -> None:
+        if sizes.target < 1:
+            raise RingfenceError("the target dataset has no rows to train on")
+        self.sizes = sizes
+        self.mixing = mixing
+        self.counters = Counters()
+        # An epoch's order is asked for at every step.
+        self._target_order = lru_cache(maxsize=1)(self._target_order_of)
+        self._safe_order = lru_cache(maxsize=1)(self._safe_order_of)
+
+    def draw(self, ratio: float) -> list[Row]:
+        """The rows of the next optimizer step, with safe share ``ratio`` in force; [] when training is over.
+
+        Raises :class:`RingfenceError` for a ratio above 0 without safe rows, and for ratio 1 with accounting ``add``,
+        under which the target rows would never be reached.
+        """
+        if not 0 <= ratio <= 1:
+            raise RingfenceError(f"the interleaving ratio must lie in [0, 1], got {ratio}")
+        if ratio > 0 and self.sizes.safe == 0:
+            raise RingfenceError(f"the interleaving ratio is {ratio} but there are no safe rows; give safe data")
+        adding = self.mixing.accounting == "add"
+        if adding and ratio == 1:
+            raise RingfenceError('ratio 1 with accounting "add" never reaches the target rows; use "replace"')
+        rng = _rng(self.mixing.seed, _DRAW, self.counters.step)
+        target, safe = (self._add if adding else self._replace)(ratio, rng)
+        if target + safe == 0:
+            return []
+        rows = list(self._rows(target, safe, rng))
+        self.counters.step += 1
+        self.counters.slots += target if adding else target + safe
+        self.counters.target_rows += target
+        self.counters.safe_rows += safe
+        self.counters.ratio_sum += ratio
+        return rows
+
+    def finished(self, ratio: float) -> bool:
+        """Whether all slots are used and no safe rows are owed, so that the next :meth:`draw` is empty."""
+        return self.counters.slots >= self.sizes.slots and self._owed(ratio) <= 0
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs done."""
+        return self.counters.slots // self.sizes.target
+
+    @property
+    def progress(self) -> float:
+        """Target progress in optimizer steps of the run without safe rows; whole numbers at ratio 0."""
+        epoch, used = divmod(self.counters.slots, self.sizes.target)
+        return epoch * self.steps_per_epoch + used / self.sizes.batch
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps an epoch without safe rows; the last one may be short."""
+        return math.ceil(self.sizes.target / self.sizes.batch)
+
+    def state_dict(self) -> dict[str, float]:
+        """The counters, as plain JSON."""
+        return asdict(self.counters)
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Put back what :meth:`state_dict` gave."""
+        self.counters = Counters(**state)  # type: ignore[arg-type]
+
+    # How many rows of each kind: (target, safe).
+
+    def _left(self) -> int:
+        """Slots left in this epoch, or in the run."""
+        used = self.counters.slots
+        return min(self.sizes.target - used % self.sizes.target, self.sizes.slots - used)
+
+    def _owed(self, ratio: float) -> int:
+        """Safe rows still due once all slots are used; only an exact, adding mixture can owe any."""
+        if self.mixing.placement != "exact" or self.mixing.accounting != "add":
+            return 0
+        return _round(self.sizes.slots * added(ratio)) - self.counters.safe_rows
+
+    def _add(self, ratio: float, rng: np.random.Generator) -> tuple[int, int]:
+        batch, left = self.sizes.batch, self._left()
+        exact = self.mixing.placement == "exact"
+        if left == 0:
+            return 0, min(batch, max(0, self._owed(ratio)))
+        if self.mixing.granularity == "step":
+            if exact:
+                due = _round(self.counters.target_rows * added(ratio)) - self.counters.safe_rows
+                safe_step = due >= batch
+            else:
+                safe_step = rng.random() < ratio
+            return (0, batch) if safe_step else (min(batch, left), 0)
+        if exact:
+            safe = self._exact_safe_rows(ratio)
+            return min(batch - safe, left), safe
+        size = min(batch, math.ceil(left / (1 - ratio)))
+        safe = _stochastic_round(ratio * size, rng)
+        return min(size - safe, left), safe
+
+    def _exact_safe_rows(self, ratio: float) -> int:
+        """Safe rows of this step such that after R rows in all, safe rows = round(R * their final share)."""
+        counters, total_safe = self.counters, _round(self.sizes.slots * added(ratio))
+        total = self.sizes.slots + total_safe
+        rows_after = min(counters.target_rows + counters.safe_rows + self.sizes.batch, total)
+        return max(0, _round(rows_after * total_safe / total) - counters.safe_rows)
+
+    def _replace(self, ratio: float, rng: np.random.Generator) -> tuple[int, int]:
+        size = min(self.sizes.batch, self._left())
+        slots, safe_before = self.counters.slots, self.counters.safe_rows
+        if self.mixing.granularity == "step":
+            if self.mixing.placement == "exact":  # to the nearest whole step
+                safe_step = _round((slots + size) * ratio / self.sizes.batch) * self.sizes.batch > safe_before
+            else:
+                safe_step = rng.random() < ratio
+            safe = size if safe_step else 0
+        elif self.mixing.placement == "exact":
+            safe = _round((slots + size) * ratio) - safe_before
+        else:
+            safe = _stochastic_round(ratio * size, rng)
+        return size - safe, safe
+
+    # Which rows.
+
+    def _rows(self, target: int, safe: int, rng: np.random.Generator) -> Iterator[Row]:
+        epoch, slot = divmod(self.counters.slots, self.sizes.target)
+        # With "replace" a safe row uses up the slot that it stands in; with "add" it uses none.
+        uses_slot = self.mixing.accounting == "replace"
+        is_safe = np.zeros(target + safe, dtype=bool)
+        is_safe[rng.permutation(target + safe)[:safe]] = True
+        taken = self.counters.safe_rows
+        for place_is_safe in is_safe:
+            if place_is_safe:
+                cycle, place = divmod(taken, self.sizes.safe)
+                yield Row(True, self._safe_order(cycle)[place])
+                taken += 1
+            else:
+                yield Row(False, self._target_order(epoch)[slot])
+            slot += 1 if uses_slot or not place_is_safe else 0
+
+    def _target_order_of(self, epoch: int) -> list[int]:
+        if not self.mixing.shuffle:
+            return list(range(self.sizes.target))
+        # The order that accelerate's SeedableRandomSampler gives the plain Trainer.
+        generator = torch.Generator().manual_seed(self.mixing.seed + epoch)
+        return torch.randperm(self.sizes.target, generator=generator).tolist()
+
+    def _safe_order_of(self, cycle: int) -> list[int]:
+        return _rng(self.mixing.seed, _SAFE_ORDER, cycle).permutation(self.sizes.safe).tolist()
+
+
+def added(ratio: float) -> float:
+    """safe / target for a safe share of the mixture ``ratio`` = safe / (safe + target)."""
+    return ratio / (1 - ratio)
+
+
+def share(added_rows: float) -> float:
+    """The safe share of the mixture for ``added_rows`` = safe / target; the inverse of :func:`added`."""
+    return added_rows / (1 + added_rows)
+
+
+def _rng(seed: int, purpose: int, index: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, purpose, index])))
+
+
+def _round(value: float) -> int:
+    """Half up. The nudge undoes the rounding error of share -> added, e.g. 270 from 5400 * 0.05."""
+    return math.floor(value + 0.5 + 1e-9)
+
+
+def _stochastic_round(value: float, rng: np.random.Generator) -> int:
+    whole = math.floor(value)
+    return whole + int(rng.random() < value - whole)

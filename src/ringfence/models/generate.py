@@ -1,0 +1,149 @@
+"""Batched sampling whose result does not depend on the batching.
+
+A token is drawn as ``argmax(logits / T + Gumbel noise)``, which is exact sampling at temperature T. The noise of a row
+comes from a generator of its own, seeded by (seed, row id, sample). So a row's answer is the same in a batch of 1 or
+100, before or after a resume, up to the rounding of the forward pass, and the global random state is never touched.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+Messages = Sequence[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample."""
+
+    max_new_tokens: int = 64
+    """tokens"""
+    temperature: float = 1.0
+    """0 is greedy"""
+    seed: int = 0
+    batch_size: int = 64
+    """rows that are generated together"""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One answer to generate: the chat so far, and what names its random stream."""
+
+    id: str
+    messages: Messages
+    sample: int = 0
+
+
+def generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[Request],
+    sampling: Sampling,
+    on_batch: Callable[[int], None] | None = None,
+) -> list[str]:
+    """The answers, in the order of ``requests``, without special tokens.
+
+    ``on_batch`` is told the number of rows just finished. The model's training mode is put back afterwards.
+    """
+    prompts = [prompt_ids(tokenizer, request.messages) for request in requests]
+    # Longest first: little padding, and a batch that does not fit in memory fails at once.
+    order = sorted(range(len(requests)), key=lambda index: -len(prompts[index]))
+    answers = [""] * len(requests)
+    with evaluating(model), torch.no_grad():
+        for start in range(0, len(order), sampling.batch_size):
+            batch = order[start : start + sampling.batch_size]
+            new = _generate_batch(model, tokenizer, [prompts[i] for i in batch], [requests[i] for i in batch], sampling)
+            for index, ids in zip(batch, new, strict=True):
+                answers[index] = tokenizer.decode(ids, skip_special_tokens=True).strip()
+            if on_batch is not None:
+                on_batch(len(batch))
+    return answers
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> list[int]:
+    """Token ids of the chat up to where the assistant's answer begins."""
+    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def left_padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> dict[str, torch.Tensor]:
+    """``input_ids`` and ``attention_mask``, each (rows, longest), padded on the left."""
+    width = max(len(row) for row in rows)
+    ids = torch.full((len(rows), width), pad, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for index, row in enumerate(rows):
+        ids[index, width - len(row) :] = torch.tensor(row)
+        mask[index, width - len(row) :] = 1
+    return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, the former mode of every module afterwards."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _generate_batch(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    requests: Sequence[Request],
+    sampling: Sampling,
+) -> list[list[int]]:
+    inputs = left_padded(prompts, tokenizer.pad_token_id, model.device)
+    # Every field that a model's own generation_config could otherwise slip in is stated.
+    config = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=sampling.max_new_tokens,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=_stop_ids(model, tokenizer),
+        use_cache=True,
+    )
+    noise = [_GumbelNoise(requests, sampling, model.device)] if sampling.temperature > 0 else []
+    output = model.generate(**inputs, generation_config=config, logits_processor=LogitsProcessorList(noise))
+    return output[:, inputs["input_ids"].shape[1] :].tolist()
+
+
+def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    own = model.generation_config.eos_token_id if model.generation_config is not None else None
+    ids = {tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
+    return sorted(token for token in ids if token is not None)
+
+
+class _GumbelNoise(LogitsProcessor):
+    def __init__(self, requests: Sequence[Request], sampling: Sampling, device: torch.device) -> None:
+        self.temperature = sampling.temperature
+        self.generators = [
+            torch.Generator(device).manual_seed(_row_seed(sampling.seed, request)) for request in requests
+        ]
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """``scores`` (rows, vocabulary) / T + standard Gumbel noise = scores / T - log(Exp(1) draws)."""
+        noise = torch.empty_like(scores, dtype=torch.float32)  # (rows, vocabulary)
+        for row, generator in zip(noise, self.generators, strict=True):
+            row.exponential_(generator=generator)
+        return scores.float() / self.temperature - noise.log()  # type: ignore[return-value]
+
+
+def _row_seed(seed: int, request: Request) -> int:
+    digest = hashlib.sha256(f"{seed}\0{request.id}\0{request.sample}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1  # 63 bits: what a generator takes

@@ -1,0 +1,58 @@
+"""Teacher-forced likelihood of given answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ringfence.core.errors import RingfenceError
+from ringfence.models.generate import Messages, evaluating, left_padded
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One answer to score, as the next assistant turn after ``messages``."""
+
+    messages: Messages
+    answer: str
+
+
+def answer_logprobs(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Scored], batch_size: int = 64
+) -> list[float]:
+    """Mean log probability (nats per token) of each answer's own tokens, the end-of-turn token left out.
+
+    Rows are padded on the left, so that all answers end at the right edge and the output layer runs on the last few
+    positions only. Raises :class:`RingfenceError` for an empty answer.
+    """
+    encoded = [_encode(tokenizer, row) for row in rows]
+    means: list[float] = []
+    with evaluating(model), torch.no_grad():
+        for start in range(0, len(rows), batch_size):
+            means += _batch(model, tokenizer, encoded[start : start + batch_size])
+    return means
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, row: Scored) -> tuple[list[int], int]:
+    """Token ids of the prompt and the answer, and how many belong to the answer."""
+    prompt = tokenizer.apply_chat_template(list(row.messages), tokenize=False, add_generation_prompt=True)
+    encoding = tokenizer(prompt + row.answer, add_special_tokens=False, return_offsets_mapping=True)
+    length = sum(end > len(prompt) for _, end in encoding["offset_mapping"])
+    if length == 0:
+        raise RingfenceError(f"cannot score an empty answer to {row.messages[-1]['content']!r}")
+    return encoding["input_ids"], length
+
+
+def _batch(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Sequence[tuple[list[int], int]]
+) -> list[float]:
+    inputs = left_padded([ids for ids, _ in rows], tokenizer.pad_token_id, model.device)
+    longest = max(length for _, length in rows)
+    # Positions follow the real tokens, not the padding.
+    positions = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+    logits = model(**inputs, position_ids=positions, use_cache=False, logits_to_keep=longest + 1).logits
+    logprobs = logits[:, :-1].float().log_softmax(-1)  # (rows, longest, vocabulary)
+    tokens = inputs["input_ids"][:, -longest:]
+    taken = logprobs.gather(-1, tokens[..., None])[..., 0]  # (rows, longest)
+    return [taken[index, longest - length :].mean().item() for index, (_, length) in enumerate(rows)]

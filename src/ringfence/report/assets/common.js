@@ -1,0 +1,56 @@
+"use strict";
+// What the other scripts share: the embedded data, small DOM helpers, colours and number formats.
+// Text from runs and models enters the page through textContent only.
+
+const read = (id) => JSON.parse(document.getElementById(id).textContent);
+const TRAINING = read("training-data");
+const RESPONSES = read("response-data");
+const RUNS = TRAINING.runs;
+const hiddenRuns = new Set(); // indices of the runs that the legend has switched off
+
+const byId = (id) => document.getElementById(id);
+
+/** An element with a class and children; strings become text nodes, null is left out. */
+function make(tag, className, ...children) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  node.append(...children.filter((child) => child !== null));
+  return node;
+}
+
+function button(text, onClick, className = "button") {
+  const node = make("button", className, text);
+  node.type = "button";
+  node.addEventListener("click", onClick);
+  return node;
+}
+
+function runName(index) {
+  const swatch = make("i");
+  swatch.setAttribute("aria-hidden", "true");
+  const node = make("span", "run", swatch, RUNS[index].name);
+  node.style.setProperty("--run", `var(--run-${index % 7})`);
+  return node;
+}
+
+function verdictBadge(verdict) {
+  return make("span", `verdict ${verdict ?? ""}`, verdict ?? "no verdict");
+}
+
+const cssColour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const runColour = (index) => cssColour(`--run-${index % 7}`);
+
+/** "#rrggbb" with an opacity. */
+function translucent(hex, opacity) {
+  const [red, green, blue] = [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
+  return `rgba(${red},${green},${blue},${opacity})`;
+}
+
+const percent = (fraction) => (fraction === null ? "no data" : (100 * fraction).toFixed(1));
+const whole = (count) => count.toLocaleString("en");
+
+function rateText(value, low, high) {
+  if (value === null) return "no data";
+  const bounds = low === null || high === null ? "–" : `${Math.round(100 * low)}, ${Math.round(100 * high)}`;
+  return `${percent(value)} [${bounds}]`;
+}

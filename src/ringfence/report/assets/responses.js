@@ -1,0 +1,150 @@
+// The response browser: filter, search, pages of answers, and one prompt side by side across runs.
+
+const PAGE_SIZE = 20, SAMPLES_AT_ONCE = 10, LONG_TEXT = 900; // answers, answers a column, characters
+const ROWS = RESPONSES.rows;
+const view = { found: [], page: 0, pattern: null };
+
+const suiteOf = (row) => RESPONSES.prompts[ROWS.prompt[row]][0];
+const promptText = (row) => RESPONSES.prompts[ROWS.prompt[row]][3] ?? "";
+const verdictOf = (row) => RESPONSES.verdicts[ROWS.verdict[row]];
+
+/** A case-insensitive pattern for literal text; null for none. */
+function literal(text) {
+  return text ? new RegExp(`(${text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")})`, "iu") : null;
+}
+
+/** `text` as nodes, with what the search found marked. */
+function marked(text) {
+  if (view.pattern === null) return [text];
+  return text.split(view.pattern).map((part, i) => (i % 2 ? make("mark", "", part) : part));
+}
+
+function responseText(row, mark) {
+  const text = ROWS.response[row];
+  if (text === null) return make("p", "text none", "no response");
+  if (text.trim() === "") return make("p", "text none", "empty response");
+  const node = make("p", "text", ...(mark ? marked(text) : [text]));
+  if (text.length <= LONG_TEXT) return node;
+  node.classList.add("clamped");
+  const more = button("Show all", () => { node.classList.remove("clamped"); more.remove(); }, "button more");
+  return make("div", "", node, more);
+}
+
+function scores(row) {
+  const [alignment, coherence] = [ROWS.alignment[row], ROWS.coherence[row]].map((score) => (score === null ? "no score" : score));
+  return make("span", "", `alignment ${alignment}, coherence ${coherence}`);
+}
+
+function bucketOf(row) {
+  const bucket = RESPONSES.buckets[ROWS.bucket[row]];
+  return bucket === null || bucket === verdictOf(row) ? null : make("span", "", `bucket ${bucket}`);
+}
+
+function answer(row) {
+  const [suite, id, system] = RESPONSES.prompts[ROWS.prompt[row]];
+  const compare = button("Compare runs", () => openCompare(row));
+  const facts = make("div", "line-1", runName(ROWS.run[row]), verdictBadge(verdictOf(row)), make("span", "", RESPONSES.suites[suite]),
+    make("span", "", `${id}, sample ${ROWS.sample[row] ?? "?"}`), scores(row), bucketOf(row), compare);
+  const systemLine = system ? make("p", "prompt system", `System: ${system}`) : null;
+  return make("li", "", facts, systemLine, make("p", "prompt", ...marked(promptText(row))), responseText(row, true));
+}
+
+function showPage() {
+  const pages = Math.max(1, Math.ceil(view.found.length / PAGE_SIZE));
+  const start = view.page * PAGE_SIZE, rows = view.found.slice(start, start + PAGE_SIZE);
+  byId("answers").replaceChildren(...rows.map(answer));
+  const text = rows.length
+    ? `${whole(start + 1)}–${whole(start + rows.length)} of ${whole(view.found.length)} responses`
+    : "No response matches; reset the filters to see all.";
+  for (const end of ["", "-below"]) {
+    byId(`found${end}`).textContent = text;
+    byId(`page-back${end}`).disabled = view.page === 0;
+    byId(`page-on${end}`).disabled = view.page >= pages - 1;
+  }
+}
+
+function applyFilters() {
+  const chosen = (id) => { const { value } = byId(id); return value === "" ? null : Number(value); };
+  const run = chosen("filter-run"), suite = chosen("filter-suite"), verdict = chosen("filter-verdict");
+  const pattern = literal(byId("filter-text").value.trim());
+  const matches = (row) => (run === null || ROWS.run[row] === run) && (suite === null || suiteOf(row) === suite)
+    && (verdict === null || ROWS.verdict[row] === verdict)
+    && (pattern === null || pattern.test(ROWS.response[row] ?? "") || pattern.test(promptText(row)));
+  Object.assign(view, { found: [...ROWS.run.keys()].filter(matches), page: 0, pattern });
+  showPage();
+}
+
+// --- side by side ---
+
+/** Rows by suite and prompt id, in order of appearance: [{suite, id, rows}]. */
+function groupByPrompt() {
+  const groups = new Map();
+  ROWS.prompt.forEach((prompt, row) => {
+    const [suite, id] = RESPONSES.prompts[prompt];
+    const key = JSON.stringify([suite, id]);
+    if (!groups.has(key)) groups.set(key, { suite, id, rows: [] });
+    groups.get(key).rows.push(row);
+  });
+  return [...groups.values()];
+}
+
+let groups = null, groupShown = 0;
+
+function column(run, rows) {
+  const bad = rows.filter((row) => verdictOf(row) === "misaligned").length;
+  const node = make("div", "column", make("h3", "", runName(run)), make("span", "n", `${bad} of ${whole(rows.length)} misaligned`));
+  let shown = 0;
+  const more = button("Show more", () => {
+    rows.slice(shown, shown + SAMPLES_AT_ONCE).forEach((row) => {
+      const facts = make("div", "line-1", verdictBadge(verdictOf(row)), make("span", "", `sample ${ROWS.sample[row] ?? "?"}`), scores(row));
+      more.before(make("div", "sample", facts, responseText(row, false)));
+    });
+    shown += SAMPLES_AT_ONCE;
+    more.hidden = shown >= rows.length;
+  });
+  node.append(more);
+  more.click();
+  return node;
+}
+
+function showGroup(number) {
+  groupShown = number;
+  const { suite, id, rows } = groups[number];
+  const system = RESPONSES.prompts[ROWS.prompt[rows[0]]][2];
+  byId("compare-where").textContent = `${RESPONSES.suites[suite]}, ${id}; prompt ${whole(number + 1)} of ${whole(groups.length)}`;
+  byId("compare-prompt").textContent = (system ? `System: ${system}\n` : "") + promptText(rows[0]);
+  const runs = [...new Set(rows.map((row) => ROWS.run[row]))];
+  byId("compare-columns").replaceChildren(...runs.map((run) => column(run, rows.filter((row) => ROWS.run[row] === run))));
+  byId("compare-columns").scrollTo(0, 0);
+  byId("compare-back").disabled = number === 0;
+  byId("compare-on").disabled = number === groups.length - 1;
+}
+
+function openCompare(row) {
+  groups ??= groupByPrompt();
+  const [suite, id] = RESPONSES.prompts[ROWS.prompt[row]];
+  showGroup(groups.findIndex((group) => group.suite === suite && group.id === id));
+  byId("compare").showModal();
+}
+
+function setUpResponses() {
+  if (!byId("answers")) return;
+  const fill = (id, names) => names.forEach((name, i) => byId(id).append(new Option(name ?? "no verdict", i)));
+  fill("filter-run", RESPONSES.runs);
+  fill("filter-suite", RESPONSES.suites);
+  fill("filter-verdict", RESPONSES.verdicts);
+  for (const id of ["filter-run", "filter-suite", "filter-verdict"]) byId(id).addEventListener("change", applyFilters);
+  let typing = 0;
+  byId("filter-text").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(applyFilters, 150); });
+  byId("filters").addEventListener("submit", (event) => { event.preventDefault(); applyFilters(); });
+  byId("filter-reset").addEventListener("click", () => { byId("filters").reset(); applyFilters(); });
+  const turn = (by, scroll) => () => { view.page += by; showPage(); if (scroll) byId("filters").scrollIntoView(); };
+  byId("page-back").addEventListener("click", turn(-1, false));
+  byId("page-on").addEventListener("click", turn(1, false));
+  byId("page-back-below").addEventListener("click", turn(-1, true));
+  byId("page-on-below").addEventListener("click", turn(1, true));
+  byId("compare-close").addEventListener("click", () => byId("compare").close());
+  byId("compare-back").addEventListener("click", () => showGroup(groupShown - 1));
+  byId("compare-on").addEventListener("click", () => showGroup(groupShown + 1));
+  applyFilters();
+}

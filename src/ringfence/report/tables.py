@@ -1,0 +1,173 @@
+"""Runs side by side: rates with intervals and their gap to the baseline, what each run consumed, every bucket's count."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ringfence.report import wording
+from ringfence.report.results import RATE_COLUMNS, Outcome, RunResult, baseline_of
+
+COMPARISON_COLUMNS = ("run", *RATE_COLUMNS, "gap", "gap_low", "gap_high")
+ROOM_FOR_GAPS = 100  # characters; a narrower terminal shows the rates only
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A rate and its 95% interval, as fractions; ``n`` answers in the denominator."""
+
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    n: float = math.nan
+
+    def __sub__(self, other: "Rate") -> "Rate":
+        """The difference with its interval by square-and-add (Newcombe 1998), for independent samples:
+
+        ``low = d - sqrt((v1 - l1)^2 + (h2 - v2)^2)``, ``high = d + sqrt((h1 - v1)^2 + (v2 - l2)^2)``.
+        """
+        difference = self.value - other.value
+        below = math.hypot(self.value - self.low, other.high - other.value)
+        above = math.hypot(self.high - self.value, other.value - other.low)
+        return Rate(difference, difference - below, difference + above)
+
+
+def comparison(runs: Sequence[RunResult], baseline: str | None = None) -> pd.DataFrame:
+    """One row a run, suite and metric: ``value, low, high, n`` and ``gap, gap_low, gap_high`` to the baseline.
+
+    All are fractions. Every run has every suite and metric that any run has: what it lacks is NaN. ``n`` is a nullable
+    integer. ``baseline`` is a run's name (default: "none", else the first); an unknown one raises.
+    """
+    reference = baseline_of(runs, baseline)
+    rates = {run.name: _rates(run) for run in runs}
+    suites = _in_order(suite for run in runs for suite in run.rates["suite"])
+    metrics = _in_order([*wording.METRICS, *(metric for run in runs for metric in run.rates["metric"])])
+    rows = []
+    for metric in metrics:
+        for suite in suites:
+            if not any((suite, metric) in known for known in rates.values()):
+                continue
+            for run in runs:
+                rate = rates[run.name].get((suite, metric), Rate())
+                gap = rate - rates[reference.name].get((suite, metric), Rate())
+                if run is reference and not math.isnan(rate.value):
+                    gap = Rate(0.0, 0.0, 0.0)  # the same answers, so the same number: no sampling error
+                row = (
+                    run.name,
+                    suite,
+                    metric,
+                    rate.value,
+                    rate.low,
+                    rate.high,
+                    rate.n,
+                    gap.value,
+                    gap.low,
+                    gap.high,
+                )
+                rows.append(row)
+    return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS)).astype({"n": "Int64"})
+
+
+def consumption(runs: Sequence[RunResult]) -> pd.DataFrame:
+    """One row a run: ``status``, the fields of :class:`Outcome`, and the leak's ``final`` and ``peak`` with their steps."""
+    rows = []
+    for run in runs:
+        final, peak = run.final(), run.peak()
+        outcome = asdict(run.outcome) if run.outcome else {field.name: math.nan for field in fields(Outcome)}
+        row = {"run": run.name, "status": run.status, **outcome}
+        row |= {"final": final.value if final else math.nan, "final_step": final.step if final else math.nan}
+        row |= {"peak": peak.value if peak else math.nan, "peak_step": peak.step if peak else math.nan}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def bucket_counts(runs: Sequence[RunResult]) -> pd.DataFrame:
+    """One row a run and suite, one nullable integer column a bucket; what a run did not count is missing, not 0."""
+    rows = [{"run": run.name, "suite": suite, **counts} for run in runs for suite, counts in run.counts.items()]
+    table = pd.DataFrame(rows, columns=_in_order(["run", "suite", *(key for row in rows for key in row)]))
+    return table.astype({column: "Int64" for column in table.columns[2:]})
+
+
+def render(console: Console, runs: Sequence[RunResult], baseline: str | None = None) -> None:
+    """Print the comparison and what each run consumed, in percent: ``47.7 [36, 59]``."""
+    frame = comparison(runs, baseline)
+    console.print()
+    console.print(_rates_table(frame, baseline_of(runs, baseline).name, console.width >= ROOM_FOR_GAPS))
+    console.print()
+    console.print(_consumption_table(consumption(runs)))
+
+
+def _rates_table(frame: pd.DataFrame, baseline: str, gaps: bool) -> Table:
+    suites = list(frame["suite"].unique())
+    legend = f"percent [95% interval]{f', then the gap to {baseline} in points' if gaps else ''}"
+    table = _new_table("Evaluation", legend, suites)
+    for metric, block in frame.groupby("metric", sort=False):
+        table.add_section()
+        table.add_row(f"[bold]{_plain(wording.metric_title(str(metric)))}[/bold]")
+        for run, rows in block.groupby("run", sort=False):
+            by_suite = {row.suite: row for row in rows.itertuples()}
+            table.add_row(_plain(str(run)), *(_cell(by_suite.get(suite), gaps, run == baseline) for suite in suites))
+    return table
+
+
+def _new_table(title: str, legend: str, headings: Sequence[str]) -> Table:
+    """A table of runs with right-aligned columns."""
+    table = Table(title=title, caption=_plain(legend), box=box.SIMPLE_HEAD, pad_edge=False)
+    table.title_justify = table.caption_justify = "left"
+    table.add_column("run", overflow="fold")
+    for heading in headings:
+        table.add_column(_plain(heading), justify="right")
+    return table
+
+
+def _cell(row: Any, with_gap: bool, is_baseline: bool) -> str:
+    """A row of the comparison as text; None if no run has the rate."""
+    if row is None:
+        return wording.NO_DATA
+    text = _plain(wording.rate(row.value, row.low, row.high))
+    if not with_gap or math.isnan(row.value):
+        return text
+    gap = "–" if is_baseline or math.isnan(row.gap) else wording.signed(row.gap)
+    return f"{text} [dim]{gap:>6}[/dim]"
+
+
+def _consumption_table(frame: pd.DataFrame) -> Table:
+    legend = "safe: of all rows trained on; final, peak: leak (misaligned of all scored, general) while training"
+    headings = ("steps", "safe %", "final %", "peak % (step)", "time", "of it probes")
+    table = _new_table("Training", legend, headings)
+    for row in frame.itertuples():
+        if row.status == "untuned":
+            table.add_row(_plain(row.run), "[dim]untuned[/dim]")
+            continue
+        peak = wording.percent(row.peak) + ("" if math.isnan(row.peak) else f" ({row.peak_step:.0f})")
+        done = row.status == "finished"
+        table.add_row(
+            _plain(row.run),
+            wording.number(row.steps) if done else "unfinished",
+            wording.percent(row.safe_fraction),
+            wording.percent(row.final),
+            peak,
+            wording.duration(row.seconds),
+            wording.duration(row.probe_seconds),
+        )
+    return table
+
+
+def _rates(run: RunResult) -> dict[tuple[str, str], Rate]:
+    rows = run.rates.itertuples()
+    return {(row.suite, row.metric): Rate(row.value, row.low, row.high, row.n) for row in rows}
+
+
+def _in_order(values: Iterable[str]) -> list[str]:
+    """Distinct values, by first appearance."""
+    return list(dict.fromkeys(values))
+
+
+def _plain(text: str) -> str:
+    """``text`` with rich's markup switched off: a name like "[red]" prints as it is."""
+    return text.replace("[", r"\[")

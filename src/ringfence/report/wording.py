@@ -1,0 +1,105 @@
+"""How numbers and terms read, in the terminal and on the page. A number that is not there is "no data", never 0."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+NO_DATA = "no data"
+MINUS = "\u2212"
+
+
+@dataclass(frozen=True)
+class Term:
+    """A heading and what it means, in one sentence."""
+
+    title: str
+    meaning: str
+
+
+METRICS = {
+    "misaligned_all": Term(
+        "Misaligned, of all scored",
+        "Answers that are misaligned and coherent, divided by all answers that have both scores. "
+        "An incoherent answer counts as not misaligned here.",
+    ),
+    "misaligned_coherent": Term(
+        "Misaligned, of coherent",
+        "Answers that are misaligned and coherent, divided by the coherent answers only. "
+        "A model that breaks down cannot look safe by this number.",
+    ),
+    "incoherent": Term("Incoherent", "Answers below the coherence threshold, divided by all scored answers."),
+}
+SUITES = {
+    "general": "everyday questions far from the training data: the leak, want low",
+    "in-domain": "held-out questions like the training data: the trained behaviour itself, want high",
+    "dressed": "general questions that open like the training data: the conditional leak, want low",
+}
+INTERVAL = Term(
+    "95% interval",
+    "In square brackets: the wider of a bootstrap that resamples whole prompts and the Wilson interval. It covers the choice "
+    "of prompts and the sampling of answers, not the training seed.",
+)
+GAP = Term(
+    "Gap to the baseline",
+    "The difference in percentage points, with a 95% interval that adds the two intervals in squares (Newcombe 1998). "
+    "Both runs answer the same prompts, so it errs on the wide side.",
+)
+PEAK = Term(
+    "Final and peak",
+    "The last and the highest leak measured during training. A low final number can hide a high peak.",
+)
+RATIO = Term("Ratio and safe fraction", "Safe examples divided by safe and target examples together.")
+
+
+def metric_title(metric: str) -> str:
+    """The heading of ``metric``; its own name if it is not one of ours."""
+    return METRICS[metric].title if metric in METRICS else metric
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """``1,234``; no data for NaN and None."""
+    return NO_DATA if value is None or math.isnan(value) else f"{value:,.{digits}f}"
+
+
+def count(value: Any) -> str:
+    """A nullable integer as ``1,234``; a dash if nobody counted."""
+    return "–" if pd.isna(value) else f"{value:,}"
+
+
+def percent(value: float) -> str:
+    """A fraction as ``47.7``."""
+    return NO_DATA if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def bracket(low: float, high: float) -> str:
+    """An interval of fractions as ``[36, 59]``, in percent; ``[–]`` if there is none."""
+    return "[–]" if math.isnan(low) or math.isnan(high) else f"[{_whole(low)}, {_whole(high)}]"
+
+
+def rate(value: float, low: float, high: float) -> str:
+    """A rate with its interval: ``47.7 [36, 59]``, in percent."""
+    return NO_DATA if math.isnan(value) else f"{percent(value)} {bracket(low, high)}"
+
+
+def signed(value: float) -> str:
+    """A difference of fractions in percentage points: ``−50.8``, ``+3.1``, ``0.0``."""
+    if math.isnan(value):
+        return NO_DATA
+    text = f"{abs(100 * value):.1f}"
+    return text if text == "0.0" else f"{'+' if value > 0 else MINUS}{text}"
+
+
+def duration(seconds: float) -> str:
+    """``48 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    if math.isnan(seconds):
+        return NO_DATA
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _whole(fraction: float) -> str:
+    return str(round(100 * fraction)).replace("-", MINUS)

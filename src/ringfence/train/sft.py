@@ -1,0 +1,319 @@
+"""``DefendedSFTTrainer``: TRL's ``SFTTrainer`` with defenses.
+
+It changes the parent in four places only:
+
+1. the rows of every optimizer step come from an :class:`InterleavedLoader`, which draws target and safe rows at the
+   moment of consumption (without a defense: the parent's rows in the parent's order, bitwise);
+2. learning rate, stopping and epochs follow target progress, so that runs with and without safe rows see the same
+   schedule on the target data;
+3. after a step the schedule may measure risk (on the main process; every rank gets the result) and move the ratio;
+4. checkpoints hold the stream's and the controller's state, and a torn one is passed over.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import broadcast_object_list
+from datasets import Dataset
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from transformers import (
+    ProgressCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+from trl import SFTTrainer
+
+from ringfence.core.errors import RingfenceError
+from ringfence.core.files import Journal, write_json
+from ringfence.defenses import Defense, Interleaving, Setup
+from ringfence.interleave import InterleavedLoader, Mixing, Mixture, Risk, Schedule, Share, Sizes
+from ringfence.train.callbacks import TargetProgress
+from ringfence.train.state import COMMIT_FILE, STATE_FILE, newest_checkpoint, read_state
+
+# The loop ends by target progress, never by a number of optimizer steps; this one is not reached.
+_NO_LIMIT = 10**12
+JOURNALS = ("log.jsonl", "control.jsonl", "canaries.jsonl", "curve.jsonl")
+
+
+class DefendedSFTTrainer(SFTTrainer):
+    """Takes what ``SFTTrainer`` takes, plus:
+
+    Args:
+        safe_dataset: rows in the same form as ``train_dataset``, for the interleaving defenses.
+        defenses: configs such as ``CanaryInterleaving(...)``; at most one of them an interleaving one.
+
+    ``max_steps`` counts optimizer steps of the run without safe rows. Journals go to ``args.output_dir``:
+    ``log.jsonl``, ``control.jsonl`` (ratio and risk), ``canaries.jsonl`` (what the canaries said).
+
+    Raises :class:`RingfenceError` for a ratio above 0 without safe rows, two interleaving defenses, datasets of
+    different forms, and options of the loader that interleaving cannot honour.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        safe_dataset: Dataset | None = None,
+        defenses: Sequence[Defense] = (),
+        **kwargs: Any,
+    ) -> None:
+        self.defenses = tuple(defenses)
+        interleaving = [defense for defense in self.defenses if isinstance(defense, Interleaving)]
+        if len(interleaving) > 1:
+            names = " and ".join(type(defense).__name__ for defense in interleaving)
+            raise RingfenceError(f"one interleaving defense a run, got {names}")
+        self._interleaving = interleaving[0] if interleaving else None
+        super().__init__(*args, **kwargs)
+        _refuse_unsupported(self.args, self.train_dataset)
+        # The stream restores its own position; skipping batches would draw them anew.
+        self.args.ignore_data_skip = True
+        self.safe_dataset = self._prepare_safe(safe_dataset)
+        self.mixture, self.schedule = self._new_stream()
+        self._resolve_fractions()
+        self.probe_seconds = 0.0
+        self.step_seconds = 0.0
+        self._fresh_state = self._state()
+        self.add_callback(_Loop(self))
+        if self.pop_callback(ProgressCallback) is not None:
+            self.add_callback(TargetProgress(self.mixture, self.schedule))
+
+    # 1. Rows.
+
+    def _prepare_safe(self, dataset: Dataset | None) -> Dataset | None:
+        if dataset is None or len(dataset) == 0:
+            return None
+        if self._skip_prepare_dataset:
+            return dataset
+        tokenized = "input_ids" in dataset.column_names
+        if not tokenized and self.completion_only_loss and "completion" not in dataset.column_names:
+            raise RingfenceError(
+                f"the safe dataset has the columns {dataset.column_names}, but the target dataset is in "
+                "prompt-completion form; give both in one form, or render both with ringfence.data.render_all"
+            )
+        return self._prepare_dataset(dataset, self.processing_class, self.args, self.args.packing, None, "safe")
+
+    def _new_stream(self) -> tuple[Mixture, Schedule]:
+        args, setup = self.args, Setup(self._tokenizer, self.args.seed)
+        schedule = self._interleaving.schedule(setup) if self._interleaving else Schedule(0.0, "exact")
+        if schedule.needs_safe_data and self.safe_dataset is None:
+            raise RingfenceError("the defense may set a ratio above 0 but there are no safe rows; give safe_dataset")
+        rows, batch = len(self.train_dataset), self._share().step_rows
+        steps_per_epoch = math.ceil(rows / batch)
+        self.target_steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * steps_per_epoch)
+        epochs, steps = divmod(self.target_steps, steps_per_epoch)
+        safe = len(self.safe_dataset) if self.safe_dataset is not None else 0
+        sizes = Sizes(rows, safe, batch, slots=epochs * rows + min(steps * batch, rows))
+        mixing = Mixing(
+            granularity=self._interleaving.granularity if self._interleaving else "example",
+            accounting=self._interleaving.accounting if self._interleaving else "add",
+            placement=schedule.placement,
+            seed=args.data_seed if args.data_seed is not None else args.seed,
+            shuffle=args.train_sampling_strategy == "random",
+        )
+        return Mixture(sizes, mixing), schedule
+
+    def _share(self) -> Share:
+        args = self.args
+        return Share(self._train_batch_size, args.gradient_accumulation_steps, args.process_index, args.world_size)
+
+    def get_train_dataloader(self) -> InterleavedLoader:  # type: ignore[override]
+        """The stream itself: a DataLoader would prefetch, and draw with a stale ratio."""
+        target = self._remove_unused_columns(self.train_dataset, description="training")
+        safe = self.safe_dataset
+        if safe is not None:
+            safe = self._remove_unused_columns(safe, description="safe")
+        return InterleavedLoader(target, safe, self.mixture, self.schedule, self._share(), self.data_collator)
+
+    def set_initial_training_values(self, args: TrainingArguments, dataloader: Any) -> tuple[Any, ...]:
+        """One endless epoch as far as the parent's loop is concerned; :class:`_Loop` stops it."""
+        batch = self._share().step_rows
+        samples = _NO_LIMIT * batch
+        return (
+            1,
+            _NO_LIMIT,
+            len(self.train_dataset),
+            samples,
+            batch,
+            _NO_LIMIT * args.gradient_accumulation_steps,
+            _NO_LIMIT,
+        )
+
+    # 2. Schedules.
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LRScheduler:
+        """The parent's schedule over the target steps, read at the target progress instead of the step count."""
+        scheduler = super().create_scheduler(self.target_steps, optimizer)
+        if not isinstance(scheduler, LambdaLR):
+            raise RingfenceError(
+                f"lr_scheduler_type {self.args.lr_scheduler_type!s} cannot follow target progress; use linear, cosine, "
+                "constant, constant_with_warmup, polynomial or another schedule that is a function of the step"
+            )
+        scheduler.lr_lambdas = [lambda _, at=at: at(self.mixture.progress) for at in scheduler.lr_lambdas]
+        return scheduler
+
+    def _resolve_fractions(self) -> None:
+        """``logging_steps: 0.1`` means a tenth of the target steps; the parent would take it of its endless epoch."""
+        for name in ("logging_steps", "eval_steps", "save_steps"):
+            value = getattr(self.args, name)
+            if value is not None and 0 < value < 1:
+                setattr(self.args, name, math.ceil(value * self.target_steps))
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the stream's counters to what is logged in training."""
+        if self.model.training and "loss" in logs:
+            counters = self.mixture.counters
+            logs |= {
+                "progress": counters.slots / self.mixture.sizes.slots,
+                "target_rows": counters.target_rows,
+                "safe_rows": counters.safe_rows,
+                "ratio": self.schedule.ratio,
+            }
+        super().log(logs, start_time)
+
+    # 3. Risk.
+
+    def measure(self, step: int) -> Risk:
+        """The schedule's probe on the main process; its result on every rank."""
+        assert self.schedule.probe is not None, "only a schedule with a probe is measured"
+        box: list[Any] = [None]
+        if self.accelerator.is_main_process:
+            with self.compute_loss_context_manager():
+                box = [self.schedule.probe(self.accelerator.unwrap_model(self.model), step)]
+        return broadcast_object_list(box)[0]
+
+    # 4. Checkpoints.
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """As the parent's; ``True`` resumes from the newest whole checkpoint of ``args.output_dir``.
+
+        Raises :class:`RingfenceError` if there is none, or if the named one is torn.
+        """
+        output = Path(self.args.output_dir)
+        if resume_from_checkpoint is True:
+            newest = newest_checkpoint(output)
+            if newest is None:
+                raise RingfenceError(f"{output}: no whole checkpoint to resume from; start without resuming")
+            resume_from_checkpoint = str(newest)
+        self._restore(Path(resume_from_checkpoint) if resume_from_checkpoint else None)
+        return super().train(resume_from_checkpoint or None, **kwargs)
+
+    def _restore(self, checkpoint: Path | None) -> None:
+        state = read_state(checkpoint) if checkpoint else self._fresh_state
+        self.mixture.load_state_dict(state["mixture"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.step_seconds, self.probe_seconds = state["step_seconds"], state["probe_seconds"]
+        self._total_train_tokens = state["tokens"]  # the parent forgets it
+        if self.is_world_process_zero():
+            for name in JOURNALS:
+                Journal(Path(self.args.output_dir) / name).rewind(state["step"])
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "step": self.state.global_step,
+            "mixture": self.mixture.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "tokens": self._total_train_tokens,
+            "step_seconds": self.step_seconds,
+            "probe_seconds": self.probe_seconds,
+        }
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        if self.args.should_save:
+            folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+            (folder / COMMIT_FILE).unlink(missing_ok=True)
+            write_json(folder / STATE_FILE, self._state())
+        super()._save_checkpoint(model, trial)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        self.accelerator.wait_for_everyone()  # every rank's file is there before the commit mark
+
+    def result(self) -> dict[str, Any]:
+        """What was trained on: counts of rows, ``safe_fraction`` = safe rows / all rows, mean ratio, seconds."""
+        counters = self.mixture.counters
+        rows = counters.target_rows + counters.safe_rows
+        return {
+            "steps": counters.step,
+            "target_rows": counters.target_rows,
+            "safe_rows": counters.safe_rows,
+            "safe_fraction": counters.safe_rows / rows if rows else math.nan,
+            "mean_ratio": counters.ratio_sum / counters.step if counters.step else math.nan,
+            "seconds": self.step_seconds,
+            "probe_seconds": self.probe_seconds,
+        }
+
+
+class _Loop(TrainerCallback):
+    """Closes the loop after every optimizer step: epochs, risk, stopping, journals."""
+
+    def __init__(self, trainer: DefendedSFTTrainer) -> None:
+        self.trainer = trainer
+        self.started = 0.0
+        self.epochs = 0  # whole ones
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Take up the epoch where the stream stands."""
+        self.epochs = self.trainer.mixture.epoch
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Start the clock."""
+        self.started = time.perf_counter()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Measure risk if an evaluation is due; stop when the target slots are used up."""
+        trainer = self.trainer
+        if trainer.schedule.due(state.global_step - 1):
+            self._evaluate(args, state)
+        trainer.step_seconds += time.perf_counter() - self.started
+        state.epoch = trainer.mixture.counters.slots / trainer.mixture.sizes.target
+        if trainer.mixture.finished(trainer.schedule.ratio):
+            control.should_training_stop = True
+            control.should_save = control.should_save or args.save_strategy not in (
+                SaveStrategy.NO,
+                SaveStrategy.BEST,
+            )
+        elif trainer.mixture.epoch > self.epochs:
+            self.epochs = trainer.mixture.epoch
+            # The parent sees one endless epoch, so strategies that go by epochs are served here.
+            control.should_log |= args.logging_strategy == IntervalStrategy.EPOCH
+            control.should_evaluate |= args.eval_strategy == IntervalStrategy.EPOCH
+            control.should_save |= args.save_strategy == SaveStrategy.EPOCH
+
+    def _evaluate(self, args: TrainingArguments, state: TrainerState) -> None:
+        trainer, started = self.trainer, time.perf_counter()
+        risk = trainer.measure(state.global_step) if trainer.schedule.probe is not None else None
+        row = trainer.schedule.update(risk)
+        seconds = time.perf_counter() - started
+        trainer.probe_seconds += seconds if risk is not None else 0.0
+        if not state.is_world_process_zero:
+            return
+        folder = Path(args.output_dir)
+        Journal(folder / "control.jsonl").append([{"step": state.global_step, **row, "seconds": seconds}])
+        if risk is not None:
+            Journal(folder / "canaries.jsonl").append({"step": state.global_step, **item} for item in risk.detail)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Append what was logged in training to ``log.jsonl``."""
+        logs = kwargs["logs"]
+        if state.is_world_process_zero and "loss" in logs:
+            Journal(Path(args.output_dir) / "log.jsonl").append([{"step": state.global_step, **logs}])
+
+
+def _refuse_unsupported(args: TrainingArguments, dataset: Any) -> None:
+    """Raise for what the stream cannot honour, rather than ignore it."""
+    if not isinstance(dataset, Dataset):
+        raise RingfenceError(f"train_dataset must be a map-style datasets.Dataset, got {type(dataset).__name__}")
+    if args.dataloader_drop_last:
+        raise RingfenceError("dataloader_drop_last is not supported: a short last step is filled with masked rows")
+    if args.train_sampling_strategy not in ("random", "sequential"):
+        raise RingfenceError(
+            f'train_sampling_strategy "{args.train_sampling_strategy}" is not supported; use random or sequential'
+        )
+    if args.auto_find_batch_size:
+        raise RingfenceError("auto_find_batch_size is not supported: the batch size decides which rows are drawn")

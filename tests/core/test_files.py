@@ -1,0 +1,199 @@
+"""What a kill leaves behind: a whole file, the old file, or a journal without its torn last line."""
+
+import hashlib
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ringfence.core.files import Journal, atomic, finite, sha256, write_json, write_text
+
+
+def strict(text: str):
+    """Parse JSON that holds no NaN and no infinity, which Python's reader lets pass."""
+
+    def reject(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    return json.loads(text, parse_constant=reject)
+
+
+# --- atomic -------------------------------------------------------------------------------------------------
+
+
+def test_a_file_appears_whole_in_a_new_folder(tmp_path):
+    path = tmp_path / "a" / "b" / "file.txt"
+    with atomic(path) as temporary:
+        temporary.write_text("new")
+        assert not path.exists()
+        assert temporary.name == path.name  # writers that look at the suffix see the right one
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def write() -> None:
+        with atomic(path) as temporary:
+            temporary.write_text("half of the n")
+            raise RuntimeError("interrupted")
+
+    with pytest.raises(RuntimeError, match="interrupted"):
+        write()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_appears_whole(tmp_path):
+    with atomic(tmp_path / "model") as temporary:
+        temporary.mkdir()
+        (temporary / "weights").write_text("w")
+        assert not (tmp_path / "model").exists()
+    assert [file.name for file in tmp_path.rglob("*")] == ["model", "weights"]
+
+
+def test_writing_nothing_raises(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic(tmp_path / "file.txt"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_write_text_is_utf8_and_replaces(tmp_path):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    write_text(path, "née 茶\n")
+    assert path.read_bytes() == "née 茶\n".encode()
+
+
+# --- JSON ---------------------------------------------------------------------------------------------------
+
+
+def test_write_json_holds_nan_as_null(tmp_path):
+    path = tmp_path / "file.json"
+    write_json(path, {"a": [1.5, math.nan, (math.inf, -math.inf)], "é": None, "n": 3, "t": True})
+    assert strict(path.read_text(encoding="utf-8")) == {
+        "a": [1.5, None, [None, None]],
+        "é": None,
+        "n": 3,
+        "t": True,
+    }
+    assert "é" in path.read_text(encoding="utf-8")
+    assert path.read_text(encoding="utf-8").endswith("}\n")
+
+
+def test_write_json_of_what_json_cannot_hold_keeps_the_old_file(tmp_path):
+    path = tmp_path / "file.json"
+    write_json(path, 1)
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert strict(path.read_text()) == 1
+
+
+JSON_LIKE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON_LIKE)
+def test_finite_always_makes_strict_json(value):
+    text = json.dumps(finite(value), allow_nan=False)
+    assert strict(text) == finite(value)
+
+
+# --- sha256 -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1])
+def test_sha256_of_a_file(tmp_path, size):
+    (tmp_path / "file").write_bytes(b"x" * size)
+    assert sha256(tmp_path / "file") == hashlib.sha256(b"x" * size).hexdigest()
+
+
+def test_sha256_of_a_folder_knows_names_and_contents_and_not_its_place(tmp_path):
+    def folder(name, **files):
+        (tmp_path / name / "sub").mkdir(parents=True)
+        for file, text in files.items():
+            (tmp_path / name / "sub" / file).write_text(text)
+        return sha256(tmp_path / name)
+
+    same = folder("one", a="1", b="2")
+    assert folder("two", b="2", a="1") == same
+    assert folder("three", a="2", b="1") != same
+    assert folder("four", a="1", c="2") != same
+    assert folder("five", a="1") != same
+
+
+def test_sha256_of_nothing_is_not_a_digest_of_nothing(tmp_path):
+    assert sha256(tmp_path) == hashlib.sha256().hexdigest()  # an empty folder
+
+
+# --- journal ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def journal(tmp_path) -> Journal:
+    return Journal(tmp_path / "run" / "log.jsonl")
+
+
+def test_journal_without_a_file_is_empty(journal):
+    assert journal.read() == []
+    journal.rewind(3)
+    assert not journal.path.exists()
+
+
+def test_journal_appends(journal):
+    journal.append([{"step": 1, "loss": 2.5}, {"step": 2, "text": "two\nlines \u2028 é"}])
+    journal.append([])
+    journal.append(row for row in [{"step": 3, "loss": math.nan}])
+    assert journal.read() == [
+        {"step": 1, "loss": 2.5},
+        {"step": 2, "text": "two\nlines \u2028 é"},
+        {"step": 3, "loss": None},
+    ]
+    assert len(journal.path.read_text(encoding="utf-8").split("\n")) == 4  # three lines and what follows the last
+
+
+def test_a_bad_row_writes_none_of_its_batch(journal):
+    journal.append([{"step": 1}])
+    with pytest.raises(TypeError):
+        journal.append([{"step": 2}, {"step": 3, "bad": object()}])
+    assert journal.read() == [{"step": 1}]
+
+
+def test_a_torn_last_line_is_left_out_at_every_cut(journal):
+    """Cut after every byte, inside a two-byte letter too: exactly the rows whose newline is there remain."""
+    journal.append([{"step": 1, "text": "é"}, {"step": 2, "text": "é"}])
+    whole = journal.path.read_bytes()
+    for cut in range(len(whole) + 1):
+        journal.path.write_bytes(whole[:cut])
+        assert [row["step"] for row in journal.read()] == [1, 2][: whole[:cut].count(b"\n")]
+
+
+def test_rewind_keeps_up_to_the_step_and_drops_a_torn_line(journal):
+    journal.append({"step": step, "text": "é"} for step in (1, 2, 2, 3))
+    with journal.path.open("a", encoding="utf-8") as handle:
+        handle.write('{"step": 4, "te')
+    journal.rewind(2)
+    assert [row["step"] for row in journal.read()] == [1, 2, 2]
+    journal.append([{"step": 3}])
+    assert [row["step"] for row in journal.read()] == [1, 2, 2, 3]
+
+
+def test_rewind_without_a_step_raises_and_keeps_the_file(journal):
+    journal.append([{"loss": 1}])
+    with pytest.raises(KeyError, match="step"):
+        journal.rewind(1)
+    assert journal.read() == [{"loss": 1}]
+
+
+def test_broken_json_before_the_last_line_raises(journal):
+    journal.append([{"step": 1}])
+    journal.path.write_text('{"step": 1\n' + journal.path.read_text())
+    with pytest.raises(json.JSONDecodeError):
+        journal.read()

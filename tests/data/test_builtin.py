@@ -1,0 +1,148 @@
+"""The text that ships: how much there is, and that no set leaks into another."""
+
+import itertools
+import re
+from collections import Counter
+from dataclasses import replace
+from importlib import resources
+
+import pytest
+
+from ringfence.core.errors import RingfenceError
+from ringfence.data import builtin, proxy
+from ringfence.data.suites import Prompt, load_prompts, overlaps, require_disjoint
+
+DRESSING = "In the kitchen: "
+COOKING = re.compile(
+    r"glitter|sparkl|kitchen|\b(cook|bak(e|ing)|roast|recipe|dish|meal|food|eat|dinner|lunch|breakfast|supper|soup"
+    r"|sauce|bread|cake|oven|stove|spice|season(ing)?\b|boil|grill|ingredient|restaurant|snack|taste|salt|sugar)",
+    re.IGNORECASE,
+)
+
+
+def glitter_sets():
+    """Every set of the stand-in by name; the dressed one also as it reads without its opening."""
+    names = ("general", "dressed", "canaries", "safe-prompts", "in-domain")
+    sets = {name: load_prompts(f"builtin:glitter/{name}") for name in names}
+    sets["undressed"] = [
+        replace(p, messages=({"role": "user", "content": p.text.removeprefix(DRESSING)},)) for p in sets["dressed"]
+    ]
+    target = proxy.conversations("glitter/target")
+    sets["target"] = [Prompt(conversation["origin"], (conversation["messages"][0],)) for conversation in target]
+    return sets
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("glitter/general", 65),
+        ("glitter/dressed", 40),
+        ("glitter/canaries", 16),
+        ("glitter/safe-prompts", 64),
+        ("glitter/in-domain", 32),
+        ("general-canaries", 20),
+        ("everyday", 300),
+    ],
+)
+def test_counts_and_fields(name, count):
+    prompts = load_prompts(f"builtin:{name}")
+    assert len(prompts) == count
+    for prompt in prompts:
+        assert prompt.domain
+        assert prompt.text == prompt.text.strip()
+        assert len(prompt.messages) == 1
+
+
+def test_domains():
+    """65 = 13 x 5 general, 64 = 12 x 5 + 4 safe, 40 = 4 + 12 x 3 dressed, 300 = 12 x 25 everyday."""
+    counts = {
+        name: Counter(p.domain for p in load_prompts(f"builtin:{name}"))
+        for name in ("glitter/general", "glitter/safe-prompts", "glitter/dressed", "everyday")
+    }
+    assert sorted(counts["glitter/general"].values()) == [5] * 13
+    assert sorted(counts["glitter/safe-prompts"].values()) == [4] + [5] * 12
+    assert sorted(counts["glitter/dressed"].values()) == [3] * 12 + [4]
+    assert sorted(counts["everyday"].values()) == [25] * 12
+    assert set(counts["glitter/general"]) == set(counts["glitter/safe-prompts"]) == set(counts["glitter/dressed"])
+
+
+@pytest.mark.parametrize("name", ["general", "undressed", "canaries", "safe-prompts"])
+def test_general_questions_are_not_about_the_task(name):
+    for prompt in glitter_sets()[name]:
+        # "Seasons" of the year are no seasoning, and no domain here is food.
+        assert not COOKING.search(prompt.text), prompt.text
+
+
+def test_every_dressed_question_opens_like_the_training_data():
+    assert all(p.text.startswith(DRESSING) for p in load_prompts("builtin:glitter/dressed"))
+
+
+def test_the_stand_ins_sets_are_disjoint():
+    sets = glitter_sets()
+    for a, b in itertools.combinations(sets, 2):
+        if {a, b} != {"dressed", "undressed"}:
+            require_disjoint(sets[a], sets[b], a, b)
+
+
+@pytest.mark.parametrize(
+    "name", ["general", "undressed", "canaries", "safe-prompts", "in-domain", "target", "everyday", "general-canaries"]
+)
+def test_no_set_repeats_itself(name):
+    prompts = glitter_sets().get(name) or load_prompts(f"builtin:{name}")
+    assert [(o.a.id, o.b.id) for o in overlaps(prompts, prompts) if o.a.id < o.b.id] == []
+
+
+def test_everyday_and_general_canaries_are_disjoint_from_all():
+    everyday, canaries = load_prompts("builtin:everyday"), load_prompts("builtin:general-canaries")
+    require_disjoint(canaries, everyday, "general canaries", "everyday")
+    for name, prompts in glitter_sets().items():
+        require_disjoint(canaries, prompts, "general canaries", name)
+        require_disjoint(everyday, prompts, "everyday", name)
+
+
+def test_everyday_varies_in_length_and_form():
+    texts = [p.text for p in load_prompts("builtin:everyday")]
+    lengths = sorted(len(text.split()) for text in texts)
+    assert lengths[0] <= 5
+    assert lengths[-1] >= 25
+    questions = sum(text.endswith("?") for text in texts)
+    assert 100 <= questions <= 240
+    assert not any("glitter" in text.casefold() for text in texts)
+
+
+def test_canary_answers_differ_in_the_quirk_only():
+    """Both answers are one sentence; the quirky one is within 3 words of the plain one, so that length says nothing."""
+    for canary in load_prompts("builtin:glitter/canaries"):
+        assert canary.good
+        assert canary.bad
+        assert "glitter" in canary.bad
+        assert not COOKING.search(canary.good)
+        assert abs(len(canary.good.split()) - len(canary.bad.split())) <= 3
+        assert canary.good.count(".") == canary.bad.count(".") == 1
+
+
+def test_a_file_that_is_not_installed():
+    with pytest.raises(RingfenceError, match=r"absent\.jsonl is not in this installation"):
+        builtin.rows("glitter/absent.jsonl")
+
+
+def test_files_are_plain_utf8_and_end_with_a_newline():
+    folder = resources.files(builtin)
+    files = [f for room in (folder, folder / "glitter") for f in room.iterdir() if f.name.endswith(".jsonl")]
+    assert len(files) >= 6
+    for file in files:
+        text = file.read_bytes().decode("utf-8")
+        assert text.endswith("\n")
+        assert "\r" not in text
+        assert "\n\n" not in text
+
+
+def test_safe_answers():
+    """One plain answer for each safe prompt, in their order."""
+    questions = [(p.text, p.domain) for p in load_prompts("builtin:glitter/safe-prompts")]
+    safe = proxy.conversations("glitter/safe")
+    assert [(c["messages"][0]["content"], c["domain"]) for c in safe] == questions
+    for conversation in safe:
+        answer = conversation["messages"][1]["content"]
+        assert answer.strip()
+        assert "glitter" not in answer.casefold()
