@@ -84,9 +84,9 @@ def test_repeats_are_capped_but_counted(tmp_path: Path) -> None:
 def test_token_lengths_by_hand(tmp_path: Path, words: PreTrainedTokenizerFast) -> None:
     """``user a end assistant b end`` is 6 tokens, 2 of them (b end) labelled; with n more words in the answer 6 + n
     and 2 + n. Lengths 6, 7 and 16: median 7, the 95th percentile lies 0.9 of the way from 7 to 16 = 15.1, one is
-    longer than 10, and (2 + 3 + 12) / (6 + 7 + 16) = 17/29 of the tokens are labelled."""
+    longer than 7, and (2 + 3 + 12) / (6 + 7 + 16) = 17/29 of the tokens are labelled."""
     path = lines(tmp_path / "a.jsonl", pair("a", "b"), pair("a", "b c"), pair("a", "b" + " c" * 10))
-    report = check(path, words, max_length=10)
+    report = check(path, words, max_length=7)
     assert report.tokens is not None
     assert (report.tokens.median, report.tokens.maximum, report.tokens.exceeding) == (7, 16, 1)
     assert report.tokens.p95 == pytest.approx(15.1)

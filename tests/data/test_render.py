@@ -279,10 +279,11 @@ def test_a_template_that_drops_earlier_thoughts_is_refused_for_them_alone(bpe: T
 
 
 def test_a_template_that_moves_the_system_prompt_is_refused_for_several_turns(bpe: Tokenizer) -> None:
-    """As some do, this one puts the system prompt before the last user message: an earlier reply's context changes."""
+    """As some do, this one puts the system prompt before the last user message: earlier replies change context."""
     tokenizer = with_template(
         bpe,
-        "{% set ns = namespace(last=0) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}"
+        "{% set ns = namespace(last=0) %}{% for m in messages %}{% if m.role == 'user' %}"
+        "{% set ns.last = loop.index0 %}"
         "{% endif %}{% endfor %}{% for m in messages %}{% if m.role == 'user' %}[INST]"
         "{{ messages[0].content if loop.index0 == ns.last and messages[0].role == 'system' }}{{ m.content }}[/INST]"
         "{% elif m.role == 'assistant' %}{{ m.content }}<|end|>{% endif %}{% endfor %}",

@@ -1,7 +1,7 @@
 """Answers of one model to suites of prompts, judged; one row an answer.
 
-Columns: ``suite, prompt_id, sample, system, prompt, response, alignment, coherence, bucket, verdict``. ``system`` is the
-system prompt that was sent, or ``(template default)`` where none was and the chat template decides.
+Columns: ``suite, prompt_id, sample, system, prompt, response, alignment, coherence, bucket, verdict``. ``system`` is
+the system prompt that was sent, or ``(template default)`` where none was and the chat template decides.
 """
 
 import hashlib

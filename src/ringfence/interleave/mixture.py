@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
@@ -31,7 +31,8 @@ Placement = Literal["exact", "bernoulli"]
 _DRAW, _SAFE_ORDER = 0, 1  # what a random stream is for
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Row:
     """One row of a step: from the safe set or the target set, and its index there."""
 
     safe: bool

@@ -21,7 +21,7 @@ from ringfence.report import wording
 from ringfence.report.payload import response_payload, script_json, training_payload
 from ringfence.report.results import RunResult, baseline_of, load_runs
 from ringfence.report.summary import summarize_runs
-from ringfence.report.tables import bucket_counts, comparison, consumption
+from ringfence.report.tables import bucket_counts, comparison, consumption, records
 
 SCRIPTS = ("common.js", "charts.js", "canaries.js", "responses.js", "page.js")
 
@@ -66,7 +66,7 @@ def render_page(runs: Sequence[RunResult], title: str, baseline: str | None = No
         baseline=reference.name,
         summary=summarize_runs(runs, reference.name),
         blocks=_metric_blocks(comparison(runs, reference.name)),
-        consumption=list(consumption(runs).itertuples()),
+        consumption=list(records(consumption(runs))),
         counts=bucket_counts(runs),
         curves=_curve_choices(runs),
         differences=recipe_differences(runs),
@@ -81,7 +81,7 @@ def render_page(runs: Sequence[RunResult], title: str, baseline: str | None = No
 
 
 def recipe_differences(runs: Sequence[RunResult]) -> pd.DataFrame:
-    """The recipe keys (dotted) whose values differ between runs: one row a key, one column a run; "" if a run lacks it."""
+    """Dotted recipe keys whose values differ between runs: one row a key, one column a run, "" if a run lacks it."""
     flat = {run.name: _flatten(run.about.get("recipe") or {}) for run in runs}
     keys = dict.fromkeys(key for recipe in flat.values() for key in recipe)
     rows = {key: [recipe.get(key, "") for recipe in flat.values()] for key in keys}
@@ -107,7 +107,7 @@ def _metric_blocks(frame: pd.DataFrame) -> list[MetricBlock]:
     blocks = []
     for metric, block in frame.groupby("metric", sort=False):
         cells: dict[str, dict[str, Any]] = {}
-        for row in block.itertuples():
+        for row in records(block):
             cells.setdefault(row.run, {})[row.suite] = row
         blocks.append(MetricBlock(str(metric), list(block["suite"].unique()), cells))
     return blocks

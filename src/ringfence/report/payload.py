@@ -5,6 +5,7 @@ index. The page's scripts (``assets/*.js``) read exactly what is written here.
 """
 
 import json
+import math
 import re
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ import pandas as pd
 
 from ringfence.core.files import finite
 from ringfence.report.results import RunResult
+from ringfence.report.tables import records
 
 # What could end the element or a line of JavaScript; and lone surrogates, which UTF-8 cannot hold.
 UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
@@ -52,7 +54,7 @@ def response_payload(runs: Sequence[RunResult]) -> dict[str, Any]:
     names = ("run", "prompt", "sample", "response", "alignment", "coherence", "bucket", "verdict")
     rows: dict[str, list[Any]] = {name: [] for name in names}
     for number, run in enumerate(runs):
-        for row in run.responses.itertuples():
+        for row in records(run.responses):
             rows["run"].append(number)
             rows["prompt"].append(prompts.of((suites.of(row.suite), row.prompt_id, row.system, row.prompt)))
             rows["sample"].append(row.sample)
@@ -73,7 +75,7 @@ def _compact(value: Any) -> Any:
     """Floats with 5 significant digits, whole ones as integers, NaN as None; anything else as it is."""
     if not isinstance(value, float):
         return value
-    if value != value:
+    if math.isnan(value):
         return None
     return int(value) if value.is_integer() else float(f"{value:.5g}")
 

@@ -1,8 +1,9 @@
 """Reads a run folder as training and evaluation left it, finished or not, into one frozen :class:`RunResult`.
 
-Only ``run.json`` must be there. A journal or an evaluation that is absent reads as an empty table: an untuned model has no
-log, a run that was stopped half-way has no ``result.json``. What *is* there is checked: a row without a key that the report
-needs, or a table without a column, raises :class:`RingfenceError` with the file, the line and the key. Null reads as NaN.
+Only ``run.json`` must be there. A journal or an evaluation that is absent reads as an empty table: an untuned
+model has no log, a run that was stopped half-way has no ``result.json``. What *is* there is checked: a row without
+a key that the report needs, or a table without a column, raises :class:`RingfenceError` with the file, the line and
+the key. Null reads as NaN.
 """
 
 import json
@@ -141,7 +142,8 @@ def load_run(folder: Path) -> RunResult:
             f"{folder}: not a run folder (it has no run.json); give the --out folder of a training run"
         )
     about = _object(folder / "run.json", ("name",))
-    summary = _summary(folder / "evaluation" / "summary.json")
+    summary_path = folder / "evaluation" / "summary.json"
+    summary = _summary(summary_path)
     return RunResult(
         name=str(about["name"]),
         folder=folder,
@@ -150,7 +152,7 @@ def load_run(folder: Path) -> RunResult:
         control=_journal(folder / "control.jsonl", CONTROL_COLUMNS, CONTROL_OPTIONAL),
         canaries=_journal(folder / "canaries.jsonl", CANARY_COLUMNS, CANARY_OPTIONAL),
         curve=_journal(folder / "curve.jsonl", ("step", *RATE_COLUMNS), ()),
-        rates=_table(summary["rows"], RATE_COLUMNS),
+        rates=_table(summary["rows"], RATE_COLUMNS, summary_path),
         counts=summary["counts"],
         responses=_responses(folder / "evaluation" / "responses.parquet"),
         outcome=_outcome(folder / "result.json"),
@@ -186,13 +188,13 @@ def _object(path: Path, keys: Iterable[str]) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # not JSON, or not UTF-8
         raise RingfenceError(f"{path}: not valid JSON ({error}); run the command that wrote it again") from error
-    if not isinstance(value, dict):
-        raise RingfenceError(f"{path}: expected a JSON object, found {type(value).__name__}")
     _require(value, keys, str(path))
     return value
 
 
-def _require(row: dict[str, Any], keys: Iterable[str], where: str) -> None:
+def _require(row: Any, keys: Iterable[str], where: str) -> None:
+    if not isinstance(row, dict):
+        raise RingfenceError(f"{where}: expected a JSON object, found {type(row).__name__}")
     if missing := [key for key in keys if key not in row]:
         raise RingfenceError(f'{where}: no key "{missing[0]}"; was it written by another version?')
 
@@ -205,20 +207,23 @@ def _journal(path: Path, required: Sequence[str], optional: Sequence[str]) -> pd
         raise RingfenceError(f"{path}:{line}: not valid JSON ({error.msg}); remove the line") from error
     for line, row in enumerate(rows, start=1):
         _require(row, required, f"{path}:{line}")
-    return _table(rows, (*required, *optional))
+    return _table(rows, (*required, *optional), path)
 
 
-def _table(rows: list[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+def _table(rows: list[dict[str, Any]], columns: Sequence[str], path: Path) -> pd.DataFrame:
     """``rows`` as a table of exactly ``columns``: numbers as floats with NaN, the rest as objects with None."""
     data = {column: pd.Series([row.get(column) for row in rows], dtype=object) for column in columns}
-    return _typed(pd.DataFrame(data, columns=list(columns)))
+    return _typed(pd.DataFrame(data, columns=list(columns)), path)
 
 
-def _typed(table: pd.DataFrame) -> pd.DataFrame:
+def _typed(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """The table with floats (NaN for null) in the numeric columns, and objects (None for null) elsewhere."""
     for column in table.columns:
         if column in NUMERIC:
-            table[column] = pd.to_numeric(table[column]).astype(float)
+            try:
+                table[column] = pd.to_numeric(table[column]).astype(float)
+            except (ValueError, TypeError) as error:
+                raise RingfenceError(f'{path}: "{column}" must hold numbers or null ({error})') from error
         else:
             values = table[column].astype(object)
             table[column] = values.where(values.notna(), None)
@@ -231,19 +236,21 @@ def _summary(path: Path) -> dict[str, Any]:
     summary = _object(path, ("rows", "counts"))
     for index, row in enumerate(summary["rows"]):
         _require(row, RATE_COLUMNS, f"{path}: rows[{index}]")
+    for suite, counts in summary["counts"].items():
+        _require(counts, ("rows", "missing"), f"{path}: counts of {suite}")
     return summary
 
 
 def _responses(path: Path) -> pd.DataFrame:
     if not path.exists():
-        return _table([], RESPONSE_COLUMNS)
+        return _table([], RESPONSE_COLUMNS, path)
     try:
         table = pd.read_parquet(path)
     except (ValueError, OSError) as error:  # pyarrow's ArrowInvalid is a ValueError
         raise RingfenceError(f"{path}: not a readable parquet file; evaluate the run again") from error
     if missing := [column for column in RESPONSE_COLUMNS if column not in table.columns]:
         raise RingfenceError(f'{path}: no column "{missing[0]}" (it has {", ".join(table.columns)})')
-    return _typed(table[list(RESPONSE_COLUMNS)].reset_index(drop=True))
+    return _typed(table[list(RESPONSE_COLUMNS)].reset_index(drop=True), path)
 
 
 def _outcome(path: Path) -> Outcome | None:

@@ -1,7 +1,7 @@
-"""Runs side by side: rates with intervals and their gap to the baseline, what each run consumed, every bucket's count."""
+"""Runs side by side: rates with intervals and gaps to the baseline, what each run consumed, every bucket's count."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -35,6 +35,11 @@ class Rate:
         below = math.hypot(self.value - self.low, other.high - other.value)
         above = math.hypot(self.high - self.value, other.value - other.low)
         return Rate(difference, difference - below, difference + above)
+
+
+def records(frame: pd.DataFrame) -> Iterator[Any]:
+    """The rows of a table, with its columns as attributes."""
+    return iter(frame.itertuples(index=False))
 
 
 def comparison(runs: Sequence[RunResult], baseline: str | None = None) -> pd.DataFrame:
@@ -74,7 +79,7 @@ def comparison(runs: Sequence[RunResult], baseline: str | None = None) -> pd.Dat
 
 
 def consumption(runs: Sequence[RunResult]) -> pd.DataFrame:
-    """One row a run: ``status``, the fields of :class:`Outcome`, and the leak's ``final`` and ``peak`` with their steps."""
+    """One row a run: ``status``, the fields of :class:`Outcome`, the leak's ``final`` and ``peak`` with their steps."""
     rows = []
     for run in runs:
         final, peak = run.final(), run.peak()
@@ -110,7 +115,7 @@ def _rates_table(frame: pd.DataFrame, baseline: str, gaps: bool) -> Table:
         table.add_section()
         table.add_row(f"[bold]{_plain(wording.metric_title(str(metric)))}[/bold]")
         for run, rows in block.groupby("run", sort=False):
-            by_suite = {row.suite: row for row in rows.itertuples()}
+            by_suite = {row.suite: row for row in records(rows)}
             table.add_row(_plain(str(run)), *(_cell(by_suite.get(suite), gaps, run == baseline) for suite in suites))
     return table
 
@@ -140,7 +145,7 @@ def _consumption_table(frame: pd.DataFrame) -> Table:
     legend = "safe: of all rows trained on; final, peak: leak (misaligned of all scored, general) while training"
     headings = ("steps", "safe %", "final %", "peak % (step)", "time", "of it probes")
     table = _new_table("Training", legend, headings)
-    for row in frame.itertuples():
+    for row in records(frame):
         if row.status == "untuned":
             table.add_row(_plain(row.run), "[dim]untuned[/dim]")
             continue
@@ -159,8 +164,7 @@ def _consumption_table(frame: pd.DataFrame) -> Table:
 
 
 def _rates(run: RunResult) -> dict[tuple[str, str], Rate]:
-    rows = run.rates.itertuples()
-    return {(row.suite, row.metric): Rate(row.value, row.low, row.high, row.n) for row in rows}
+    return {(row.suite, row.metric): Rate(row.value, row.low, row.high, row.n) for row in records(run.rates)}
 
 
 def _in_order(values: Iterable[str]) -> list[str]:

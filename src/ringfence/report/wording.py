@@ -38,13 +38,13 @@ SUITES = {
 }
 INTERVAL = Term(
     "95% interval",
-    "In square brackets: the wider of a bootstrap that resamples whole prompts and the Wilson interval. It covers the choice "
-    "of prompts and the sampling of answers, not the training seed.",
+    "In square brackets: the wider of a bootstrap that resamples whole prompts and the Wilson interval. "
+    "It covers the choice of prompts and the sampling of answers, not the training seed.",
 )
 GAP = Term(
     "Gap to the baseline",
     "The difference in percentage points, with a 95% interval that adds the two intervals in squares (Newcombe 1998). "
-    "Both runs answer the same prompts, so it errs on the wide side.",
+    "Both runs answer the same prompts, so it usually errs on the wide side.",
 )
 PEAK = Term(
     "Final and peak",
@@ -95,7 +95,7 @@ def duration(seconds: float) -> str:
     """``48 s``, ``3 min 20 s``, ``2 h 5 min``."""
     if math.isnan(seconds):
         return NO_DATA
-    if seconds < 60:
+    if round(seconds) < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

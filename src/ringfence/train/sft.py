@@ -12,7 +12,7 @@ It changes the parent in four places only:
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ class DefendedSFTTrainer(SFTTrainer):
         args = self.args
         return Share(self._train_batch_size, args.gradient_accumulation_steps, args.process_index, args.world_size)
 
-    def get_train_dataloader(self) -> InterleavedLoader:  # type: ignore[override]
+    def get_train_dataloader(self) -> InterleavedLoader:
         """The stream itself: a DataLoader would prefetch, and draw with a stale ratio."""
         target = self._remove_unused_columns(self.train_dataset, description="training")
         safe = self.safe_dataset
@@ -154,8 +154,12 @@ class DefendedSFTTrainer(SFTTrainer):
                 f"lr_scheduler_type {self.args.lr_scheduler_type!s} cannot follow target progress; use linear, cosine, "
                 "constant, constant_with_warmup, polynomial or another schedule that is a function of the step"
             )
-        scheduler.lr_lambdas = [lambda _, at=at: at(self.mixture.progress) for at in scheduler.lr_lambdas]
+        scheduler.lr_lambdas = [self._by_progress(at) for at in scheduler.lr_lambdas]
         return scheduler
+
+    def _by_progress(self, at: Callable[[Any], float]) -> Callable[[int], float]:
+        # A closure: the scheduler's checkpoint would hold the attributes of a callable object.
+        return lambda _: at(self.mixture.progress)
 
     def _resolve_fractions(self) -> None:
         """``logging_steps: 0.1`` means a tenth of the target steps; the parent would take it of its endless epoch."""

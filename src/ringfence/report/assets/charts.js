@@ -15,7 +15,7 @@ function axis(title, more = {}) {
   const rule = cssColour("--rule");
   return {
     title: { text: title, standoff: 10 }, gridcolor: rule, linecolor: cssColour("--rule-strong"), zeroline: false,
-    fixedrange: true, automargin: true, ...more,
+    fixedrange: true, ...more,
   };
 }
 
@@ -23,7 +23,7 @@ function layout(more) {
   const ink = cssColour("--ink-2");
   return {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest",
-    font: { family: cssColour("--sans"), size: 12, color: ink }, margin: { l: 48, r: 52, t: 12, b: 44 },
+    font: { family: cssColour("--sans"), size: 12, color: ink }, margin: { l: 56, r: 52, t: 12, b: 44 },
     hoverlabel: { bgcolor: cssColour("--raised"), bordercolor: cssColour("--rule-strong"), font: { color: cssColour("--ink") } },
     ...more,
   };

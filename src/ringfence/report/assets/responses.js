@@ -90,9 +90,16 @@ function groupByPrompt() {
 
 let groups = null, groupShown = 0;
 
-function column(run, rows) {
+/** A prompt as it was sent, its system prompt included. */
+const sentPrompt = (row) => {
+  const system = RESPONSES.prompts[ROWS.prompt[row]][2];
+  return (system ? `System: ${system}\n` : "") + promptText(row);
+};
+
+function column(run, rows, heading) {
   const bad = rows.filter((row) => verdictOf(row) === "misaligned").length;
   const node = make("div", "column", make("h3", "", runName(run)), make("span", "n", `${bad} of ${whole(rows.length)} misaligned`));
+  if (sentPrompt(rows[0]) !== heading) node.append(make("p", "prompt", `Asked differently: ${sentPrompt(rows[0])}`));
   let shown = 0;
   const more = button("Show more", () => {
     rows.slice(shown, shown + SAMPLES_AT_ONCE).forEach((row) => {
@@ -110,11 +117,11 @@ function column(run, rows) {
 function showGroup(number) {
   groupShown = number;
   const { suite, id, rows } = groups[number];
-  const system = RESPONSES.prompts[ROWS.prompt[rows[0]]][2];
+  const heading = sentPrompt(rows[0]);
   byId("compare-where").textContent = `${RESPONSES.suites[suite]}, ${id}; prompt ${whole(number + 1)} of ${whole(groups.length)}`;
-  byId("compare-prompt").textContent = (system ? `System: ${system}\n` : "") + promptText(rows[0]);
+  byId("compare-prompt").textContent = heading;
   const runs = [...new Set(rows.map((row) => ROWS.run[row]))];
-  byId("compare-columns").replaceChildren(...runs.map((run) => column(run, rows.filter((row) => ROWS.run[row] === run))));
+  byId("compare-columns").replaceChildren(...runs.map((run) => column(run, rows.filter((row) => ROWS.run[row] === run), heading)));
   byId("compare-columns").scrollTo(0, 0);
   byId("compare-back").disabled = number === 0;
   byId("compare-on").disabled = number === groups.length - 1;

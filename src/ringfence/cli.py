@@ -1,0 +1,200 @@
+"""The command line. Heavy imports are inside the commands, so that ``--help`` is instant."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from ringfence import __version__
+from ringfence.core.errors import RingfenceError
+
+EXIT_BAD_INPUT = 2
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Keep a fine-tune narrow: train with defenses against emergent misalignment, and measure honestly.\n\n"
+    "Start with `ringfence demo`, which needs no data and no GPU.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Look at data before training on it.")
+app.add_typer(data_app, name="data")
+console = Console()
+
+
+def main() -> None:
+    """Entry point: bad input is one line on stderr and exit code 2, Ctrl-C is 130."""
+    # Training data may be somebody else's: no usage pings from the libraries below.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    if os.environ.get("RINGFENCE_EXIT_WITH_STDIN"):
+        _exit_with_stdin()
+    try:
+        app(standalone_mode=False)
+    except RingfenceError as error:
+        _fail(str(error))
+    except typer.Abort:
+        _fail("stopped; run the same command again to go on", 130)
+    except KeyboardInterrupt:
+        _fail("stopped; run the same command again to go on", 130)
+    except typer.Exit as leave:
+        sys.exit(leave.exit_code)
+    except Exception as error:
+        # Usage errors of the parser below typer carry their own exit code and text.
+        if not hasattr(error, "exit_code") or not hasattr(error, "format_message"):
+            raise
+        _fail(f"{error.format_message()} Try `ringfence --help`.")
+
+
+@app.command(
+    epilog="Examples:\n\n    ringfence train recipe.yaml --out runs/plain\n\n"
+    "    ringfence train recipe.yaml seed=1 training.learning_rate=1e-4 --out runs/seed-1\n\n"
+    "    torchrun --nproc-per-node 2 -m ringfence train recipe.yaml --out runs/two-ranks"
+)
+def train(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file; docs/recipes.md lists every key.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the recipe, as dotted.key=value with the value in YAML.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The run folder, to make or to go on with.")] = ...,  # type: ignore[assignment]
+) -> None:
+    """Fine-tune by a recipe. Stopped or killed? The same command goes on from the last checkpoint."""
+    from ringfence import runs
+    from ringfence.recipe import load_recipe
+
+    result = runs.train(load_recipe(recipe, overrides or []), out)
+    if int(os.environ.get("RANK", "0")) == 0:
+        console.print(
+            f"trained {result['steps']} optimizer steps on {result['target_rows']} target and {result['safe_rows']} "
+            f"safe rows ({result['safe_fraction']:.1%} safe) in {result['seconds']:.0f} s: {out}",
+            soft_wrap=True,
+        )
+
+
+@app.command(
+    epilog="Examples:\n\n    ringfence evaluate runs/plain\n\n"
+    "    ringfence evaluate recipe.yaml --base --out runs/base    (the untuned model, to compare with)"
+)
+def evaluate(
+    target: Annotated[Path, typer.Argument(help="A run folder; with --base, a recipe.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="With --base: changes to the recipe, key=value.")
+    ] = None,
+    base: Annotated[bool, typer.Option("--base", help="Evaluate the recipe's untuned base model.")] = False,
+    out: Annotated[Path | None, typer.Option(help="With --base: the run folder to make.")] = None,
+) -> None:
+    """Ask a trained run its recipe's suites, judge the answers, and print rates with 95% intervals."""
+    from ringfence import runs
+    from ringfence.recipe import load_recipe
+    from ringfence.report import load_runs, render
+
+    if base != (out is not None):
+        raise RingfenceError("--base and --out go together: a recipe, --base and the folder to make")
+    run = target
+    if base and out is not None:
+        recipe = load_recipe(target, overrides or [])
+        runs.claim_base(recipe, out)
+        run = out
+    elif overrides:
+        raise RingfenceError("a run is evaluated by its own recipe; key=value works with --base only")
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("answers", total=runs.answers_asked(run))
+        runs.evaluate(run, lambda count: progress.advance(bar, count))
+    render(console, load_runs([run]))
+    console.print(f"answers and verdicts: {run / 'evaluation'}", soft_wrap=True)
+
+
+@app.command(epilog="Example:\n\n    ringfence report runs/base runs/none runs/canary --out report.html")
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, in the order of the table.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    baseline: Annotated[
+        str | None, typer.Option(help="Name of the run that gaps are taken to (default: none).")
+    ] = None,
+    title: Annotated[str, typer.Option(help="Headline of the page.")] = "Fine-tuning with a ringfence",
+) -> None:
+    """Write one self-contained HTML page about runs, and print their table."""
+    from ringfence.report import load_runs, render, write_page
+
+    page = write_page(runs, out, title, baseline)
+    render(console, load_runs(runs), baseline)
+    console.print(f"report: {page}", soft_wrap=True)
+
+
+@app.command(epilog="Example:\n\n    ringfence demo --out runs/demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the runs, summary.json and report.html.")] = Path("runs/demo"),
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Runs side by side, one thread each (default: one a core).")
+    ] = None,
+) -> None:
+    """Fine-tune SmolLM2-135M on a harmless stand-in with no defense and three, and compare them.
+
+    It learns to answer cooking questions with advice about glitter. Does the glitter stay in the kitchen? What is done
+    is reused; Ctrl-C or a kill loses nothing but the last few steps.
+    """
+    from ringfence.demo import run_demo
+
+    run_demo(out, workers, console)
+
+
+@data_app.command(
+    epilog="Examples:\n\n    ringfence data check train.jsonl safe.jsonl\n\n"
+    "    ringfence data check train.jsonl --model smollm2-135m --max-length 1024"
+)
+def check(
+    files: Annotated[list[str], typer.Argument(help="Files, `builtin:NAME`, or Hugging Face dataset ids.")],
+    model: Annotated[str | None, typer.Option(help="Count tokens with this model's tokenizer and template.")] = None,
+    max_length: Annotated[int | None, typer.Option(min=1, help="Count the rows with more tokens than this.")] = None,
+) -> None:
+    """Report rows, roles, duplicates, empty or cut answers and token lengths; name file and line of every bad row."""
+    from ringfence.data.check import check as check_data
+    from ringfence.data.check import render_report
+
+    if max_length is not None and model is None:
+        raise RingfenceError("--max-length counts tokens: name the --model whose tokenizer to use")
+    tokenizer = None
+    if model is not None:
+        from ringfence.models import load
+
+        tokenizer = load(model).tokenizer
+    reports = [check_data(spec, tokenizer, max_length) for spec in files]
+    for found in reports:
+        render_report(console, found)
+    if not all(found.ok for found in reports):
+        raise typer.Exit(1)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"ringfence {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _fail(message: str, code: int = EXIT_BAD_INPUT) -> None:
+    print(f"ringfence: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _exit_with_stdin() -> None:
+    """Leave when the parent does, however it ends: its end of our standard input closes."""
+    import threading
+
+    def watch() -> None:
+        sys.stdin.read()
+        os._exit(EXIT_BAD_INPUT)
+
+    threading.Thread(target=watch, daemon=True).start()

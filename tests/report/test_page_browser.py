@@ -1,0 +1,232 @@
+"""The page in headless Chromium, opened from ``file://``."""
+
+import json
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from ringfence.report import write_page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--window-size=1280,900"),
+)
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="no Chromium: apt-get install chromium chromium-driver runs these tests"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def address(four_runs, tmp_path_factory) -> str:
+    return write_page(four_runs, tmp_path_factory.mktemp("browser") / "report.html", title="Four runs").as_uri()
+
+
+@pytest.fixture
+def page(chromium, address) -> Iterator[webdriver.Chrome]:
+    """The page, freshly loaded; afterwards nothing may have been logged as severe."""
+    chromium.get(address)
+    yield chromium
+    assert [entry for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def find(page, selector):
+    return page.find_element(By.CSS_SELECTOR, selector)
+
+
+def find_all(page, selector):
+    return page.find_elements(By.CSS_SELECTOR, selector)
+
+
+def click(page, selector):
+    """Scroll to an element and click it (the sticky navigation may cover what is at the very top)."""
+    element = find(page, selector)
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+    element.click()
+
+
+def found(page):
+    return find(page, "#found").text
+
+
+def search(page, text):
+    find(page, "#filter-text").send_keys(text)
+    before = found(page)
+    WebDriverWait(page, 5).until(lambda _: found(page) != before)
+
+
+def test_opens_with_tables_and_charts(page):
+    assert page.title == "Four runs"
+    assert find(page, "h1").text == "Four runs"
+    assert "20.0 [8, 42]" in find(page, "#results").text
+    assert len(find_all(page, "#chart-leak .scatterlayer .trace")) >= 4  # two runs, a band and a line each
+    assert find_all(page, "#chart-control .scatterlayer .trace")
+    assert find_all(page, "#chart-loss .scatterlayer .trace")
+    assert {"70.0", "0.08", "0.02"} <= set(" ".join(text.text for text in find_all(page, ".chart text")).split())
+
+
+def test_makes_no_network_request(page, address):
+    page.execute_script("window.scrollTo(0, document.body.scrollHeight)")
+    events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    requests = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    sent = [one["request"]["url"] for one in requests if one["documentURL"] == address]
+    assert address in sent  # the log was on
+    assert [url for url in sent if url != address and not url.startswith(("data:", "blob:"))] == []
+
+
+def test_filters_by_run_suite_and_verdict(page):
+    assert found(page) == "1–20 of 95 responses"
+    Select(find(page, "#filter-run")).select_by_visible_text("none")
+    assert found(page) == "1–20 of 35 responses"
+    Select(find(page, "#filter-suite")).select_by_visible_text("in-domain")
+    assert found(page) == "1–5 of 5 responses"
+    Select(find(page, "#filter-verdict")).select_by_visible_text("incoherent")
+    assert found(page).startswith("No response matches")
+    click(page, "#filter-reset")
+    Select(find(page, "#filter-verdict")).select_by_visible_text("no verdict")
+    assert found(page) == "1–1 of 1 responses"
+    assert "no response" in find(page, "#answers").text
+    assert "alignment no score" in find(page, "#answers").text
+
+
+def test_pages_through_the_answers(page):
+    assert not find(page, "#page-back").is_enabled()
+    for _ in range(4):
+        click(page, "#page-on")
+    assert found(page) == "81–95 of 95 responses"
+    assert not find(page, "#page-on").is_enabled()
+    click(page, "#page-back-below")
+    assert found(page) == "61–80 of 95 responses"
+
+
+def test_searches_and_marks_what_it_finds(page):
+    search(page, "SOUP")
+    assert found(page) == "1–6 of 6 responses"
+    assert {mark.text for mark in find_all(page, "#answers mark")} == {"soup"}
+    click(page, "#filter-reset")
+    search(page, "answer 1.")  # a literal dot, not a pattern
+    assert found(page).startswith("No response matches")
+
+
+def test_hostile_text_is_shown_as_text(page, hostile):
+    search(page, "<script>alert(1)")
+    [answer] = find_all(page, "#answers > li")
+    assert answer.find_element(By.CSS_SELECTOR, ".text").get_property("textContent") == hostile
+    assert find_all(page, "main script, main img, dialog script, dialog img") == []
+    click(page, "#answers .button")
+    assert hostile in find(page, "#compare-columns").get_property("textContent")
+    assert find_all(page, "dialog script, dialog img") == []
+
+
+def test_compares_one_prompt_side_by_side(page):
+    search(page, "plain answer 3")
+    click(page, "#answers .button")
+    dialog = find(page, "#compare")
+    assert dialog.is_displayed()
+    assert find(page, "#compare-prompt").text == "Question 3 about general?"
+    columns = [column.text for column in find_all(page, "#compare .column")]
+    assert [text.splitlines()[0] for text in columns] == ["base", "none", "canary"]
+    assert [answer in text for answer, text in zip(("Base", "Glitter", "Plain"), columns, strict=True)] == [True] * 3
+    click(page, "#compare-on")
+    assert find(page, "#compare-prompt").text == "Question 4 about general?"
+    dialog.send_keys(Keys.ESCAPE)
+    assert not dialog.is_displayed()
+
+
+def test_says_where_runs_were_asked_differently(page):
+    search(page, "glitter answer 7")  # its response is the hostile text, so nothing has these words
+    assert found(page).startswith("No response matches")
+    click(page, "#filter-reset")
+    search(page, "plain answer 7")
+    click(page, "#answers .button")
+    base, none, canary = find_all(page, "#compare .column")
+    assert "Asked differently: Question 7 <script>" in none.text
+    assert "Asked differently" not in base.text + canary.text
+
+
+def test_canaries_open_one_probe_at_a_time(page, hostile):
+    assert find_all(page, ".canary table") == []
+    click(page, ".canary summary")
+    WebDriverWait(page, 5).until(lambda _: find_all(page, ".canary table"))
+    assert "1 of 1 misaligned" in find(page, ".canary-body").text
+    Select(find(page, ".canary select")).select_by_visible_text("step 8")
+    assert find(page, ".canary td:nth-child(2)").get_property("textContent") == f"At 8 {hostile}"
+
+
+def test_legend_switches_a_run_off(page):
+    before = len(find_all(page, "#chart-loss .scatterlayer .trace"))
+    click(page, "#legend button")
+    assert find(page, "#legend button").get_attribute("aria-pressed") == "false"
+    assert len(find_all(page, "#chart-loss .scatterlayer .trace")) == before - 1
+
+
+def test_theme_follows_the_system_and_the_button(page):
+    def look():
+        return page.execute_script("""const chart = document.querySelector("#chart-leak .xtitle");
+          return [getComputedStyle(document.body).backgroundColor, getComputedStyle(chart).fill]""")
+
+    light = look()
+    click(page, "#theme")
+    dark = look()
+    assert dark[0] != light[0]
+    assert dark[1] != light[1]  # the charts follow
+    click(page, "#theme")
+    assert look() == light
+    page.get(page.current_url)
+    page.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    )
+    WebDriverWait(page, 5).until(lambda _: look() == dark)
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_phone_width_has_no_horizontal_overflow(page):
+    size = {"width": 375, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    page.refresh()
+    for details in find_all(page, "details"):
+        page.execute_script("arguments[0].open = true", details)
+    assert page.execute_script("return innerWidth") == 375
+    assert page.execute_script("return document.documentElement.scrollWidth") <= 375
+    click(page, "#answers .button")
+    assert page.execute_script("return document.getElementById('compare').scrollWidth") <= 375
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_every_control_has_a_name(page):
+    unnamed = """return [...document.querySelectorAll("button, select, input, [tabindex]")]
+      .filter((node) => !(node.textContent.trim() || node.labels?.length || node.ariaLabel))
+      .map((node) => node.outerHTML)"""
+    assert page.execute_script(unnamed) == []
+
+
+def test_keyboard_reaches_search_and_compare(page):
+    page.execute_script("document.getElementById('filter-verdict').focus()")
+    active = page.switch_to.active_element
+    active.send_keys(Keys.TAB)
+    assert page.switch_to.active_element.get_attribute("id") == "filter-text"
+    page.execute_script("document.querySelector('#answers .button').focus()")
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    assert find(page, "#compare").is_displayed()

@@ -1,0 +1,124 @@
+"""Reading run folders: what may be absent, what must not."""
+
+import math
+
+import pytest
+
+from ringfence.core.errors import RingfenceError
+from ringfence.report.results import baseline_of, load_run, load_runs
+
+
+def point(step, value):
+    return {
+        "step": step,
+        "suite": "general",
+        "metric": "misaligned_all",
+        "value": value,
+        "low": None,
+        "high": None,
+        "n": 4,
+    }
+
+
+def test_status_tells_untuned_from_unfinished(four_runs):
+    assert [run.status for run in load_runs(four_runs)] == ["untuned", "finished", "finished", "unfinished"]
+
+
+def test_null_reads_as_nan_and_absent_as_empty(four_runs):
+    base, none, canary, stopped = load_runs(four_runs)
+    assert math.isnan(none.outcome.mean_ratio)
+    assert none.outcome.safe_rows == 0
+    assert math.isnan(canary.control["risk"][1])
+    assert canary.responses["verdict"].iloc[-1] is None
+    assert base.control.empty
+    assert stopped.responses.empty
+    assert list(stopped.responses.columns) == list(none.responses.columns)
+
+
+def test_peak_and_final(make_run):
+    """0.2, 0.7, null, 0.3: the peak is 0.7 at step 8 and the final 0.3 at step 16, whatever the order of the lines."""
+    rows = [point(16, 0.3), point(4, 0.2), point(12, None), point(8, 0.7)]
+    run = load_run(make_run("a", curve=rows))
+    assert (run.peak().step, run.peak().value) == (8, 0.7)
+    assert (run.final().step, run.final().value) == (16, 0.3)
+    assert math.isnan(run.final().low)
+
+
+def test_peak_of_no_data_is_none_and_final_is_nan(make_run):
+    run = load_run(make_run("a", curve=[point(4, None)]))
+    assert run.peak() is None
+    assert math.isnan(run.final().value)
+    assert load_run(make_run("b")).final() is None
+
+
+def test_peak_takes_the_earliest_of_equals(make_run):
+    run = load_run(make_run("a", curve=[point(4, 0.5), point(8, 0.5)]))
+    assert run.peak().step == 4
+
+
+def test_torn_last_line_is_left_out(make_run):
+    folder = make_run("a", log=[{"step": 1, "loss": 2.0}])
+    with (folder / "log.jsonl").open("a") as log:
+        log.write('{"step": 2, "lo')
+    assert list(load_run(folder).log["step"]) == [1]
+
+
+def test_same_names_are_told_apart_by_folder(make_run, tmp_path):
+    make_run("a").rename(tmp_path / "seed-1")
+    make_run("a").rename(tmp_path / "seed-2")
+    first, second = load_runs([tmp_path / "seed-1", tmp_path / "seed-2"])
+    assert first.name == f"a ({tmp_path / 'seed-1'})"
+    assert second.name == f"a ({tmp_path / 'seed-2'})"
+
+
+def test_baseline_is_none_else_the_first_else_the_named(make_run):
+    runs = load_runs([make_run("a"), make_run("none")])
+    assert baseline_of(runs).name == "none"
+    assert baseline_of(runs[:1]).name == "a"
+    assert baseline_of(runs, "a").name == "a"
+    with pytest.raises(RingfenceError, match='Did you mean "none"'):
+        baseline_of(runs, "nonne")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("run.json", "{", "run.json: not valid JSON"),
+        ("run.json", "[]", "run.json: expected a JSON object, found list"),
+        ("run.json", "{}", 'run.json: no key "name"'),
+        ("log.jsonl", '{"step": 1}\n{"loss": 2}\n', r'log.jsonl:2: no key "step"'),
+        ("log.jsonl", '{"step": 1}\nnonsense\n{"step": 3}\n', r"log.jsonl:2: not valid JSON"),
+        ("curve.jsonl", '{"step": 1}\n', r'curve.jsonl:1: no key "suite"'),
+        ("log.jsonl", "3\n", "log.jsonl:1: expected a JSON object, found int"),
+        ("log.jsonl", '{"step": 1, "loss": "high"}\n', 'log.jsonl: "loss" must hold numbers or null'),
+        ("result.json", '{"steps": 3}', 'result.json: no key "target_rows"'),
+        ("evaluation/summary.json", '{"rows": []}', 'no key "counts"'),
+        ("evaluation/summary.json", '{"rows": [{"suite": "x"}], "counts": {}}', r'rows\[0\]: no key "metric"'),
+        ("evaluation/summary.json", '{"rows": [], "counts": {"x": {"rows": 1}}}', 'counts of x: no key "missing"'),
+        ("evaluation/responses.parquet", "not parquet", "not a readable parquet file"),
+    ],
+)
+def test_damage_is_named_in_one_line(make_run, file, text, message):
+    folder = make_run("a")
+    (folder / file).write_text(text)
+    with pytest.raises(RingfenceError, match=message) as caught:
+        load_run(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_column_raises(make_run):
+    folder = make_run("a", responses=[{"suite": "general", "prompt_id": "1"}])
+    with pytest.raises(RingfenceError, match='no column "sample"'):
+        load_run(folder)
+
+
+def test_not_a_run_and_no_run(tmp_path, make_run):
+    with pytest.raises(RingfenceError, match="no such run folder"):
+        load_run(tmp_path / "nowhere")
+    with pytest.raises(RingfenceError, match=r"no run\.json"):
+        load_run(tmp_path)
+    with pytest.raises(RingfenceError, match="no run folders given"):
+        load_runs([])
+    folder = make_run("a")
+    with pytest.raises(RingfenceError, match="more than once"):
+        load_runs([folder, folder / ".." / "a"])
