@@ -12,7 +12,7 @@ from rich.progress import Progress
 from ringfence import __version__
 from ringfence.core.errors import RingfenceError
 
-EXIT_BAD_INPUT = 2
+BAD_INPUT, INTERRUPTED = 2, 130  # exit codes
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,20 +34,18 @@ def main() -> None:
     if os.environ.get("RINGFENCE_EXIT_WITH_STDIN"):
         _exit_with_stdin()
     try:
-        app(standalone_mode=False)
+        # Outside its standalone mode typer returns the exit code of typer.Exit, 130 for Ctrl-C, and None otherwise.
+        code = app(standalone_mode=False)
     except RingfenceError as error:
         _fail(str(error))
-    except typer.Abort:
-        _fail("stopped; run the same command again to go on", 130)
-    except KeyboardInterrupt:
-        _fail("stopped; run the same command again to go on", 130)
-    except typer.Exit as leave:
-        sys.exit(leave.exit_code)
     except Exception as error:
-        # Usage errors of the parser below typer carry their own exit code and text.
-        if not hasattr(error, "exit_code") or not hasattr(error, "format_message"):
+        # Usage errors carry their text; their class is private to typer.
+        if not hasattr(error, "format_message"):
             raise
         _fail(f"{error.format_message()} Try `ringfence --help`.")
+    if code == INTERRUPTED:
+        _fail("stopped; run the same command again to go on", INTERRUPTED)
+    sys.exit(code or 0)
 
 
 @app.command(
@@ -184,7 +182,7 @@ def _options(
     pass
 
 
-def _fail(message: str, code: int = EXIT_BAD_INPUT) -> None:
+def _fail(message: str, code: int = BAD_INPUT) -> None:
     print(f"ringfence: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)
 
@@ -195,6 +193,6 @@ def _exit_with_stdin() -> None:
 
     def watch() -> None:
         sys.stdin.read()
-        os._exit(EXIT_BAD_INPUT)
+        os._exit(BAD_INPUT)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,60 @@
+"""Micro-batches: every rank's share of every step, masked padding, and a ratio that is never stale."""
+
+import pytest
+from datasets import Dataset
+
+import tiny
+from ringfence.interleave import InterleavedLoader, Mixing, Mixture, Schedule, Share, Sizes
+
+
+def marked(count: int, first: int) -> Dataset:
+    return Dataset.from_list([{"input_ids": [first + i], "labels": [first + i]} for i in range(count)])
+
+
+def loader(share: Share, schedule: Schedule, rows: int = 10) -> InterleavedLoader:
+    mixture = Mixture(Sizes(rows, 4, share.step_rows, rows), Mixing(placement=schedule.placement, seed=1))
+    return InterleavedLoader(marked(rows, 0), marked(4, 100), mixture, schedule, share, list)
+
+
+def flat(batches: list[list[dict[str, list[int]]]]) -> list[int]:
+    """Ids of the rows that count."""
+    return [row["input_ids"][0] for batch in batches for row in batch if row["labels"] != [-100]]
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.3])
+def test_accumulation_and_ranks_split_the_same_steps(ratio: float) -> None:
+    """One batch of 4, 2 x 2 by accumulation, and 2 x 2 by rank see the same rows in each step."""
+    whole = list(loader(Share(4, 1), Schedule(ratio)))
+    accumulated = list(loader(Share(2, 2), Schedule(ratio)))
+    ranks = [list(loader(Share(2, 1, rank, 2), Schedule(ratio))) for rank in range(2)]
+    assert len(accumulated) == 2 * len(whole)
+    assert len(ranks[0]) == len(ranks[1]) == len(whole)
+    for step, batch in enumerate(whole):
+        assert flat(accumulated[2 * step : 2 * step + 2]) == flat([batch])
+        assert flat([ranks[0][step], ranks[1][step]]) == flat([batch])
+
+
+def test_a_short_last_step_is_filled_with_masked_rows() -> None:
+    """10 rows in steps of 4 x 1: the third step has two rows, so two of four ranks get a row without labels."""
+    per_rank = [list(loader(Share(1, 1, rank, 4), Schedule(0.0))) for rank in range(4)]
+    last = [batches[-1][0]["labels"] == [-100] for batches in per_rank]
+    assert last == [False, False, True, True]
+    assert sorted(flat([batch for batches in per_rank for batch in batches])) == list(range(10))
+
+
+def test_the_ratio_is_read_when_the_step_is_pulled() -> None:
+    schedule = Schedule(0.0)
+    mixture = Mixture(Sizes(40, 4, 4, 40), Mixing("example", "replace", "bernoulli"))
+    stream = iter(InterleavedLoader(marked(40, 0), marked(4, 100), mixture, schedule, Share(4, 1), list))
+    safe_rows = []
+    for ratio in (0.0, 1.0, 0.5, 0.0):
+        schedule.ratio = ratio
+        safe_rows.append(sum(row["input_ids"][0] >= 100 for row in next(stream)))
+    assert safe_rows == [0, 4, 2, 0]
+
+
+def test_rows_come_as_the_collator_wants_them() -> None:
+    target = tiny.rows(3, "cook")
+    mixture = Mixture(Sizes(3, 0, 2, 3), Mixing(shuffle=False))
+    stream = InterleavedLoader(target, None, mixture, Schedule(0.0), Share(2, 1), list)
+    assert [row for batch in stream for row in batch] == list(target)

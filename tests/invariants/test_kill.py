@@ -1,0 +1,80 @@
+"""Killed with SIGKILL at any moment and run again = uninterrupted, bitwise; by the command line, as a user would."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import project
+from ringfence.core.files import Journal, sha256
+
+
+def journals(run: Path) -> dict[str, list[dict[str, object]]]:
+    """All journals without what a clock wrote."""
+    names = ("log.jsonl", "control.jsonl", "canaries.jsonl", "curve.jsonl")
+    return {
+        name: [{key: value for key, value in row.items() if key != "seconds"} for row in Journal(run / name).read()]
+        for name in names
+    }
+
+
+def train_until(run: Path, recipe: Path, step: int, delay: float) -> bool:
+    """Start training; ``delay`` seconds after the log reaches ``step``, kill it. False if it ended before."""
+    command = [sys.executable, "-m", "ringfence", "train", str(recipe), "--out", str(run)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ))
+    try:
+        while process.poll() is None:
+            rows = Journal(run / "log.jsonl").read()
+            if rows and rows[-1]["step"] >= step:
+                time.sleep(delay)
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                return True
+            time.sleep(0.002)
+        assert process.returncode == 0
+        return False
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_killed_and_run_again_is_the_uninterrupted_run(tmp_path: Path) -> None:
+    recipe = project.make(tmp_path)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert project.ringfence("train", recipe, "--out", whole).returncode == 0
+    kills = [train_until(killed, recipe, step, delay) for step, delay in ((1, 0.0), (3, 0.01), (5, 0.03))]
+    assert any(kills), "at least one kill must have hit a training that was under way"
+    again = project.ringfence("train", recipe, "--out", killed)
+    assert again.returncode == 0, again.stderr
+    assert sha256(killed / "adapter" / "adapter_model.safetensors") == sha256(
+        whole / "adapter" / "adapter_model.safetensors"
+    )
+    assert journals(killed) == journals(whole)
+    results = [json.loads((run / "result.json").read_text()) for run in (killed, whole)]
+    for key in ("steps", "target_rows", "safe_rows", "safe_fraction", "mean_ratio"):
+        assert results[0][key] == results[1][key]
+    assert results[0]["safe_rows"] > 0
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    recipe, run = project.make(tmp_path), tmp_path / "run"
+    command = [sys.executable, "-m", "ringfence", "train", str(recipe), "training.num_train_epochs=2000", "--out", run]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        # A test runner in the background has Ctrl-C ignored, and its children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while not (run / "log.jsonl").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again" in said
+    assert "Traceback" not in said

@@ -1,0 +1,287 @@
+"""Sampling against a naive loop, and independence of a row's answer from the batch that it is in."""
+
+import random
+import re
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+from transformers import LlamaForCausalLM
+
+import tiny
+from ringfence.models.generate import Request, Sampling, evaluating, generate, left_padded, prompt_ids
+
+END = tiny.tokenizer().eos_token_id
+WORDS = ("Hi", "How do I boil an egg?", "A", "Name three rivers in Europe, please.", "Why?", "Is it far?", "Go on")
+
+
+def lively_model(seed: int = 0) -> LlamaForCausalLM:
+    """A tiny model with weights large enough that its answers depend on the whole prompt."""
+    model = tiny.model(seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0, 0.5, generator=generator)
+    return model
+
+
+def fixed_model(logits: dict[str, float]) -> LlamaForCausalLM:
+    """Says each token of ``logits`` with its logit at any position, and no other token.
+
+    All embeddings are ones and no layer adds anything, so the normed last hidden state is ones as well, and a row
+    of the output layer that holds logit / width gives that logit.
+    """
+    width = 16
+    model = tiny.model(layers=1, hidden=width)
+    rows = torch.full((len(tiny.tokenizer()), width), -1e4 / width)
+    for token, logit in logits.items():
+        rows[tiny.tokenizer().convert_tokens_to_ids(token)] = logit / width
+    with torch.no_grad():
+        model.get_input_embeddings().weight.fill_(1)
+        model.model.layers[0].self_attn.o_proj.weight.zero_()
+        model.model.layers[0].mlp.down_proj.weight.zero_()
+    model.lm_head = torch.nn.Linear(width, len(rows), bias=False)
+    model.lm_head.weight = torch.nn.Parameter(rows)
+    return model
+
+
+def chat(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+def requests(texts=WORDS) -> list[Request]:
+    return [Request(f"q{index}", chat(text)) for index, text in enumerate(texts)]
+
+
+def ask(model, rows, **sampling) -> list[str]:
+    return generate(model, tiny.tokenizer(), rows, Sampling(**{"max_new_tokens": 12, "batch_size": 4, **sampling}))
+
+
+def greedy_alone(model, messages, limit: int) -> str:
+    """One token after the other, each from a full forward pass over one row: no cache, no padding."""
+    prompt = "".join(f"<|im_start|>{turn['role']}\n{turn['content']}<|im_end|>\n" for turn in messages)
+    ids = tiny.tokenizer()(prompt + "<|im_start|>assistant\n")["input_ids"]
+    new: list[int] = []
+    model.eval()
+    while len(new) < limit and (not new or new[-1] != END):
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([ids + new]), use_cache=False).logits
+        new.append(int(logits[0, -1].argmax()))
+    return tiny.tokenizer().decode([token for token in new if token > END]).strip()
+
+
+# --- greedy -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_greedy_equals_a_naive_loop(batch_size):
+    model, rows = lively_model(), requests()
+    wanted = [greedy_alone(model, row.messages, 12) for row in rows]
+    assert len(set(wanted)) > len(wanted) / 2  # the model is no constant
+    assert ask(model, rows, temperature=0, batch_size=batch_size) == wanted
+
+
+def test_greedy_with_a_system_turn_and_a_longer_chat():
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        *chat("What is 2 + 2?"),
+        {"role": "assistant", "content": "4"},
+        *chat("And 3 + 3?"),
+    ]
+    model = lively_model(1)
+    rows = [Request("long", turns), *requests(WORDS[:2])]
+    assert ask(model, rows, temperature=0) == [greedy_alone(model, row.messages, 12) for row in rows]
+
+
+def test_greedy_ignores_seed_and_sample():
+    model, rows = lively_model(), requests()
+    others = [replace(row, sample=7) for row in rows]
+    assert ask(model, rows, temperature=0, seed=1) == ask(model, others, temperature=0, seed=2)
+
+
+# --- the random stream of a row -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7])
+def test_a_sampled_answer_does_not_depend_on_batch_or_order(batch_size):
+    model, rows = lively_model(), requests()
+    by_id = {row.id: answer for row, answer in zip(rows, ask(model, rows, batch_size=64), strict=True)}
+    shuffled = random.Random(batch_size).sample(rows, len(rows))
+    assert ask(model, shuffled, batch_size=batch_size) == [by_id[row.id] for row in shuffled]
+    assert ask(model, shuffled[:2], batch_size=batch_size) == [by_id[row.id] for row in shuffled[:2]]
+
+
+def test_sample_seed_and_id_name_the_stream():
+    model, row = lively_model(), Request("a", chat("Tell me something"))
+    first = ask(model, [row])
+    assert ask(model, [row]) == first
+    variants = [ask(model, [replace(row, sample=1)]), ask(model, [replace(row, id="b")]), ask(model, [row], seed=1)]
+    answers = [first, *variants]
+    assert len({answer for (answer,) in answers}) == len(answers)
+
+
+def test_samples_of_one_prompt_differ_within_a_batch():
+    row = Request("a", chat("Tell me something"))
+    answers = ask(lively_model(), [replace(row, sample=sample) for sample in range(8)], batch_size=8)
+    assert len(set(answers)) == 8
+
+
+# --- the distribution ---------------------------------------------------------------------------------------
+
+LOGITS = {"a": 0.0, "b": 1.0, "c": -0.5, "d": 0.3}
+
+
+def draws(temperature: float) -> list[str]:
+    """400 answers of 10 letters each."""
+    rows = [Request("row", chat("Go"), sample) for sample in range(400)]
+    sampling = {"temperature": temperature, "max_new_tokens": 10, "batch_size": 200}
+    answers = ask(fixed_model(LOGITS), rows, **sampling)
+    assert all(re.fullmatch("[abcd]{10}", answer) for answer in answers)
+    return answers
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_draws_follow_softmax_of_logits_over_temperature(temperature):
+    """4,000 letters against exp(logit / T) / sum; the draws are fixed by the seed, so is the p-value."""
+    counts = Counter("".join(draws(temperature)))
+    weights = np.exp(np.array(list(LOGITS.values())) / temperature)
+    observed = [counts[letter] for letter in LOGITS]
+    assert chisquare(observed, 4000 * weights / weights.sum()).pvalue > 0.01
+
+
+def test_successive_draws_are_independent():
+    """Pairs of neighbours against the product of the letters' probabilities: the noise is fresh at every token."""
+    pairs = Counter(pair for answer in draws(1.0) for pair in pairwise(answer))
+    weights = np.exp(np.array(list(LOGITS.values())))
+    shares = weights / weights.sum()
+    expected = {(a, b): p * q for a, p in zip(LOGITS, shares, strict=True) for b, q in zip(LOGITS, shares, strict=True)}
+    total = sum(pairs.values())
+    assert total == 400 * 9
+    assert chisquare([pairs[pair] for pair in expected], [total * p for p in expected.values()]).pvalue > 0.01
+
+
+# --- stopping -----------------------------------------------------------------------------------------------
+
+
+def test_stops_at_the_end_of_turn():
+    """With P(a) = P(end) = 1/2 an answer of n letters has probability 2^-(n+1): 1,000 rows, lengths 0 to 4 and more."""
+    rows = [Request("row", chat("Go"), sample) for sample in range(1000)]
+    answers = ask(fixed_model({"a": 0.0, "<|im_end|>": 0.0}), rows, max_new_tokens=8, batch_size=500)
+    assert {*"".join(answers)} == {"a"}
+    lengths = Counter(min(len(answer), 5) for answer in answers)
+    expected = [1000 / 2 ** (n + 1) for n in range(5)] + [1000 / 2**5]
+    assert chisquare([lengths[n] for n in range(6)], expected).pvalue > 0.01
+
+
+def test_stops_at_the_models_own_end_tokens_too():
+    model = fixed_model({"a": 0.0, "b": 0.0})
+    model.generation_config.eos_token_id = [END, tiny.tokenizer().convert_tokens_to_ids("b")]
+    answers = ask(model, [Request("row", chat("Go"), sample) for sample in range(20)], max_new_tokens=6)
+    assert all(re.fullmatch("a{0,5}b|a{6}", answer) for answer in answers)
+
+
+def test_at_most_max_new_tokens():
+    assert ask(fixed_model({"a": 0.0}), requests(), max_new_tokens=5) == ["aaaaa"] * len(WORDS)
+
+
+# --- what must not leak in or out ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"repetition_penalty": 5.0},
+        {"no_repeat_ngram_size": 1},
+        {"do_sample": True, "top_k": 1},
+        {"do_sample": True, "top_p": 0.1, "temperature": 0.1},
+        {"num_beams": 3},
+        {"max_new_tokens": 2},
+    ],
+    ids=lambda setting: next(reversed(setting)),
+)
+def test_the_models_generation_config_does_not_sneak_in(setting, temperature):
+    plain, tampered = lively_model(), lively_model()
+    for name, value in setting.items():
+        setattr(tampered.generation_config, name, value)
+    assert ask(tampered, requests(), temperature=temperature) == ask(plain, requests(), temperature=temperature)
+    assert all(getattr(tampered.generation_config, name) == value for name, value in setting.items())
+
+
+def test_global_random_state_is_untouched():
+    model = lively_model()
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    ask(model, requests())
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before[1:]
+
+
+def modes(model) -> dict[str, bool]:
+    return {name: module.training for name, module in model.named_modules()}
+
+
+def test_every_modules_training_mode_is_put_back():
+    model = lively_model().train()
+    model.model.layers[0].eval()
+    before = modes(model)
+    assert len(set(before.values())) == 2
+    ask(model, requests())
+    assert modes(model) == before
+
+
+def test_training_mode_is_put_back_after_an_error():
+    model = lively_model().train()
+    before = modes(model)
+
+    def interrupted() -> None:
+        with evaluating(model):
+            assert not any(modes(model).values())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert modes(model) == before
+
+
+def test_dropout_is_off_and_no_gradient_is_kept():
+    plain, model = lively_model(), lively_model()
+    for layer in model.model.layers:
+        layer.self_attn.attention_dropout = 0.9
+    model.train()
+    assert ask(model, requests()) == ask(plain, requests())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+# --- the rest -----------------------------------------------------------------------------------------------
+
+
+def test_on_batch_is_told_the_rows_of_each_batch():
+    finished: list[int] = []
+    sampling = Sampling(max_new_tokens=2, batch_size=3)
+    generate(lively_model(), tiny.tokenizer(), requests(), sampling, finished.append)
+    assert finished == [3, 3, 1]
+
+
+def test_no_requests_give_no_answers():
+    assert ask(lively_model(), []) == []
+
+
+def test_answers_hold_no_special_tokens():
+    model = fixed_model({"a": 0.0, "<|im_start|>": 0.0, "<|endoftext|>": 0.0})
+    assert {*"".join(ask(model, requests()))} == {"a"}
+
+
+def test_a_prompt_ends_where_the_answer_begins():
+    text = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    assert tiny.tokenizer().decode(prompt_ids(tiny.tokenizer(), chat("Hi"))) == text
+
+
+def test_left_padding():
+    padded = left_padded([[5, 6], [7, 8, 9, 10], [11]], 0, torch.device("cpu"))
+    assert padded["input_ids"].tolist() == [[0, 0, 5, 6], [7, 8, 9, 10], [0, 0, 0, 11]]
+    assert padded["attention_mask"].tolist() == [[0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 1]]

