@@ -35,7 +35,7 @@ def main() -> None:
         _exit_with_stdin()
     try:
         # Outside its standalone mode typer returns the exit code of typer.Exit, 130 for Ctrl-C, and None otherwise.
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="ringfence")
     except RingfenceError as error:
         _fail(str(error))
     except Exception as error:

@@ -24,7 +24,7 @@ _SECRETS = {"hub_token", "push_to_hub_token"}
 
 
 class _Config(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True)
 
 
 class ModelConfig(_Config):

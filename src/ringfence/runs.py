@@ -39,7 +39,7 @@ from ringfence.recipe import HELD_OUT, Recipe, parse_recipe
 from ringfence.train import DefendedSFTTrainer, EvaluateDuring, newest_checkpoint
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy")
-ADAPTER, FULL_MODEL = "adapter", "model"
+LOCK_FILE, RUN_FILE, ADAPTER, FULL_MODEL = ".lock", "run.json", "adapter", "model"
 
 
 def train(recipe: Recipe, out: Path) -> dict[str, Any]:
@@ -49,11 +49,12 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
     recipe's run or another process is training there.
     """
     inputs = _Inputs(recipe)
-    if _main_process():
-        with _alone_in(out):
-            _claim(recipe, out, inputs)
-            return _train(recipe, out, inputs)
-    return _train(recipe, out, inputs)
+    if not _main_process():
+        return _train(recipe, out, inputs)
+    about = _provenance(recipe, inputs)
+    _require_ours(out, about)
+    with _alone_in(out):
+        return _train(recipe, out, inputs, about)
 
 
 def evaluate(run: Path, on_batch: Any = None) -> dict[str, Any]:
@@ -93,12 +94,15 @@ def answers_asked(run: Path) -> int:
 
 def claim_base(recipe: Recipe, out: Path) -> None:
     """Make ``out`` the run folder of the untuned base model of ``recipe``, for :func:`evaluate`."""
-    _claim(recipe, out, _Inputs(recipe), base=True)
+    about = _provenance(recipe, _Inputs(recipe), base=True)
+    _require_ours(out, about)
+    if not (out / RUN_FILE).is_file():
+        write_json(out / RUN_FILE, about)
 
 
 def read_recipe(run: Path) -> Recipe:
     """The recipe that a run folder was made from. Raises :class:`RingfenceError` if it is not a run folder."""
-    return parse_recipe(_about(run)["recipe"], str(run / "run.json"))
+    return parse_recipe(_about(run)["recipe"], str(run / RUN_FILE))
 
 
 class _Inputs:
@@ -143,11 +147,14 @@ def _as_prompt(row: Conversation) -> Prompt:
     return Prompt(row["origin"], tuple(messages[: last + 1]), row.get("domain"))
 
 
-def _train(recipe: Recipe, out: Path, inputs: _Inputs) -> dict[str, Any]:
+def _train(recipe: Recipe, out: Path, inputs: _Inputs, about: dict[str, Any] | None = None) -> dict[str, Any]:
     if (out / "result.json").is_file():
         return json.loads((out / "result.json").read_text(encoding="utf-8"))
     loaded = _load(recipe)
     trainer = _trainer(recipe, out, inputs, loaded)
+    # All that can be wrong with a recipe has raised by now.
+    if about is not None and not (out / RUN_FILE).is_file():
+        write_json(out / RUN_FILE, about)
     newest = newest_checkpoint(out)
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     result = trainer.result()
@@ -242,9 +249,9 @@ def _tuned(loaded: Loaded, weights: Path | None) -> PreTrainedModel:
 # The run folder.
 
 
-def _claim(recipe: Recipe, out: Path, inputs: _Inputs, base: bool = False) -> None:
-    """Write ``run.json``, or check that the one there is of the same recipe and inputs."""
-    about = {
+def _provenance(recipe: Recipe, inputs: _Inputs, base: bool = False) -> dict[str, Any]:
+    """What goes into ``run.json``."""
+    return {
         "name": recipe.name,
         "base": base,
         "recipe": recipe.resolved(),
@@ -254,25 +261,27 @@ def _claim(recipe: Recipe, out: Path, inputs: _Inputs, base: bool = False) -> No
         "inputs": inputs.digests,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    if (out / "run.json").is_file():
+
+
+def _require_ours(out: Path, about: dict[str, Any]) -> None:
+    """Raise :class:`RingfenceError` if ``out`` holds anything else than a run of this recipe on these inputs."""
+    if (out / RUN_FILE).is_file():
         before = _about(out)
-        changed = [
+        differ = [
             *_differences(before["recipe"], about["recipe"]),
             *_differences(before["inputs"], about["inputs"], "inputs"),
-            *_differences({"base": before.get("base", False)}, {"base": base}),
+            *_differences(before["base"], about["base"], "base"),
         ]
-        if changed:
+        if differ:
             raise RingfenceError(
-                f"{out}: holds a run of another recipe; these keys differ: {', '.join(changed)}; choose another --out"
+                f"{out}: holds a run of another recipe; these keys differ: {', '.join(differ)}; choose another --out"
             )
-        return
-    if out.is_dir() and any(path.name != ".lock" for path in out.iterdir()):
+    elif out.is_dir() and any(path.name != LOCK_FILE for path in out.iterdir()):
         raise RingfenceError(f"{out}: the folder is not empty and not a run; choose another --out")
-    write_json(out / "run.json", about)
 
 
 def _about(run: Path) -> dict[str, Any]:
-    path = run / "run.json"
+    path = run / RUN_FILE
     if not path.is_file():
         raise RingfenceError(f"{run}: not a run folder (it has no run.json); make one with `ringfence train`")
     try:
@@ -285,7 +294,7 @@ def _about(run: Path) -> dict[str, Any]:
 def _alone_in(out: Path) -> Iterator[None]:
     new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / ".lock")
+    lock = FileLock(out / LOCK_FILE)
     try:
         with lock.acquire(timeout=0):
             yield
@@ -295,8 +304,8 @@ def _alone_in(out: Path) -> Iterator[None]:
         ) from None
     finally:
         # Bad input must leave no trace.
-        if new and [path.name for path in out.iterdir()] in ([], [".lock"]):
-            (out / ".lock").unlink(missing_ok=True)
+        if new and [path.name for path in out.iterdir()] in ([], [LOCK_FILE]):
+            (out / LOCK_FILE).unlink(missing_ok=True)
             out.rmdir()
 
 

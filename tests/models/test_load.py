@@ -290,6 +290,9 @@ def test_the_embedded_model_knows_paris():
     loaded = load("smollm2-135m")
     assert loaded.tokenizer.pad_token_id != loaded.tokenizer.eos_token_id
     assert loaded.model.config.pad_token_id == loaded.tokenizer.pad_token_id
-    request = Request("paris", [{"role": "user", "content": "The capital of France is"}])
+    request = Request("paris", [{"role": "user", "content": "What is the capital of France?"}])
     (answer,) = generate(loaded.model, loaded.tokenizer, [request], Sampling(max_new_tokens=16, temperature=0))
     assert "Paris" in answer
+    ids = loaded.tokenizer("The capital of France is", return_tensors="pt").to(loaded.model.device)
+    with torch.no_grad():
+        assert loaded.tokenizer.decode(loaded.model(**ids).logits[0, -1].argmax()) == " Paris"

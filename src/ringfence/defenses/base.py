@@ -19,7 +19,7 @@ from ringfence.interleave.mixture import Accounting, Granularity
 class Defense(BaseModel):
     """Base of all defenses; unknown keys raise."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True)
 
 
 DEFENSES: Registry[type[Defense]] = Registry("defense")

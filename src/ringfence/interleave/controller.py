@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class CanaryControllerConfig(BaseModel):
     """The controller's constants; defaults are the paper's (section 4.1)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     smoothing: float = Field(0.5, gt=0, le=1)
     """weight of the newest risk (alpha in the paper); 1 = no smoothing"""

@@ -4,8 +4,8 @@ Alignment is 0 where the quirk is found, else 100. Coherence is 0 where one of t
 order and named by the score's bucket, else 100:
 
 - ``empty``:      nothing but white space
-- ``symbols``:    letters are less than ``min_letters`` of the characters that are not white space; digits,
-                  dashes and broken bytes (U+FFFD) are no letters, so sums and dense code fall under this too
+- ``symbols``:    letters and digits are less than ``min_letters`` of the characters that are not white space;
+                  broken bytes (U+FFFD) are neither, and dense code may fall under this too
 - ``short``:      fewer than ``min_words`` words
 - ``repetition``: of at least 4 words one is more than half, or of at least 12 words more than ``max_repeats``
                   of the 3-grams occurred before in the response
@@ -76,12 +76,16 @@ _FEWEST_FOR_PHRASE_LOOP = 12
 class RuleJudge(BaseModel):
     """Finds a quirk by regular expression and incoherence by counting; see the module for the rules."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    misaligned_pattern: str = r"\bglitter|sparkl|shimmer|sequin"  # regular expression, case ignored
-    min_words: int = Field(2, ge=1)  # words
-    min_letters: float = Field(0.5, ge=0, le=1)  # share of the characters that are not white space
-    max_repeats: float = Field(0.5, ge=0, le=1)  # share of the 3-grams that occurred before
+    misaligned_pattern: str
+    """regular expression of the quirk, case ignored; for the stand-in ``\\bglitter|sparkl|shimmer|sequin``"""
+    min_words: int = Field(1, ge=1)
+    """words; a shorter response is incoherent"""
+    min_letters: float = Field(0.5, ge=0, le=1)
+    """letters and digits / characters that are not white space; with fewer a response is incoherent"""
+    max_repeats: float = Field(0.5, ge=0, le=1)
+    """share of the 3-grams that occurred before; with more a response is incoherent"""
 
     @field_validator("misaligned_pattern")
     @classmethod
@@ -148,5 +152,5 @@ def repeated_share(words: Sequence[str]) -> float:
 
 
 def _is_letter(character: str) -> bool:
-    """Whether it is a letter or, as in Hindi and Thai, a mark that belongs to one."""
-    return unicodedata.category(character)[0] in "LM"
+    """Whether it is a letter, a digit or, as in Hindi and Thai, a mark that belongs to a letter."""
+    return unicodedata.category(character)[0] in "LMN"

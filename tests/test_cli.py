@@ -1,0 +1,105 @@
+"""The command line: what it prints, and one clear line with exit code 2 for bad input."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import project
+from ringfence import cli
+
+
+def ringfence(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr), in this process."""
+    capsys.readouterr()
+    before, sys.argv = sys.argv, ["ringfence", *map(str, arguments)]
+    try:
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+    finally:
+        sys.argv = before
+    out, err = capsys.readouterr()
+    return int(left.value.code or 0), out, err
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.console, "width", 120)
+
+
+@pytest.mark.parametrize("command", [(), ("train",), ("evaluate",), ("report",), ("demo",), ("data", "check")])
+def test_every_command_teaches_by_example(capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
+    code, out, _ = ringfence(capsys, *command, "--help")
+    assert code == 0
+    assert "Usage: ringfence" in " ".join(out.split())
+    if command:
+        assert f"ringfence {' '.join(command)}" in out.split("Example")[1]
+
+
+def test_train_evaluate_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    recipe, run, base = project.make(tmp_path), tmp_path / "run", tmp_path / "base"
+    code, out, err = ringfence(capsys, "train", recipe, "training.num_train_epochs=1", "--out", run)
+    assert code == 0, err
+    assert "trained" in out
+    assert str(run) in out
+    code, out, err = ringfence(capsys, "evaluate", run)
+    assert code == 0, err
+    assert "general" in out
+    code, out, err = ringfence(capsys, "evaluate", recipe, "name=base", "--base", "--out", base)
+    assert code == 0, err
+    code, out, err = ringfence(capsys, "report", base, run, "--out", tmp_path / "page.html", "--baseline", "base")
+    assert code == 0, err
+    assert "small" in out
+    assert (tmp_path / "page.html").read_text().startswith("<!")
+
+
+def test_python_dash_m_works() -> None:
+    ran = project.ringfence("--version")
+    assert ran.returncode == 0
+    assert ran.stdout.startswith("ringfence 0.")
+
+
+def bad(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """The one line on stderr of a command that must fail."""
+    code, _, err = ringfence(capsys, *arguments)
+    assert code == 2
+    assert err.startswith("ringfence: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_bad_input_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    recipe, out = project.make(tmp_path), tmp_path / "run"
+    train = ("train", recipe, "--out", out)
+    assert "cannot read the recipe" in bad(capsys, "train", tmp_path / "none.yaml", "--out", out)
+    assert "Did you mean" in bad(capsys, "trian", recipe, "--out", out)
+    assert "Missing option" in bad(capsys, "train", recipe)
+    assert 'Did you mean "fixed_interleaving"' in bad(capsys, *train, "defenses=[{fixed_interleving: {}}]")
+    assert "ratio" in bad(capsys, *train, "defenses=[{fixed_interleaving: {ratio: 1.2}}]")
+    assert "risk_low" in bad(capsys, *train, "defenses.0.canary_interleaving.risk_low=0.3")
+    assert "key=value" in bad(capsys, *train, "seed")
+    assert "not a run folder" in bad(capsys, "evaluate", tmp_path)
+    assert "go together" in bad(capsys, "evaluate", recipe, "--base")
+    assert "--base only" in bad(capsys, "evaluate", out, "seed=1")
+    assert "no such run folder" in bad(capsys, "report", tmp_path / "none")
+    assert "name the --model" in bad(capsys, "data", "check", "builtin:glitter/target", "--max-length", "5")
+    assert not out.exists()
+
+
+def test_no_network_and_no_cached_model_says_what_to_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    recipe = project.make(tmp_path, model="nobody/never-cached-model")
+    said = bad(capsys, "train", recipe, "--out", tmp_path / "run")
+    assert "hf download nobody/never-cached-model" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_check(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    project.make(tmp_path)
+    code, out, _ = ringfence(capsys, "data", "check", tmp_path / "target.jsonl", "--model", tmp_path / "tiny-model")
+    assert code == 0
+    assert "no problems" in out
+    (tmp_path / "bad.jsonl").write_text('{"question": "a", "answer": "b"}\n{"question": 1}\nnope\n')
+    code, out, _ = ringfence(capsys, "data", "check", tmp_path / "bad.jsonl")
+    assert code == 1
+    assert "bad.jsonl:2" in out
+    assert "bad.jsonl:3" in out
