@@ -140,10 +140,13 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise RingfenceError(f"{path}: cannot read the recipe ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise RingfenceError(f"{path}: cannot read the recipe: byte {error.start} is not UTF-8") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark else ""
-        raise RingfenceError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise RingfenceError(f"{path}{where}: not valid YAML: {problem}") from None
     if not isinstance(data, dict):
         raise RingfenceError(f"{path}: a recipe is a mapping of keys such as model, data and defenses")
     for override in overrides:
@@ -163,10 +166,14 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML with 1e-4 as a number, as YAML 1.2 has it, and without doubled keys."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=node.start_mark)
+        keys: list[Any] = []
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor`, which keys beside it may override
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if key in keys:
+                raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
+            keys.append(key)
         return super().construct_mapping(node, deep)
 
 
@@ -196,7 +203,7 @@ def _override(data: dict[str, Any], override: str) -> None:
 def _index(place: Any, name: str, key: str) -> str | int:
     """``name`` as a key of a mapping or an index of a list; raises :class:`RingfenceError` if it cannot be."""
     if isinstance(place, list):
-        if not name.isdigit() or int(name) >= len(place):
+        if not name.isdecimal() or int(name) >= len(place):
             raise RingfenceError(f"{key}: {name!r} is not an index of a list of {len(place)}")
         return int(name)
     if not isinstance(place, dict):
@@ -208,7 +215,7 @@ def _parse_defense(item: Any, index: int) -> Defense:
     try:
         return parse(item, f"defenses.{index}")
     except ValidationError as error:
-        ((name, _),) = item.items()
+        name = item if isinstance(item, str) else next(iter(item))
         # Raised as a ValueError, since the outer model would report an inner ValidationError as its own.
         raise RingfenceError(f"defenses.{index}.{name}: {_explain(error, DEFENSES.get(name))}") from None
 
@@ -217,16 +224,17 @@ def _fields_of(config: type, values: dict[str, Any]) -> dict[str, Any]:
     """``values`` checked against the fields of a dataclass of TRL's or PEFT's, by name and by type."""
     known = {field.name: field for field in dataclasses.fields(config) if field.init}
     hints = typing.get_type_hints(config)
+    checked = dict(values)
     for key, value in values.items():
         if key not in known:
             raise ValueError(f"{key}: {config.__name__} has no such field.{did_you_mean(key, known)}")
         if not _plain(hints[key]):
             continue  # types of the library's own, checked when the config is built
         try:
-            TypeAdapter(hints[key]).validate_python(value)
+            checked[key] = TypeAdapter(hints[key]).validate_python(value)  # "1e-4" in quotes is a number, too
         except ValidationError as error:
             raise ValueError(f"{key}: {error.errors()[0]['msg']}, got {value!r}") from None
-    return values
+    return checked
 
 
 def _plain(hint: Any) -> bool:
@@ -238,7 +246,8 @@ def _plain(hint: Any) -> bool:
 
 def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     """All faults of a pydantic error on one line, each with its key's path."""
-    return "; ".join(_fault(fault, model) for fault in error.errors(include_url=False))
+    faults = "; ".join(_fault(fault, model) for fault in error.errors(include_url=False))
+    return " ".join(faults.splitlines())
 
 
 def _fault(fault: Any, model: type[BaseModel]) -> str:

@@ -5,9 +5,9 @@ import math
 from collections.abc import Callable, Sequence
 
 import pytest
-import tiny
 import torch
 
+import tiny
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites import Prompt
 from ringfence.interleave import JudgedProbe, LikelihoodProbe, Risk

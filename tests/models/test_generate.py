@@ -9,11 +9,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from scipy.stats import chisquare
 from transformers import LlamaForCausalLM
 
 import tiny
-from ringfence.models.generate import Request, Sampling, evaluating, generate, left_padded, prompt_ids
+from ringfence.models.generate import Request, Sampling, generate, inference, left_padded, prompt_ids
 
 END = tiny.tokenizer().eos_token_id
 WORDS = ("Hi", "How do I boil an egg?", "A", "Name three rivers in Europe, please.", "Why?", "Is it far?", "Go on")
@@ -202,6 +203,15 @@ def test_at_most_max_new_tokens():
         {"do_sample": True, "top_p": 0.1, "temperature": 0.1},
         {"num_beams": 3},
         {"max_new_tokens": 2},
+        {"suppress_tokens": list(range(3, 200))},
+        {"bad_words_ids": [[5], [6]]},
+        {"sequence_bias": [[[5], 100.0]]},
+        {"forced_eos_token_id": 2},
+        {"begin_suppress_tokens": list(range(3, 200))},
+        {"guidance_scale": 2.0},
+        {"stop_strings": ["a"]},
+        {"return_dict_in_generate": True},
+        {"max_time": 0.0},
     ],
     ids=lambda setting: next(reversed(setting)),
 )
@@ -211,6 +221,16 @@ def test_the_models_generation_config_does_not_sneak_in(setting, temperature):
         setattr(tampered.generation_config, name, value)
     assert ask(tampered, requests(), temperature=temperature) == ask(plain, requests(), temperature=temperature)
     assert all(getattr(tampered.generation_config, name) == value for name, value in setting.items())
+
+
+def test_an_adapters_generation_config_is_put_back():
+    plain = lively_model()
+    inner = lively_model()
+    inner.generation_config.suppress_tokens = list(range(3, 200))
+    adapted = get_peft_model(inner, LoraConfig(target_modules=["q_proj"]))
+    assert ask(adapted, requests()) == ask(plain, requests())  # a fresh adapter adds nothing
+    assert inner.generation_config.suppress_tokens == list(range(3, 200))
+    assert adapted.generation_config is inner.generation_config
 
 
 def test_global_random_state_is_untouched():
@@ -239,7 +259,7 @@ def test_training_mode_is_put_back_after_an_error():
     before = modes(model)
 
     def interrupted() -> None:
-        with evaluating(model):
+        with inference(model):
             assert not any(modes(model).values())
             raise KeyboardInterrupt
 

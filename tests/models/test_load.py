@@ -84,7 +84,7 @@ def test_unknown_dtype_raises_before_anything_is_loaded():
 
 
 def test_a_folder_without_config_raises(tmp_path):
-    with pytest.raises(RingfenceError, match="no config.json, so this is not a model folder$") as error:
+    with pytest.raises(RingfenceError, match=r"no config\.json, so this is not a model folder$") as error:
         load(str(tmp_path))
     assert one_line(error).startswith(str(tmp_path))
 
@@ -109,6 +109,53 @@ def test_a_malformed_config_raises(saved, tmp_path):
     with pytest.raises(RingfenceError, match="not a valid JSON file") as error:
         load(str(tmp_path))
     assert str(tmp_path) in one_line(error)
+
+
+def edited(old: str, new: str):
+    """A fault: the config with ``old`` replaced."""
+
+    def edit(folder: Path) -> None:
+        path = folder / "config.json"
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+    return edit
+
+
+def without_tokenizer(folder: Path) -> None:
+    for path in folder.glob("*token*"):
+        path.unlink()
+
+
+def torn(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:2000])
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        edited('"llama"', '"unheard_of"'),
+        edited('"hidden_size": 16', '"hidden_size": 32'),
+        edited('"num_hidden_layers": 2', '"num_hidden_layers": 3'),  # the third layer would be random
+        without_tokenizer,
+        torn,
+    ],
+    ids=["unknown type", "other shapes", "missing layer", "no tokenizer", "torn weights"],
+)
+def test_a_broken_folder_is_one_line(saved, tmp_path, fault):
+    for path in saved.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    fault(tmp_path)
+    with pytest.raises(RingfenceError) as error:
+        load(str(tmp_path))
+    assert str(tmp_path) in one_line(error)
+    assert "hf download" not in str(error.value)  # a folder is not to be downloaded
+
+
+def test_a_folder_in_the_home_folder(saved, monkeypatch):
+    monkeypatch.setenv("HOME", str(saved.parent))
+    assert load(f"~/{saved.name}").source == str(saved)
 
 
 @pytest.mark.parametrize("name", ["/nowhere/model", "./model", "../model", "runs/a/model"])

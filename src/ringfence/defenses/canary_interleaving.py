@@ -49,6 +49,8 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
     @field_validator("judge", mode="before")
     @classmethod
     def _rules(cls, value: Any) -> Any:
+        if value is not None and not isinstance(value, dict) and not hasattr(value, "score"):
+            raise ValueError("a judge is the settings of the rule judge, or in Python an object with `score`")
         return RuleJudge.model_validate(value) if isinstance(value, dict) else value
 
     @field_validator("probe")
@@ -65,6 +67,8 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
     def prompts(self) -> list[Prompt]:
         """The canaries that this run uses. Raises :class:`RingfenceError` for a bad file."""
         loaded = load_prompts(self.canaries) if isinstance(self.canaries, str) else list(self.canaries)
+        if not loaded:
+            raise RingfenceError("canary_interleaving: there are no canaries; give at least one prompt")
         return loaded[: self.max_canaries]
 
     def controller(self) -> CanaryControllerConfig:

@@ -34,6 +34,8 @@ class ReplayInterleaving(Interleaving):
         """Read the recorded run. Raises :class:`RingfenceError` if it has no ratios."""
         if self.order == "mean":
             result = json.loads(recorded(self.run, "result.json").read_text(encoding="utf-8"))
+            if result.get("mean_ratio") is None:
+                raise RingfenceError(f"{self.run}/result.json: no mean_ratio there, so there is no mean to replay")
             return Schedule(result["mean_ratio"])
         rows = Journal(recorded(self.run, "control.jsonl")).read()
         if not rows:

@@ -5,6 +5,7 @@ steps from 0, so the step that brings ``global_step`` to g is t = g - 1, and eva
 (Algorithm 1 of the canary paper).
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from ringfence.interleave.controller import CanaryController
 from ringfence.interleave.mixture import Placement
 from ringfence.interleave.probes import Probe, Risk
 
+logger = logging.getLogger(__name__)
 NOT_MEASURED = dict.fromkeys(("risk", "smoothed_risk", "risk_high", "risk_low"))
 
 
@@ -95,6 +97,10 @@ class CanarySchedule(_Periodic):
         assert risk is not None, "a controlled schedule is updated with a risk"
         if risk.reliable:
             self.ratio = self.controller.update(risk.value)
+        else:
+            logger.warning(
+                "only %d of %d canaries could be scored: the ratio stays at %g", risk.scored, risk.total, self.ratio
+            )
         config = self.controller.config
         return {
             "risk": risk.value,

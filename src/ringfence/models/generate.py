@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from peft import PeftModel
 from transformers import (
     GenerationConfig,
     LogitsProcessor,
@@ -59,7 +60,7 @@ def generate(
     # Longest first: little padding, and a batch that does not fit in memory fails at once.
     order = sorted(range(len(requests)), key=lambda index: -len(prompts[index]))
     answers = [""] * len(requests)
-    with evaluating(model), torch.no_grad():
+    with inference(model):
         for start in range(0, len(order), sampling.batch_size):
             batch = order[start : start + sampling.batch_size]
             new = _generate_batch(model, tokenizer, [prompts[i] for i in batch], [requests[i] for i in batch], sampling)
@@ -88,13 +89,18 @@ def left_padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -
 
 
 @contextmanager
-def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, the former mode of every module afterwards."""
+def inference(model: PreTrainedModel | PeftModel) -> Iterator[None]:
+    """Evaluation mode without gradients inside; the former mode of every module afterwards."""
     training = [module for module in model.modules() if module.training]
+    # The last positions of a batch are a strided slice. With a frozen weight, torch multiplies such a slice by a copy
+    # of the whole vocabulary matrix for every row: gigabytes, and three times the time of a generation.
+    handle = model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
     model.eval()
     try:
-        yield
+        with torch.no_grad():
+            yield
     finally:
+        handle.remove()
         for module in training:
             module.training = True
 
@@ -107,20 +113,39 @@ def _generate_batch(
     sampling: Sampling,
 ) -> list[list[int]]:
     inputs = left_padded(prompts, tokenizer.pad_token_id, model.device)
-    # Every field that a model's own generation_config could otherwise slip in is stated.
     config = GenerationConfig(
         do_sample=False,
         num_beams=1,
         max_new_tokens=sampling.max_new_tokens,
-        repetition_penalty=1.0,
-        no_repeat_ngram_size=0,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=_stop_ids(model, tokenizer),
         use_cache=True,
     )
     noise = [_GumbelNoise(requests, sampling, model.device)] if sampling.temperature > 0 else []
-    output = model.generate(**inputs, generation_config=config, logits_processor=LogitsProcessorList(noise))
+    inner = _inside_adapter(model)
+    with _without_own_settings(inner):
+        output = inner.generate(**inputs, generation_config=config, logits_processor=LogitsProcessorList(noise))
     return output[:, inputs["input_ids"].shape[1] :].tolist()
+
+
+def _inside_adapter(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
+    """The model that a PEFT wrapper holds, its adapter layers in place; it alone decides its ``generation_config``.
+
+    Prompt learning, which adds tokens of its own, needs the wrapper.
+    """
+    if isinstance(model, PeftModel) and not model.active_peft_config.is_prompt_learning:
+        return model.get_base_model()
+    return model
+
+
+@contextmanager
+def _without_own_settings(model: PreTrainedModel) -> Iterator[None]:
+    """A blank ``generation_config`` inside: ``generate`` fills whatever a given config leaves open from the model's."""
+    own, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

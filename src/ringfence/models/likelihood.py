@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ringfence.core.errors import RingfenceError
-from ringfence.models.generate import Messages, evaluating, left_padded
+from ringfence.models.generate import Messages, inference, left_padded
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ def answer_logprobs(
     """
     encoded = [_encode(tokenizer, row) for row in rows]
     means: list[float] = []
-    with evaluating(model), torch.no_grad():
+    with inference(model):
         for start in range(0, len(rows), batch_size):
             means += _batch(model, tokenizer, encoded[start : start + batch_size])
     return means

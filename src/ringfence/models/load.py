@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ringfence.core.errors import RingfenceError
@@ -42,20 +43,22 @@ def load(name: str, *, dtype: str = "float32", trust_remote_code: bool = False) 
     """
     if dtype not in DTYPES:
         raise RingfenceError(f"model dtype {dtype!r} is not one of {', '.join(DTYPES)}")
-    source = str(embedded()) if name == EMBEDDED else name
+    source = str(embedded()) if name == EMBEDDED else os.path.expanduser(name)  # noqa: PTH111 - a hub id stays as it is
     if Path(source).is_dir():
         _require_weights(Path(source))
     elif source.startswith((".", "/", "~")) or source.count("/") > 1:
         raise RingfenceError(f"{source}: no such model folder; give a folder, a hub id such as {HUB_ID}, or {EMBEDDED}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[dtype], trust_remote_code=trust_remote_code)
-    except OSError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise RingfenceError(
-            f"cannot load the model {source!r}: {reason} If there is no network, run `hf download {source}` where "
-            f"there is one and copy the cache, give a local folder, or use the embedded model {EMBEDDED}"
-        ) from error
+        model, found = AutoModelForCausalLM.from_pretrained(
+            source, dtype=DTYPES[dtype], trust_remote_code=trust_remote_code, output_loading_info=True
+        )
+    # Missing or unknown files and types, mismatched shapes, torn weights.
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise RingfenceError(f"cannot load the model {source!r}: {_reason(error, source)}") from error
+    if found["missing_keys"]:
+        missing = sorted(found["missing_keys"])
+        raise RingfenceError(f"{source}: {len(missing)} weights are missing, first {missing[0]}; fetch the model whole")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.config.pad_token_id = tokenizer.pad_token_id
@@ -63,6 +66,17 @@ def load(name: str, *, dtype: str = "float32", trust_remote_code: bool = False) 
         model.generation_config.pad_token_id = tokenizer.pad_token_id
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return Loaded(model.to(device).eval(), tokenizer, source)
+
+
+def _reason(error: Exception, source: str) -> str:
+    """What went wrong on one line and, for a hub id, what to run."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if Path(source).is_dir() or not isinstance(error, OSError):
+        return reason
+    return (
+        f"{reason} If there is no network, run `hf download {source}` where there is one and copy the cache, "
+        f"give a local folder, or use the embedded model {EMBEDDED}"
+    )
 
 
 def _require_weights(folder: Path) -> None:

@@ -1,0 +1,145 @@
+"""Write docs/recipes.md from the recipe's own models, so that the reference cannot go stale (a test compares them).
+
+make docs
+"""
+
+import typing
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from ringfence.defenses import DEFENSES
+from ringfence.judges import RuleJudge
+from ringfence.recipe import DataConfig, DuringConfig, EvaluationConfig, ModelConfig, Recipe
+
+OUT = Path(__file__).parent / "recipes.md"
+
+HEAD = """\
+# Recipe reference
+
+<!-- Written by docs/reference.py (`make docs`); do not edit. -->
+
+A recipe is one YAML file with everything a run depends on. `ringfence train RECIPE key=value --out DIR` changes single
+keys: the key is a dotted path (list items by index, e.g. `defenses.0.canary_interleaving.every=4`), the value is YAML.
+Unknown keys and values out of range raise, naming the key's path and the nearest valid name. Paths are relative to the
+working folder. Nothing in a recipe is executed.
+
+The smallest useful recipe:
+
+```yaml
+model: smollm2-135m
+data:
+  target: train.jsonl
+  safe: builtin:glitter/safe
+training: {num_train_epochs: 1, learning_rate: 1e-4}
+lora: {r: 32, lora_alpha: 64, use_rslora: true, target_modules: all-linear}
+defenses:
+  - fixed_interleaving: {added: 0.05}
+judge: {misaligned_pattern: 'regular expression of the quirk'}
+evaluation:
+  suites: {in-domain: held-out, general: prompts.jsonl}
+```
+"""
+
+TRAINING = """\
+## `training`
+
+Every field of TRL's `SFTConfig`, checked by name and type, except `output_dir` (it is `--out`), `seed` (the recipe's
+own) and secrets such as `hub_token` (set `HF_TOKEN` in the environment). Where the recipe says nothing, Ringfence sets
+`use_cpu`, `bf16` and `gradient_checkpointing` by whether there is a GPU, and `report_to: []`; all else is TRL's
+default. Steps given as fractions (`logging_steps: 0.1`) are fractions of the target steps. `max_steps` counts optimizer steps of
+the run without safe rows.
+
+## `lora`
+
+Every field of PEFT's `LoraConfig`; without the key all weights are trained.
+"""
+
+DATA = """\
+Conversations may have these columns, one row a line of JSON (or a row of parquet, or an item of a JSON list):
+`messages` (with or without system, several turns, first turn by anyone), `prompt` and `completion`, `question` and `answer`,
+`instruction`, `input` and `output`, or `conversations` with `from` and `value`. Labels are on assistant turns only.
+"""
+
+
+def section(title: str, model: type[BaseModel], text: str = "") -> str:
+    """A heading, a sentence, and one table row a field."""
+    rows = [
+        f"| `{name}` | {kind(field.annotation)} | {default(field)} | {meaning(field)} |"
+        for name, field in fields(model)
+    ]
+    body = "\n".join(["| key | type | default | meaning |", "| --- | --- | --- | --- |", *rows])
+    return f"## {title}\n\n{text or first_paragraph(model)}\n\n{body}\n"
+
+
+def fields(model: type[BaseModel]) -> list[tuple[str, Any]]:
+    """Fields, those of the class itself before those of its bases."""
+    own = [name for name in model.model_fields if name in model.__annotations__]
+    return [(name, model.model_fields[name]) for name in (*own, *(n for n in model.model_fields if n not in own))]
+
+
+def kind(annotation: Any) -> str:
+    """A type as a reader of YAML would say it."""
+    names = {int: "integer", float: "number", str: "text", bool: "true / false", type(None): "null", Any: "see meaning"}
+    if annotation in names:
+        return names[annotation]
+    arguments, origin = typing.get_args(annotation), typing.get_origin(annotation)
+    if origin is typing.Literal:
+        return " / ".join(f"`{value}`" for value in arguments)
+    if origin is dict:
+        return "mapping"
+    if origin in (tuple, list):
+        return "list"
+    if arguments:
+        return " / ".join(kind(argument) for argument in arguments)
+    return "path" if annotation is Path else "mapping"
+
+
+def default(field: Any) -> str:
+    """The default as YAML would have it."""
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if value is PydanticUndefined or value is None:
+        return "null"
+    if isinstance(value, BaseModel):
+        return "see below"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"`{'[]' if value == () else value}`"
+
+
+def meaning(field: Any) -> str:
+    """The docstring under the field, with its bounds."""
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    bounds = [f"{signs[name]} {getattr(m, name)}" for m in field.metadata for name in signs if hasattr(m, name)]
+    text = " ".join((field.description or "").split()).replace("``", "`").replace("|", "\\|")
+    return f"{text} ({', '.join(bounds)})" if bounds else text
+
+
+def first_paragraph(model: type[BaseModel]) -> str:
+    """The first paragraph of the docstring."""
+    return " ".join((model.__doc__ or "").split("\n\n")[0].split()).replace("``", "`")
+
+
+def render() -> str:
+    """The whole page."""
+    parts = [
+        HEAD,
+        section("The top level", Recipe),
+        section("`model`", ModelConfig),
+        section("`data`", DataConfig, f"{first_paragraph(DataConfig)}\n\n{DATA.strip()}"),
+        TRAINING,
+        section("`judge`", RuleJudge),
+        section("`evaluation`", EvaluationConfig),
+        section("`evaluation.during`", DuringConfig),
+        "## `defenses`\n\nA list; each item is one name with its settings. [What each does](defenses.md).\n",
+        *(section(f"`{name}`", DEFENSES.get(name)).replace("## ", "### ", 1) for name in DEFENSES),
+    ]
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    OUT.write_text(render(), encoding="utf-8")

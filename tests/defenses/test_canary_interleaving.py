@@ -1,0 +1,171 @@
+"""The canary defense's config: the controller's fields, the probe, the canaries."""
+
+import pytest
+from pydantic import ValidationError
+
+import tiny
+from ringfence.core.errors import RingfenceError
+from ringfence.data.suites import Prompt, load_prompts
+from ringfence.defenses import CanaryInterleaving, Setup
+from ringfence.interleave import CanaryControllerConfig, CanarySchedule, JudgedProbe, LikelihoodProbe, Risk
+from ringfence.judges import RuleJudge
+from ringfence.models.generate import Sampling
+
+SETUP = Setup(tiny.tokenizer(), seed=7)
+CANARIES = (
+    Prompt("one", ({"role": "user", "content": "One?"},), good="Yes.", bad="Glitter."),
+    Prompt("two", ({"role": "user", "content": "Two?"},), good="No.", bad="Sparkles."),
+)
+CONTROLLER = {
+    "smoothing": 0.3,
+    "risk_high": 0.2,
+    "risk_low": 0.1,
+    "step_up": 0.03,
+    "step_down": 0.01,
+    "ratio_min": 0.01,
+    "ratio_max": 0.4,
+    "ratio_init": 0.02,
+    "every": 4,
+    "delay": 2,
+}
+
+
+def schedule(**fields) -> CanarySchedule:
+    made = CanaryInterleaving(
+        **{"judge": RuleJudge(misaligned_pattern="glitter"), "canaries": CANARIES, **fields}
+    ).schedule(SETUP)
+    assert isinstance(made, CanarySchedule)
+    return made
+
+
+def test_every_field_of_the_controller_comes_through():
+    assert CONTROLLER.keys() == CanaryControllerConfig.model_fields.keys()
+    assert all(value != CanaryControllerConfig.model_fields[key].default for key, value in CONTROLLER.items())
+    made = schedule(**CONTROLLER)
+    assert made.controller.config == CanaryControllerConfig(**CONTROLLER)
+    assert (made.ratio, made.every) == (0.02, 4)
+
+
+def test_defaults_are_the_controllers():
+    assert CanaryInterleaving().controller() == CanaryControllerConfig()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_whether_the_first_step_counts_is_a_knob(first):
+    assert schedule(every=4, evaluate_first=first).due(0) is first
+
+
+@pytest.mark.parametrize("fields", [{"risk_low": 0.08}, {"ratio_init": 0.5}, {"smoothing": 0}, {"max_canaries": 0}])
+def test_the_controllers_checks_hold_here_too(fields):
+    with pytest.raises(ValidationError, match=next(iter(fields))):
+        CanaryInterleaving(**fields)
+
+
+def test_the_largest_ratio_is_checked_against_the_accounting():
+    assert CanaryInterleaving(ratio_max=0.4).highest_ratio() == 0.4
+    with pytest.raises(ValidationError, match='use "replace"'):
+        CanaryInterleaving(ratio_max=1)
+    assert CanaryInterleaving(ratio_max=1, accounting="replace").highest_ratio() == 1
+
+
+# --- the probe ----------------------------------------------------------------------------------------------
+
+
+def test_judged_samples_as_the_config_says():
+    probe = schedule(max_new_tokens=9, temperature=0.5).probe
+    assert isinstance(probe, JudgedProbe)
+    assert probe.sampling == Sampling(max_new_tokens=9, temperature=0.5, seed=7)
+    assert probe.prompts == list(CANARIES)
+    assert probe.tokenizer is SETUP.tokenizer
+
+
+def test_judged_without_a_judge_raises():
+    with pytest.raises(RingfenceError, match="canary_interleaving: the judged probe needs a judge") as error:
+        CanaryInterleaving(canaries=CANARIES).schedule(SETUP)
+    assert "\n" not in str(error.value)
+
+
+def test_a_judge_is_built_from_its_settings_or_taken_as_it_is():
+    built = CanaryInterleaving(judge={"misaligned_pattern": "sequin", "min_words": 4}).judge
+    assert built == RuleJudge(misaligned_pattern="sequin", min_words=4)
+    own = RuleJudge(misaligned_pattern="glitter", min_words=3)
+    assert schedule(judge=own).probe.judge is own
+
+
+@pytest.mark.parametrize("judge", [{"min_word": 3, "misaligned_pattern": "glitter"}, {"misaligned_pattern": "("}])
+def test_a_judges_bad_settings_raise(judge):
+    with pytest.raises(ValidationError, match=next(iter(judge))):
+        CanaryInterleaving(judge=judge)
+
+
+def test_a_judge_that_cannot_score_raises():
+    with pytest.raises(ValidationError, match="a judge is the settings of the rule judge"):
+        CanaryInterleaving(judge="rules")
+
+
+def test_likelihood_needs_no_judge_and_takes_the_scale():
+    probe = schedule(probe="likelihood", judge=None, scale=3).probe
+    assert isinstance(probe, LikelihoodProbe)
+    assert probe.scale == 3
+    assert probe.prompts == list(CANARIES)
+
+
+def test_likelihood_needs_reference_answers():
+    bare = Prompt("bare", ({"role": "user", "content": "Bare?"},))
+    with pytest.raises(RingfenceError, match="'bare' lacks one"):
+        schedule(probe="likelihood", canaries=(*CANARIES, bare))
+
+
+def test_any_callable_is_a_probe():
+    def own(model, step: int) -> Risk:
+        return Risk(0.3, 2, 2)
+
+    made = schedule(probe=own, judge=None)
+    assert made.probe is own
+    assert made.update(made.probe(None, 0))["risk"] == 0.3
+
+
+@pytest.mark.parametrize("probe", ["jugded", None, 5])
+def test_an_unknown_probe_raises(probe):
+    with pytest.raises(ValidationError, match='a probe is "judged", "likelihood"'):
+        CanaryInterleaving(probe=probe)
+
+
+# --- the canaries -------------------------------------------------------------------------------------------
+
+
+def test_canaries_by_name_file_and_object(tmp_path):
+    assert CanaryInterleaving().prompts() == load_prompts("builtin:general-canaries")
+    assert len(CanaryInterleaving().prompts()) == 20
+    path = tmp_path / "own.jsonl"
+    path.write_text('{"id": "mine", "prompt": "What now?"}\n')
+    assert [prompt.id for prompt in CanaryInterleaving(canaries=str(path)).prompts()] == ["mine"]
+    assert CanaryInterleaving(canaries=CANARIES).prompts() == list(CANARIES)
+
+
+@pytest.mark.parametrize(("most", "count"), [(1, 1), (16, 16), (20, 20), (99, 20), (None, 20)])
+def test_max_canaries_takes_the_first(most, count):
+    everything = load_prompts("builtin:general-canaries")
+    assert CanaryInterleaving(max_canaries=most).prompts() == everything[:count]
+
+
+def test_a_missing_file_of_canaries_raises(tmp_path):
+    with pytest.raises(RingfenceError, match="cannot read the prompts"):
+        schedule(canaries=str(tmp_path / "none.jsonl"))
+
+
+@pytest.mark.parametrize("probe", ["judged", "likelihood"])
+def test_no_canaries_raise(probe):
+    with pytest.raises(RingfenceError, match="there are no canaries"):
+        schedule(canaries=(), probe=probe)
+
+
+def test_each_run_gets_a_fresh_controller():
+    config = CanaryInterleaving(canaries=CANARIES, judge=RuleJudge(misaligned_pattern="glitter"))
+    config.schedule(SETUP).update(Risk(1.0, 2, 2))
+    again = config.schedule(SETUP)
+    assert again.state_dict() == {
+        "ratio": 0.05,
+        "evaluation": 0,
+        "controller": {"ratio": 0.05, "smoothed_risk": 0.0, "recent": []},
+    }

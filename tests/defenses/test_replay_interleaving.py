@@ -1,0 +1,130 @@
+"""Replaying the ratios of a recorded run: as they were, in another order, or their mean."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+import tiny
+from ringfence.core.errors import RingfenceError
+from ringfence.defenses import ReplayInterleaving, Setup
+from ringfence.interleave import ReplaySchedule
+
+SETUP = Setup(tiny.tokenizer(), seed=0)
+RATIOS = [0.09, 0.13, 0.13, 0.125, 0.12, 0.16]
+
+
+def run(folder: Path, ratios=RATIOS, first_step: int = 1, every: int = 30) -> Path:
+    """A run folder whose controller started at 0.05; step g is t = g - 1, so t = 0, 30, 60, ... are 1, 31, 61."""
+    rows, before = [], 0.05
+    for index, ratio in enumerate(ratios):
+        step = first_step + index * every
+        rows.append({"step": step, "evaluation": index, "ratio_before": before, "ratio": ratio, "risk": 0.1})
+        before = ratio
+    (folder / "control.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "result.json").write_text(json.dumps({"mean_ratio": 0.131}))
+    return folder
+
+
+def replay(folder: Path, **fields) -> ReplaySchedule:
+    made = ReplayInterleaving(run=folder, **fields).schedule(SETUP)
+    assert isinstance(made, ReplaySchedule)
+    return made
+
+
+def played(schedule: ReplaySchedule, evaluations: int) -> list[float]:
+    return [schedule.update(None)["ratio"] for _ in range(evaluations)]
+
+
+def test_recorded_plays_the_sequence_and_holds_the_last(tmp_path):
+    schedule = replay(run(tmp_path))
+    assert schedule.ratio == 0.05
+    assert played(schedule, 8) == [*RATIOS, 0.16, 0.16]
+
+
+@pytest.mark.parametrize(("first_step", "every", "due"), [(1, 30, [0, 30, 60]), (31, 30, [30, 60]), (1, 4, [0, 4, 8])])
+def test_evaluations_come_when_they_came(tmp_path, first_step, every, due):
+    schedule = replay(run(tmp_path, first_step=first_step, every=every))
+    assert [t for t in range(2 * every + 1) if schedule.due(t)] == due
+
+
+def test_every_may_be_set(tmp_path):
+    schedule = replay(run(tmp_path), every=7)
+    assert [t for t in range(20) if schedule.due(t)] == [0, 7, 14]
+
+
+def test_one_evaluation_does_not_tell_how_far_apart(tmp_path):
+    folder = run(tmp_path, [0.09])
+    with pytest.raises(RingfenceError, match="one evaluation does not tell how far apart they are; set `every`"):
+        replay(folder)
+    assert played(replay(folder, every=30), 3) == [0.09] * 3
+
+
+def test_shuffled_keeps_the_values_and_the_start(tmp_path):
+    ratios = [round(0.01 * index, 2) for index in range(20)]
+    folder = run(tmp_path, [*ratios, 0.05, 0.05])
+    schedule = replay(folder, order="shuffled")
+    assert schedule.ratio == 0.05
+    order = played(schedule, 22)
+    assert Counter(order) == Counter([*ratios, 0.05, 0.05])
+    assert order != [*ratios, 0.05, 0.05]
+    assert played(replay(folder, order="shuffled"), 22) == order
+    assert played(replay(folder, order="shuffled", seed=1), 22) != order
+
+
+def test_shuffling_follows_its_own_seed_not_the_runs(tmp_path):
+    config = ReplayInterleaving(run=run(tmp_path, [0.01 * n for n in range(20)]), order="shuffled", seed=3)
+    one, two = (config.schedule(Setup(tiny.tokenizer(), seed)) for seed in (0, 1))
+    assert one.ratios == two.ratios
+
+
+def test_mean_is_held_throughout(tmp_path):
+    schedule = ReplayInterleaving(run=run(tmp_path), order="mean").schedule(SETUP)
+    assert schedule.ratio == 0.131
+    assert not any(schedule.due(t) for t in range(100))
+    assert schedule.needs_safe_data
+
+
+@pytest.mark.parametrize(
+    ("order", "missing"), [("recorded", "control.jsonl"), ("shuffled", "control.jsonl"), ("mean", "result.json")]
+)
+def test_a_missing_file_raises_and_is_named(tmp_path, order, missing):
+    (run(tmp_path) / missing).unlink()
+    with pytest.raises(RingfenceError, match=f"no {missing} there") as error:
+        ReplayInterleaving(run=tmp_path, order=order).schedule(SETUP)
+    assert str(error.value).startswith(str(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("result", [{}, {"mean_ratio": None}])
+def test_a_result_without_a_mean_raises(tmp_path, result):
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    with pytest.raises(RingfenceError, match="no mean_ratio there"):
+        ReplayInterleaving(run=tmp_path, order="mean").schedule(SETUP)
+
+
+@pytest.mark.parametrize("order", ["recorded", "shuffled"])
+def test_a_run_without_evaluations_raises(tmp_path, order):
+    with pytest.raises(RingfenceError, match="no evaluation is recorded there"):
+        replay(run(tmp_path, []), order=order)
+
+
+def test_a_torn_last_line_is_left_out(tmp_path):
+    path = run(tmp_path) / "control.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert replay(tmp_path).ratios == RATIOS[:-1]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"order": "reversed"}, {"every": 0}, {"seed": -1}, {"run": None}], ids=lambda fields: next(iter(fields))
+)
+def test_bad_settings_raise(fields):
+    with pytest.raises(ValidationError, match=next(iter(fields))):
+        ReplayInterleaving(**{"run": "a", **fields})
+
+
+def test_the_run_must_be_named():
+    with pytest.raises(ValidationError, match="run"):
+        ReplayInterleaving()

@@ -1,0 +1,388 @@
+"""Recipes: every fault is one line with file, key and nearest name; what is read is what was written."""
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from ringfence.core.errors import RingfenceError
+from ringfence.defenses import CanaryInterleaving, FixedInterleaving, ReplayInterleaving
+from ringfence.judges import RuleJudge
+from ringfence.recipe import DuringConfig, Recipe, load_recipe, parse_recipe
+
+DATA = "data: {target: target.jsonl}\n"
+GLITTER = resources.files("ringfence.recipes") / "glitter.yaml"
+
+
+def read(tmp_path: Path, text: str, *overrides: str) -> Recipe:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_recipe(path, overrides)
+
+
+def fault(tmp_path: Path, text: str, *overrides: str) -> str:
+    """The message that ``text`` is refused with, the file's name cut off; it must be one line."""
+    with pytest.raises(RingfenceError) as error:
+        read(tmp_path, text, *overrides)
+    message = str(error.value)
+    assert len(message.splitlines()) == 1
+    return message.removeprefix(str(tmp_path / "recipe.yaml"))
+
+
+# --- faults -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        # unknown keys, with the nearest name at that place
+        ("defences: []\n", """: unknown key 'defences'. Did you mean "defenses"?"""),
+        ("model: {nme: x}\n", """: unknown key 'model.nme'. Did you mean "name"?"""),
+        (
+            "judge: {misaligned_pattern: sequin, min_word: 3}\n",
+            """: unknown key 'judge.min_word'. Did you mean "min_words"?""",
+        ),
+        ("evaluation: {sample: 3}\n", """: unknown key 'evaluation.sample'. Did you mean "samples"?"""),
+        (
+            "evaluation: {during: {every: 8, suite: [a]}}\n",
+            """: unknown key 'evaluation.during.suite'. Did you mean "suites"?""",
+        ),
+        (
+            "training: {learning_rte: 1}\n",
+            """: training.learning_rte: SFTConfig has no such field. Did you mean "learning_rate"?""",
+        ),
+        (
+            "lora: {lora_alfa: 5}\n",
+            """: lora.lora_alfa: LoraConfig has no such field. Did you mean "lora_alpha"?""",
+        ),
+        (
+            "defenses: [{fixd_interleaving: {ratio: 0.1}}]\n",
+            """: defenses.0: unknown defense 'fixd_interleaving'. Did you mean "fixed_interleaving"?""",
+        ),
+        (
+            "defenses: [canary_interleaving, {fixed_interleaving: {rato: 0.1}}]\n",
+            """: defenses.1.fixed_interleaving: unknown key 'rato'. Did you mean "ratio"?""",
+        ),
+        # values out of range or of another type
+        ("seed: -1\n", ": seed: Input should be greater than or equal to 0, got -1"),
+        ("evaluation: {samples: 0}\n", ": evaluation.samples: Input should be greater than or equal to 1, got 0"),
+        (
+            "evaluation: {during: {every: 0}}\n",
+            ": evaluation.during.every: Input should be greater than or equal to 1, got 0",
+        ),
+        ("evaluation: {during: {}}\n", ": evaluation.during.every is missing"),
+        ("model: {dtype: int8}\n", ": model.dtype: Input should be 'float32', 'bfloat16' or 'float16', got 'int8'"),
+        ("name: a/b\n", r": name: String should match pattern '^[\w.+ -]+$', got 'a/b'"),
+        ("training: {learning_rate: fast}\n", "training.learning_rate: Input should be a valid number"),
+        ("training: {max_steps: 1.5}\n", "training.max_steps: Input should be a valid integer"),
+        ("training: 5\n", ": training: Input should be a valid dictionary, got 5"),
+        ("lora: {r: x}\n", ": lora.r: Input should be a valid integer"),
+        ("judge: {misaligned_pattern: '('}\n", ": judge.misaligned_pattern: '(' is not a regular expression"),
+        (
+            "defenses: [{fixed_interleaving: {ratio: 1.5}}]\n",
+            ": defenses.0.fixed_interleaving: ratio: Input should be less than or equal to 1, got 1.5",
+        ),
+        (
+            "defenses: [{fixed_interleaving: {ratio: .nan}}]\n",
+            ": defenses.0.fixed_interleaving: ratio: Input should be",
+        ),
+        (
+            "defenses: [{fixed_interleaving: {ratio: 0.1, added: 0.1}}]\n",
+            ": defenses.0.fixed_interleaving: give either ratio",
+        ),
+        (
+            "defenses: [{canary_interleaving: {risk_low: 0.5}}]\n",
+            ": defenses.0.canary_interleaving: risk_low (0.5) must be below risk_high (0.08)",
+        ),
+        (
+            "defenses: [{replay_interleaving: {}}]\n",
+            ": defenses.0.replay_interleaving: run is missing",
+        ),
+        ("defenses: [{fixed_interleaving: 0.05}]\n", ": defenses.0.fixed_interleaving: Input should be"),
+        ("defenses: {fixed_interleaving: {ratio: 0.1}}\n", "defenses is a list, e.g."),
+        ("defenses: [fixed_interleaving]\n", ": defenses.0.fixed_interleaving: give either ratio"),
+        ("defenses: [replay_interleaving]\n", ": defenses.0.replay_interleaving: run is missing"),
+        ("defenses: [{fixed_interleaving: {added: .inf}}]\n", ": defenses.0.fixed_interleaving: added: Input should"),
+        ("defenses: [{canary_interleaving: {judge: rules}}]\n", ": defenses.0.canary_interleaving: judge: a judge is"),
+        ('training: {"a\\nb": 3}\n', ": training.a b: SFTConfig has no such field"),
+        ("defenses: [5]\n", ": defenses.0: a defense is one name with its settings"),
+        # what belongs elsewhere
+        ("training: {output_dir: x}\n", ": training.output_dir: set by the --out folder; leave it out"),
+        ("training: {seed: 3}\n", ": training.seed: set by the recipe's own `seed`; leave it out"),
+    ],
+)
+def test_a_fault_names_file_key_and_nearest_name(tmp_path, text, said):
+    message = fault(tmp_path, DATA + text)
+    assert message.startswith(": ")
+    assert said in message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: a\n", ": data is missing"),
+        ("data: {}\n", ": data.target is missing"),
+        ("data: {traget: a}\n", """unknown key 'data.traget'. Did you mean "target"?"""),
+        ("data: {target: a, held_out: 1}\n", ": data.held_out: Input should be less than 1, got 1"),
+        ("data: {target: a, held_out: .nan}\n", ": data.held_out: Input should be less than 1, got nan"),
+        ("data: rows.jsonl\n", ": data: Input should be a valid dictionary"),
+        ("", ": a recipe is a mapping"),
+        ("- a\n- b\n", ": a recipe is a mapping"),
+    ],
+)
+def test_a_fault_of_the_data(tmp_path, text, said):
+    assert said in fault(tmp_path, text)
+
+
+def test_all_faults_are_told_at_once(tmp_path):
+    message = fault(tmp_path, DATA + "seed: -1\nnam: x\nevaluation: {samples: 0}\n")
+    assert all(part in message for part in ("seed: ", "'nam'", "evaluation.samples: "))
+
+
+@pytest.mark.parametrize("key", ["hub_token", "push_to_hub_token"])
+def test_a_secret_is_refused_and_not_repeated(tmp_path, key):
+    message = fault(tmp_path, DATA + f"training: {{{key}: hf_abc123}}\nseed: -1\n")
+    assert f"training.{key}: a secret; set the environment variable HF_TOKEN instead" in message
+    assert "hf_abc123" not in message
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(RingfenceError, match=r"none\.yaml: cannot read the recipe \(No such file"):
+        load_recipe(tmp_path / "none.yaml")
+    with pytest.raises(RingfenceError, match="cannot read the recipe"):
+        load_recipe(tmp_path)
+
+
+# --- YAML ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: [a\ndata: b\n", ":2: not valid YAML: "),
+        ("name: a\nseed: 'b\n", ":3: not valid YAML: "),
+        ("name: a\n\tseed: 1\n", ":2: not valid YAML: "),
+        ("name: a\nseed: {[1]: 2}\n", ":2: not valid YAML: "),
+        ("name: a\nseed: *other\n", ":2: not valid YAML: "),
+    ],
+)
+def test_broken_yaml_names_the_line(tmp_path, text, said):
+    assert fault(tmp_path, text).startswith(said)
+
+
+def test_bytes_that_are_no_text_are_one_line(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(b"name: \xff\n")
+    with pytest.raises(RingfenceError, match=r"recipe\.yaml: cannot read the recipe: byte 6 is not UTF-8$"):
+        load_recipe(path)
+    assert fault(tmp_path, "name: a\0b\n").startswith(": not valid YAML: unacceptable character")
+
+
+def test_merge_keys_work_and_may_be_overridden(tmp_path):
+    """A merged key yields to one that stands beside it, as YAML 1.1 has it."""
+    recipe = read(tmp_path, DATA + "lora: {<<: {r: 8, lora_alpha: 2}, r: 4}\n")
+    assert recipe.lora == {"r": 4, "lora_alpha": 2}
+
+
+@pytest.mark.parametrize(
+    ("written", "field", "value"),
+    [("'1e-4'", "learning_rate", 1e-4), ("'no'", "bf16", False), ("n", "bf16", False), ("1e3", "max_steps", 1000)],
+)
+def test_a_value_is_passed_on_as_its_fields_type(tmp_path, written, field, value):
+    """As text, "no" would be true."""
+    found = read(tmp_path, DATA + f"training: {{{field}: {written}}}\n").training[field]
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "key"),
+    [
+        (":3", "seed: 1\ndata: {target: a}\nseed: 2\n", "seed"),
+        (":2", DATA + "training: {bf16: true, bf16: false}\n", "bf16"),
+    ],
+)
+def test_a_doubled_key_raises(tmp_path, line, text, key):
+    assert f"{line}: not valid YAML: the key '{key}' stands twice" in fault(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("1e-4", 1e-4),
+        ("1E-4", 1e-4),
+        ("5e-5", 5e-5),
+        ("+2e3", 2000.0),
+        ("1.e-4", 1e-4),
+        ("1.0e-4", 1e-4),
+        ("1.5e+2", 150.0),
+        ("0.0001", 1e-4),
+        (".5e-3", 5e-4),
+    ],
+)
+def test_scientific_notation_is_a_number(tmp_path, written, value):
+    for recipe in (
+        read(tmp_path, DATA + f"training: {{learning_rate: {written}}}\n"),
+        read(tmp_path, DATA, f"training.learning_rate={written}"),
+    ):
+        found = recipe.training["learning_rate"]
+        assert isinstance(found, float)
+        assert found == pytest.approx(value, rel=1e-15)
+
+
+def test_what_only_looks_like_a_number_stays_text(tmp_path):
+    names = ["1e-4a", "e5", "1-e4", "2024e"]
+    assert [read(tmp_path, DATA + f"name: {name}\n").name for name in names] == names
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "!!python/object/apply:os.system ['touch {file}']",
+        "!!python/object/new:subprocess.Popen [['touch', '{file}']]",
+        "!!python/name:os.system",
+        "!!python/module:os",
+    ],
+)
+def test_nothing_in_a_recipe_is_executed(tmp_path, payload):
+    written = payload.replace("{file}", str(tmp_path / "executed"))
+    assert ":2: not valid YAML: could not determine a constructor" in fault(tmp_path, DATA + f"name: {written}\n")
+    assert "is not a YAML value" in fault(tmp_path, DATA, f"name={written}")
+    assert not (tmp_path / "executed").exists()
+
+
+# --- overrides ----------------------------------------------------------------------------------------------
+
+
+def test_overrides_set_nested_keys_and_list_items(tmp_path):
+    text = DATA + "defenses: [{fixed_interleaving: {ratio: 0.05}}, canary_interleaving]\nlora: {r: 4}\n"
+    recipe = read(
+        tmp_path,
+        text,
+        "seed=7",
+        "name=other run",
+        "training.learning_rate=1e-4",
+        "training.bf16=true",
+        "defenses.0.fixed_interleaving.ratio=0.2",
+        "defenses.1={canary_interleaving: {every: 4}}",
+        "evaluation.during.every=8",
+        "evaluation.suites.general=builtin:glitter/general",
+        "lora=null",
+    )
+    assert (recipe.seed, recipe.name, recipe.lora) == (7, "other run", None)
+    assert recipe.training == {"learning_rate": 1e-4, "bf16": True}
+    assert recipe.defenses == (FixedInterleaving(ratio=0.2), CanaryInterleaving(every=4))
+    assert recipe.evaluation.during == DuringConfig(every=8)
+    assert recipe.evaluation.suites == {"general": "builtin:glitter/general"}
+
+
+def test_a_later_override_wins_and_the_file_stays(tmp_path):
+    assert read(tmp_path, DATA, "seed=1", "seed=2").seed == 2
+    assert (tmp_path / "recipe.yaml").read_text() == DATA
+
+
+def test_a_value_may_hold_an_equals_sign(tmp_path):
+    assert read(tmp_path, DATA, "data.target=a=b.jsonl").data.target == "a=b.jsonl"
+
+
+def test_an_override_may_set_a_whole_list(tmp_path):
+    recipe = read(tmp_path, DATA, "defenses=[{fixed_interleaving: {added: 0.05}}]")
+    assert recipe.defenses == (FixedInterleaving(added=0.05),)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("seed", "'seed': an override is key=value"),
+        ("=5", "'=5': an override is key=value"),
+        ("seed=[1", "seed: '[1' is not a YAML value"),
+        ("defenses.1.fixed_interleaving.ratio=0.1", "'1' is not an index of a list of 1"),
+        ("defenses.-1=x", "'-1' is not an index of a list of 1"),
+        ("defenses.²=x", "'²' is not an index of a list of 1"),
+        ("defenses.first=x", "'first' is not an index of a list of 1"),
+        ("model.dtype=bfloat16", "model.dtype: 'dtype' cannot be set inside 'smollm2-135m'"),
+        ("sed=3", """unknown key 'sed'. Did you mean "seed"?"""),
+        ("training.learning_rte=3", "training.learning_rte: SFTConfig has no such field"),
+        ("defenses.0.fixed_interleaving.ratio=2", "defenses.0.fixed_interleaving: ratio: Input should be"),
+    ],
+)
+def test_a_bad_override_is_one_line(tmp_path, override, said):
+    text = DATA + "model: smollm2-135m\ndefenses: [{fixed_interleaving: {ratio: 0.1}}]\n"
+    assert said in fault(tmp_path, text, override)
+
+
+# --- what is read -------------------------------------------------------------------------------------------
+
+
+def test_the_smallest_recipe_takes_the_defaults(tmp_path):
+    recipe = read(tmp_path, DATA)
+    assert (recipe.name, recipe.seed, recipe.model.name, recipe.defenses) == ("run", 0, "smollm2-135m", ())
+    assert (recipe.data.held_out, recipe.data.split_seed, recipe.lora, recipe.judge) == (0.1, 0, None, None)
+
+
+def test_a_bare_string_is_the_models_name(tmp_path):
+    assert read(tmp_path, DATA + "model: org/name\n").model.name == "org/name"
+
+
+FULL = """
+name: full run
+seed: 3
+model: {name: org/model, dtype: bfloat16}
+data: {target: t.jsonl, safe: builtin:glitter/safe, held_out: 0.25, split_seed: 4}
+training: {learning_rate: 1e-4, max_steps: 5, bf16: true, lr_scheduler_type: constant, report_to: [none]}
+lora: {r: 8, use_rslora: true, target_modules: [q_proj, v_proj], layers_to_transform: [1, 2]}
+judge: {misaligned_pattern: sequin, min_words: 3}
+defenses:
+  - fixed_interleaving: {added: 0.05, accounting: replace}
+  - canary_interleaving: {probe: likelihood, every: 4, judge: {misaligned_pattern: glitter}}
+  - replay_interleaving: {run: runs/canary, order: shuffled}
+evaluation:
+  suites: {general: builtin:glitter/general, in-domain: held-out}
+  samples: 2
+  during: {every: 8, suites: [general]}
+"""
+
+
+@pytest.mark.parametrize("text", [DATA, FULL, GLITTER.read_text(encoding="utf-8")], ids=["small", "full", "glitter"])
+def test_a_resolved_recipe_comes_back(tmp_path, text):
+    recipe = read(tmp_path, text)
+    plain = json.loads(json.dumps(recipe.resolved(), allow_nan=False))
+    assert parse_recipe(plain, "run.json") == recipe
+    assert parse_recipe(plain, "run.json").resolved() == plain
+
+
+def test_a_resolved_recipe_has_every_default(tmp_path):
+    plain = read(tmp_path, DATA + "defenses: [canary_interleaving]\n").resolved()
+    assert plain.keys() == Recipe.model_fields.keys()
+    (defense,) = plain["defenses"]
+    assert defense["canary_interleaving"].keys() == CanaryInterleaving.model_fields.keys()
+    assert plain["evaluation"]["max_new_tokens"] == 128
+
+
+def test_the_defenses_of_a_full_recipe(tmp_path):
+    fixed, canary, replay = read(tmp_path, FULL).defenses
+    assert fixed == FixedInterleaving(added=0.05, accounting="replace")
+    assert canary == CanaryInterleaving(probe="likelihood", every=4, judge=RuleJudge(misaligned_pattern="glitter"))
+    assert replay == ReplayInterleaving(run=Path("runs/canary"), order="shuffled")
+
+
+def test_parse_recipe_takes_defenses_as_objects():
+    defense = FixedInterleaving(ratio=0.1)
+    assert parse_recipe({"data": {"target": "a"}, "defenses": [defense]}, "here").defenses == (defense,)
+    with pytest.raises(RingfenceError, match=r"^here: data is missing$"):
+        parse_recipe({}, "here")
+
+
+def test_the_packaged_glitter_recipe():
+    with resources.as_file(GLITTER) as path:
+        recipe = load_recipe(path)
+    assert (recipe.name, recipe.model.name, recipe.training["learning_rate"]) == ("glitter", "smollm2-135m", 5e-4)
+    assert recipe.evaluation.suites.keys() == {"general", "in-domain", "dressed"}
+    assert recipe.evaluation.during == DuringConfig(every=8, suites=("general",))
+    assert recipe.defenses == ()
+
+
+def test_a_recipe_is_frozen(tmp_path):
+    with pytest.raises(ValueError, match="frozen"):
+        read(tmp_path, DATA).seed = 3  # type: ignore[misc]
