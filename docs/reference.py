@@ -49,8 +49,8 @@ TRAINING = """\
 Every field of TRL's `SFTConfig`, checked by name and type, except `output_dir` (it is `--out`), `seed` (the recipe's
 own) and secrets such as `hub_token` (set `HF_TOKEN` in the environment). Where the recipe says nothing, Ringfence sets
 `use_cpu`, `bf16` and `gradient_checkpointing` by whether there is a GPU, and `report_to: []`; all else is TRL's
-default. Steps given as fractions (`logging_steps: 0.1`) are fractions of the target steps. `max_steps` counts optimizer steps of
-the run without safe rows.
+default. Steps given as fractions (`logging_steps: 0.1`) are fractions of the target steps. `max_steps` counts optimizer
+steps of the run without safe rows.
 
 ## `lora`
 
@@ -59,8 +59,9 @@ Every field of PEFT's `LoraConfig`; without the key all weights are trained.
 
 DATA = """\
 Conversations may have these columns, one row a line of JSON (or a row of parquet, or an item of a JSON list):
-`messages` (with or without system, several turns, first turn by anyone), `prompt` and `completion`, `question` and `answer`,
-`instruction`, `input` and `output`, or `conversations` with `from` and `value`. Labels are on assistant turns only.
+`messages` (with or without system, several turns, first turn by anyone), `prompt` and `completion`, `question` and
+`answer`, `instruction`, `input` and `output`, or `conversations` with `from` and `value`. Labels are on assistant
+turns only.
 """
 
 

@@ -1,0 +1,55 @@
+"""The docs say what the code does: generated pages are current, examples run, links and recipes are good."""
+
+import doctest
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from ringfence.defenses import DEFENSES
+from ringfence.recipe import load_recipe
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/*.md")])
+
+
+def test_the_recipe_reference_is_current() -> None:
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    assert (ROOT / "docs" / "recipes.md").read_text() == reference.render(), "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_in_the_docs_run(page: Path) -> None:
+    failed, _ = doctest.testfile(str(page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert failed == 0
+
+
+def test_some_examples_are_run() -> None:
+    found = [doctest.DocTestParser().get_examples(page.read_text()) for page in PAGES]
+    assert sum(map(len, found)) >= 6
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("recipe", sorted(ROOT.glob("recipes/*/*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_parses(recipe: Path) -> None:
+    assert load_recipe(recipe).defenses
+
+
+def test_every_defense_has_a_file_a_test_and_a_row() -> None:
+    rows = (ROOT / "docs" / "defenses.md").read_text()
+    for name in DEFENSES:
+        assert f"| `{name}` |" in rows
+        assert (ROOT / "src" / "ringfence" / "defenses" / f"{name}.py").is_file()
+        assert (ROOT / "tests" / "defenses" / f"test_{name}.py").is_file()
+        assert DEFENSES.get(name).__module__ == f"ringfence.defenses.{name}"
