@@ -6,7 +6,7 @@ Model: SmolLM2-135M in bfloat16, rsLoRA r = 16, 8 rows a step, the stand-in's da
 of its own; baseline and candidate take turns, so that a drift of the machine's speed cancels in the pairs' ratios.
 
 1. DefendedSFTTrainer without a defense / TRL's SFTTrainer: wall time of the steps, peak memory of the process.
-2. Fixed 5% added / no defense: rows (counted), and time a row.
+2. Fixed 5% added / no defense: rows (counted), and wall time a token.
 3. Canary at the paper's K = 30 and M = 20: seconds of one evaluation / seconds of 30 training steps, for both probes.
 """
 
@@ -66,16 +66,19 @@ def worker(kind: str, steps: int) -> dict[str, Any]:
         **own,
     )
     times: list[float] = []
+    tokens: list[int] = []  # so far; TRL counts those that are no padding
 
     class Clock(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
             times.append(time.perf_counter())
+            tokens.append(trainer._total_train_tokens)
 
     trainer.add_callback(Clock())
     trainer.train()
     found: dict[str, Any] = {
         "seconds": times[-1] - times[0],
         "steps": len(times) - 1,
+        "tokens": tokens[-1] - tokens[0],
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
     if kind != "trl":
@@ -163,9 +166,8 @@ def _print(console: Console, rounds: dict[str, Any], probes: dict[str, Any], opt
         _ratios(rounds, "none", "trl", lambda found: found["peak_mib"]),
         "<= 1.05",
     )
-    table.add_row(
-        "fixed 5% added / none: wall a step of 8 rows", _ratios(rounds, "fixed", "none", per_step), "reported"
-    )
+    per_token = _ratios(rounds, "fixed", "none", lambda found: found["seconds"] / found["tokens"])
+    table.add_row("fixed 5% added / none: wall a token", per_token, "reported")
     fixed = rounds["fixed"][0]
     table.add_row(
         "fixed 5% added: safe rows / target rows", f"{fixed['safe_rows']} / {fixed['target_rows']}", "counted"

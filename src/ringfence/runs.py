@@ -5,31 +5,23 @@ A run folder holds ``run.json`` (recipe, versions, seeds, input hashes), the jou
 ``evaluation/``. Everything is written atomically; running the same command again goes on where it stopped.
 """
 
-import importlib.metadata
 import json
 import os
-import platform
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
 from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, set_seed
 from trl import SFTConfig
 
-from ringfence import __version__
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import atomic, sha256, write_json
+from ringfence.core.rundir import RUN_FILE, alone_in, provenance, read_about, require_ours, write_about
 from ringfence.data import Prompt, load_prompts, read, render_all, require_disjoint, split
 from ringfence.data.conversations import Conversation
-from ringfence.defenses import CanaryInterleaving, Defense, Interleaving
+from ringfence.defenses import CanaryInterleaving, Defense, Interleaving, ReplayInterleaving
 from ringfence.evaluate import Protocol, save
 from ringfence.evaluate import evaluate as evaluate_suites
 from ringfence.evaluate.responses import fingerprint, rates
@@ -38,8 +30,7 @@ from ringfence.models.generate import Sampling
 from ringfence.recipe import HELD_OUT, Recipe, parse_recipe
 from ringfence.train import DefendedSFTTrainer, EvaluateDuring, newest_checkpoint
 
-PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy")
-LOCK_FILE, RUN_FILE, ADAPTER, FULL_MODEL = ".lock", "run.json", "adapter", "model"
+ADAPTER, FULL_MODEL = "adapter", "model"
 
 
 def train(recipe: Recipe, out: Path) -> dict[str, Any]:
@@ -51,9 +42,9 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
     inputs = _Inputs(recipe)
     if not _main_process():
         return _train(recipe, out, inputs)
-    about = _provenance(recipe, inputs)
-    _require_ours(out, about)
-    with _alone_in(out):
+    about = provenance(recipe.resolved(), inputs.digests)
+    require_ours(out, about)
+    with alone_in(out):
         return _train(recipe, out, inputs, about)
 
 
@@ -65,7 +56,7 @@ def evaluate(run: Path, on_batch: Any = None) -> dict[str, Any]:
     """
     recipe = read_recipe(run)
     weights = _weights(run)
-    if weights is None and not _about(run).get("base"):
+    if weights is None and not read_about(run).get("base"):
         raise RingfenceError(f"{run}: training is not finished; run `ringfence train` with this folder again")
     inputs = _Inputs(recipe)
     protocol, suites = _protocol(recipe), inputs.suites
@@ -94,15 +85,14 @@ def answers_asked(run: Path) -> int:
 
 def claim_base(recipe: Recipe, out: Path) -> None:
     """Make ``out`` the run folder of the untuned base model of ``recipe``, for :func:`evaluate`."""
-    about = _provenance(recipe, _Inputs(recipe), base=True)
-    _require_ours(out, about)
-    if not (out / RUN_FILE).is_file():
-        write_json(out / RUN_FILE, about)
+    about = provenance(recipe.resolved(), _Inputs(recipe).digests, base=True)
+    require_ours(out, about)
+    write_about(out, about)
 
 
 def read_recipe(run: Path) -> Recipe:
     """The recipe that a run folder was made from. Raises :class:`RingfenceError` if it is not a run folder."""
-    return parse_recipe(_about(run)["recipe"], str(run / RUN_FILE))
+    return parse_recipe(read_about(run)["recipe"], str(run / RUN_FILE))
 
 
 class _Inputs:
@@ -153,8 +143,8 @@ def _train(recipe: Recipe, out: Path, inputs: _Inputs, about: dict[str, Any] | N
     loaded = _load(recipe)
     trainer = _trainer(recipe, out, inputs, loaded)
     # All that can be wrong with a recipe has raised by now.
-    if about is not None and not (out / RUN_FILE).is_file():
-        write_json(out / RUN_FILE, about)
+    if about is not None:
+        write_about(out, about)
     newest = newest_checkpoint(out)
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     result = trainer.result()
@@ -246,104 +236,15 @@ def _tuned(loaded: Loaded, weights: Path | None) -> PreTrainedModel:
     return type(loaded.model).from_pretrained(weights, dtype=loaded.model.dtype).to(loaded.model.device).eval()
 
 
-# The run folder.
-
-
-def _provenance(recipe: Recipe, inputs: _Inputs, base: bool = False) -> dict[str, Any]:
-    """What goes into ``run.json``."""
-    return {
-        "name": recipe.name,
-        "base": base,
-        "recipe": recipe.resolved(),
-        "versions": {"ringfence": __version__, "python": platform.python_version(), **_versions()},
-        "git": _git(),
-        "seed": recipe.seed,
-        "inputs": inputs.digests,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _require_ours(out: Path, about: dict[str, Any]) -> None:
-    """Raise :class:`RingfenceError` if ``out`` holds anything else than a run of this recipe on these inputs."""
-    if (out / RUN_FILE).is_file():
-        before = _about(out)
-        differ = [
-            *_differences(before["recipe"], about["recipe"]),
-            *_differences(before["inputs"], about["inputs"], "inputs"),
-            *_differences(before["base"], about["base"], "base"),
-        ]
-        if differ:
-            raise RingfenceError(
-                f"{out}: holds a run of another recipe; these keys differ: {', '.join(differ)}; choose another --out"
-            )
-    elif out.is_dir() and any(path.name != LOCK_FILE for path in out.iterdir()):
-        raise RingfenceError(f"{out}: the folder is not empty and not a run; choose another --out")
-
-
-def _about(run: Path) -> dict[str, Any]:
-    path = run / RUN_FILE
-    if not path.is_file():
-        raise RingfenceError(f"{run}: not a run folder (it has no run.json); make one with `ringfence train`")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise RingfenceError(f"{path}: not valid JSON") from None
-
-
-@contextmanager
-def _alone_in(out: Path) -> Iterator[None]:
-    new = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / LOCK_FILE)
-    try:
-        with lock.acquire(timeout=0):
-            yield
-    except Timeout:
-        raise RingfenceError(
-            f"{out}: another process is training there; wait for it, or choose another --out"
-        ) from None
-    finally:
-        # Bad input must leave no trace.
-        if new and [path.name for path in out.iterdir()] in ([], [LOCK_FILE]):
-            (out / LOCK_FILE).unlink(missing_ok=True)
-            out.rmdir()
-
-
-def _differences(before: Any, after: Any, path: str = "") -> list[str]:
-    """Dotted paths at which two trees of plain data differ."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        pairs = ((key, before.get(key), after.get(key)) for key in {**before, **after})
-    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        pairs = ((str(index), *pair) for index, pair in enumerate(zip(before, after, strict=True)))
-    else:
-        return [] if before == after else [path]
-    return [where for key, a, b in pairs for where in _differences(a, b, f"{path}.{key}" if path else key)]
-
-
 def _digests(recipe: Recipe) -> dict[str, str]:
     """SHA-256 of every input that is a file; the model's weights too, if they are a folder."""
     named = [recipe.data.target, recipe.data.safe, *recipe.evaluation.suites.values(), recipe.model.name]
     for defense in recipe.defenses:
         if isinstance(defense, CanaryInterleaving) and isinstance(defense.canaries, str):
             named.append(defense.canaries)
+        if isinstance(defense, ReplayInterleaving):
+            named += [str(defense.run / name) for name in ("control.jsonl", "result.json")]
     return {name: sha256(Path(name)) for name in named if name is not None and Path(name).exists()}
-
-
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in PACKAGES}
-
-
-def _git() -> dict[str, Any]:
-    """Revision of the working folder's repository, and whether it has uncommitted changes; null outside one."""
-    run = partial(subprocess.run, capture_output=True, text=True, check=False)
-    try:
-        revision = run(["git", "rev-parse", "HEAD"])
-        status = run(["git", "status", "--porcelain"])
-    except OSError:
-        return {"revision": None, "dirty": None}
-    if revision.returncode != 0:
-        return {"revision": None, "dirty": None}
-    return {"revision": revision.stdout.strip(), "dirty": bool(status.stdout.strip())}
 
 
 def _main_process() -> bool:

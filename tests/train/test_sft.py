@@ -16,7 +16,7 @@ import training
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal
 from ringfence.defenses import CanaryInterleaving, FixedInterleaving
-from ringfence.train import DefendedSFTTrainer, EvaluateDuring, newest_checkpoint
+from ringfence.train import DefendedSFTTrainer, newest_checkpoint
 from training import ScriptedProbe, losses, same, trainer, weights
 
 
@@ -132,15 +132,6 @@ def test_epoch_strategies_and_fractions_go_by_target_progress(tmp_path: Path) ->
     assert trainer(tmp_path / "b", logging_steps=0.5).args.logging_steps == 5
 
 
-def test_evaluation_during_training_goes_to_the_curve(tmp_path: Path) -> None:
-    made = trainer(tmp_path)
-    made.add_callback(
-        EvaluateDuring(4, lambda model, step: [{"metric": "m", "value": step, "training": model.training}])
-    )
-    made.train()
-    assert [(row["step"], row["value"]) for row in Journal(tmp_path / "curve.jsonl").read()] == [(4, 4), (8, 8)]
-
-
 def test_the_model_and_random_state_are_as_before_a_probe(tmp_path: Path) -> None:
     """A probe that samples changes nothing in training: same weights as one that does not, at ratio 0 for both."""
 
@@ -203,7 +194,7 @@ def test_conversations_are_taken_as_trl_takes_them(tmp_path: Path) -> None:
     made.train()
     assert made.result()["safe_rows"] == 4
     messages = Dataset.from_list([{"messages": [{"role": "user", "content": "a"}]}])
-    with pytest.raises(RingfenceError, match="prompt-completion"):
+    with pytest.raises(RingfenceError, match="of `completion` and the safe dataset of `messages`"):
         DefendedSFTTrainer(
             model=tiny.model(),
             args=training.arguments(tmp_path),

@@ -1,16 +1,77 @@
-"""What happens between optimizer steps besides the loop itself: the progress bar and evaluation during training."""
+"""What happens between optimizer steps: the loop is closed, the model evaluated, the progress bar moved."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ringfence.core.files import Journal
 from ringfence.interleave import Mixture, Schedule
 
+if TYPE_CHECKING:
+    from ringfence.train.sft import DefendedSFTTrainer
+
 EvaluateFn = Callable[[PreTrainedModel, int], list[dict[str, Any]]]
+
+
+class CloseLoop(TrainerCallback):
+    """Closes the loop after every optimizer step: epochs, risk, stopping, journals."""
+
+    def __init__(self, trainer: "DefendedSFTTrainer") -> None:
+        self.trainer = trainer
+        self.started = 0.0
+        self.epochs = 0  # whole ones
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Take up the epoch where the stream stands."""
+        self.epochs = self.trainer.mixture.epoch
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Start the clock."""
+        self.started = time.perf_counter()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Measure risk if an evaluation is due; stop when the target slots are used up."""
+        trainer = self.trainer
+        if trainer.schedule.due(state.global_step - 1):
+            self._evaluate(args, state)
+        trainer.step_seconds += time.perf_counter() - self.started
+        state.epoch = trainer.mixture.counters.slots / trainer.mixture.sizes.target
+        if trainer.mixture.finished(trainer.schedule.ratio):
+            control.should_training_stop = True
+            control.should_save = control.should_save or args.save_strategy not in (
+                SaveStrategy.NO,
+                SaveStrategy.BEST,
+            )
+        elif trainer.mixture.epoch > self.epochs:
+            self.epochs = trainer.mixture.epoch
+            # The parent sees one endless epoch, so strategies that go by epochs are served here.
+            control.should_log |= args.logging_strategy == IntervalStrategy.EPOCH
+            control.should_evaluate |= args.eval_strategy == IntervalStrategy.EPOCH
+            control.should_save |= args.save_strategy == SaveStrategy.EPOCH
+
+    def _evaluate(self, args: TrainingArguments, state: TrainerState) -> None:
+        trainer, started = self.trainer, time.perf_counter()
+        risk = trainer.measure(state.global_step) if trainer.schedule.probe is not None else None
+        row = trainer.schedule.update(risk)
+        seconds = time.perf_counter() - started
+        trainer.probe_seconds += seconds if risk is not None else 0.0
+        if not state.is_world_process_zero:
+            return
+        folder = Path(args.output_dir)
+        Journal(folder / "control.jsonl").append([{"step": state.global_step, **row, "seconds": seconds}])
+        if risk is not None:
+            Journal(folder / "canaries.jsonl").append({"step": state.global_step, **item} for item in risk.detail)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Append what was logged in training to ``log.jsonl``."""
+        logs = kwargs["logs"]
+        if state.is_world_process_zero and "loss" in logs:
+            Journal(Path(args.output_dir) / "log.jsonl").append([{"step": state.global_step, **logs}])
 
 
 class EvaluateDuring(TrainerCallback):

@@ -10,8 +10,8 @@ It changes the parent in four places only:
 4. checkpoints hold the stream's and the controller's state, and a torn one is passed over.
 """
 
+import inspect
 import math
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,19 +22,16 @@ from datasets import Dataset
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from transformers import (
     ProgressCallback,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from trl import SFTTrainer
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, write_json
 from ringfence.defenses import Defense, Interleaving, Setup
 from ringfence.interleave import InterleavedLoader, Mixing, Mixture, Risk, Schedule, Share, Sizes
-from ringfence.train.callbacks import TargetProgress
+from ringfence.train.callbacks import CloseLoop, TargetProgress
+from ringfence.train.checks import refuse_unsupported, require_same_form
 from ringfence.train.state import COMMIT_FILE, STATE_FILE, newest_checkpoint, read_state
 
 # The loop ends by target progress, never by a number of optimizer steps; this one is not reached.
@@ -69,8 +66,11 @@ class DefendedSFTTrainer(SFTTrainer):
             names = " and ".join(type(defense).__name__ for defense in interleaving)
             raise RingfenceError(f"one interleaving defense a run, got {names}")
         self._interleaving = interleaving[0] if interleaving else None
+        if safe_dataset is not None:
+            given = inspect.signature(SFTTrainer).bind_partial(*args, **kwargs).arguments
+            require_same_form(given.get("train_dataset"), safe_dataset)
         super().__init__(*args, **kwargs)
-        _refuse_unsupported(self.args, self.train_dataset)
+        refuse_unsupported(self.args, self.train_dataset)
         # The stream restores its own position; skipping batches would draw them anew.
         self.args.ignore_data_skip = True
         self.safe_dataset = self._prepare_safe(safe_dataset)
@@ -79,7 +79,7 @@ class DefendedSFTTrainer(SFTTrainer):
         self.probe_seconds = 0.0
         self.step_seconds = 0.0
         self._fresh_state = self._state()
-        self.add_callback(_Loop(self))
+        self.add_callback(CloseLoop(self))
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(TargetProgress(self.mixture, self.schedule))
 
@@ -90,13 +90,8 @@ class DefendedSFTTrainer(SFTTrainer):
             return None
         if self._skip_prepare_dataset:
             return dataset
-        tokenized = "input_ids" in dataset.column_names
-        if not tokenized and self.completion_only_loss and "completion" not in dataset.column_names:
-            raise RingfenceError(
-                f"the safe dataset has the columns {dataset.column_names}, but the target dataset is in "
-                "prompt-completion form; give both in one form, or render both with ringfence.data.render_all"
-            )
-        return self._prepare_dataset(dataset, self.processing_class, self.args, self.args.packing, None, "safe")
+        args, form = self.args, self._formatting_func
+        return self._prepare_dataset(dataset, self.processing_class, args, args.packing, form, "safe")
 
     def _new_stream(self) -> tuple[Mixture, Schedule]:
         args, setup = self.args, Setup(self._tokenizer, self.args.seed)
@@ -131,7 +126,7 @@ class DefendedSFTTrainer(SFTTrainer):
         return InterleavedLoader(target, safe, self.mixture, self.schedule, self._share(), self.data_collator)
 
     def set_initial_training_values(self, args: TrainingArguments, dataloader: Any) -> tuple[Any, ...]:
-        """One endless epoch as far as the parent's loop is concerned; :class:`_Loop` stops it."""
+        """One endless epoch as far as the parent's loop is concerned; :class:`CloseLoop` stops it."""
         batch = self._share().step_rows
         samples = _NO_LIMIT * batch
         return (
@@ -251,73 +246,3 @@ class DefendedSFTTrainer(SFTTrainer):
             "seconds": self.step_seconds,
             "probe_seconds": self.probe_seconds,
         }
-
-
-class _Loop(TrainerCallback):
-    """Closes the loop after every optimizer step: epochs, risk, stopping, journals."""
-
-    def __init__(self, trainer: DefendedSFTTrainer) -> None:
-        self.trainer = trainer
-        self.started = 0.0
-        self.epochs = 0  # whole ones
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Take up the epoch where the stream stands."""
-        self.epochs = self.trainer.mixture.epoch
-
-    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Start the clock."""
-        self.started = time.perf_counter()
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Measure risk if an evaluation is due; stop when the target slots are used up."""
-        trainer = self.trainer
-        if trainer.schedule.due(state.global_step - 1):
-            self._evaluate(args, state)
-        trainer.step_seconds += time.perf_counter() - self.started
-        state.epoch = trainer.mixture.counters.slots / trainer.mixture.sizes.target
-        if trainer.mixture.finished(trainer.schedule.ratio):
-            control.should_training_stop = True
-            control.should_save = control.should_save or args.save_strategy not in (
-                SaveStrategy.NO,
-                SaveStrategy.BEST,
-            )
-        elif trainer.mixture.epoch > self.epochs:
-            self.epochs = trainer.mixture.epoch
-            # The parent sees one endless epoch, so strategies that go by epochs are served here.
-            control.should_log |= args.logging_strategy == IntervalStrategy.EPOCH
-            control.should_evaluate |= args.eval_strategy == IntervalStrategy.EPOCH
-            control.should_save |= args.save_strategy == SaveStrategy.EPOCH
-
-    def _evaluate(self, args: TrainingArguments, state: TrainerState) -> None:
-        trainer, started = self.trainer, time.perf_counter()
-        risk = trainer.measure(state.global_step) if trainer.schedule.probe is not None else None
-        row = trainer.schedule.update(risk)
-        seconds = time.perf_counter() - started
-        trainer.probe_seconds += seconds if risk is not None else 0.0
-        if not state.is_world_process_zero:
-            return
-        folder = Path(args.output_dir)
-        Journal(folder / "control.jsonl").append([{"step": state.global_step, **row, "seconds": seconds}])
-        if risk is not None:
-            Journal(folder / "canaries.jsonl").append({"step": state.global_step, **item} for item in risk.detail)
-
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Append what was logged in training to ``log.jsonl``."""
-        logs = kwargs["logs"]
-        if state.is_world_process_zero and "loss" in logs:
-            Journal(Path(args.output_dir) / "log.jsonl").append([{"step": state.global_step, **logs}])
-
-
-def _refuse_unsupported(args: TrainingArguments, dataset: Any) -> None:
-    """Raise for what the stream cannot honour, rather than ignore it."""
-    if not isinstance(dataset, Dataset):
-        raise RingfenceError(f"train_dataset must be a map-style datasets.Dataset, got {type(dataset).__name__}")
-    if args.dataloader_drop_last:
-        raise RingfenceError("dataloader_drop_last is not supported: a short last step is filled with masked rows")
-    if args.train_sampling_strategy not in ("random", "sequential"):
-        raise RingfenceError(
-            f'train_sampling_strategy "{args.train_sampling_strategy}" is not supported; use random or sequential'
-        )
-    if args.auto_find_batch_size:
-        raise RingfenceError("auto_find_batch_size is not supported: the batch size decides which rows are drawn")

@@ -1,0 +1,117 @@
+"""The run folder's identity: ``run.json`` says what the run is, and a lock keeps other processes out."""
+
+import importlib.metadata
+import json
+import logging
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ringfence.core.errors import RingfenceError
+from ringfence.core.files import write_json
+
+RUN_FILE, LOCK_FILE = "run.json", ".lock"
+PACKAGES = ("ringfence", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy")
+logger = logging.getLogger(__name__)
+
+
+def provenance(recipe: dict[str, Any], inputs: dict[str, str], base: bool = False) -> dict[str, Any]:
+    """What goes into ``run.json``: the resolved recipe, SHA-256 of its inputs, versions, git revision, seed."""
+    return {
+        "name": recipe["name"],
+        "base": base,
+        "recipe": recipe,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
+        "git": _git(),
+        "seed": recipe["seed"],
+        "inputs": inputs,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def require_ours(out: Path, about: dict[str, Any]) -> None:
+    """Raise :class:`RingfenceError` if ``out`` holds anything else than a run of this recipe on these inputs."""
+    if not (out / RUN_FILE).is_file():
+        if out.is_dir() and any(path.name != LOCK_FILE for path in out.iterdir()):
+            raise RingfenceError(f"{out}: the folder is not empty and not a run; choose another --out")
+        return
+    before = read_about(out)
+    differ = [
+        *differences(before["recipe"], about["recipe"]),
+        *differences(before["inputs"], about["inputs"], "inputs"),
+        *differences(before["base"], about["base"], "base"),
+    ]
+    if differ:
+        raise RingfenceError(
+            f"{out}: holds a run of another recipe; these keys differ: {', '.join(differ)}; choose another --out"
+        )
+    if changed := differences(before["versions"], about["versions"]):
+        logger.warning("%s was begun with other versions of %s: what follows may differ in bits", out, changed)
+
+
+def write_about(out: Path, about: dict[str, Any]) -> None:
+    """Write ``run.json``, unless the run has one."""
+    if not (out / RUN_FILE).is_file():
+        write_json(out / RUN_FILE, about)
+
+
+def read_about(run: Path) -> dict[str, Any]:
+    """``run.json``. Raises :class:`RingfenceError` if ``run`` is not a run folder."""
+    path = run / RUN_FILE
+    if not path.is_file():
+        raise RingfenceError(f"{run}: not a run folder (it has no {RUN_FILE}); make one with `ringfence train`")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise RingfenceError(f"{path}: not valid JSON") from None
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Hold the folder's lock, making the folder; raise :class:`RingfenceError` if another process holds it."""
+    new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / LOCK_FILE).acquire(timeout=0):
+            yield
+    except Timeout:
+        raise RingfenceError(
+            f"{out}: another process is training there; wait for it, or choose another --out"
+        ) from None
+    finally:
+        # Bad input must leave no trace.
+        if new and [path.name for path in out.iterdir()] in ([], [LOCK_FILE]):
+            (out / LOCK_FILE).unlink(missing_ok=True)
+            out.rmdir()
+
+
+def differences(before: Any, after: Any, path: str = "") -> list[str]:
+    """Dotted paths at which two trees of plain data differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        pairs = [(key, before.get(key), after.get(key)) for key in {**before, **after}]
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = [(str(index), *pair) for index, pair in enumerate(zip(before, after, strict=True))]
+    else:
+        return [] if before == after else [path]
+    return [where for key, a, b in pairs for where in differences(a, b, f"{path}.{key}" if path else key)]
+
+
+def _git() -> dict[str, Any]:
+    """Revision of the working folder's repository, and whether it has uncommitted changes; null outside one."""
+    try:
+        revision, status = (
+            subprocess.run(["git", *command], capture_output=True, text=True, check=True).stdout.strip()
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return {"revision": None, "dirty": None}
+    return {"revision": revision, "dirty": bool(status)}

@@ -1,0 +1,57 @@
+"""Between the steps: evaluation every N steps, and a bar over target rows."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerControl, TrainerState
+
+from ringfence.core.files import Journal
+from ringfence.defenses import CanaryInterleaving
+from ringfence.interleave import Mixing, Mixture, Risk, Schedule, Sizes
+from ringfence.train.callbacks import EvaluateDuring, TargetProgress
+from training import ScriptedProbe, arguments, trainer
+
+
+def state(step: int, main: bool = True) -> TrainerState:
+    return TrainerState(global_step=step, is_world_process_zero=main)
+
+
+def test_evaluation_comes_every_n_steps_on_the_main_process_only(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def evaluate(model: Any, step: int) -> list[dict[str, Any]]:
+        asked.append(step)
+        return [{"value": step / 10}]
+
+    callback, args = EvaluateDuring(3, evaluate), arguments(tmp_path)
+    for step in range(1, 8):
+        callback.on_step_end(args, state(step), TrainerControl(), model=None)
+    callback.on_step_end(args, state(9, main=False), TrainerControl(), model=None)
+    assert asked == [3, 6]
+    assert Journal(tmp_path / "curve.jsonl").read() == [{"step": 3, "value": 0.3}, {"step": 6, "value": 0.6}]
+
+
+def test_the_bar_counts_target_rows_and_not_steps(tmp_path: Path) -> None:
+    mixture, args = Mixture(Sizes(20, 5, 4, 20), Mixing("step", "add", "bernoulli")), arguments(tmp_path)
+    bar = TargetProgress(mixture, Schedule(0.5))
+    bar.on_train_begin(args, state(0), TrainerControl())
+    assert bar.bar is not None
+    assert bar.bar.total == 20
+    while mixture.draw(0.5):
+        bar.on_step_end(args, state(mixture.counters.step), TrainerControl())
+        assert bar.bar.n == mixture.counters.target_rows
+    assert mixture.counters.step > 5, "safe steps came on top"
+    bar.on_train_end(args, state(9), TrainerControl())
+    assert bar.bar.n == 20
+
+
+def test_an_unreliable_evaluation_holds_the_ratio_and_is_logged(tmp_path: Path) -> None:
+    class Mute(ScriptedProbe):
+        def __call__(self, model: Any, step: int) -> Risk:
+            return Risk(1.0, 1, 4)
+
+    made = trainer(tmp_path, CanaryInterleaving(every=2, ratio_init=0.1, probe=Mute()))
+    made.train()
+    rows = Journal(tmp_path / "control.jsonl").read()
+    assert rows
+    assert all(row["held"] and row["ratio"] == 0.1 and row["scored"] == 1 for row in rows)
