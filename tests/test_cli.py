@@ -1,6 +1,9 @@
 """The command line: what it prints, and one clear line with exit code 2 for bad input."""
 
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +60,35 @@ def test_python_dash_m_works() -> None:
     ran = project.ringfence("--version")
     assert ran.returncode == 0
     assert ran.stdout.startswith("ringfence 0.")
+
+
+def test_a_child_of_the_demo_leaves_with_its_parent(tmp_path: Path) -> None:
+    """However the parent ends, its end of the child's standard input closes."""
+    recipe = project.make(tmp_path)
+    command = [
+        sys.executable,
+        "-m",
+        "ringfence",
+        "train",
+        str(recipe),
+        "training.num_train_epochs=2000",
+        "--out",
+        "run",
+    ]
+    child = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "RINGFENCE_EXIT_WITH_STDIN": "1"},
+    )
+    assert child.stdin is not None
+    while not (tmp_path / "run" / "log.jsonl").exists():
+        assert child.poll() is None
+        time.sleep(0.05)
+    child.stdin.close()
+    assert child.wait(timeout=30) != 0
 
 
 def bad(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:

@@ -79,8 +79,8 @@ def test_the_peak_is_the_worst_moment_and_not_the_last(small: Path) -> None:
 
 
 def test_a_failed_run_names_its_log(small: Path) -> None:
-    (small / "target.jsonl").write_text("{nope}\n")
-    with pytest.raises(RingfenceError, match=r"the run none failed: .*target\.jsonl:1.*none\.log"):
+    (small / "tiny-model" / "model.safetensors").unlink()
+    with pytest.raises(RingfenceError, match=r"the run none failed: .*without weights.*none\.log"):
         demo.run_demo(small / "demo", 1, Console(quiet=True))
 
 

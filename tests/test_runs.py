@@ -186,6 +186,19 @@ def test_an_unfinished_run_is_not_evaluated(tmp_path: Path) -> None:
         runs.evaluate(tmp_path / "run")
 
 
+def test_an_evaluation_on_changed_prompts_is_refused(tmp_path: Path) -> None:
+    recipe = project.make(tmp_path, defenses=[])
+    run = tmp_path / "run"
+    runs.train(load_recipe(recipe), run)
+    assert not runs.is_done(load_recipe(recipe), run)
+    runs.evaluate(run)
+    assert runs.is_done(load_recipe(recipe), run)
+    project.write_jsonl(tmp_path / "general.jsonl", [{"prompt": "Something else?"}])
+    for check in (lambda: runs.evaluate(run), lambda: runs.is_done(load_recipe(recipe), run)):
+        with pytest.raises(RingfenceError, match=r"differ: inputs\..*general\.jsonl"):
+            check()
+
+
 def test_no_secret_reaches_the_run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_not_to_be_seen")
     recipe = project.make(tmp_path, defenses=[], evaluation={})

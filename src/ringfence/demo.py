@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, write_json
 from ringfence.models.load import embedded
+from ringfence.recipe import load_recipe
 from ringfence.report import load_runs, render, write_page
 from ringfence.report.results import LEAK_METRIC, LEAK_SUITE, RunResult
+from ringfence.runs import is_done
 
 BASE = "base"
 _CANARY = (
@@ -48,7 +50,7 @@ class _Job:
     log: Path
     commands: list[list[str]]
     process: subprocess.Popen[bytes] | None = None
-    done: bool = field(default=False)
+    done: bool = False
 
     def progress(self) -> float:
         """Share done, read off the run folder."""
@@ -123,11 +125,12 @@ def _job(name: str, out: Path, recipe: Path) -> _Job:
             [*ringfence, "train", str(recipe), *overrides, "--out", str(folder)],
             [*ringfence, "evaluate", str(folder)],
         ]
-    return _Job(name, folder, out / "logs" / f"{name}.log", commands)
+    done = is_done(load_recipe(recipe, overrides), folder, base=RUNS[name] is None)
+    return _Job(name, folder, out / "logs" / f"{name}.log", commands, done=done)
 
 
 def _run_all(jobs: Sequence[_Job], workers: int, console: Console) -> None:
-    waiting, running = list(jobs), list[_Job]()
+    waiting, running = [job for job in jobs if not job.done], list[_Job]()
     with _bars(jobs, console) as show, _stopped_on_exit(running):
         while waiting or running:
             while waiting and len(running) < workers:

@@ -52,29 +52,34 @@ def evaluate(run: Path, on_batch: Any = None) -> dict[str, Any]:
     """Evaluate the run in folder ``run`` (a base run: the untuned model) on its recipe's suites; return the summary.
 
     Suites that were answered before by the same weights under the same protocol are not answered again. Raises
-    :class:`RingfenceError` if there is no run, or one that is not finished.
+    :class:`RingfenceError` if there is no run, one that is not finished, or one whose inputs have changed since.
     """
-    recipe = read_recipe(run)
-    weights = _weights(run)
-    if weights is None and not read_about(run).get("base"):
+    recipe, about, weights = read_recipe(run), read_about(run), _weights(run)
+    if weights is None and not about["base"]:
         raise RingfenceError(f"{run}: training is not finished; run `ringfence train` with this folder again")
     inputs = _Inputs(recipe)
-    protocol, suites = _protocol(recipe), inputs.suites
-    if not suites:
+    require_ours(run, provenance(recipe.resolved(), inputs.digests, about["base"]))
+    if not inputs.suites:
         raise RingfenceError(f"{run}: the recipe names no evaluation.suites")
-    digest = sha256(weights) if weights is not None else f"base of {recipe.model.name}"
-    parts = {
-        name: run / "evaluation" / "parts" / f"{name}-{fingerprint(digest, prompts, protocol)}.parquet"
-        for name, prompts in suites.items()
-    }
-    if missing := {name: suites[name] for name, path in parts.items() if not path.is_file()}:
+    parts = _parts(run, recipe, inputs)
+    if missing := [name for name, path in parts.items() if not path.is_file()]:
         loaded = _load(recipe)
         model = _tuned(loaded, weights)
-        for name, prompts in missing.items():
-            frame = evaluate_suites(model, loaded.tokenizer, {name: prompts}, protocol, on_batch)
+        for name in missing:
+            suite = {name: inputs.suites[name]}
+            frame = evaluate_suites(model, loaded.tokenizer, suite, _protocol(recipe), on_batch)
             with atomic(parts[name]) as path:
                 frame.to_parquet(path, index=False)
     return save(pd.concat([pd.read_parquet(path) for path in parts.values()]), run / "evaluation")
+
+
+def is_done(recipe: Recipe, out: Path, base: bool = False) -> bool:
+    """Whether ``out`` holds this recipe's run, trained and evaluated. Raises if it holds another."""
+    inputs = _Inputs(recipe)
+    require_ours(out, provenance(recipe.resolved(), inputs.digests, base))
+    if not (base or _weights(out)) or not (out / "evaluation" / "summary.json").is_file():
+        return False
+    return all(path.is_file() for path in _parts(out, recipe, inputs).values())
 
 
 def answers_asked(run: Path) -> int:
@@ -226,6 +231,17 @@ def _weights(run: Path) -> Path | None:
     if not (run / "result.json").is_file():
         return None
     return next((run / name for name in (ADAPTER, FULL_MODEL) if (run / name).is_dir()), None)
+
+
+def _parts(run: Path, recipe: Recipe, inputs: _Inputs) -> dict[str, Path]:
+    """Suite -> the file of its answers, named by everything that could change them."""
+    weights, name = _weights(run), recipe.model.name
+    digest = sha256(weights) if weights is not None else inputs.digests.get(name, name)
+    protocol, folder = _protocol(recipe), run / "evaluation" / "parts"
+    return {
+        suite: folder / f"{suite}-{fingerprint(digest, prompts, protocol)}.parquet"
+        for suite, prompts in inputs.suites.items()
+    }
 
 
 def _tuned(loaded: Loaded, weights: Path | None) -> PreTrainedModel:

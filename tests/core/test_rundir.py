@@ -70,7 +70,8 @@ def test_what_is_no_run_raises(tmp_path: Path) -> None:
 
 
 def test_only_one_process_at_a_time(tmp_path: Path) -> None:
-    code = f"from pathlib import Path\nfrom ringfence.core.rundir import alone_in\nwith alone_in(Path({str(tmp_path)!r})): pass"
+    folder = f"__import__('pathlib').Path({str(tmp_path)!r})"
+    code = f"from ringfence.core.rundir import alone_in\nwith alone_in({folder}): pass"
     with rundir.alone_in(tmp_path):
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "another process is training there" in other.stderr

@@ -103,10 +103,12 @@ class TargetProgress(TrainerCallback):
             self.bar = tqdm(total=self.mixture.sizes.slots, initial=used, unit="row", desc="target rows")
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Move to the target rows used."""
+        """Move to the target rows used; show the newest loss and the ratio."""
         if self.bar is not None:
+            losses = [row["loss"] for row in state.log_history[-3:] if "loss" in row]
+            shown = {"loss": f"{losses[-1]:.3f}"} if losses else {}
+            self.bar.set_postfix({**shown, "safe share": f"{self.schedule.ratio:.3f}"}, refresh=False)
             self.bar.update(self.mixture.counters.slots - self.bar.n)
-            self.bar.set_postfix({"step": state.global_step, "ratio": f"{self.schedule.ratio:.3f}"}, refresh=False)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
