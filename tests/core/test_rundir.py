@@ -78,6 +78,15 @@ def test_only_one_process_at_a_time(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_what_a_kill_left_unfinished_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-2" / ".tmp-x1").mkdir(parents=True)
+    (tmp_path / ".tmp-x2").mkdir()
+    (tmp_path / ".tmp-x2" / "adapter").touch()
+    (tmp_path / "log.jsonl").touch()
+    with rundir.alone_in(tmp_path):
+        assert sorted(path.name for path in tmp_path.rglob("*")) == [".lock", "checkpoint-2", "log.jsonl"]
+
+
 def test_a_failure_before_the_first_file_leaves_no_folder(tmp_path: Path) -> None:
     def fail(out: Path) -> None:
         with rundir.alone_in(out):

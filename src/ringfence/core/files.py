@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+TEMPORARY = ".tmp-"
+"""begins the name of every unfinished file; a kill leaves one behind"""
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -17,7 +20,7 @@ def atomic(path: Path) -> Iterator[Path]:
     An existing file is replaced; an existing folder is not, and raises ``OSError``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY) as folder:
         temporary = Path(folder) / path.name
         yield temporary
         temporary.replace(path)

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import logging
 import platform
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import write_json
+from ringfence.core.files import TEMPORARY, write_json
 
 RUN_FILE, LOCK_FILE = "run.json", ".lock"
 PACKAGES = ("ringfence", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy")
@@ -82,6 +83,8 @@ def alone_in(out: Path) -> Iterator[None]:
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / LOCK_FILE).acquire(timeout=0):
+            for left_behind in list(out.rglob(f"{TEMPORARY}*")):
+                shutil.rmtree(left_behind)
             yield
     except Timeout:
         raise RingfenceError(

@@ -64,7 +64,8 @@ def load(name: str, *, dtype: str = "float32", trust_remote_code: bool = False) 
     model.config.pad_token_id = tokenizer.pad_token_id
     if model.generation_config is not None:
         model.generation_config.pad_token_id = tokenizer.pad_token_id
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    # Under torchrun every process has a GPU of its own.
+    device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
     return Loaded(model.to(device).eval(), tokenizer, source)
 
 
