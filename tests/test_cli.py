@@ -115,7 +115,19 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str
     assert "--base only" in bad(capsys, "evaluate", out, "seed=1")
     assert "no such run folder" in bad(capsys, "report", tmp_path / "none")
     assert "name the --model" in bad(capsys, "data", "check", "builtin:glitter/target", "--max-length", "5")
+    assert "is a file" in bad(capsys, "train", recipe, "--out", recipe)
+    assert "is a file or a single run" in bad(capsys, "demo", "--out", recipe)
+    assert "give a judge" in bad(capsys, "evaluate", recipe, "judge=null", "defenses=[]", "--base", "--out", out)
+    assert "no list defences" in bad(capsys, *train, "defences.0.fixed_interleaving.ratio=0.1")
     assert not out.exists()
+
+
+def test_output_paths_that_cannot_be_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    recipe, base = project.make(tmp_path), tmp_path / "base"
+    assert ringfence(capsys, "evaluate", recipe, "--base", "--out", base)[0] == 0
+    (tmp_path / "folder").mkdir()
+    assert str(tmp_path / "folder") in bad(capsys, "report", base, "--out", tmp_path / "folder")
+    assert str(recipe) in bad(capsys, "report", base, "--out", recipe / "page.html")
 
 
 def test_no_network_and_no_cached_model_says_what_to_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

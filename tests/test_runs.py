@@ -139,6 +139,7 @@ def bad(tmp_path: Path, message: str, *overrides: str, **changes: Any) -> None:
         (r"'genral' is not in evaluation\.suites", "evaluation.during.suites=[genral]"),
         (r"tiny-mode: no such model folder", "model={folder}/tiny-mode"),
         (r"training: ", "training.lr_scheduler_type=wobbly"),
+        (r"training and lora do not fit: .*nosuch", "lora.target_modules=[nosuch]"),
     ],
 )
 def test_bad_input_raises_before_anything_is_written(tmp_path: Path, message: str, override: str) -> None:
@@ -176,6 +177,14 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(RingfenceError, match="not a run folder"):
         runs.evaluate(tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_an_adapter_without_weights_is_not_evaluated(tmp_path: Path) -> None:
+    recipe = project.make(tmp_path, defenses=[])
+    runs.train(load_recipe(recipe), tmp_path / "run")
+    (tmp_path / "run" / "adapter" / "adapter_model.safetensors").unlink()
+    with pytest.raises(RingfenceError, match="there are no weights"):
+        runs.evaluate(tmp_path / "run")
 
 
 def test_an_unfinished_run_is_not_evaluated(tmp_path: Path) -> None:

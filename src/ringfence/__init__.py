@@ -7,18 +7,36 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ringfence.core.errors import RingfenceError
     from ringfence.defenses import CanaryInterleaving, FixedInterleaving, ReplayInterleaving
     from ringfence.judges import RuleJudge
     from ringfence.train import DefendedSFTTrainer
 
 __version__ = "0.1.0"
 
-__all__ = ["CanaryInterleaving", "DefendedSFTTrainer", "FixedInterleaving", "ReplayInterleaving", "RuleJudge"]
+_ROOMS = {
+    "CanaryInterleaving": "ringfence.defenses",
+    "DefendedSFTTrainer": "ringfence.train",
+    "FixedInterleaving": "ringfence.defenses",
+    "ReplayInterleaving": "ringfence.defenses",
+    "RingfenceError": "ringfence.core.errors",
+    "RuleJudge": "ringfence.judges",
+}
+__all__ = [
+    "CanaryInterleaving",
+    "DefendedSFTTrainer",
+    "FixedInterleaving",
+    "ReplayInterleaving",
+    "RingfenceError",
+    "RuleJudge",
+]
 
-_ROOMS = {"DefendedSFTTrainer": "ringfence.train", "RuleJudge": "ringfence.judges"}
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _ROOMS:
         raise AttributeError(f"module 'ringfence' has no attribute {name!r}")
-    return getattr(importlib.import_module(_ROOMS.get(name, "ringfence.defenses")), name)
+    return getattr(importlib.import_module(_ROOMS[name]), name)

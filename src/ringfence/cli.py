@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,8 @@ def main() -> None:
     """Entry point: bad input is one line on stderr and exit code 2, Ctrl-C is 130."""
     # Training data may be somebody else's: no usage pings from the libraries below.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # Notices between the libraries below that a user can do nothing about.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     if os.environ.get("RINGFENCE_EXIT_WITH_STDIN"):
         _exit_with_stdin()
     try:
@@ -38,12 +41,17 @@ def main() -> None:
         code = app(standalone_mode=False, prog_name="ringfence")
     except RingfenceError as error:
         _fail(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}")
     except Exception as error:
         # Usage errors carry their text; their class is private to typer.
         if not hasattr(error, "format_message"):
             raise
         _fail(f"{error.format_message()} Try `ringfence --help`.")
     if code == INTERRUPTED:
+        print(file=sys.stderr)  # a progress bar may hold the line
         _fail("stopped; run the same command again to go on", INTERRUPTED)
     sys.exit(code or 0)
 
@@ -118,6 +126,8 @@ def report(
     """Write one self-contained HTML page about runs, and print their table."""
     from ringfence.report import load_runs, render, write_page
 
+    if out.is_dir():
+        raise RingfenceError(f"{out}: is a folder; name the page to write, e.g. {out / 'report.html'}")
     page = write_page(runs, out, title, baseline)
     render(console, load_runs(runs), baseline)
     console.print(f"report: {page}", soft_wrap=True)
@@ -157,9 +167,9 @@ def check(
         raise RingfenceError("--max-length counts tokens: name the --model whose tokenizer to use")
     tokenizer = None
     if model is not None:
-        from ringfence.models import load
+        from ringfence.models import load_tokenizer
 
-        tokenizer = load(model).tokenizer
+        tokenizer = load_tokenizer(model)
     reports = [check_data(spec, tokenizer, max_length) for spec in files]
     for found in reports:
         render_report(console, found)

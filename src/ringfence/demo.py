@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, write_json
+from ringfence.core.rundir import RUN_FILE
 from ringfence.models.load import embedded
 from ringfence.recipe import load_recipe
 from ringfence.report import load_runs, render, write_page
@@ -68,6 +69,10 @@ def run_demo(out: Path, workers: int | None, console: Console) -> None:
     Raises :class:`RingfenceError` if a run fails, naming its log.
     """
     started = time.perf_counter()
+    if out.is_file() or (out / RUN_FILE).exists():
+        raise RingfenceError(
+            f"{out}: is a file or a single run; the demo needs a folder of its own, choose another --out"
+        )
     embedded()  # once, before several processes want it
     with as_file(files("ringfence.recipes") / "glitter.yaml") as recipe:
         jobs = [_job(name, out, recipe) for name in ORDER]

@@ -113,7 +113,14 @@ class Recipe(_Config):
     @field_validator("lora")
     @classmethod
     def _lora_config(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        return None if value is None else _fields_of(LoraConfig, value)
+        if value is None:
+            return None
+        checked = _fields_of(LoraConfig, value)
+        try:
+            LoraConfig(**checked)  # what goes together and what does not is PEFT's to say
+        except TypeError as error:
+            raise ValueError(f"fields: {error}") from error
+        return checked
 
     @field_validator("defenses", mode="before")
     @classmethod
@@ -190,11 +197,14 @@ def _override(data: dict[str, Any], override: str) -> None:
         value = yaml.load(text, _Loader)
     except yaml.YAMLError:
         raise RingfenceError(f"{key}: {text!r} is not a YAML value; quote it") from None
-    *path, last = key.split(".")
+    keys = key.split(".")
+    *path, last = keys
     place: Any = data
-    for name in path:
+    for depth, name in enumerate(path):
         index = _index(place, name, key)
         if isinstance(place, dict) and place.get(index) is None:
+            if depth + 1 < len(keys) and keys[depth + 1].isdecimal():
+                raise RingfenceError(f"{key}: the recipe has no list {name}; set it whole, e.g. '{name}=[...]'")
             place[index] = {}
         place = place[index]
     place[_index(place, last, key)] = value

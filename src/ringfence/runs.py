@@ -58,9 +58,8 @@ def evaluate(run: Path, on_batch: Any = None) -> dict[str, Any]:
     if weights is None and not about["base"]:
         raise RingfenceError(f"{run}: training is not finished; run `ringfence train` with this folder again")
     inputs = _Inputs(recipe)
-    require_ours(run, provenance(recipe.resolved(), inputs.digests, about["base"]))
-    if not inputs.suites:
-        raise RingfenceError(f"{run}: the recipe names no evaluation.suites")
+    require_ours(run, provenance(recipe.resolved(), inputs.digests, about["base"]), "put it back, or train anew")
+    _require_evaluable(recipe, inputs)
     parts = _parts(run, recipe, inputs)
     if missing := [name for name, path in parts.items() if not path.is_file()]:
         loaded = _load(recipe)
@@ -90,7 +89,9 @@ def answers_asked(run: Path) -> int:
 
 def claim_base(recipe: Recipe, out: Path) -> None:
     """Make ``out`` the run folder of the untuned base model of ``recipe``, for :func:`evaluate`."""
-    about = provenance(recipe.resolved(), _Inputs(recipe).digests, base=True)
+    inputs = _Inputs(recipe)
+    _require_evaluable(recipe, inputs)
+    about = provenance(recipe.resolved(), inputs.digests, base=True)
     require_ours(out, about)
     write_about(out, about)
 
@@ -167,15 +168,21 @@ def _trainer(recipe: Recipe, out: Path, inputs: _Inputs, loaded: Loaded) -> Defe
     args = _sft_config(recipe, out)
     target = render_all(inputs.target, loaded.tokenizer, args.max_length)
     safe = render_all(inputs.safe, loaded.tokenizer, args.max_length).dataset if inputs.safe else None
-    trainer = DefendedSFTTrainer(
-        model=loaded.model,
-        args=args,
-        train_dataset=target.dataset,
-        safe_dataset=safe,
-        processing_class=loaded.tokenizer,
-        peft_config=_lora_config(recipe),
-        defenses=inputs.defenses,
-    )
+    try:
+        trainer = DefendedSFTTrainer(
+            model=loaded.model,
+            args=args,
+            train_dataset=target.dataset,
+            safe_dataset=safe,
+            processing_class=loaded.tokenizer,
+            peft_config=_lora_config(recipe),
+            defenses=inputs.defenses,
+        )
+    except ValueError as error:
+        if isinstance(error, RingfenceError):
+            raise
+        # What TRL or PEFT refuse, e.g. target modules that the model does not have.
+        raise RingfenceError(f"training and lora do not fit: {' '.join(str(error).split())}") from error
     if during := recipe.evaluation.during:
         suites = {name: inputs.suites[name] for name in during.suites if name in inputs.suites}
         if unknown := set(during.suites) - set(suites):
@@ -233,6 +240,13 @@ def _weights(run: Path) -> Path | None:
     return next((run / name for name in (ADAPTER, FULL_MODEL) if (run / name).is_dir()), None)
 
 
+def _require_evaluable(recipe: Recipe, inputs: _Inputs) -> None:
+    """Raise without a judge or without suites."""
+    _protocol(recipe)
+    if not inputs.suites:
+        raise RingfenceError("evaluation.suites: the recipe names none; give at least one")
+
+
 def _parts(run: Path, recipe: Recipe, inputs: _Inputs) -> dict[str, Path]:
     """Suite -> the file of its answers, named by everything that could change them."""
     weights, name = _weights(run), recipe.model.name
@@ -247,6 +261,8 @@ def _parts(run: Path, recipe: Recipe, inputs: _Inputs) -> dict[str, Path]:
 def _tuned(loaded: Loaded, weights: Path | None) -> PreTrainedModel:
     if weights is None:
         return loaded.model
+    if not list(weights.glob("*.safetensors")):
+        raise RingfenceError(f"{weights}: there are no weights; train again with another --out")
     if weights.name == ADAPTER:
         return PeftModel.from_pretrained(loaded.model, str(weights)).eval()
     return type(loaded.model).from_pretrained(weights, dtype=loaded.model.dtype).to(loaded.model.device).eval()

@@ -90,6 +90,18 @@ def test_bernoulli_draws_have_the_share_as_expectation(granularity: str, account
     assert safe / (trained + safe) == pytest.approx(0.15, abs=0.025)
 
 
+def test_whole_safe_steps_come_before_the_last_target_step() -> None:
+    """20 target rows in steps of 4 with 6 safe ones (added 0.3): 4 when due, and 2 more before the last target step."""
+    steps = all_steps(Mixture(Sizes(20, 50, 4, 20), Mixing("step", "add", "exact")), share(0.3))
+    assert [(rows[0].safe, len(rows)) for rows in steps] == [
+        *[(False, 4)] * 3,
+        (True, 4),  # round(12 * 0.3) = 4 are due
+        (False, 4),
+        (True, 2),
+        (False, 4),
+    ]
+
+
 def test_a_step_holds_p_times_batch_safe_rows_stochastically_rounded() -> None:
     """p * B = 0.3 * 8 = 2.4: two rows, or three in 40% of the steps."""
     mixture = Mixture(Sizes(4000, 10, 8, 4000), Mixing("example", "replace", "bernoulli"))

@@ -39,8 +39,10 @@ def provenance(recipe: dict[str, Any], inputs: dict[str, str], base: bool = Fals
     }
 
 
-def require_ours(out: Path, about: dict[str, Any]) -> None:
+def require_ours(out: Path, about: dict[str, Any], remedy: str = "choose another --out") -> None:
     """Raise :class:`RingfenceError` if ``out`` holds anything else than a run of this recipe on these inputs."""
+    if out.exists() and not out.is_dir():
+        raise RingfenceError(f"{out}: is a file, and a run needs a folder; choose another --out")
     if not (out / RUN_FILE).is_file():
         if out.is_dir() and any(path.name != LOCK_FILE for path in out.iterdir()):
             raise RingfenceError(f"{out}: the folder is not empty and not a run; choose another --out")
@@ -52,9 +54,7 @@ def require_ours(out: Path, about: dict[str, Any]) -> None:
         *differences(before["base"], about["base"], "base"),
     ]
     if differ:
-        raise RingfenceError(
-            f"{out}: holds a run of another recipe; these keys differ: {', '.join(differ)}; choose another --out"
-        )
+        raise RingfenceError(f"{out}: holds a run of another recipe; these keys differ: {', '.join(differ)}; {remedy}")
     if changed := differences(before["versions"], about["versions"]):
         logger.warning("%s was begun with other versions of %s: what follows may differ in bits", out, changed)
 

@@ -164,17 +164,21 @@ class Mixture:
             return 0, min(batch, max(0, self._owed(ratio)))
         if self.mixing.granularity == "step":
             if exact:
-                due = _round(self.counters.target_rows * added(ratio)) - self.counters.safe_rows
-                safe_step = due >= batch
-            else:
-                safe_step = rng.random() < ratio
-            return (0, batch) if safe_step else (min(batch, left), 0)
+                return self._exact_step(ratio, left)
+            return (0, batch) if rng.random() < ratio else (min(batch, left), 0)
         if exact:
             safe = self._exact_safe_rows(ratio)
             return min(batch - safe, left), safe
         size = min(batch, math.ceil(left / (1 - ratio)))
         safe = _stochastic_round(ratio * size, rng)
         return min(size - safe, left), safe
+
+    def _exact_step(self, ratio: float, left: int) -> tuple[int, int]:
+        """A safe step as soon as a whole one is due; the rest before the last target step, while there is a rate."""
+        batch, counters = self.sizes.batch, self.counters
+        last = self.sizes.slots - counters.slots <= batch
+        due = self._owed(ratio) if last else _round(counters.target_rows * added(ratio)) - counters.safe_rows
+        return (0, min(batch, due)) if due >= batch or (last and due > 0) else (min(batch, left), 0)
 
     def _exact_safe_rows(self, ratio: float) -> int:
         """Safe rows of this step such that after R rows in all, safe rows = round(R * their final share)."""

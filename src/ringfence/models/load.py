@@ -6,6 +6,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,30 +45,53 @@ def load(name: str, *, dtype: str = "float32", trust_remote_code: bool = False) 
     """
     if dtype not in DTYPES:
         raise RingfenceError(f"model dtype {dtype!r} is not one of {', '.join(DTYPES)}")
-    source = str(embedded()) if name == EMBEDDED else os.path.expanduser(name)  # noqa: PTH111 - a hub id stays as it is
+    source = _source(name)
     if Path(source).is_dir():
         _require_weights(Path(source))
-    elif source.startswith((".", "/", "~")) or source.count("/") > 1:
-        raise RingfenceError(f"{source}: no such model folder; give a folder, a hub id such as {HUB_ID}, or {EMBEDDED}")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+    tokenizer = _tokenizer(source, trust_remote_code)
+    with _explained(source):
         model, found = AutoModelForCausalLM.from_pretrained(
             source, dtype=DTYPES[dtype], trust_remote_code=trust_remote_code, output_loading_info=True
         )
-    # Missing or unknown files and types, mismatched shapes, torn weights.
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise RingfenceError(f"cannot load the model {source!r}: {_reason(error, source)}") from error
     if found["missing_keys"]:
         missing = sorted(found["missing_keys"])
         raise RingfenceError(f"{source}: {len(missing)} weights are missing, first {missing[0]}; fetch the model whole")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
     model.config.pad_token_id = tokenizer.pad_token_id
     if model.generation_config is not None:
         model.generation_config.pad_token_id = tokenizer.pad_token_id
     # Under torchrun every process has a GPU of its own.
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
     return Loaded(model.to(device).eval(), tokenizer, source)
+
+
+def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer of what :func:`load` would load, without the weights. Raises :class:`RingfenceError` as it does."""
+    return _tokenizer(_source(name), trust_remote_code)
+
+
+def _source(name: str) -> str:
+    """A folder, or the hub id."""
+    source = str(embedded()) if name == EMBEDDED else os.path.expanduser(name)  # noqa: PTH111 - a hub id stays as it is
+    if not Path(source).is_dir() and (source.startswith((".", "/", "~")) or source.count("/") > 1):
+        raise RingfenceError(f"{source}: no such model folder; give a folder, a hub id such as {HUB_ID}, or {EMBEDDED}")
+    return source
+
+
+def _tokenizer(source: str, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    with _explained(source):
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+@contextmanager
+def _explained(source: str) -> Iterator[None]:
+    """Missing or unknown files and types, mismatched shapes, torn weights: one line that says what to do."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise RingfenceError(f"cannot load the model {source!r}: {_reason(error, source)}") from error
 
 
 def _reason(error: Exception, source: str) -> str:
