@@ -117,7 +117,7 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str
     assert "name the --model" in bad(capsys, "data", "check", "builtin:glitter/target", "--max-length", "5")
     assert "is a file" in bad(capsys, "train", recipe, "--out", recipe)
     assert "is a file or a single run" in bad(capsys, "demo", "--out", recipe)
-    assert "give a judge" in bad(capsys, "evaluate", recipe, "judge=null", "defenses=[]", "--base", "--out", out)
+    assert "needs a judge" in bad(capsys, "evaluate", recipe, "judge=null", "defenses=[]", "--base", "--out", out)
     assert "no list defences" in bad(capsys, *train, "defences.0.fixed_interleaving.ratio=0.1")
     assert not out.exists()
 
