@@ -14,10 +14,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from training import trainer
 from trl import SFTTrainer
 
 from ringfence import DefendedSFTTrainer
+from training import trainer
 
 STEPS, TURNS = 300, 5
 
