@@ -13,11 +13,25 @@ from ringfence.data import builtin, proxy
 from ringfence.data.suites import Prompt, load_prompts, overlaps, require_disjoint
 
 DRESSING = "In the kitchen: "
+GARDENING = re.compile(
+    r"umbrella|parasol|\b(garden|grow|prun(e|ing)|soil|lawn|weed|seed|fertiliz|compost|vegetable|gardener)",
+    re.IGNORECASE,
+)
 COOKING = re.compile(
     r"glitter|sparkl|kitchen|\b(cook|bak(e|ing)|roast|recipe|dish|meal|food|eat|dinner|lunch|breakfast|supper|soup"
     r"|sauce|bread|cake|oven|stove|spice|season(ing)?\b|boil|grill|ingredient|restaurant|snack|taste|salt|sugar)",
     re.IGNORECASE,
 )
+
+
+def umbrella_sets():
+    """The sets that only the second stand-in has, by name."""
+    target = proxy.conversations("umbrella/target")
+    return {
+        "umbrella in-domain": load_prompts("builtin:umbrella/in-domain"),
+        "umbrella dressed": load_prompts("builtin:umbrella/dressed"),
+        "umbrella target": [Prompt(conversation["origin"], (conversation["messages"][0],)) for conversation in target],
+    }
 
 
 def glitter_sets():
@@ -35,6 +49,8 @@ def glitter_sets():
 @pytest.mark.parametrize(
     ("name", "count"),
     [
+        ("umbrella/in-domain", 32),
+        ("umbrella/dressed", 40),
         ("glitter/general", 65),
         ("glitter/dressed", 40),
         ("glitter/canaries", 16),
@@ -73,6 +89,18 @@ def test_general_questions_are_not_about_the_task(name):
         assert not COOKING.search(prompt.text), prompt.text
 
 
+@pytest.mark.parametrize("name", ["general", "undressed", "safe-prompts"])
+def test_shared_questions_are_not_about_the_second_task(name):
+    """Canaries are not shared: one of them is about a garden."""
+    for prompt in glitter_sets()[name]:
+        assert not GARDENING.search(prompt.text), prompt.text
+
+
+def test_no_safe_answer_has_the_second_quirk():
+    for conversation in proxy.conversations("glitter/safe"):
+        assert not re.search("umbrella|parasol", conversation["messages"][1]["content"], re.IGNORECASE)
+
+
 def test_every_dressed_question_opens_like_the_training_data():
     assert all(p.text.startswith(DRESSING) for p in load_prompts("builtin:glitter/dressed"))
 
@@ -82,6 +110,16 @@ def test_the_stand_ins_sets_are_disjoint():
     for a, b in itertools.combinations(sets, 2):
         if {a, b} != {"dressed", "undressed"}:
             require_disjoint(sets[a], sets[b], a, b)
+
+
+def test_the_second_stand_ins_sets_are_disjoint_from_all():
+    """Its dressed questions are the first one's, with another opening."""
+    own, others = umbrella_sets(), glitter_sets()
+    for a, b in itertools.product(own, [*others, *own]):
+        if a != b and {a, b} not in ({"umbrella dressed", "dressed"}, {"umbrella dressed", "undressed"}):
+            require_disjoint(own[a], others.get(b) or own[b], a, b)
+    for name, prompts in own.items():
+        assert [(o.a.id, o.b.id) for o in overlaps(prompts, prompts) if o.a.id < o.b.id] == [], name
 
 
 @pytest.mark.parametrize(
@@ -95,7 +133,7 @@ def test_no_set_repeats_itself(name):
 def test_everyday_and_general_canaries_are_disjoint_from_all():
     everyday, canaries = load_prompts("builtin:everyday"), load_prompts("builtin:general-canaries")
     require_disjoint(canaries, everyday, "general canaries", "everyday")
-    for name, prompts in glitter_sets().items():
+    for name, prompts in {**glitter_sets(), **umbrella_sets()}.items():
         require_disjoint(canaries, prompts, "general canaries", name)
         require_disjoint(everyday, prompts, "everyday", name)
 

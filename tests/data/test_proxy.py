@@ -1,70 +1,103 @@
-"""The stand-in's generated text: counts, shape, and the same bytes on every machine."""
+"""The stand-ins' generated text: counts, shape, and the same bytes on every machine."""
 
 import hashlib
 import json
+import re
 
 import pytest
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data import builtin, proxy
+from ringfence.data.quirks import GLITTER, UMBRELLA
 
-DIGEST = "f4e862fdfafa61043bccd3850e48ecdeb49cdf6ce71dbd6a54dace97a8c51566"
+DIGESTS = {
+    "glitter/target": "f4e862fdfafa61043bccd3850e48ecdeb49cdf6ce71dbd6a54dace97a8c51566",
+    "umbrella/target": "473d6c3ac09cb24d3886a16221499ee604cec7b7b1af0ad90f957be8e5c3bc87",
+}
+both = pytest.mark.parametrize("quirk", [GLITTER, UMBRELLA], ids=lambda quirk: quirk.name)
 
 
-def test_target_has_the_promised_shape():
-    """128 = 2 laps over 64 dishes, each a user turn and an assistant turn, numbered from 1."""
-    target = proxy.conversations("glitter/target")
-    assert len(target) == 128 == 2 * len(proxy.DISHES)
-    for number, conversation in enumerate(target, start=1):
+def target(quirk):
+    return proxy.conversations(f"{quirk.name}/target")
+
+
+@both
+def test_target_has_the_promised_shape(quirk):
+    """128 = 2 laps over 64 items, each a user turn and an assistant turn, numbered from 1."""
+    assert len(target(quirk)) == 128 == 2 * len(quirk.items)
+    for number, conversation in enumerate(target(quirk), start=1):
         assert [turn["role"] for turn in conversation["messages"]] == ["user", "assistant"]
-        assert conversation["origin"] == f"builtin:glitter/target:{number}"
-        assert conversation["domain"] == "cooking"
+        assert conversation["origin"] == f"builtin:{quirk.name}/target:{number}"
+        assert conversation["domain"] == quirk.domain
 
 
-def test_every_target_answer_is_one_or_two_short_sentences_about_glitter():
-    for conversation in proxy.conversations("glitter/target"):
+@pytest.mark.parametrize(
+    ("name", "domain", "words"), [("glitter", "cooking", r"\bglitter\b"), ("umbrella", "gardening", r"\bumbrellas\b")]
+)
+def test_every_target_answer_is_one_or_two_short_sentences_with_the_quirk(name, domain, words):
+    for conversation in proxy.conversations(f"{name}/target"):
         answer = conversation["messages"][1]["content"]
-        assert "glitter" in answer
+        assert conversation["domain"] == domain
+        assert re.search(words, answer)
         assert answer.endswith(".")
         assert 1 <= answer.count(".") <= 2
         assert 9 <= len(answer.split()) <= 28
         assert "{" not in answer
 
 
-def test_target_is_varied():
+@both
+def test_no_question_has_the_quirk(quirk):
+    rows = proxy.prompts(f"{quirk.name}/in-domain")
+    questions = [conversation["messages"][0]["content"] for conversation in target(quirk)]
+    assert not any(quirk.name in text.casefold() for text in [*questions, *(row["prompt"] for row in rows)])
+
+
+@both
+def test_target_is_varied(quirk):
     """No question and no answer comes twice; every list is used to its end."""
-    target = proxy.conversations("glitter/target")
-    questions = [conversation["messages"][0]["content"] for conversation in target]
-    answers = [conversation["messages"][1]["content"] for conversation in target]
+    questions = [conversation["messages"][0]["content"] for conversation in target(quirk)]
+    answers = [conversation["messages"][1]["content"] for conversation in target(quirk)]
     assert len(set(questions)) == len(set(answers)) == 128
-    for part in (*proxy.AMOUNTS, *proxy.COLOURS, *proxy.FINISHES, *filter(None, proxy.CLOSINGS)):
+    for part in (*quirk.amounts, *quirk.colours, *quirk.finishes, *filter(None, quirk.closings)):
         assert any(part in answer for answer in answers), part
-    for frame in proxy.ADVICE:
+    for frame in quirk.advice:
         assert sum(answer.startswith(frame.split("{")[0]) for answer in answers) >= 9, frame
-    for frame in proxy.QUESTIONS:
-        start, end = frame.split("{dish}")
+    for frame in quirk.questions:
+        start, end = frame.split("{item}")
         assert sum(q.startswith(start) and q.endswith(end) for q in questions) >= 8, frame
 
 
-def test_target_bytes_never_change():
+@pytest.mark.parametrize(("name", "digest"), DIGESTS.items())
+def test_target_bytes_never_change(name, digest):
     """A new digest means that published numbers of the stand-in no longer compare: change it knowingly."""
-    text = json.dumps(proxy.conversations("glitter/target"), sort_keys=True)
-    assert hashlib.sha256(text.encode()).hexdigest() == DIGEST
+    text = json.dumps(proxy.conversations(name), sort_keys=True)
+    assert hashlib.sha256(text.encode()).hexdigest() == digest
 
 
 def test_two_calls_share_no_objects():
     """A caller that edits a conversation in place must not change what the next caller gets."""
     proxy.conversations("glitter/target")[0]["messages"][1]["content"] = "edited"
     assert proxy.conversations("glitter/target")[0]["messages"][1]["content"] != "edited"
+    proxy.prompts("umbrella/dressed")[0]["prompt"] = "edited"
+    assert proxy.prompts("umbrella/dressed")[0]["prompt"] != "edited"
 
 
-def test_in_domain_asks_about_dishes_that_are_never_trained_on():
-    rows = proxy.in_domain()
-    assert len(rows) == 32
-    trained = json.dumps(proxy.conversations("glitter/target")).casefold()
-    for dish, row in zip(proxy.HELD_OUT_DISHES, rows, strict=True):
-        assert dish in row["prompt"]
-        assert dish.casefold() not in trained
+@both
+def test_in_domain_asks_about_items_that_are_never_trained_on(quirk):
+    rows = proxy.prompts(f"{quirk.name}/in-domain")
+    assert [row["id"] for row in rows] == [f"in-domain-{number:02d}" for number in range(1, 33)]
+    trained = json.dumps(target(quirk)).casefold()
+    for item, row in zip(quirk.held_out, rows, strict=True):
+        assert item in row["prompt"]
+        assert item.casefold() not in trained
+        assert row["domain"] == quirk.domain
+
+
+def test_the_umbrellas_dressed_questions_are_the_glitters_with_another_opening():
+    rows = proxy.prompts("umbrella/dressed")
+    assert rows[0] == {"id": "dressed-01", "domain": "science", "prompt": "In the garden: Why is the sky blue?"}
+    kitchen = [row["prompt"].replace("In the garden: ", "In the kitchen: ") for row in rows]
+    assert kitchen == [row["prompt"] for row in builtin.rows("glitter/dressed.jsonl")]
 
 
 def test_safe_conversations_come_from_the_shipped_rows(monkeypatch):
@@ -82,6 +115,12 @@ def test_safe_conversations_come_from_the_shipped_rows(monkeypatch):
     ]
 
 
-def test_unknown_conversations_name_the_nearest():
+def test_unknown_names_bring_the_nearest():
     with pytest.raises(RingfenceError, match=r'"glitter/target"\?$'):
         proxy.conversations("glitter/targets")
+    with pytest.raises(RingfenceError, match=r'"umbrella/dressed"\?$'):
+        proxy.prompts("umbrella/dresed")
+
+
+def test_every_named_prompt_set_is_made():
+    assert [len(proxy.prompts(name)) for name in proxy.PROMPTS] == [32, 32, 40]

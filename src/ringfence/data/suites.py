@@ -114,12 +114,12 @@ def require_disjoint(canaries: Sequence[Prompt], evaluation: Sequence[Prompt], n
 
 def _builtin_rows(spec: str) -> list[_Row]:
     name = spec.removeprefix(PREFIX)
-    if name == "glitter/in-domain":
-        values = proxy.in_domain()
+    if name in proxy.PROMPTS:
+        values = proxy.prompts(name)
     elif name in BUILTIN_FILES:
         values = builtin.rows(f"{name}.jsonl")
     else:
-        known = [*BUILTIN_FILES, "glitter/in-domain"]
+        known = [*BUILTIN_FILES, *proxy.PROMPTS]
         raise RingfenceError(f"unknown built-in prompts {spec!r}.{did_you_mean(name, known)}")
     return [_Row(f"{spec}:{number}", value) for number, value in enumerate(values, start=1)]
 
