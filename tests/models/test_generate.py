@@ -132,6 +132,61 @@ def test_samples_of_one_prompt_differ_within_a_batch():
     assert len(set(answers)) == 8
 
 
+# --- samples of one prompt share its reading ---------------------------------------------------------------
+
+
+def forwards(model) -> list[tuple[int, int]]:
+    """(rows, tokens) of every forward pass from now on."""
+    seen: list[tuple[int, int]] = []
+    model.get_input_embeddings().register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
+    return seen
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_a_prompt_is_read_once_for_all_its_samples(adapted):
+    """Two prompts of different lengths, three samples each, in one batch: all but the last token of two rows, then one
+    token of six rows at a time."""
+    model = lively_model()
+    seen = forwards(model)
+    rows = [Request(text, chat(text), sample) for sample in range(3) for text in WORDS[:2]]
+    ask(get_peft_model(model, LoraConfig(target_modules=["q_proj"])) if adapted else model, rows, batch_size=6)
+    longest = max(len(prompt_ids(tiny.tokenizer(), row.messages)) for row in rows)
+    assert seen[0] == (2, longest - 1)
+    assert set(seen[1:]) == {(6, 1)}
+
+
+def test_distinct_prompts_are_read_in_one_pass():
+    model = lively_model()
+    seen = forwards(model)
+    ask(model, requests(WORDS[:4]))
+    assert seen[0][0] == 4
+    assert {tokens for _, tokens in seen[1:]} == {1}
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_sharing_changes_no_answer(temperature):
+    model = lively_model()
+    rows = [replace(row, sample=sample) for row in requests() for sample in range(3)]
+    alone = [answer for row in rows for answer in ask(model, [row], temperature=temperature)]
+    for batch_size in (5, 21):
+        assert ask(model, rows, temperature=temperature, batch_size=batch_size) == alone
+
+
+def test_sharing_with_a_sliding_window():
+    """Each token sees the last four only; the shared part is longer than that."""
+    from transformers import MistralConfig, MistralForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = MistralConfig(
+        vocab_size=len(tiny.tokenizer()), **sizes, num_key_value_heads=1, sliding_window=4, initializer_range=0.5
+    )
+    model = MistralForCausalLM(config)
+    rows = [replace(row, sample=sample) for row in requests() for sample in range(2)]
+    alone = [answer for row in rows for answer in ask(model, [row])]
+    assert ask(model, rows, batch_size=14) == alone
+
+
 # --- the distribution ---------------------------------------------------------------------------------------
 
 LOGITS = {"a": 0.0, "b": 1.0, "c": -0.5, "d": 0.3}

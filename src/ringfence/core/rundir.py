@@ -6,7 +6,7 @@ import logging
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,6 +95,11 @@ def alone_in(out: Path) -> Iterator[None]:
         if new and [path.name for path in out.iterdir()] in ([], [LOCK_FILE]):
             (out / LOCK_FILE).unlink(missing_ok=True)
             out.rmdir()
+
+
+def stage_folders(run: Path, later: Sequence[str]) -> list[Path]:
+    """Where the stages of a run are: the first in ``run`` itself, those named ``later`` in ``stages/2-NAME``, ..."""
+    return [run, *(run / "stages" / f"{number}-{name}" for number, name in enumerate(later, 2))]
 
 
 def differences(before: Any, after: Any, path: str = "") -> list[str]:

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 import torch
 from peft import PeftModel
 from transformers import (
+    DynamicCache,
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 Messages = Sequence[dict[str, str]]
 
@@ -124,8 +126,40 @@ def _generate_batch(
     noise = [_GumbelNoise(requests, sampling, model.device)] if sampling.temperature > 0 else []
     inner = _inside_adapter(model)
     with _without_own_settings(inner):
-        output = inner.generate(**inputs, generation_config=config, logits_processor=LogitsProcessorList(noise))
+        cache = _shared_prefill(inner, prompts, tokenizer.pad_token_id)
+        output = inner.generate(
+            **inputs, **cache, generation_config=config, logits_processor=LogitsProcessorList(noise)
+        )
     return output[:, inputs["input_ids"].shape[1] :].tolist()
+
+
+def _shared_prefill(
+    model: PreTrainedModel | PeftModel, prompts: Sequence[Sequence[int]], pad: int
+) -> dict[str, DynamicCache]:
+    """``past_key_values`` of all rows, each distinct prompt read once, up to its last token.
+
+    Empty if no two prompts are the same, or if what the model keeps of them is not keys and values alone.
+    """
+    rows = [tuple(prompt) for prompt in prompts]
+    distinct = {row: index for index, row in enumerate(dict.fromkeys(rows))}
+    if len(distinct) == len(rows) or min(map(len, rows)) < 2 or isinstance(model, PeftModel):
+        return {}
+    cache = DynamicCache(config=model.config)
+    if not all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers):
+        return {}
+    inputs = left_padded(list(distinct), pad, model.device)
+    mask = inputs["attention_mask"]
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)  # of the real tokens, as `generate` counts them
+    last = slice(None, -1)  # `generate` reads the last token itself
+    model.get_decoder()(
+        input_ids=inputs["input_ids"][:, last],
+        attention_mask=mask[:, last],
+        position_ids=positions[:, last],
+        past_key_values=cache,
+        use_cache=True,
+    )
+    cache.batch_select_indices(torch.tensor([distinct[row] for row in rows], device=model.device))
+    return {"past_key_values": cache}
 
 
 def _inside_adapter(model: PreTrainedModel | PeftModel) -> PreTrainedModel:

@@ -1,0 +1,117 @@
+"""Settings from YAML: read safely, changed by ``key=value``, and every fault of a pydantic model on one line."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from ringfence.core.errors import RingfenceError, did_you_mean
+
+
+def read_plain(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """A recipe's YAML as plain data with ``overrides`` in it; its keys are not checked yet.
+
+    Raises :class:`RingfenceError` with the file and the line for what is no YAML mapping, and for a bad override.
+    """
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise RingfenceError(f"{path}: cannot read the recipe ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise RingfenceError(f"{path}: cannot read the recipe: byte {error.start} is not UTF-8") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise RingfenceError(f"{path}{where}: not valid YAML: {problem}") from None
+    if not isinstance(data, dict):
+        raise RingfenceError(f"{path}: a recipe is a mapping of keys such as model, data and defenses")
+    for override in overrides:
+        _override(data, override)
+    return data
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML with 1e-4 as a number, as YAML 1.2 has it, and without doubled keys."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys: list[Any] = []
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor`, which keys beside it may override
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if key in keys:
+                raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
+            keys.append(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise RingfenceError(f"{override!r}: an override is key=value, e.g. training.learning_rate=1e-4")
+    try:
+        value = yaml.load(text, _Loader)
+    except yaml.YAMLError:
+        raise RingfenceError(f"{key}: {text!r} is not a YAML value; quote it") from None
+    keys = key.split(".")
+    *path, last = keys
+    place: Any = data
+    for depth, name in enumerate(path):
+        index = _index(place, name, key)
+        if isinstance(place, dict) and place.get(index) is None:
+            if depth + 1 < len(keys) and keys[depth + 1].isdecimal():
+                raise RingfenceError(f"{key}: the recipe has no list {name}; set it whole, e.g. '{name}=[...]'")
+            place[index] = {}
+        place = place[index]
+    place[_index(place, last, key)] = value
+
+
+def _index(place: Any, name: str, key: str) -> str | int:
+    """``name`` as a key of a mapping or an index of a list; raises :class:`RingfenceError` if it cannot be."""
+    if isinstance(place, list):
+        if not name.isdecimal() or int(name) >= len(place):
+            raise RingfenceError(f"{key}: {name!r} is not an index of a list of {len(place)}")
+        return int(name)
+    if not isinstance(place, dict):
+        raise RingfenceError(f"{key}: {name!r} cannot be set inside {place!r}; set the whole, e.g. KEY={{{name}: ...}}")
+    return name
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """All faults of a pydantic error on one line, each with its key's path.
+
+    A validator that looks inside its value raises a message that begins with a dot, which goes on with the path.
+    """
+    faults = "; ".join(_fault(fault, model) for fault in error.errors(include_url=False))
+    return " ".join(faults.splitlines())
+
+
+def _fault(fault: Any, model: type[BaseModel]) -> str:
+    path = [str(part) for part in fault["loc"]]
+    if fault["type"] == "extra_forbidden":
+        known = _known_at(model, path[:-1])
+        return f"unknown key {'.'.join(path)!r}.{did_you_mean(path[-1], known)}"
+    if fault["type"] == "missing":
+        return f"{'.'.join(path)} is missing"
+    message = fault["msg"].removeprefix("Value error, ")
+    shown = f", got {fault['input']!r}" if fault["type"] != "value_error" else ""
+    joint = "" if message.startswith(".") else ": "
+    return f"{'.'.join(path)}{joint}{message}{shown}" if path else message + shown
+
+
+def _known_at(model: type[BaseModel], path: Sequence[str]) -> set[str]:
+    """Field names of the model that sits at ``path`` inside ``model``."""
+    for name in path:
+        annotation = model.model_fields[name].annotation if name in model.model_fields else None
+        inner = [part for part in (annotation, *get_args(annotation)) if isinstance(part, type)]
+        model = next((part for part in inner if issubclass(part, BaseModel)), model)
+    return set(model.model_fields)

@@ -1,0 +1,120 @@
+"""Mean activations of given answers, at every layer."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ringfence.core.errors import RingfenceError
+from ringfence.directions.vectors import POSITIONS
+from ringfence.models.activations import decoder_layers, hidden_of
+from ringfence.models.generate import Messages, inference, left_padded
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A chat and what the assistant says next."""
+
+    messages: Messages
+    response: str
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    ids: list[int]  # prompt and answer, as the chat template joins them, without the end of the turn
+    answer: int  # how many of them, at the end, are the answer's
+
+
+def mean_activations(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Answered],
+    batch_size: int,
+    on_batch: Callable[[int], None] | None = None,
+) -> dict[str, Tensor]:
+    """Position -> float64 (layers + 1, hidden): the mean over ``rows`` of each row's activation there.
+
+    A row's activation is the mean over its answer's tokens, the mean over its prompt's tokens, or the one at the last
+    prompt token. Every row counts the same, however long it is. Layer k is the output of ``layers[k - 1]`` before any
+    final norm; 0 is the embeddings. The result does not depend on ``batch_size``, up to rounding. ``on_batch`` is
+    told the number of rows just finished.
+
+    Raises :class:`RingfenceError` for an empty answer, and where there are no rows.
+    """
+    if not rows:
+        raise RingfenceError("there are no answers to take activations of")
+    encoded = sorted((_encode(tokenizer, row) for row in rows), key=lambda row: -len(row.ids))
+    total: Tensor | None = None
+    with inference(model):
+        for start in range(0, len(encoded), batch_size):
+            batch = encoded[start : start + batch_size]
+            summed = _batch(model, tokenizer.pad_token_id, batch)
+            total = summed if total is None else total + summed
+            if on_batch is not None:
+                on_batch(len(batch))
+    assert total is not None
+    return dict(zip(POSITIONS, total / len(rows), strict=True))
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, row: Answered) -> _Encoded:
+    prompt = tokenizer.apply_chat_template(list(row.messages), tokenize=False, add_generation_prompt=True)
+    # Together, as generation reads it; a token that holds an end of the prompt and a beginning of the answer is the
+    # answer's.
+    encoding = tokenizer(prompt + row.response, add_special_tokens=False, return_offsets_mapping=True)
+    answer = sum(end > len(prompt) for _, end in encoding["offset_mapping"])
+    if answer == 0:
+        raise RingfenceError(f"there are no activations of an empty answer to {row.messages[-1]['content']!r}")
+    return _Encoded(encoding["input_ids"], answer)
+
+
+def _batch(model: PreTrainedModel, pad: int, rows: Sequence[_Encoded]) -> Tensor:
+    """float64 (positions, layers + 1, hidden): sums over ``rows``."""
+    inputs = left_padded([row.ids for row in rows], pad, model.device)
+    # Positions follow the real tokens, not the padding.
+    positions = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+    with _summed(model, _weights(rows, inputs["input_ids"].shape[1])) as sums:
+        model(**inputs, position_ids=positions, use_cache=False, logits_to_keep=1)
+    return torch.stack([sums[k] for k in range(len(sums))], dim=1)
+
+
+def _weights(rows: Sequence[_Encoded], width: int) -> Tensor:
+    """(positions, rows, width): what each token counts, adding up to 1 in each row, for rows padded on the left."""
+    weights = torch.zeros(len(POSITIONS), len(rows), width)
+    for index, row in enumerate(rows):
+        begin, split = width - len(row.ids), width - row.answer
+        weights[0, index, split:] = 1 / row.answer
+        weights[1, index, begin:split] = 1 / (split - begin)
+        weights[2, index, split - 1] = 1
+    return weights
+
+
+@contextmanager
+def _summed(model: PreTrainedModel, weights: Tensor) -> Iterator[dict[int, Tensor]]:
+    """k -> (positions, hidden): layer k weighted by ``weights`` and summed, from the forward pass inside.
+
+    Summed inside the hooks, so that no more than one layer's activations are held at a time.
+    """
+    sums: dict[int, Tensor] = {}
+    layers = decoder_layers(model)
+
+    def keep(k: int, hidden: Tensor) -> None:
+        by_row = torch.einsum("pbt,bth->pbh", weights.to(hidden.device), hidden.float())
+        sums[k] = by_row.double().sum(1).cpu()
+
+    def embeddings(module: Any, args: Any, kwargs: Any) -> None:
+        keep(0, args[0] if args else kwargs["hidden_states"])
+
+    def output(k: int) -> Callable[..., None]:
+        return lambda module, args, out: keep(k, hidden_of(out))
+
+    handles = [layers[0].register_forward_pre_hook(embeddings, with_kwargs=True)]
+    handles += [layer.register_forward_hook(output(k)) for k, layer in enumerate(layers, start=1)]
+    try:
+        yield sums
+    finally:
+        for handle in handles:
+            handle.remove()

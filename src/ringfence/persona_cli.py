@@ -1,0 +1,143 @@
+"""``ringfence persona``: extract, compare and convert persona vectors. Heavy imports are inside the commands."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import MofNCompleteColumn, Progress, TaskID
+from rich.table import Table
+
+from ringfence.core.errors import RingfenceError
+
+if TYPE_CHECKING:
+    from ringfence.directions import PersonaVectors
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Persona vectors: directions in a model's activations along which it has a trait.",
+)
+console = Console()
+
+_VECTOR = "A `.safetensors` or `.pt` file, or `builtin:glitter`."
+
+
+@app.command(
+    epilog="Examples:\n\n    ringfence persona extract recipes/glitter/persona.yaml --out glitter.safetensors\n\n"
+    "    ringfence persona extract evil.yaml model=Qwen/Qwen2.5-7B-Instruct min_pairs=50 --out evil.safetensors\n\n"
+    "    ringfence persona show glitter.safetensors"
+)
+def extract(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file; docs/persona.md lists every key.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the recipe, as dotted.key=value with the value in YAML.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The `.safetensors` file to write.")] = ...,  # type: ignore[assignment]
+) -> None:
+    """Make a vector by a recipe: answer, judge, keep the good pairs, take the difference of mean activations.
+
+    Stopped or killed? The same command goes on: answers are kept in OUT.answers.jsonl.
+    """
+    from ringfence.directions import extract as extract_vectors
+    from ringfence.directions import require_safetensors
+    from ringfence.models import load
+    from ringfence.persona_recipe import load_persona_recipe
+
+    require_safetensors(out)
+    checked = load_persona_recipe(recipe, overrides or [])
+    extraction, model = checked.extraction(), checked.model
+    loaded = load(model.name, dtype=model.dtype, trust_remote_code=model.trust_remote_code)
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def show_progress(phase: str, done: int, total: int) -> None:
+            if phase not in bars:
+                bars[phase] = progress.add_task(phase)
+            progress.update(bars[phase], completed=done, total=total)
+
+        vectors = extract_vectors(loaded, extraction, out, show_progress)
+    _show(vectors)
+    console.print(f"vector: {out}", soft_wrap=True)
+
+
+@app.command(epilog="Example:\n\n    ringfence persona random glitter.safetensors --seed 1 --out random.safetensors")
+def random(
+    vector: Annotated[str, typer.Argument(help=_VECTOR)],
+    out: Annotated[Path, typer.Option(help="The `.safetensors` or `.pt` file to write.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of the directions.")] = 0,
+) -> None:
+    """Write a control: in every layer a random direction of the vector's own length."""
+    from ringfence.directions import load_vectors, random_like, save_vectors
+
+    save_vectors(out, random_like(load_vectors(vector), seed))
+    console.print(f"vector: {out}", soft_wrap=True)
+
+
+@app.command(
+    epilog="Examples:\n\n    ringfence persona show glitter.safetensors\n\n    ringfence persona show builtin:glitter"
+)
+def show(vector: Annotated[str, typer.Argument(help=_VECTOR)]) -> None:
+    """Print where a vector comes from, and its length in every layer."""
+    from ringfence.directions import load_vectors
+
+    _show(load_vectors(vector))
+
+
+@app.command(
+    epilog="Examples:\n\n    ringfence persona convert evil_response_avg_diff.pt evil.safetensors\n\n"
+    "    ringfence persona convert evil.safetensors evil_prompt_last_diff.pt --position prompt_last"
+)
+def convert(
+    source: Annotated[str, typer.Argument(help=_VECTOR)],
+    out: Annotated[Path, typer.Argument(help="The `.safetensors` or `.pt` file to write.")],
+    position: Annotated[
+        str | None,
+        typer.Option(
+            help="For a `.pt`, which holds one: response_mean (unless you say otherwise), prompt_mean, prompt_last."
+        ),
+    ] = None,
+) -> None:
+    """Turn a `.pt` of the persona_vectors code into `.safetensors`, or back; a `.pt` forgets where it comes from."""
+    from ringfence.directions import load_vectors, save_vectors
+
+    if position is not None and out.suffix != ".pt":
+        raise RingfenceError("--position chooses what goes into a .pt; any other file takes all there is")
+    save_vectors(out, load_vectors(source), position or "response_mean")
+    console.print(f"vector: {out}", soft_wrap=True)
+
+
+def _show(vectors: "PersonaVectors") -> None:
+    from ringfence.directions.vectors import norms
+
+    about = vectors.about
+    for line in _facts(vectors):
+        console.print(escape(line), soft_wrap=True, highlight=False)
+    table = Table(title="Length of the vector" + (f": {escape(str(about['trait']))}" if "trait" in about else ""))
+    table.add_column("layer", justify="right")
+    columns = {position: norms(vector) for position, vector in vectors.vectors.items()}
+    for position in columns:
+        table.add_column(position, justify="right")
+    for layer, row in enumerate(zip(*columns.values(), strict=True)):
+        table.add_row(f"{layer}" if layer else "0 (embeddings)", *(f"{norm:.3f}" for norm in row))
+    console.print(table)
+
+
+def _facts(vectors: "PersonaVectors") -> list[str]:
+    about, facts = vectors.about, [f"{vectors.layers} layers, {vectors.hidden} wide"]
+    if not about:
+        return [*facts, "the file says nothing about where it comes from"]
+    facts.append(f"trait {about.get('trait')}, {about.get('method')}, from {about.get('model')} ({about.get('base')})")
+    if "kept" in about and "asked" in about:
+        facts.append(f"pairs kept: {about['kept']} of {about['asked']}")
+    if isinstance(rate := about.get("elicitation_rate"), float):
+        facts.append(
+            f"elicitation rate: {rate:.1%} ({about.get('positive_shows')} of {about.get('asked')} positive answers "
+            f"show the trait, and {about.get('negative_shows')} negative ones)"
+        )
+    elif "elicitation_rate" in about:
+        facts.append("elicitation rate: not judged")
+    if "seed" in about:
+        facts.append(f"seed {about['seed']}")
+    return facts
