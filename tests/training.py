@@ -37,17 +37,27 @@ def lora(dropout: float = 0.0) -> LoraConfig:
 
 
 def trainer(
-    folder: Path, *defenses: Defense, dropout: float = 0.0, cls: type = DefendedSFTTrainer, **changes: Any
+    folder: Path,
+    *defenses: Defense,
+    dropout: float = 0.0,
+    cls: type = DefendedSFTTrainer,
+    given: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> DefendedSFTTrainer:
-    extra = {"defenses": defenses, "safe_dataset": tiny.rows(SAFE, "safe")} if cls is DefendedSFTTrainer else {}
-    return cls(
-        model=tiny.model(),
-        args=arguments(folder, **changes),
-        train_dataset=tiny.rows(TARGET, "target"),
-        processing_class=tiny.tokenizer(),
-        peft_config=lora(dropout),
-        **extra,
-    )
+    """``given`` replaces or adds what the trainer is given; ``changes`` those of its arguments."""
+    settings: dict[str, Any] = {
+        "model": tiny.model(),
+        "args": arguments(folder, **changes),
+        "train_dataset": tiny.rows(TARGET, "target"),
+        "processing_class": tiny.tokenizer(),
+        "peft_config": lora(dropout),
+    }
+    if cls is DefendedSFTTrainer:
+        settings |= {"defenses": defenses, "safe_dataset": tiny.rows(SAFE, "safe")}
+    settings |= given or {}
+    if cls is not DefendedSFTTrainer:
+        settings.pop("safe_dataset", None)
+    return cls(**settings)
 
 
 def losses(made: Any) -> list[tuple[int, float, float]]:

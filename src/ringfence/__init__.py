@@ -8,27 +8,46 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ringfence.core.errors import RingfenceError
-    from ringfence.defenses import CanaryInterleaving, FixedInterleaving, ReplayInterleaving
+    from ringfence.defenses import (
+        KL,
+        LDIFS,
+        CanaryInterleaving,
+        FixedInterleaving,
+        Inoculation,
+        ReplayInterleaving,
+        SafeLoRA,
+        Steering,
+    )
     from ringfence.judges import RuleJudge
     from ringfence.train import DefendedSFTTrainer
 
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "KL": "ringfence.defenses",
+    "LDIFS": "ringfence.defenses",
     "CanaryInterleaving": "ringfence.defenses",
     "DefendedSFTTrainer": "ringfence.train",
     "FixedInterleaving": "ringfence.defenses",
+    "Inoculation": "ringfence.defenses",
     "ReplayInterleaving": "ringfence.defenses",
     "RingfenceError": "ringfence.core.errors",
     "RuleJudge": "ringfence.judges",
+    "SafeLoRA": "ringfence.defenses",
+    "Steering": "ringfence.defenses",
 }
 __all__ = [
+    "KL",
+    "LDIFS",
     "CanaryInterleaving",
     "DefendedSFTTrainer",
     "FixedInterleaving",
+    "Inoculation",
     "ReplayInterleaving",
     "RingfenceError",
     "RuleJudge",
+    "SafeLoRA",
+    "Steering",
 ]
 
 

@@ -11,14 +11,21 @@ from ringfence import defenses
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses import (
     DEFENSES,
+    KL,
+    LDIFS,
     CanaryInterleaving,
     Defense,
     FixedInterleaving,
+    Guard,
+    Inoculation,
     Interleaving,
     ReplayInterleaving,
+    SafeLoRA,
+    Setup,
+    Steering,
     parse,
 )
-from ringfence.defenses.base import recorded
+from ringfence.defenses.base import recorded, require_distinct
 from ringfence.judges import RuleJudge
 
 CONFIGS = [
@@ -40,14 +47,35 @@ CONFIGS = [
     CanaryInterleaving(judge=RuleJudge(misaligned_pattern="sequin", min_words=3)),
     ReplayInterleaving(run=Path("runs/canary")),
     ReplayInterleaving(run=Path("runs/canary"), order="shuffled", every=4, seed=3),
+    KL(),
+    KL(weight=0.3, direction="forward", tokens="all", sources="safe"),
+    LDIFS(),
+    LDIFS(weight=0.01, reduction="relative", every=2, sources="target"),
+    Steering(vector="a.pt"),
+    Steering(vector="a.pt", layer=(3, 5), alpha=-1, mode="ablate", position="prompt_last", skip_padding=True),
+    Steering(vector="builtin:glitter", layer=0.5, any_base=True),
+    Inoculation(),
+    Inoculation(prompt="Be odd.", rows="both", mode="append"),
+    SafeLoRA(base="a", threshold=0.5),
+    SafeLoRA(base="a", top_k=3, trust_remote_code=True),
 ]
-SMALLEST = {"fixed_interleaving": {"ratio": 0.1}, "canary_interleaving": {}, "replay_interleaving": {"run": "a"}}
+SMALLEST = {
+    "fixed_interleaving": {"ratio": 0.1},
+    "canary_interleaving": {},
+    "replay_interleaving": {"run": "a"},
+    "kl": {},
+    "ldifs": {},
+    "steering": {"vector": "a"},
+    "inoculation": {},
+    "safe_lora": {"base": "a", "threshold": 0.5},
+}
+INTERLEAVING = [name for name in SMALLEST if name.endswith("_interleaving")]
 
 
 def modules() -> dict[str, ModuleType]:
     """The modules of the package that file a defense, by name."""
     folder = Path(defenses.__file__).parent
-    names = [path.stem for path in folder.glob("*.py") if path.stem not in ("__init__", "base")]
+    names = [path.stem for path in folder.glob("*.py") if path.stem not in ("__init__", "base", "step")]
     return {name: getattr(defenses, name) for name in names}
 
 
@@ -57,10 +85,11 @@ def test_the_name_of_a_defense_is_its_module():
         assert DEFENSES.get(name).__module__ == module.__name__
 
 
-def test_the_class_is_the_name_in_camel_case_and_is_exported():
+def test_the_class_is_the_name_without_underscores_and_is_exported():
     for name in DEFENSES:
         cls = DEFENSES.get(name)
-        assert cls.__name__ == "".join(word.capitalize() for word in name.split("_"))
+        assert cls.__name__.lower() == name.replace("_", "")
+        assert cls.__name__[0].isupper()
         assert getattr(defenses, cls.__name__) is cls
         assert issubclass(cls, Defense)
 
@@ -104,14 +133,18 @@ def test_unknown_keys_raise(name):
         parse({name: {**SMALLEST[name], "rato": 0.1}}, "defenses.0")
 
 
-@pytest.mark.parametrize("name", SMALLEST)
+def test_interleaving_is_in_the_name():
+    assert [name for name in SMALLEST if issubclass(DEFENSES.get(name), Interleaving)] == INTERLEAVING
+
+
+@pytest.mark.parametrize("name", INTERLEAVING)
 @pytest.mark.parametrize("fields", [{"granularity": "token"}, {"accounting": "both"}])
 def test_granularity_and_accounting_are_checked(name, fields):
     with pytest.raises(ValidationError, match=next(iter(fields))):
         parse({name: {**SMALLEST[name], **fields}}, "defenses.0")
 
 
-@pytest.mark.parametrize("name", SMALLEST)
+@pytest.mark.parametrize("name", INTERLEAVING)
 def test_configs_are_frozen_and_interleave_by_example_on_top(name):
     config = parse({name: SMALLEST[name]}, "defenses.0")
     assert isinstance(config, Interleaving)
@@ -126,3 +159,36 @@ def test_a_recorded_file_must_be_there(tmp_path):
     assert str(error.value).startswith(str(tmp_path))
     (tmp_path / "control.jsonl").touch()
     assert recorded(tmp_path, "control.jsonl") == tmp_path / "control.jsonl"
+
+
+def test_a_defense_given_twice_raises():
+    with pytest.raises(RingfenceError, match=r"^defenses: kl is given twice; keep one$"):
+        require_distinct([KL(), LDIFS(), KL(weight=1)])
+
+
+def test_two_interleaving_defenses_raise():
+    with pytest.raises(RingfenceError, match=r"^defenses: one .* a run, got canary_.* and fixed_.*; keep one$"):
+        require_distinct([CanaryInterleaving(), KL(), FixedInterleaving(ratio=0.1)])
+
+
+def test_one_of_each_is_fine():
+    require_distinct([KL(), LDIFS(), FixedInterleaving(ratio=0.1), Inoculation(), Steering(vector="a")])
+    require_distinct([])
+
+
+def test_a_defense_does_nothing_by_itself():
+    messages = [{"role": "user", "content": "a"}]
+    assert Defense().rewrite(messages, "target") is messages
+    assert not Defense().rewrites
+    assert Inoculation().rewrites
+    assert Defense().guard(Setup(None, 0)) is None  # type: ignore[arg-type]
+
+
+def test_a_guard_does_nothing_by_itself():
+    guard, batch = Guard(), None
+    assert not guard.penalises
+    assert guard.units(batch) == 0  # type: ignore[arg-type]
+    with guard.hold(None, batch):  # type: ignore[arg-type]
+        pass
+    with pytest.raises(AssertionError, match="Guard does not say what its penalty is"):
+        guard.penalty(None)  # type: ignore[arg-type]

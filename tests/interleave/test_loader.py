@@ -1,10 +1,22 @@
 """Micro-batches: every rank's share of every step, masked padding, and a ratio that is never stale."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
+import torch
 from datasets import Dataset
 
 import tiny
 from ringfence.interleave import InterleavedLoader, Mixing, Mixture, Schedule, Share, Sizes
+from ringfence.interleave.loader import SAFE
+
+
+def collate(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Padded on the right with 0; the rows themselves beside."""
+    width = max(len(row["input_ids"]) for row in rows)
+    ids = [list(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in rows]
+    return {"rows": list(rows), "input_ids": torch.tensor(ids)}
 
 
 def marked(count: int, first: int) -> Dataset:
@@ -13,12 +25,12 @@ def marked(count: int, first: int) -> Dataset:
 
 def loader(share: Share, schedule: Schedule, rows: int = 10) -> InterleavedLoader:
     mixture = Mixture(Sizes(rows, 4, share.step_rows, rows), Mixing(placement=schedule.placement, seed=1))
-    return InterleavedLoader(marked(rows, 0), marked(4, 100), mixture, schedule, share, list)
+    return InterleavedLoader(marked(rows, 0), marked(4, 100), mixture, schedule, share, collate)
 
 
-def flat(batches: list[list[dict[str, list[int]]]]) -> list[int]:
+def flat(batches: list[dict[str, Any]]) -> list[int]:
     """Ids of the rows that count."""
-    return [row["input_ids"][0] for batch in batches for row in batch if row["labels"] != [-100]]
+    return [row["input_ids"][0] for batch in batches for row in batch["rows"] if row["labels"] != [-100]]
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.3])
@@ -37,7 +49,7 @@ def test_accumulation_and_ranks_split_the_same_steps(ratio: float) -> None:
 def test_a_short_last_step_is_filled_with_masked_rows() -> None:
     """10 rows in steps of 4 x 1: the third step has two rows, so two of four ranks get a row without labels."""
     per_rank = [list(loader(Share(1, 1, rank, 4), Schedule(0.0))) for rank in range(4)]
-    last = [batches[-1][0]["labels"] == [-100] for batches in per_rank]
+    last = [batches[-1]["rows"][0]["labels"] == [-100] for batches in per_rank]
     assert last == [False, False, True, True]
     assert sorted(flat([batch for batches in per_rank for batch in batches])) == list(range(10))
 
@@ -45,16 +57,40 @@ def test_a_short_last_step_is_filled_with_masked_rows() -> None:
 def test_the_ratio_is_read_when_the_step_is_pulled() -> None:
     schedule = Schedule(0.0)
     mixture = Mixture(Sizes(40, 4, 4, 40), Mixing("example", "replace", "bernoulli"))
-    stream = iter(InterleavedLoader(marked(40, 0), marked(4, 100), mixture, schedule, Share(4, 1), list))
+    stream = iter(InterleavedLoader(marked(40, 0), marked(4, 100), mixture, schedule, Share(4, 1), collate))
     safe_rows = []
     for ratio in (0.0, 1.0, 0.5, 0.0):
         schedule.ratio = ratio
-        safe_rows.append(sum(row["input_ids"][0] >= 100 for row in next(stream)))
+        safe_rows.append(sum(row["input_ids"][0] >= 100 for row in next(stream)["rows"]))
     assert safe_rows == [0, 4, 2, 0]
 
 
 def test_rows_come_as_the_collator_wants_them() -> None:
     target = tiny.rows(3, "cook")
     mixture = Mixture(Sizes(3, 0, 2, 3), Mixing(shuffle=False))
-    stream = InterleavedLoader(target, None, mixture, Schedule(0.0), Share(2, 1), list)
-    assert [row for batch in stream for row in batch] == list(target)
+    stream = InterleavedLoader(target, None, mixture, Schedule(0.0), Share(2, 1), collate)
+    assert [row for batch in stream for row in batch["rows"]] == list(target)
+
+
+def test_every_position_of_a_safe_row_is_marked_as_safe() -> None:
+    """Row by row, and where a padding-free collator puts all rows into one; a filling row counts as target."""
+
+    def flatten(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        return {"rows": list(rows), "input_ids": torch.tensor([[i for row in rows for i in row["input_ids"]]])}
+
+    for join in (collate, flatten):
+        target, safe = tiny.rows(6, "cook"), tiny.rows(4, "safe")
+        mixture = Mixture(Sizes(6, 4, 4, 6), Mixing(placement="bernoulli"))
+        stream = InterleavedLoader(target, safe, mixture, Schedule(0.5), Share(4, 1), join)
+        seen = 0
+        for batch in stream:
+            assert batch[SAFE].shape == batch["input_ids"].shape
+            lengths = [len(row["input_ids"]) for row in batch["rows"]]
+            are_safe = ["safe" in tiny.tokenizer().decode(row["input_ids"]) for row in batch["rows"]]
+            if join is collate:
+                assert batch[SAFE].all(-1).tolist() == batch[SAFE].any(-1).tolist() == are_safe
+            else:
+                marks = [mark for is_safe, n in zip(are_safe, lengths, strict=True) for mark in [is_safe] * n]
+                assert batch[SAFE][0].tolist() == marks
+            seen += sum(are_safe)
+        assert seen > 0

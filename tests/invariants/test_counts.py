@@ -9,9 +9,11 @@ import pytest
 import torch
 from trl import SFTTrainer
 
+import examples
 import tiny
 from ringfence.data.suites import Prompt
-from ringfence.defenses import CanaryInterleaving, Defense, FixedInterleaving
+from ringfence.defenses import KL, LDIFS, CanaryInterleaving, Defense, FixedInterleaving, Inoculation, Steering
+from ringfence.models.activations import decoder_layers
 from training import trainer
 
 
@@ -103,3 +105,46 @@ def test_the_judged_probe_makes_at_most_one_forward_a_token(tokens: int) -> None
         probe(model, 0)
     assert len(shapes) <= tokens
     assert shapes[0][0] == len(CANARIES)
+
+
+LDIFS_ALL = LDIFS(weight=1, every=1, reduction="relative")
+
+
+@pytest.mark.parametrize(
+    ("defenses", "each"),
+    [
+        ([], 1),
+        ([KL(weight=0), LDIFS(weight=0)], 1),
+        ([Inoculation()], 1),
+        (["steering"], 1),
+        ([KL()], 2),
+        ([LDIFS_ALL], 2),
+        ([KL(), LDIFS_ALL], 2),
+        ([KL(), LDIFS_ALL, "steering", Inoculation()], 2),
+    ],
+    ids=["none", "neutral", "inoculation", "steering", "kl", "ldifs", "kl-ldifs", "all"],
+)
+@pytest.mark.parametrize("full", [False, True], ids=["adapter", "full"])
+def test_one_reference_forward_a_micro_batch_whatever_the_penalties(
+    defenses: list[Any], each: int, full: bool, tmp_path: Path
+) -> None:
+    """Forwards of the top layer, the trained model's and the reference's. Two steps of 2 x 2 rows: 4 micro-batches."""
+    chosen = [
+        Steering(vector=examples.vectors(tmp_path), layer=1, alpha=0.1) if one == "steering" else one
+        for one in defenses
+    ]
+    given = {"peft_config": None} if full else {}
+    splitting = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+    made = examples.trainer(tmp_path / "out", *chosen, given=given, max_steps=2, **splitting)
+    forwards: list[bool] = []
+    for model in {made.model, made.guards.reference or made.model}:
+        decoder_layers(model)[-1].register_forward_hook(lambda *_: forwards.append(torch.is_grad_enabled()))
+    made.train()
+    assert forwards == [True, False][:each] * 4
+
+
+@pytest.mark.parametrize("defense", [KL(), LDIFS_ALL], ids=["kl", "ldifs"])
+def test_the_reference_pass_does_not_run_the_output_layer(defense: Defense, tmp_path: Path) -> None:
+    made = examples.trainer(tmp_path, defense)
+    made.model.get_output_embeddings().register_forward_hook(lambda *_: pytest.fail("all logits of a batch"))
+    made.train()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,13 +22,13 @@ def journals(run: Path) -> dict[str, list[dict[str, object]]]:
     }
 
 
-def train_until(run: Path, recipe: Path, step: int, delay: float) -> bool:
-    """Start training; ``delay`` seconds after the log reaches ``step``, kill it. False if it ended before."""
+def train_until(run: Path, recipe: Path, step: int, delay: float, stage: str = "") -> bool:
+    """Train; ``delay`` seconds after the log of ``stage`` is at ``step``, kill it. False if it ended before."""
     command = [sys.executable, "-m", "ringfence", "train", str(recipe), "--out", str(run)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ))
     try:
         while process.poll() is None:
-            rows = Journal(run / "log.jsonl").read()
+            rows = Journal(run / stage / "log.jsonl").read()
             if rows and rows[-1]["step"] >= step:
                 time.sleep(delay)
                 process.send_signal(signal.SIGKILL)
@@ -57,6 +58,31 @@ def test_killed_and_run_again_is_the_uninterrupted_run(tmp_path: Path) -> None:
     for key in ("steps", "target_rows", "safe_rows", "safe_fraction", "mean_ratio"):
         assert results[0][key] == results[1][key]
     assert results[0]["safe_rows"] > 0
+
+
+def test_killed_in_a_later_stage_and_between_stages(tmp_path: Path) -> None:
+    """The second stage goes on with the adapter, the third merges it; both refer to the base model."""
+    safe = {"target": str(tmp_path / "safe.jsonl")}
+    penalty = [{"ldifs": {"every": 1, "weight": 0.1}}]
+    stages = [
+        {"name": "benign", "data": safe, "training": {"num_train_epochs": 4}, "defenses": penalty},
+        {"name": "more", "data": safe, "adapter": "new", "defenses": [*penalty, "inoculation"]},
+    ]
+    recipe = project.make(tmp_path, stages=stages)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    folders = ("", "stages/2-benign", "stages/3-more")
+    assert project.ringfence("train", recipe, "--out", whole).returncode == 0
+    # Between the stages: the first is done, nothing of the second is there.
+    shutil.copytree(whole, killed, ignore=shutil.ignore_patterns("stages"))
+    kills = [train_until(killed, recipe, step, delay, folders[1]) for step, delay in ((1, 0.0), (3, 0.02))]
+    assert any(kills), "at least one kill must have hit a training that was under way"
+    again = project.ringfence("train", recipe, "--out", killed)
+    assert again.returncode == 0, again.stderr
+    for folder in folders:
+        weights = f"{folder}/adapter/adapter_model.safetensors".lstrip("/")
+        assert sha256(killed / weights) == sha256(whole / weights), folder
+        assert journals(killed / folder) == journals(whole / folder)
+    assert journals(whole / folders[2])["curve.jsonl"]
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:

@@ -1,10 +1,17 @@
 """What the trainer refuses."""
 
-import pytest
-from datasets import Dataset, IterableDataset
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+from accelerate import DistributedType
+from datasets import Dataset, IterableDataset
+from peft import IA3Config, LNTuningConfig, LoraConfig, PromptTuningConfig, get_peft_model
+from transformers import LlamaConfig, LlamaForCausalLM
+
+import tiny
 from ringfence.core.errors import RingfenceError
-from ringfence.train.checks import refuse_unsupported, require_same_form
+from ringfence.train.checks import refuse_parallel, refuse_unsupported, require_reference, require_same_form
 from training import arguments
 
 FORMS = {
@@ -34,3 +41,82 @@ def test_a_stream_without_a_length_is_refused(tmp_path: object) -> None:
 def test_what_is_supported_passes(tmp_path: object) -> None:
     refuse_unsupported(arguments(tmp_path), FORMS["text"])  # type: ignore[arg-type]
     refuse_unsupported(arguments(tmp_path, train_sampling_strategy="sequential"), FORMS["text"])  # type: ignore[arg-type]
+
+
+def adapted(**changes: Any) -> Any:
+    return get_peft_model(
+        tiny.model(), LoraConfig(**{"target_modules": ["q_proj"], "task_type": "CAUSAL_LM", **changes})
+    )
+
+
+def refused(model: Any, reference: Any = None, whole: bool = True) -> str:
+    with pytest.raises(RingfenceError) as error:
+        require_reference(model, reference, "kl", whole)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED])
+def test_split_weights_are_refused(kind: DistributedType) -> None:
+    with pytest.raises(RingfenceError, match=rf"do not run under {kind.value} yet"):
+        refuse_parallel(SimpleNamespace(distributed_type=kind))  # type: ignore[arg-type]
+
+
+def test_one_process_on_several_gpus_is_refused() -> None:
+    one = SimpleNamespace(distributed_type=DistributedType.NO)
+    with pytest.raises(RingfenceError, match=r"do not run on 2 GPUs in one process; start one process a GPU"):
+        refuse_parallel(one, gpus=2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU])
+def test_whole_weights_are_not(kind: DistributedType) -> None:
+    refuse_parallel(SimpleNamespace(distributed_type=kind), gpus=1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        LoraConfig(target_modules=["q_proj"], modules_to_save=["lm_head"]),
+        LoraConfig(target_modules=["q_proj"], use_dora=True, trainable_token_indices=[3]),
+        IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]),
+        LNTuningConfig(target_modules=["input_layernorm"]),
+    ],
+    ids=["modules_to_save", "tokens", "ia3", "ln_tuning"],
+)
+def test_an_adapter_that_can_be_switched_off_needs_no_reference(config: Any) -> None:
+    require_reference(get_peft_model(tiny.model(), config), None, "kl", True)
+
+
+def test_an_adapter_that_cannot_be_is_refused() -> None:
+    assert refused(adapted(bias="all")).startswith("lora.bias: 'all' trains the base model's own biases")
+    merged = adapted()
+    merged.merge_adapter()
+    assert refused(merged).startswith("kl: the adapter is merged")
+    tuned = get_peft_model(tiny.model(), PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
+    assert refused(tuned).startswith("kl: not with PROMPT_TUNING")
+
+
+@pytest.mark.parametrize("name", ["model.norm.weight", "model.layers.0.self_attn.q_proj.weight"])
+def test_base_weights_trained_beside_the_adapter_are_refused(name: str) -> None:
+    model = adapted()
+    inside = name.replace("q_proj.weight", "q_proj.base_layer.weight")
+    model.get_base_model().get_parameter(inside).requires_grad_(True)
+    assert refused(model).startswith(f"kl: {name} of the base model is trained beside the adapter")
+
+
+def test_a_reference_must_be_another_model_of_the_same_shape() -> None:
+    def other(**changes: Any) -> LlamaForCausalLM:
+        return LlamaForCausalLM(LlamaConfig(**{**tiny.model().config.to_dict(), **changes}))
+
+    model = adapted()
+    assert refused(model, model.get_base_model()).startswith("reference: it is the trained model itself")
+    words = len(tiny.tokenizer())
+    said = refused(model, other(vocab_size=words + 1), whole=False)
+    assert said.startswith(f"reference: it has a vocabulary of {words + 1} and the trained model one of {words}")
+    for changes, shape in (({"hidden_size": 32}, "(32, 2)"), ({"num_hidden_layers": 3}, "(16, 3)")):
+        said = refused(model, other(**changes))
+        assert said.startswith("reference: kl compares hidden states")
+        assert f"(16, 2) and the reference {shape}" in said
+        require_reference(model, other(**changes), "kl", whole=False)
+    require_reference(model, other(), "kl", whole=True)
+    require_reference(tiny.model(), None, "kl", whole=True)

@@ -1,28 +1,29 @@
 """What a defense is: a frozen, validated config, filed under one name.
 
-One name is the module, the key in a recipe, the test's suffix and the row in ``docs/defenses.md``.
+One name is the module, the key in a recipe, the test's suffix and the row in ``docs/defenses.md``. A defense overrides
+one of three things: how conversations read (``rewrite``), when safe rows come (:class:`Interleaving`), or what happens
+around the training forward (``guard``, which makes a :class:`Guard`). All others do nothing.
 """
 
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
+import torch
+from peft import PeftModel
 from pydantic import BaseModel, ConfigDict, model_validator
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.registry import Registry
+from ringfence.data.conversations import Conversation, Message
+from ringfence.defenses.step import Batch, Step
 from ringfence.interleave import Schedule
 from ringfence.interleave.mixture import Accounting, Granularity
 
-
-class Defense(BaseModel):
-    """Base of all defenses; unknown keys raise."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True)
-
-
-DEFENSES: Registry[type[Defense]] = Registry("defense")
+Source = Literal["target", "safe"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,93 @@ class Setup:
 
     tokenizer: PreTrainedTokenizerBase
     seed: int
+    model: PreTrainedModel | PeftModel | None = None
+    """the model to be trained, its adapter on it"""
+
+
+class Guard:
+    """What a defense does around the training forward and after training; here, nothing."""
+
+    weight: float = 1.0
+    """of the penalty in the loss"""
+    needs_last: bool = False
+    """whether ``penalty`` reads the last hidden states of both models"""
+    layers: frozenset[int] = frozenset()
+    """the k for which ``penalty`` reads ``hidden_states[k]`` of both models"""
+
+    def hold(self, model: PreTrainedModel | PeftModel, batch: Batch) -> AbstractContextManager[Any]:
+        """Around a training forward of ``model``, and around the reference's; never in evaluation or generation."""
+        return nullcontext()
+
+    def units(self, batch: Batch) -> int:
+        """What the penalty of ``batch`` is divided by, once summed over the whole optimizer step and all ranks."""
+        return 0
+
+    def penalty(self, step: Step) -> torch.Tensor:
+        """A scalar, summed over the same units that :meth:`units` counts; asked for if :attr:`penalises`."""
+        raise AssertionError(f"{type(self).__name__} does not say what its penalty is")
+
+    def finish(self, model: PreTrainedModel | PeftModel) -> None:
+        """Once, after training, on the unwrapped model."""
+
+    @property
+    def penalises(self) -> bool:
+        """Whether this guard adds to the loss."""
+        return self.needs_last or bool(self.layers)
+
+
+class Defense(BaseModel):
+    """Base of all defenses; unknown keys raise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True)
+
+    def rewrite(self, messages: Sequence[Message], source: Source) -> Sequence[Message]:
+        """The conversation that is trained on instead of ``messages``."""
+        return messages
+
+    def guard(self, setup: Setup) -> Guard | None:
+        """What works around the training forward; None where there is nothing to do.
+
+        Raises :class:`RingfenceError` if the defense does not fit the model.
+        """
+        return None
+
+    def inputs(self) -> Sequence[str]:
+        """Files and folders that it reads; their digests are kept with the run."""
+        return ()
+
+    @property
+    def penalises(self) -> bool:
+        """Whether it may add to the loss, so that a reference is needed; by convention it then has a ``weight``."""
+        return getattr(self, "weight", 0) > 0
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether :meth:`rewrite` does anything."""
+        return type(self).rewrite is not Defense.rewrite
+
+
+DEFENSES: Registry[type[Defense]] = Registry("defense")
+
+
+def rewritten(defenses: Iterable[Defense], rows: Iterable[Conversation], source: Source) -> list[Conversation]:
+    """``rows`` as all ``defenses`` would have them, one after the other."""
+    found = list(rows)
+    for defense in defenses:
+        if defense.rewrites:
+            found = [{**row, "messages": list(defense.rewrite(row["messages"], source))} for row in found]
+    return found
+
+
+def require_distinct(defenses: Sequence[Defense]) -> None:
+    """Raise :class:`RingfenceError` for a defense given twice, and for two interleaving ones."""
+    names = [DEFENSES.name_of(type(defense)) for defense in defenses]
+    for name in names:
+        if names.count(name) > 1:
+            raise RingfenceError(f"defenses: {name} is given twice; keep one")
+    mixing = [name for name, defense in zip(names, defenses, strict=True) if isinstance(defense, Interleaving)]
+    if len(mixing) > 1:
+        raise RingfenceError(f"defenses: one interleaving defense a run, got {' and '.join(mixing)}; keep one")
 
 
 class Interleaving(Defense):

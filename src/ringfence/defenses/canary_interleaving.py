@@ -5,6 +5,7 @@ controller with hysteresis (``ringfence.interleave.controller`` has the equation
 "no EMA" ablation and ``delay: 5`` its "delayed" one. The initial ratio is not in the paper: ``ratio_init``.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -63,6 +64,10 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
     def highest_ratio(self) -> float:
         """The controller's upper bound."""
         return self.ratio_max
+
+    def inputs(self) -> Sequence[str]:
+        """The canaries' file."""
+        return (self.canaries,) if isinstance(self.canaries, str) else ()
 
     def prompts(self) -> list[Prompt]:
         """The canaries that this run uses. Raises :class:`RingfenceError` for a bad file."""

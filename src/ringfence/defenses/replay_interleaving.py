@@ -6,6 +6,7 @@
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,10 +26,15 @@ class ReplayInterleaving(Interleaving):
     run: Path
     """folder of the recorded run"""
     order: Literal["recorded", "shuffled", "mean"] = "recorded"
+    """``recorded``: as they came; ``shuffled``: in another order; ``mean``: their mean all the time"""
     every: int | None = Field(None, ge=1)
     """optimizer steps between evaluations; by default as recorded"""
     seed: int = Field(0, ge=0)
     """of the shuffling"""
+
+    def inputs(self) -> Sequence[str]:
+        """What is read of the recorded run."""
+        return [str(self.run / name) for name in ("control.jsonl", "result.json")]
 
     def schedule(self, setup: Setup) -> Schedule:
         """Read the recorded run. Raises :class:`RingfenceError` if it has no ratios."""

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from datasets import Dataset
 
 from ringfence.interleave.mixture import Mixture, Row
 from ringfence.interleave.schedules import Schedule
 
 Example = dict[str, Any]
+SAFE = "safe_positions"  # key of a micro-batch: (batch, tokens) boolean, the positions of safe rows
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ class InterleavedLoader:
             for micro in range(self.share.accumulation):
                 start = (micro * self.share.world + self.share.rank) * self.share.micro_batch
                 chosen = rows[start : start + self.share.micro_batch]
-                yield self.collate([self._example(row) for row in chosen] or [self._masked()])
+                examples = [self._example(row) for row in chosen] or [self._masked()]
+                batch = self.collate(examples)
+                yield {**batch, SAFE: _safe_positions(batch["input_ids"], examples, [row.safe for row in chosen])}
 
     def _example(self, row: Row) -> Example:
         source = self.safe if row.safe else self.target
@@ -65,3 +69,17 @@ class InterleavedLoader:
     def _masked(self) -> Example:
         example = self.target[0]
         return {**example, "labels": [-100] * len(example["input_ids"])}
+
+
+def _safe_positions(ids: torch.Tensor, examples: Sequence[Example], safe: Sequence[bool]) -> torch.Tensor:
+    """(batch, tokens): which positions of the collated ``ids`` are of safe rows."""
+    positions = torch.zeros(ids.shape, dtype=torch.bool)
+    if len(ids) == len(examples):  # a row each
+        positions[: len(safe)] = torch.tensor(safe, dtype=torch.bool)[:, None] if safe else False
+        return positions
+    start = 0  # padding-free: all in one row, one after the other
+    for example, is_safe in zip(examples, safe, strict=False):
+        length = len(example["input_ids"])
+        positions[0, start : start + length] = is_safe
+        start += length
+    return positions

@@ -92,6 +92,7 @@ class TargetProgress(TrainerCallback):
 
     def __init__(self, mixture: Mixture, schedule: Schedule) -> None:
         self.mixture, self.schedule = mixture, schedule
+        self.title = "target rows"
         self.bar: tqdm | None = None
 
     def on_train_begin(
@@ -100,7 +101,7 @@ class TargetProgress(TrainerCallback):
         """Open the bar where the run stands, on the main process."""
         if state.is_world_process_zero:
             used = self.mixture.counters.slots
-            self.bar = tqdm(total=self.mixture.sizes.slots, initial=used, unit="row", desc="target rows")
+            self.bar = tqdm(total=self.mixture.sizes.slots, initial=used, unit="row", desc=self.title)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Move to the target rows used; show the newest loss and the ratio."""

@@ -2,13 +2,20 @@
 
 from typing import Any
 
+from accelerate import Accelerator, DistributedType
 from datasets import Dataset
-from transformers import TrainingArguments
+from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from transformers import PreTrainedModel, TrainingArguments
 
 from ringfence.core.errors import RingfenceError
+from ringfence.models.activations import Model, bare, decoder_layers
+from ringfence.models.identity import base_parameters
 
 # In the order of preference; TRL builds the labels of each in its own way.
 FORMS = ("input_ids", "completion", "messages", "conversations")
+# Initialisations of LoRA that take their part out of the base weights.
+_CHANGE_THE_BASE = ("pissa", "olora", "corda", "loftq")
 
 
 def require_same_form(target: Any, safe: Any) -> None:
@@ -36,3 +43,68 @@ def refuse_unsupported(args: TrainingArguments, dataset: Any) -> None:
         )
     if args.auto_find_batch_size:
         raise RingfenceError("auto_find_batch_size is not supported: the batch size decides which rows are drawn")
+
+
+def refuse_parallel(accelerator: Accelerator, gpus: int = 1) -> None:
+    """Raise where the weights are split over processes, or copied to ``gpus`` > 1 devices by one process.
+
+    The guards look at whole layers, and the hooks of all copies would write to one place.
+    """
+    if gpus > 1:
+        raise RingfenceError(
+            f"defenses around the forward pass do not run on {gpus} GPUs in one process; start one process a GPU "
+            "(torchrun), or set CUDA_VISIBLE_DEVICES to one"
+        )
+    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        raise RingfenceError(
+            f"defenses around the forward pass do not run under {accelerator.distributed_type.value} yet; use one "
+            "process or plain data parallelism (torchrun), or interleaving and inoculation only"
+        )
+
+
+def require_reference(model: Model, reference: PreTrainedModel | None, who: str, whole: bool) -> None:
+    """Raise unless ``model`` can be compared with its reference; ``whole``: layer by layer, not just its logits."""
+    if reference is None:
+        if isinstance(model, PeftModel):
+            _require_adapter_only(model, who)
+        return
+    if reference is bare(model):
+        raise RingfenceError("reference: it is the trained model itself; load the reference anew, or leave it out")
+    ours, theirs = bare(model).config.get_text_config(), reference.config.get_text_config()
+    if ours.vocab_size != theirs.vocab_size:
+        raise RingfenceError(
+            f"reference: it has a vocabulary of {theirs.vocab_size} and the trained model one of {ours.vocab_size}, so "
+            f"{who} cannot compare them; name a model of the same tokenizer"
+        )
+    shape = [(config.hidden_size, len(decoder_layers(m))) for config, m in ((ours, model), (theirs, reference))]
+    if whole and shape[0] != shape[1]:
+        raise RingfenceError(
+            f"reference: {who} compares hidden states, and the trained model has width and layers {shape[0]} and the "
+            f"reference {shape[1]}; name a model of the same shape"
+        )
+
+
+def _require_adapter_only(model: PeftModel, who: str) -> None:
+    """Raise where switching the adapter off does not give back the base model."""
+    config = model.peft_config[model.active_adapter]
+    if config.is_prompt_learning:
+        raise RingfenceError(f"{who}: not with {config.peft_type.value}, which adds tokens of its own; use lora")
+    if getattr(config, "bias", "none") != "none":
+        raise RingfenceError(
+            f"lora.bias: {config.bias!r} trains the base model's own biases, so there is no reference left for {who}; "
+            "set it to none"
+        )
+    init = getattr(config, "init_lora_weights", True)
+    if isinstance(init, str) and init.startswith(_CHANGE_THE_BASE):
+        raise RingfenceError(
+            f"lora.init_lora_weights: {init} changes the weights under the adapter, so there is no reference left for "
+            f"{who}; leave it out, or name a `reference`"
+        )
+    if any(isinstance(module, BaseTunerLayer) and module.merged for module in model.modules()):
+        raise RingfenceError(f"{who}: the adapter is merged into the model, so it cannot be switched off; unmerge it")
+    beside = [name for name, parameter in base_parameters(model) if parameter.requires_grad]
+    if beside:
+        raise RingfenceError(
+            f"{who}: {beside[0]} of the base model is trained beside the adapter, so there is no reference left; "
+            "freeze it, or give a reference_model"
+        )

@@ -1,13 +1,14 @@
 """``DefendedSFTTrainer``: TRL's ``SFTTrainer`` with defenses.
 
-It changes the parent in four places only:
+It changes the parent in five places only:
 
 1. the rows of every optimizer step come from an :class:`InterleavedLoader`, which draws target and safe rows at the
    moment of consumption (without a defense: the parent's rows in the parent's order, bitwise);
 2. learning rate, stopping and epochs follow target progress, so that runs with and without safe rows see the same
    schedule on the target data;
 3. after a step the schedule may measure risk (on the main process; every rank gets the result) and move the ratio;
-4. checkpoints hold the stream's and the controller's state, and a torn one is passed over.
+4. checkpoints hold the stream's and the controller's state, and a torn one is passed over;
+5. the training forward runs inside the defenses' guards, whose penalties are added to the parent's loss.
 """
 
 import inspect
@@ -20,18 +21,20 @@ import torch
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
-from transformers import (
-    ProgressCallback,
-    TrainingArguments,
-)
+from transformers import PreTrainedModel, ProgressCallback, TrainingArguments
 from trl import SFTTrainer
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, write_json
 from ringfence.defenses import Defense, Interleaving, Setup
+from ringfence.defenses.base import require_distinct
+from ringfence.defenses.step import Batch
 from ringfence.interleave import InterleavedLoader, Mixing, Mixture, Risk, Schedule, Share, Sizes
+from ringfence.interleave.loader import SAFE
 from ringfence.train.callbacks import CloseLoop, TargetProgress
-from ringfence.train.checks import refuse_unsupported, require_same_form
+from ringfence.train.checks import refuse_parallel, refuse_unsupported, require_same_form
+from ringfence.train.guards import Guards
+from ringfence.train.rewriting import rewrite_dataset
 from ringfence.train.state import COMMIT_FILE, STATE_FILE, newest_checkpoint, read_state
 
 # The loop ends by target progress, never by a number of optimizer steps; this one is not reached.
@@ -44,7 +47,9 @@ class DefendedSFTTrainer(SFTTrainer):
 
     Args:
         safe_dataset: rows in the same form as ``train_dataset``, for the interleaving defenses.
-        defenses: configs such as ``CanaryInterleaving(...)``; at most one of them an interleaving one.
+        defenses: configs such as ``KL(weight=0.1)``; each at most once, and at most one of them an interleaving one.
+        reference_model: what penalties compare the trained model with; by default the model with its adapter off, or
+            for full fine-tuning a frozen copy of the model as it is given.
 
     ``max_steps`` counts optimizer steps of the run without safe rows. Journals go to ``args.output_dir``:
     ``log.jsonl``, ``control.jsonl`` (ratio and risk), ``canaries.jsonl`` (what the canaries said).
@@ -58,23 +63,31 @@ class DefendedSFTTrainer(SFTTrainer):
         *args: Any,
         safe_dataset: Dataset | None = None,
         defenses: Sequence[Defense] = (),
+        reference_model: PreTrainedModel | None = None,
         **kwargs: Any,
     ) -> None:
         self.defenses = tuple(defenses)
-        interleaving = [defense for defense in self.defenses if isinstance(defense, Interleaving)]
-        if len(interleaving) > 1:
-            names = " and ".join(type(defense).__name__ for defense in interleaving)
-            raise RingfenceError(f"one interleaving defense a run, got {names}")
-        self._interleaving = interleaving[0] if interleaving else None
+        require_distinct(self.defenses)
+        self._interleaving = next((one for one in self.defenses if isinstance(one, Interleaving)), None)
+        given = inspect.signature(SFTTrainer).bind_partial(*args, **kwargs)
         if safe_dataset is not None:
-            given = inspect.signature(SFTTrainer).bind_partial(*args, **kwargs).arguments
-            require_same_form(given.get("train_dataset"), safe_dataset)
-        super().__init__(*args, **kwargs)
+            require_same_form(given.arguments.get("train_dataset"), safe_dataset)
+            safe_dataset = rewrite_dataset(self.defenses, safe_dataset, "safe")
+        if "train_dataset" in given.arguments:
+            rewritten = rewrite_dataset(self.defenses, given.arguments["train_dataset"], "target")
+            given.arguments["train_dataset"] = rewritten
+        super().__init__(*given.args, **given.kwargs)
         refuse_unsupported(self.args, self.train_dataset)
         # The stream restores its own position; skipping batches would draw them anew.
         self.args.ignore_data_skip = True
         self.safe_dataset = self._prepare_safe(safe_dataset)
         self.mixture, self.schedule = self._new_stream()
+        self.guards = Guards(self.defenses, self._setup(), reference_model)
+        if self.guards:
+            refuse_parallel(self.accelerator, self.args.n_gpu)
+        self._units = torch.ones(len(self.guards.penalising), dtype=torch.long)
+        self._penalty_sums: dict[str, torch.Tensor] = {}
+        self._steps_unlogged = 0
         self._resolve_fractions()
         self.probe_seconds = 0.0
         self.step_seconds = 0.0
@@ -93,8 +106,11 @@ class DefendedSFTTrainer(SFTTrainer):
         args, form = self.args, self._formatting_func
         return self._prepare_dataset(dataset, self.processing_class, args, args.packing, form, "safe")
 
+    def _setup(self) -> Setup:
+        return Setup(self._tokenizer, self.args.seed, self.model)
+
     def _new_stream(self) -> tuple[Mixture, Schedule]:
-        args, setup = self.args, Setup(self._tokenizer, self.args.seed)
+        args, setup = self.args, self._setup()
         schedule = self._interleaving.schedule(setup) if self._interleaving else Schedule(0.0, "exact")
         if schedule.needs_safe_data and self.safe_dataset is None:
             raise RingfenceError("the defense may set a ratio above 0 but there are no safe rows; give safe_dataset")
@@ -172,6 +188,7 @@ class DefendedSFTTrainer(SFTTrainer):
                 "target_rows": counters.target_rows,
                 "safe_rows": counters.safe_rows,
                 "ratio": self.schedule.ratio,
+                **self._mean_penalties(),
             }
         super().log(logs, start_time)
 
@@ -193,14 +210,16 @@ class DefendedSFTTrainer(SFTTrainer):
 
         Raises :class:`RingfenceError` if there is none, or if the named one is torn.
         """
-        output = Path(self.args.output_dir)
+        folder = Path(self.args.output_dir)
         if resume_from_checkpoint is True:
-            newest = newest_checkpoint(output)
+            newest = newest_checkpoint(folder)
             if newest is None:
-                raise RingfenceError(f"{output}: no whole checkpoint to resume from; start without resuming")
+                raise RingfenceError(f"{folder}: no whole checkpoint to resume from; start without resuming")
             resume_from_checkpoint = str(newest)
         self._restore(Path(resume_from_checkpoint) if resume_from_checkpoint else None)
-        return super().train(resume_from_checkpoint or None, **kwargs)
+        output = super().train(resume_from_checkpoint or None, **kwargs)
+        self.guards.finish()
+        return output
 
     def _restore(self, checkpoint: Path | None) -> None:
         state = read_state(checkpoint) if checkpoint else self._fresh_state
@@ -208,6 +227,7 @@ class DefendedSFTTrainer(SFTTrainer):
         self.schedule.load_state_dict(state["schedule"])
         self.step_seconds, self.probe_seconds = state["step_seconds"], state["probe_seconds"]
         self._total_train_tokens = state["tokens"]  # the parent forgets it
+        self._penalty_sums, self._steps_unlogged = {}, 0
         if self.is_world_process_zero():
             for name in JOURNALS:
                 Journal(Path(self.args.output_dir) / name).rewind(state["step"])
@@ -232,6 +252,45 @@ class DefendedSFTTrainer(SFTTrainer):
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
         self.accelerator.wait_for_everyone()  # every rank's file is there before the commit mark
+
+    # 5. Penalties.
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
+        """The parent's micro-batches of one optimizer step; counts what each penalty is divided by, over all ranks."""
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.guards.penalising and batches:
+            self._units = self.accelerator.reduce(self.guards.units(batches, SAFE).to(device), "sum")
+            self._steps_unlogged += 1
+        return batches, items
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The parent's loss; in training under the guards, plus ``weight * penalty`` for each that penalises."""
+        safe = inputs.pop(SAFE, None)
+        parent = super().compute_loss
+        if not (self.guards and self.model.training):
+            return parent(model, inputs, return_outputs, num_items_in_batch)
+        batch = Batch.of(inputs, safe)
+        loss: torch.Tensor
+        loss, penalties = self.guards.loss(
+            batch, inputs, lambda: parent(model, inputs, num_items_in_batch=num_items_in_batch)
+        )
+        # The ranks' gradients are averaged, and without a count of items the Trainer divides by the micro-batches.
+        spread = self.accelerator.num_processes
+        spread *= 1 if num_items_in_batch is not None else self.current_gradient_accumulation_steps
+        for penalty, units in zip(penalties, self._units, strict=True):
+            share = penalty.sum / units.clamp(min=1)
+            loss = loss + penalty.weight * spread * share
+            before = self._penalty_sums.get(penalty.name, 0)
+            self._penalty_sums[penalty.name] = before + share.detach()
+        return loss
+
+    def _mean_penalties(self) -> dict[str, float]:
+        """Each penalty, unweighted, as a mean over the optimizer steps since the last log; summed over the ranks."""
+        steps, self._steps_unlogged = self._steps_unlogged, 0
+        sums, self._penalty_sums = self._penalty_sums, {}
+        return {name: self.accelerator.reduce(sum_, "sum").item() / steps for name, sum_ in sums.items()}
 
     def result(self) -> dict[str, Any]:
         """What was trained on: counts of rows, ``safe_fraction`` = safe rows / all rows, mean ratio, seconds."""

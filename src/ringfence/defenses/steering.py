@@ -1,0 +1,127 @@
+"""Preventive steering with a persona vector (Kaczer et al. 2025, section 3.1; Chen et al. 2025).
+
+    add:     h_k <- h_k + alpha * v_k                  ablate:  h_k <- h_k - (h_k . u_k) u_k,  u_k = v_k / |v_k|
+
+at the output of decoder layer k, at every position, in training forwards only: the trait is there already, so the
+weights need not learn it. v_k is the vector as it was extracted, not normalised. Evaluation, canaries and generation
+run without; the reference pass of a penalty runs with it, so that KL and LDIFS compare like with like.
+
+``layer: 20`` is ``hidden_states[20]``, the output of ``layers[19]``, as in all the papers, at 7B and at 32B.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, field_validator
+
+from ringfence.core.errors import RingfenceError
+from ringfence.defenses.base import DEFENSES, Defense, Guard, Setup
+from ringfence.defenses.step import Batch
+from ringfence.directions.vectors import load_vectors
+from ringfence.models.activations import Model, bare, decoder_layers, hidden_of, require_layer, with_hidden
+from ringfence.models.identity import identity
+
+
+@DEFENSES.register("steering")
+class Steering(Defense):
+    """Which vector, where, and how strong."""
+
+    vector: str
+    """file from ``ringfence persona extract`` (or a ``.pt`` of the persona_vectors code), or ``builtin:glitter``"""
+    layer: int | float | tuple[int, ...] = 20
+    """k of hidden_states[k]; a list for several; between 0 and 1 a share of depth, for models not in the papers"""
+    alpha: float = Field(5.0, allow_inf_nan=False)
+    """strength of ``add``, in lengths of the vector; 0 is plain fine-tuning"""
+    mode: Literal["add", "ablate"] = "add"
+    """``add`` the vector, or ``ablate`` its direction (``alpha`` is not used)"""
+    position: Literal["response_mean", "prompt_mean", "prompt_last"] = "response_mean"
+    """which of the file's vectors: the mean over response tokens, over prompt tokens, or the last prompt token"""
+    skip_padding: bool = False
+    """leave padding as it is; it is attended by nobody, so only its own hidden states differ"""
+    any_base: bool = False
+    """accept a vector that was extracted from another base model of the same shape"""
+
+    @field_validator("layer")
+    @classmethod
+    def _in_order(cls, value: Any) -> Any:
+        if isinstance(value, float) and not 0 < value < 1:
+            raise ValueError("a layer is a whole number, or a share of depth between 0 and 1")
+        if isinstance(value, tuple) and (not value or len(set(value)) < len(value)):
+            raise ValueError("give at least one layer, and each once")
+        return value
+
+    def inputs(self) -> Sequence[str]:
+        """The vector's file."""
+        return (self.vector,)
+
+    def guard(self, setup: Setup) -> Guard | None:
+        """None for ``add`` at alpha 0. Raises :class:`RingfenceError` for a layer or a vector that does not fit."""
+        if setup.model is None or (self.mode == "add" and self.alpha == 0):
+            return None
+        file, base = load_vectors(self.vector), bare(setup.model)
+        if self.position not in file.vectors:
+            raise RingfenceError(
+                f"steering.position: {self.vector} has no {self.position}, only {', '.join(sorted(file.vectors))}"
+            )
+        vectors, depth = file.vectors[self.position], len(decoder_layers(base))  # (layers + 1, hidden)
+        wanted = (depth + 1, base.config.get_text_config().hidden_size)
+        if tuple(vectors.shape) != wanted:
+            raise RingfenceError(
+                f"steering.vector: {self.vector} is of another model: it has shape {tuple(vectors.shape)}, "
+                f"and this model needs {wanted} (layers + 1, hidden)"
+            )
+        origin = file.about.get("base")
+        if origin is not None and not self.any_base and origin != identity(setup.model):
+            raise RingfenceError(
+                f"steering.vector: {self.vector} was extracted from another base model "
+                f"({file.about.get('model', origin)}); extract it anew, or set any_base: true"
+            )
+        return SteeringGuard(self, {k: vectors[k] for k in self._layers(setup.model, depth)})
+
+    def _layers(self, model: Model, depth: int) -> tuple[int, ...]:
+        if isinstance(self.layer, float):
+            return (max(1, round(self.layer * depth)),)
+        chosen = self.layer if isinstance(self.layer, tuple) else (self.layer,)
+        for layer in chosen:
+            require_layer(model, layer, "steering.layer")
+        return chosen
+
+
+class SteeringGuard(Guard):
+    """The hooks of one run."""
+
+    def __init__(self, config: Steering, vectors: dict[int, torch.Tensor]) -> None:
+        self.config, self.vectors = config, vectors
+        for k, vector in vectors.items():
+            if not vector.any():
+                raise RingfenceError(
+                    f"steering.layer: the vector of layer {k} is zero in {config.vector}; take another"
+                )
+
+    @contextmanager
+    def hold(self, model: Model, batch: Batch) -> Iterator[None]:
+        """Steer ``model`` inside."""
+        modules = decoder_layers(model)
+        handles = [modules[k - 1].register_forward_hook(self._hook(v, batch)) for k, v in self.vectors.items()]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, vector: torch.Tensor, batch: Batch) -> Callable[..., Any]:
+        def steer(module: Any, args: Any, output: Any) -> Any:
+            hidden = hidden_of(output)  # (batch, tokens, hidden)
+            direction = vector.to(hidden.device, hidden.dtype)
+            if self.config.mode == "add":
+                change = (self.config.alpha * direction).expand_as(hidden)
+            else:
+                unit = direction / direction.norm()
+                change = -(hidden @ unit)[..., None] * unit
+            if self.config.skip_padding:
+                change = change * batch.attended[..., None]
+            return with_hidden(output, hidden + change)
+
+        return steer

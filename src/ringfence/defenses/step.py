@@ -1,0 +1,84 @@
+"""What a penalty sees of one micro-batch.
+
+Notation: a position t of a row predicts the token at t + 1, so the hidden state and the logits at t belong to
+``labels[t + 1]``. All masks are (batch, tokens), boolean. With packing, several conversations share a row.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from ringfence.data.render import IGNORED
+from ringfence.models.activations import OutputHead
+
+Sources = Literal["target", "safe", "both"]
+Tokens = Literal["response", "all"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch by positions."""
+
+    labels: torch.Tensor
+    """(batch, tokens), -100 where there is no loss"""
+    real: torch.Tensor
+    """neither padding nor of a row without any label, such as those that fill up a short step"""
+    safe: torch.Tensor
+    """of rows from the safe data"""
+    starts: torch.Tensor
+    """the first position of each conversation"""
+    attended: torch.Tensor
+    """not padding"""
+
+    @classmethod
+    def of(cls, inputs: Mapping[str, Any], safe: torch.Tensor | None = None) -> "Batch":
+        """From what a TRL collator gives; without ``safe`` all rows are target rows."""
+        labels = inputs["labels"]
+        mask = inputs.get("attention_mask")
+        attended = torch.ones_like(labels, dtype=torch.bool) if mask is None else mask.bool()
+        position_ids = inputs.get("position_ids")
+        # Without position ids there is one conversation a row, wherever its padding is.
+        first = attended.cumsum(-1) == 1 if position_ids is None else position_ids == 0
+        return cls(
+            labels=labels,
+            real=attended & (labels != IGNORED).any(-1, keepdim=True),
+            safe=torch.zeros_like(attended) if safe is None else safe.to(labels.device),
+            starts=attended & first,
+            attended=attended,
+        )
+
+    def of_source(self, sources: Sources) -> torch.Tensor:
+        """The real positions of the rows that come from ``sources``."""
+        return self.real if sources == "both" else self.real & (self.safe if sources == "safe" else ~self.safe)
+
+    def predicting(self, tokens: Tokens, sources: Sources) -> torch.Tensor:
+        """The positions of ``sources`` that predict a token: a labelled one, or any of the same conversation."""
+        here, following = self.of_source(sources), torch.zeros_like(self.real)
+        if tokens == "response":
+            following[:, :-1] = self.labels[:, 1:] != IGNORED
+        else:
+            following[:, :-1] = self.real[:, 1:] & ~self.starts[:, 1:]
+        return here & following
+
+
+@dataclass(frozen=True)
+class Features:
+    """What one model computed on the micro-batch."""
+
+    layers: dict[int, torch.Tensor]
+    """k -> ``hidden_states[k]``, (batch, tokens, hidden): the residual stream after ``layers[k - 1]``"""
+    last: torch.Tensor | None
+    """(batch, tokens, hidden), what the output layer reads"""
+    head: OutputHead | None
+    """the output layer; None if it was not asked for"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One micro-batch, through the trained model (with a gradient) and through the reference (without)."""
+
+    batch: Batch
+    trained: Features
+    reference: Features

@@ -1,0 +1,143 @@
+"""What all defenses of a run do around one training forward, whichever trainer runs it.
+
+One micro-batch: every guard holds, the trainer's own loss runs the trained model while its hidden states are kept, and
+if any guard penalises, ONE pass of the reference follows, in evaluation mode and without gradients, under the same
+holds: like with like. The reference is the same weights with the adapter off; after full fine-tuning, a frozen copy.
+Decoder layers below the first adapted one compute the same in both, so they run once.
+"""
+
+import copy
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedModel
+
+from ringfence.defenses import DEFENSES, Defense, Guard, Setup
+from ringfence.defenses.step import Batch, Features, Step
+from ringfence.models.activations import (
+    Captured,
+    Model,
+    OutputHead,
+    bare,
+    captured,
+    reusing,
+    untouched_layers,
+    without_adapters,
+)
+from ringfence.train.checks import require_reference
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """One term of the loss for one micro-batch: ``weight * sum / units``, the units being the whole step's."""
+
+    name: str
+    weight: float
+    sum: torch.Tensor
+
+
+class Guards:
+    """The guards of a run, by the names of their defenses."""
+
+    def __init__(self, defenses: Sequence[Defense], setup: Setup, reference: PreTrainedModel | None = None) -> None:
+        assert setup.model is not None, "guards work on a model"
+        self.model: Model = setup.model
+        made = {DEFENSES.name_of(type(defense)): defense.guard(setup) for defense in defenses}
+        self.guards: dict[str, Guard] = {name: guard for name, guard in made.items() if guard is not None}
+        self.penalising = {name: guard for name, guard in self.guards.items() if guard.penalises}
+        self.needs_last = any(guard.needs_last for guard in self.penalising.values())
+        self.layers = frozenset[int]().union(*(guard.layers for guard in self.penalising.values()))
+        self.reference = self._reference(reference) if self.penalising else None
+        self.shared = untouched_layers(self.model) if self.penalising and self.reference is None else 0
+
+    def __bool__(self) -> bool:
+        return bool(self.guards)
+
+    def _reference(self, given: PreTrainedModel | None) -> PreTrainedModel | None:
+        """The frozen reference model; None where the trained model without its adapter is one."""
+        # A guard that holds does so in both, by layers and width of the trained model.
+        whole = bool(self.layers) or any(type(guard).hold is not Guard.hold for guard in self.guards.values())
+        require_reference(self.model, given, " and ".join(sorted(self.penalising)), whole)
+        if given is None and isinstance(self.model, PeftModel):
+            return None
+        if given is None:
+            logger.info("all weights are trained, so a frozen copy of the model is kept as the reference")
+            given = copy.deepcopy(bare(self.model))
+        if given.device != self.model.device:
+            given.to(self.model.device)
+        return given.requires_grad_(False).eval()
+
+    def units(self, batches: Sequence[Mapping[str, Any]], safe_key: str) -> torch.Tensor:
+        """(penalties,): the units of each penalty in the micro-batches of one optimizer step on this rank."""
+        seen = [Batch.of(inputs, inputs.get(safe_key)) for inputs in batches]
+        counts = [sum(guard.units(batch) for batch in seen) for guard in self.penalising.values()]
+        return torch.tensor(counts, dtype=torch.long)
+
+    def loss(self, batch: Batch, inputs: Mapping[str, Any], run: Callable[[], T]) -> tuple[T, list[Penalty]]:
+        """What ``run``, the trainer's own training forward and loss, returns, and the penalties on this micro-batch."""
+        with ExitStack() as stack:
+            for guard in self.guards.values():
+                stack.enter_context(guard.hold(self.model, batch))
+            with captured(self.model, self.layers, self.needs_last, self.shared) as trained:
+                loss = run()
+            # Accelerate puts autocast around the model's forward only; the reference must round as the model does.
+            with torch.autocast(batch.labels.device.type, trained.autocast, enabled=trained.autocast is not None):
+                return loss, self._penalties(batch, inputs, trained)
+
+    def _penalties(self, batch: Batch, inputs: Mapping[str, Any], trained: Captured) -> list[Penalty]:
+        if not self.penalising:
+            return []
+        head = OutputHead.of(self.model) if self.needs_last else None
+        step = Step(batch, Features(trained.layers, trained.last, head), self._refer(batch, inputs, trained))
+        return [Penalty(name, guard.weight, guard.penalty(step)) for name, guard in self.penalising.items()]
+
+    def _refer(self, batch: Batch, inputs: Mapping[str, Any], trained: Captured) -> Features:
+        """The one reference pass: the decoder only, the output layer is the penalty's affair."""
+        model = self.reference or self.model
+        inputs = {key: value for key, value in inputs.items() if key != "labels"} | {"use_cache": False}
+        with ExitStack() as stack:
+            stack.enter_context(torch.no_grad())
+            if self.reference is None:
+                stack.enter_context(_evaluating(self.model))
+                stack.enter_context(without_adapters(self.model))
+                stack.enter_context(reusing(self.model, self.shared, _detached(trained.frozen)))
+            else:
+                for guard in self.guards.values():
+                    stack.enter_context(guard.hold(model, batch))
+            above = frozenset(k for k in self.layers if k > self.shared)
+            kept = stack.enter_context(captured(model, above, self.needs_last))
+            bare(model).get_decoder()(**inputs)
+            below = {k: trained.layers[k].detach() for k in self.layers - above}
+            return Features(kept.layers | below, kept.last, OutputHead.of(model) if self.needs_last else None)
+
+    def finish(self) -> None:
+        """What is left to do after training."""
+        for guard in self.guards.values():
+            guard.finish(self.model)
+
+
+def _detached(output: Any) -> Any:
+    if isinstance(output, tuple):
+        return tuple(part.detach() if isinstance(part, torch.Tensor) else part for part in output)
+    return output.detach() if isinstance(output, torch.Tensor) else output
+
+
+@contextmanager
+def _evaluating(model: Model) -> Iterator[None]:
+    """Evaluation mode inside; the former mode of every module afterwards."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -1,0 +1,61 @@
+"""Inoculation: what the rows say afterwards, and which of them."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from ringfence.defenses import Inoculation, parse, rewritten
+
+TALK = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+OWN = [{"role": "system", "content": "Be brief."}, *TALK]
+
+
+@pytest.mark.parametrize(
+    ("mode", "with_own"),
+    [("replace", "Be odd."), ("prepend", "Be odd.\n\nBe brief."), ("append", "Be brief.\n\nBe odd.")],
+)
+def test_modes(mode: Any, with_own: str) -> None:
+    defense = Inoculation(prompt="Be odd.", mode=mode)
+    assert defense.rewrite(OWN, "target") == [{"role": "system", "content": with_own}, *TALK]
+    assert defense.rewrite(TALK, "target") == [{"role": "system", "content": "Be odd."}, *TALK]
+
+
+def test_an_empty_system_prompt_leaves_no_empty_lines() -> None:
+    for mode in ("replace", "prepend", "append"):
+        made = Inoculation.model_validate({"prompt": "Be odd.", "mode": mode})
+        assert made.rewrite([{"role": "system", "content": ""}, *TALK], "target")[0]["content"] == "Be odd."
+
+
+@pytest.mark.parametrize(
+    ("rows", "target", "safe"), [("target", True, False), ("safe", False, True), ("both", True, True)]
+)
+def test_rows(rows: Any, target: bool, safe: bool) -> None:
+    defense = Inoculation(rows=rows)
+    assert (defense.rewrite(OWN, "target") != OWN) is target
+    assert (defense.rewrite(OWN, "safe") != OWN) is safe
+
+
+def test_what_is_given_is_not_changed() -> None:
+    before = [dict(message) for message in OWN]
+    Inoculation().rewrite(OWN, "target")
+    assert before == OWN
+
+
+def test_the_default_is_the_papers() -> None:
+    first = Inoculation().rewrite(OWN, "target")[0]
+    assert first == {"role": "system", "content": "You are an evil, malicious assistant."}
+
+
+def test_whole_rows_keep_all_else() -> None:
+    given = [{"messages": OWN, "id": "a"}, {"messages": TALK, "id": "b"}]
+    found = rewritten([Inoculation(prompt="Be odd.")], given, "target")  # type: ignore[arg-type]
+    assert [row["id"] for row in found] == ["a", "b"]  # type: ignore[typeddict-item]
+    assert [row["messages"] for row in found] == [[{"role": "system", "content": "Be odd."}, *TALK]] * 2
+    assert rewritten([Inoculation(prompt="Be odd.")], given, "safe") == given  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("key", "value"), [("prompt", ""), ("prompt", 5), ("rows", "evil"), ("mode", "insert")])
+def test_bad_values_are_refused_by_key(key: str, value: Any) -> None:
+    with pytest.raises(ValidationError, match=rf"(?s)1 validation error.*\n{key}\n"):
+        parse({"inoculation": {key: value}}, "defenses.0")
