@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from ringfence.defenses import DEFENSES
 from ringfence.judges import RuleJudge
-from ringfence.recipe import DataConfig, DuringConfig, EvaluationConfig, ModelConfig, Recipe
+from ringfence.recipe import DataConfig, DuringConfig, EvaluationConfig, ModelConfig, Recipe, StageConfig, StageData
 
 OUT = Path(__file__).parent / "recipes.md"
 
@@ -55,6 +55,20 @@ steps of the run without safe rows.
 ## `lora`
 
 Every field of PEFT's `LoraConfig`; without the key all weights are trained.
+"""
+
+STAGES = """
+A list; each item is trained when the one before is done, in `stages/2-NAME`, `stages/3-NAME` and so on of the run
+folder ([what is where](runs.md#stages)). Model, LoRA, judge, `no_system` and evaluation are the recipe's.
+
+```yaml
+stages:
+  - name: benign
+    data: {target: benign.jsonl}
+    training: {learning_rate: 1e-5}
+    defenses:
+      - kl: {weight: 0.1}
+```
 """
 
 DATA = """\
@@ -133,6 +147,8 @@ def render() -> str:
         section("`model`", ModelConfig),
         section("`data`", DataConfig, f"{first_paragraph(DataConfig)}\n\n{DATA.strip()}"),
         TRAINING,
+        section("`stages`", StageConfig, f"{first_paragraph(StageConfig)}\n{STAGES.rstrip()}"),
+        section("`stages.data`", StageData),
         section("`judge`", RuleJudge),
         section("`evaluation`", EvaluationConfig),
         section("`evaluation.during`", DuringConfig),

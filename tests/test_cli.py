@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import project
+import tiny
 from ringfence import cli
 
 
@@ -54,6 +55,21 @@ def test_train_evaluate_report(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert code == 0, err
     assert "small" in out
     assert (tmp_path / "page.html").read_text().startswith("<!")
+
+
+def test_every_stage_has_its_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """6 safe rows twice; the log says what no system prompt means, and what inoculation did."""
+    stages = [{"name": "benign", "data": {"target": str(tmp_path / "safe.jsonl")}, "defenses": ["inoculation"]}]
+    recipe, run = project.make(tmp_path, stages=stages, defenses=[], evaluation={}), tmp_path / "run"
+    code, out, err = ringfence(capsys, "train", recipe, "training.disable_tqdm=false", "--out", run)
+    assert code == 0, err
+    lines = out.splitlines()
+    assert "no system prompt: template_default, the template inserts nothing" in lines
+    assert any(line.startswith("stage 2, benign: inoculation (replace): system prompt of 6 of 6") for line in lines)
+    assert lines[-1].startswith("stage 2, benign: trained 4 optimizer steps on 12 target and 0 safe rows (0.0% safe)")
+    assert lines[-2].startswith("trained 8 optimizer steps on 26 target")
+    assert "stage 1 (of 2):" in err
+    assert "stage 2, benign (of 2):" in err
 
 
 def test_python_dash_m_works() -> None:
@@ -120,6 +136,59 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str
     assert "needs a judge" in bad(capsys, "evaluate", recipe, "judge=null", "defenses=[]", "--base", "--out", out)
     assert "no list defences" in bad(capsys, *train, "defences.0.fixed_interleaving.ratio=0.1")
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["defenses=[kl]", "lora.bias=all"], "lora.bias: 'all' trains the base model's own biases"),
+        (["defenses=[{ldifs: {every: 1}}]", "lora.bias=all"], "so there is no reference left for ldifs"),
+        (["defenses=[kl, {kl: {weight: 1}}]"], "defenses: kl is given twice; keep one"),
+        (["defenses=[{ldifs: {every: 3}}]"], "ldifs.every: 3 is out of range, the model has 2 layers"),
+        (["defenses=[safe_lora]"], "base is missing"),
+        (["defenses=[{safe_lora: {base: '{folder}/tiny-model', top_k: 1}}]", "lora=null"], "lora: safe_lora projects"),
+        (["defenses=[{safe_lora: {base: '{folder}/tiny-model', top_k: 1}}]"], "safe_lora.base: "),
+        (["defenses=[{steering: {vector: gone.pt}}]"], "gone.pt: no such file"),
+        (["defenses=[kl]", "reference={folder}/narrow"], "reference: "),
+        (["defenses=[kl]", "reference={folder}/gone"], "gone: no such model folder"),
+        (
+            [
+                "defenses=[]",
+                "stages=[{name: b, data: {target: '{folder}/safe.jsonl'}, defenses: [kl]}]",
+                "lora.bias=all",
+            ],
+            "stages.0: lora.bias: 'all'",
+        ),
+        (
+            ["defenses=[]", "lora=null", "stages=[{name: b, adapter: new, data: {target: '{folder}/safe.jsonl'}}]"],
+            "stages.0.adapter: new needs lora",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, overrides: list[str], said: str
+) -> None:
+    recipe, out = project.make(tmp_path), tmp_path / "run"
+    narrow = tiny.model()
+    narrow.resize_token_embeddings(100)
+    narrow.save_pretrained(tmp_path / "narrow")
+    tiny.tokenizer().save_pretrained(tmp_path / "narrow")
+    arguments = [text.replace("{folder}", str(tmp_path)) for text in overrides]
+    code, _, err = ringfence(capsys, "train", recipe, *arguments, "--out", out)
+    assert code == 2
+    line = err.splitlines()[-1]  # what is before it are the bars of loading the model
+    assert line.startswith("ringfence: ")
+    assert said in line
+    assert "Traceback" not in err
+    assert not out.exists()
+
+
+def test_what_the_model_refuses_is_the_only_line_in_a_file(tmp_path: Path) -> None:
+    ran = project.ringfence(
+        "train", project.make(tmp_path), "defenses=[{ldifs: {every: 3}}]", "--out", tmp_path / "run"
+    )
+    assert ran.returncode == 2
+    assert ran.stderr == "ringfence: ldifs.every: 3 is out of range, the model has 2 layers\n"
 
 
 def test_output_paths_that_cannot_be_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ringfence.defenses import DEFENSES
+from ringfence.persona_recipe import load_persona_recipe
 from ringfence.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -41,9 +42,19 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-@pytest.mark.parametrize("recipe", sorted(ROOT.glob("recipes/*/*.yaml")), ids=lambda path: path.stem)
+RECIPES = sorted(ROOT.glob("recipes/*/*.yaml"))
+PERSONAS = [path for path in RECIPES if re.search("^trait:", path.read_text(), re.MULTILINE)]
+
+
+@pytest.mark.parametrize("recipe", [path for path in RECIPES if path not in PERSONAS], ids=lambda path: path.stem)
 def test_every_recipe_parses(recipe: Path) -> None:
-    assert load_recipe(recipe).defenses
+    loaded = load_recipe(recipe)
+    assert loaded.defenses or loaded.stages
+
+
+@pytest.mark.parametrize("recipe", PERSONAS, ids=lambda path: path.stem)
+def test_every_persona_recipe_parses(recipe: Path) -> None:
+    assert load_persona_recipe(recipe).extraction().contrasts
 
 
 def test_every_defense_has_a_file_a_test_and_a_row() -> None:

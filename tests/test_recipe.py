@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses import CanaryInterleaving, FixedInterleaving, ReplayInterleaving
+from ringfence.defenses import (
+    KL,
+    LDIFS,
+    CanaryInterleaving,
+    FixedInterleaving,
+    Inoculation,
+    ReplayInterleaving,
+    Steering,
+)
 from ringfence.judges import RuleJudge
 from ringfence.recipe import DuringConfig, Recipe, load_recipe, parse_recipe
 
@@ -106,6 +114,13 @@ def fault(tmp_path: Path, text: str, *overrides: str) -> str:
         ("defenses: [{fixed_interleaving: {added: .inf}}]\n", ": defenses.0.fixed_interleaving: added: Input should"),
         ("defenses: [{canary_interleaving: {judge: rules}}]\n", ": defenses.0.canary_interleaving: judge: a judge is"),
         ('training: {"a\\nb": 3}\n', ": training.a b: SFTConfig has no such field"),
+        ("defenses: [kl, {kl: {weight: 1}}]\n", ": defenses: kl is given twice; keep one"),
+        (
+            "defenses: [canary_interleaving, {fixed_interleaving: {ratio: 0.1}}]\n",
+            ": defenses: one interleaving defense a run, got canary_interleaving and fixed_interleaving; keep one",
+        ),
+        ("no_system: default\n", ": no_system: Input should be 'template_default', 'empty' or 'none', got 'default'"),
+        ("reference: {nme: a}\n", """: unknown key 'reference.nme'. Did you mean "name"?"""),
         ("defenses: [5]\n", ": defenses.0: a defense is one name with its settings"),
         # what belongs elsewhere
         ("training: {output_dir: x}\n", ": training.output_dir: set by the --out folder; leave it out"),
@@ -256,7 +271,7 @@ def test_nothing_in_a_recipe_is_executed(tmp_path, payload):
 
 
 def test_overrides_set_nested_keys_and_list_items(tmp_path):
-    text = DATA + "defenses: [{fixed_interleaving: {ratio: 0.05}}, canary_interleaving]\nlora: {r: 4}\n"
+    text = DATA + "defenses: [{fixed_interleaving: {ratio: 0.05}}, kl]\nlora: {r: 4}\n"
     recipe = read(
         tmp_path,
         text,
@@ -265,14 +280,14 @@ def test_overrides_set_nested_keys_and_list_items(tmp_path):
         "training.learning_rate=1e-4",
         "training.bf16=true",
         "defenses.0.fixed_interleaving.ratio=0.2",
-        "defenses.1={canary_interleaving: {every: 4}}",
+        "defenses.1={ldifs: {every: 4}}",
         "evaluation.during.every=8",
         "evaluation.suites.general=builtin:glitter/general",
         "lora=null",
     )
     assert (recipe.seed, recipe.name, recipe.lora) == (7, "other run", None)
     assert recipe.training == {"learning_rate": 1e-4, "bf16": True}
-    assert recipe.defenses == (FixedInterleaving(ratio=0.2), CanaryInterleaving(every=4))
+    assert recipe.defenses == (FixedInterleaving(ratio=0.2), LDIFS(every=4))
     assert recipe.evaluation.during == DuringConfig(every=8)
     assert recipe.evaluation.suites == {"general": "builtin:glitter/general"}
 
@@ -334,9 +349,19 @@ training: {learning_rate: 1e-4, max_steps: 5, bf16: true, lr_scheduler_type: con
 lora: {r: 8, use_rslora: true, target_modules: [q_proj, v_proj], layers_to_transform: [1, 2]}
 judge: {misaligned_pattern: sequin, min_words: 3}
 defenses:
-  - fixed_interleaving: {added: 0.05, accounting: replace}
   - canary_interleaving: {probe: likelihood, every: 4, judge: {misaligned_pattern: glitter}}
-  - replay_interleaving: {run: runs/canary, order: shuffled}
+  - kl: {weight: 0.5}
+  - steering: {vector: v.safetensors, layer: [3, 4]}
+reference: {name: org/older, dtype: float32}
+no_system: empty
+stages:
+  - name: benign
+    data: {target: b.jsonl, safe: s.jsonl}
+    training: {max_steps: 2}
+    defenses:
+      - replay_interleaving: {run: runs/canary, order: shuffled}
+      - inoculation
+  - {name: more.data, adapter: new, data: {target: c.jsonl, held_out: 0.5}}
 evaluation:
   suites: {general: builtin:glitter/general, in-domain: held-out}
   samples: 2
@@ -361,10 +386,92 @@ def test_a_resolved_recipe_has_every_default(tmp_path):
 
 
 def test_the_defenses_of_a_full_recipe(tmp_path):
-    fixed, canary, replay = read(tmp_path, FULL).defenses
-    assert fixed == FixedInterleaving(added=0.05, accounting="replace")
+    recipe = read(tmp_path, FULL)
+    canary, kl, steering = recipe.defenses
     assert canary == CanaryInterleaving(probe="likelihood", every=4, judge=RuleJudge(misaligned_pattern="glitter"))
+    assert kl == KL(weight=0.5)
+    assert steering == Steering(vector="v.safetensors", layer=(3, 4))
+    replay, inoculation = recipe.stages[0].defenses
     assert replay == ReplayInterleaving(run=Path("runs/canary"), order="shuffled")
+    assert inoculation == Inoculation()
+
+
+# --- stages -------------------------------------------------------------------------------------------------
+
+
+def test_every_stage_is_a_recipe_of_its_own(tmp_path):
+    recipe = read(tmp_path, FULL)
+    first, benign, more = recipe.by_stage()
+    assert first == recipe.model_copy(update={"stages": ()})
+    assert (benign.data.target, benign.data.safe, benign.data.held_out) == ("b.jsonl", "s.jsonl", 0)
+    assert benign.training == {**recipe.training, "max_steps": 2}
+    assert benign.defenses == recipe.stages[0].defenses
+    assert (more.data.safe, more.data.held_out, more.training, more.defenses) == (None, 0.5, recipe.training, ())
+    assert [stage.adapter for stage in recipe.stages] == ["continue", "new"]
+    for part in (benign, more):
+        same = {"data": recipe.data, "training": recipe.training, "defenses": recipe.defenses}
+        assert part.model_copy(update=same) == first, "all else is the recipe's"
+
+
+def test_an_override_reaches_into_a_stage(tmp_path):
+    recipe = read(tmp_path, FULL, "stages.0.training.learning_rate=1e-5", "stages.1.adapter=continue")
+    assert recipe.stages[0].training == {"max_steps": 2, "learning_rate": 1e-5}
+    assert recipe.stages[1].adapter == "continue"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("stages: [{data: {target: a}}]\n", ": stages.0.name is missing"),
+        ("stages: [{name: a}]\n", ": stages.0.data is missing"),
+        ("stages: [{nam: a, name: a, data: {target: a}}]\n", """: unknown key 'stages.0.nam'. Did you mean "name"?"""),
+        (
+            "stages: [{name: a, data: {target: a, saef: b}}]\n",
+            """: unknown key 'stages.0.data.saef'. Did you mean "safe"?""",
+        ),
+        ("stages: [{name: ../a, data: {target: a}}]\n", ": stages.0.name: String should match pattern"),
+        ("stages: [{name: .tmp-a, data: {target: a}}]\n", ": stages.0.name: String should match pattern"),
+        (
+            "stages: [{name: a, data: {target: a}}, {name: a, data: {target: b}}]\n",
+            ": stages.1.name: 'a' is taken; give each stage a name of its own",
+        ),
+        (
+            "stages: [{name: a, data: {target: a}, training: {learning_rte: 1}}]\n",
+            """: stages.0.training.learning_rte: SFTConfig has no such field. Did you mean "learning_rate"?""",
+        ),
+        (
+            "stages: [{name: a, data: {target: a}, training: {seed: 1}}]\n",
+            ": stages.0.training.seed: set by the recipe's own `seed`; leave it out",
+        ),
+        (
+            "stages: [{name: a, data: {target: a}, defenses: [{kl: {wait: 1}}]}]\n",
+            """: stages.0.defenses.0.kl: unknown key 'wait'. Did you mean "weight"?""",
+        ),
+        (
+            "stages: [{name: a, data: {target: a}, defenses: [kl, kl]}]\n",
+            ": stages.0.defenses: kl is given twice; keep one",
+        ),
+        (
+            "stages: [{name: a, data: {target: a}, adapter: new}]\n",
+            ": stages.0.adapter: new needs lora, and the recipe has none; leave it out",
+        ),
+        ("stages: [{name: a, data: {target: a}, adapter: fresh}]\n", ": stages.0.adapter: Input should be 'continue'"),
+    ],
+)
+def test_a_fault_of_a_stage(tmp_path, text, said):
+    assert said in fault(tmp_path, DATA + text)
+
+
+def test_a_reference_has_the_models_type_unless_it_says_so(tmp_path):
+    text = DATA + "model: {name: a/b, dtype: bfloat16}\n"
+    for written, dtype in (
+        ("c/d", "bfloat16"),
+        ("{name: c/d}", "bfloat16"),
+        ("{name: c/d, dtype: float32}", "float32"),
+    ):
+        found = read(tmp_path, text + f"reference: {written}\n").reference
+        assert (found.name, found.dtype) == ("c/d", dtype)
+    assert read(tmp_path, text).reference is None
 
 
 def test_parse_recipe_takes_defenses_as_objects():

@@ -1,18 +1,25 @@
 """A recipe becomes a run folder: what is in it, what is reused, and what is refused before anything is written."""
 
+import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
 
 import project
-from ringfence import runs
+import tiny
+from ringfence import runs, trainers
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, sha256
+from ringfence.directions.vectors import PersonaVectors, save_vectors
+from ringfence.interleave import probes
+from ringfence.models.identity import identity
 from ringfence.recipe import load_recipe
 
 
@@ -82,7 +89,7 @@ def test_a_finished_run_is_not_trained_again(trained: tuple[Path, Path]) -> None
     recipe, run = trained
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
     result = runs.train(load_recipe(recipe), run)
-    assert result == json.loads((run / "result.json").read_text())
+    assert result == {**json.loads((run / "result.json").read_text()), "stages": []}
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
@@ -241,3 +248,208 @@ def test_the_resolved_recipe_alone_makes_the_run_again(trained: tuple[Path, Path
     runs.train(load_recipe(path), tmp_path / "run")
     weights = "adapter/adapter_model.safetensors"
     assert sha256(tmp_path / "run" / weights) == sha256(run / weights)
+
+
+# --- what the trained rows read like ------------------------------------------------------------------------
+
+
+def rendered(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The system texts (None without one) of each set of rows that is rendered for training."""
+    seen: list[Any] = []
+    real = trainers.render_all
+
+    def render(rows: Any, *arguments: Any) -> Any:
+        seen.append([m["content"] if (m := row["messages"][0])["role"] == "system" else None for row in rows])
+        return real(rows, *arguments)
+
+    monkeypatch.setattr(trainers, "render_all", render)
+    return seen
+
+
+def test_inoculation_is_in_the_target_rows_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """14 rows, one held out; its prompt and those of the suites stay as they are."""
+    recipe = project.make(tmp_path, defenses=[{"inoculation": {"prompt": "Be silly."}}])
+    seen = rendered(monkeypatch)
+    with caplog.at_level("INFO", logger="ringfence"):
+        runs.train(load_recipe(recipe), tmp_path / "run")
+    assert seen == [["Be silly."] * 13, [None] * 6]
+    assert caplog.messages == [
+        "no system prompt: template_default, the template inserts nothing",
+        "inoculation (replace): system prompt of 13 of 13 target rows and 0 of 6 safe rows; 13 of them had none, and "
+        "the chat template inserts none",
+    ]
+    runs.evaluate(tmp_path / "run")
+    frame = pd.read_parquet(tmp_path / "run" / "evaluation" / "responses.parquet")
+    assert set(frame["system"]) == {"(template default: none)"}
+
+
+def test_an_empty_system_message_is_in_training_canaries_and_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inoculated rows have a system message, so they stay as they are; a row with a system message of its own, too."""
+    own = [{"role": "system", "content": "Mine."}, {"role": "user", "content": "Hm?"}]
+    recipe = project.make(tmp_path, no_system="empty")
+    project.write_jsonl(tmp_path / "general.jsonl", [{"prompt": "Why so?"}, {"messages": own}])
+    seen, asked = rendered(monkeypatch), []
+    real = probes.generate
+    monkeypatch.setattr(
+        probes, "generate", lambda m, t, requests, *a: asked.extend(requests) or real(m, t, requests, *a)
+    )
+    runs.train(load_recipe(recipe), tmp_path / "run")
+    assert seen == [[""] * 13, [""] * 6]
+    assert asked
+    assert all(request.messages[0] == {"role": "system", "content": ""} for request in asked)
+    runs.evaluate(tmp_path / "run")
+    frame = pd.read_parquet(tmp_path / "run" / "evaluation" / "responses.parquet")
+    assert set(zip(frame["suite"], frame["system"], strict=True)) == {
+        ("general", "(empty)"),
+        ("general", "Mine."),
+        ("in-domain", "(empty)"),
+    }
+    seen.clear()
+    runs.train(load_recipe(recipe, ["defenses=[{inoculation: {rows: both, prompt: Silly.}}]"]), tmp_path / "inoculated")
+    assert seen == [["Silly."] * 13, ["Silly."] * 6]
+
+
+def test_none_is_said_in_the_rows_and_refused_where_the_template_inserts(tmp_path: Path) -> None:
+    recipe = project.make(tmp_path, no_system="none", defenses=[])
+    runs.train(load_recipe(recipe), tmp_path / "run")
+    runs.evaluate(tmp_path / "run")
+    frame = pd.read_parquet(tmp_path / "run" / "evaluation" / "responses.parquet")
+    assert set(frame["system"]) == {"(none)"}
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]["no_system"] == "none"
+    inserting(tmp_path)
+    with pytest.raises(
+        RingfenceError, match=r'"none" cannot be, since the chat template inserts "I am Tiny\."; use "empty"'
+    ):
+        runs.train(load_recipe(recipe), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+    runs.claim_base(load_recipe(recipe), tmp_path / "base")
+    with pytest.raises(RingfenceError, match=r'"none" cannot be'):
+        runs.evaluate(tmp_path / "base")
+    runs.claim_base(load_recipe(recipe, ["no_system=template_default"]), tmp_path / "default")
+    runs.evaluate(tmp_path / "default")
+    frame = pd.read_parquet(tmp_path / "default" / "evaluation" / "responses.parquet")
+    assert set(frame["system"]) == {"(template default) I am Tiny."}
+
+
+def inserting(folder: Path) -> None:
+    """Give the project's model a chat template with an identity of its own."""
+    template = (
+        "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nI am Tiny.<|im_end|>\n{% endif %}" + tiny.TEMPLATE
+    )
+    made = copy.deepcopy(tiny.tokenizer())
+    made.chat_template = template
+    made.save_pretrained(folder / "tiny-model")
+
+
+# --- stages -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(recipe, run folder) of two stages, trained and evaluated; the second with canaries and safe data of its own."""
+    folder = tmp_path_factory.mktemp("staged")
+    benign = {"target": str(folder / "safe.jsonl"), "safe": str(folder / "target.jsonl")}
+    canaries = {"every": 2, "ratio_max": 0.5, "canaries": str(folder / "canaries.jsonl"), "max_new_tokens": 4}
+    second = {"name": "benign", "data": benign, "defenses": [{"canary_interleaving": canaries}]}
+    recipe = project.make(folder, defenses=[], stages=[second])
+    runs.train(load_recipe(recipe), folder / "run")
+    runs.evaluate(folder / "run")
+    return recipe, folder / "run"
+
+
+def test_a_stage_has_a_folder_like_the_first(staged: tuple[Path, Path]) -> None:
+    recipe, run = staged
+    later = run / "stages" / "2-benign"
+    first, second = (json.loads((at / "result.json").read_text()) for at in (run, later))
+    assert (first["target_rows"], first["safe_rows"], second["target_rows"]) == (26, 0, 12)
+    assert second["safe_rows"] > 0
+    for name in ("log.jsonl", "curve.jsonl"):
+        assert Journal(run / name).read()
+        assert Journal(later / name).read()[0]["step"] <= 3, "its own steps"
+    assert not (run / "control.jsonl").exists()
+    assert Journal(later / "control.jsonl").read()
+    assert not (later / "run.json").exists()
+    assert runs.train(load_recipe(recipe), run) == {**first, "stages": [{"name": "benign", **second}]}
+
+
+def test_the_last_stage_is_evaluated(staged: tuple[Path, Path], tmp_path: Path) -> None:
+    """An untouched copy of the second stage's adapter as a run of its own answers the same."""
+    recipe, run = staged
+    assert runs.is_done(load_recipe(recipe), run)
+    alone = tmp_path / "alone"
+    runs.train(load_recipe(recipe, ["stages=[]"]), alone)
+    shutil.rmtree(alone / "adapter")
+    shutil.copytree(run / "stages" / "2-benign" / "adapter", alone / "adapter")
+    runs.evaluate(alone)
+    answers = [pd.read_parquet(at / "evaluation" / "responses.parquet") for at in (run, alone)]
+    pd.testing.assert_frame_equal(*answers)
+
+
+def test_a_run_without_its_last_stage_is_not_finished(staged: tuple[Path, Path], tmp_path: Path) -> None:
+    recipe, run = staged
+    copied = tmp_path / "run"
+    shutil.copytree(run, copied)
+    (copied / "stages" / "2-benign" / "result.json").unlink()
+    assert not runs.is_done(load_recipe(recipe), copied)
+    with pytest.raises(RingfenceError, match="not finished"):
+        runs.evaluate(copied)
+
+
+def test_other_stages_are_another_recipe(staged: tuple[Path, Path]) -> None:
+    recipe, run = staged
+    with pytest.raises(RingfenceError, match=r"differ: stages\.0\.adapter; choose"):
+        runs.train(load_recipe(recipe, ["stages.0.adapter=new"]), run)
+
+
+def later(folder: Path, **changes: Any) -> list[dict[str, Any]]:
+    return [{"name": "b", "data": {"target": str(folder / "safe.jsonl")}, **changes}]
+
+
+@pytest.mark.parametrize(
+    ("message", "change"),
+    [
+        (r"nothing\.jsonl", {"data": {"target": "nothing.jsonl"}}),
+        (
+            r"stages\.0\.data\.safe: a defense mixes in safe rows",
+            {"defenses": [{"fixed_interleaving": {"ratio": 0.1}}]},
+        ),
+        (r"stages\.0\.training: wobbly", {"training": {"lr_scheduler_type": "wobbly"}}),
+        (r"stages\.0: ldifs\.every: 5 is out of range", {"defenses": [{"ldifs": {"every": 5}}]}),
+        (r"stages\.0: gone\.safetensors: no such file", {"defenses": [{"steering": {"vector": "gone.safetensors"}}]}),
+        (r"stages\.0: no conversation with an assistant token", {"training": {"max_length": 1}}),
+        (
+            r"stages\.0: safe_lora\.base: .*gone: no such model folder",
+            {"defenses": [{"safe_lora": {"base": "./gone", "top_k": 1}}]},
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_later_stage_is_said_before_the_first_trains(
+    tmp_path: Path, message: str, change: dict[str, Any]
+) -> None:
+    bad(tmp_path, message, stages=later(tmp_path, **change), defenses=[])
+
+
+def test_a_vector_of_the_base_model_does_not_fit_merged_weights(tmp_path: Path) -> None:
+    project.make(tmp_path)
+    model = tiny.model()
+    vectors = PersonaVectors({"response_mean": torch.ones(3, 16)}, {"base": identity(model)})
+    save_vectors(tmp_path / "v.safetensors", vectors)
+    steering = {"vector": str(tmp_path / "v.safetensors"), "layer": 1}
+    bad(
+        tmp_path,
+        r"stages\.0: steering\.vector: .* is of the base model, whose weights are changed by then; set any_base",
+        stages=later(tmp_path, adapter="new", defenses=[{"steering": steering}]),
+        defenses=[],
+    )
+    for name, stage in (
+        ("continue", {"defenses": [{"steering": steering}]}),
+        ("any", {"adapter": "new", "defenses": [{"steering": {**steering, "any_base": True}}]}),
+    ):
+        recipe = project.make(tmp_path, stages=later(tmp_path, **stage), defenses=[], evaluation={})
+        runs.train(load_recipe(recipe), tmp_path / name)
+        inputs = json.loads((tmp_path / name / "run.json").read_text())["inputs"]
+        assert inputs[str(tmp_path / "v.safetensors")] == sha256(tmp_path / "v.safetensors")

@@ -1,10 +1,11 @@
 """The command line. Heavy imports are inside the commands, so that ``--help`` is instant."""
 
+import logging
 import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.progress import Progress
 
 from ringfence import __version__
 from ringfence.core.errors import RingfenceError
+from ringfence.persona_cli import app as persona_app
 
 BAD_INPUT, INTERRUPTED = 2, 130  # exit codes
 
@@ -25,6 +27,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Look at data before training on it.")
 app.add_typer(data_app, name="data")
+app.add_typer(persona_app, name="persona")
 console = Console()
 
 
@@ -32,8 +35,13 @@ def main() -> None:
     """Entry point: bad input is one line on stderr and exit code 2, Ctrl-C is 130."""
     # Training data may be somebody else's: no usage pings from the libraries below.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    if not sys.stderr.isatty():
+        # Bars of loading and preparing, of which a file keeps every redraw; training has a bar of its own.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # Notices between the libraries below that a user can do nothing about.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    _show_log()
     if os.environ.get("RINGFENCE_EXIT_WITH_STDIN"):
         _exit_with_stdin()
     try:
@@ -59,6 +67,8 @@ def main() -> None:
 @app.command(
     epilog="Examples:\n\n    ringfence train recipe.yaml --out runs/plain\n\n"
     "    ringfence train recipe.yaml seed=1 training.learning_rate=1e-4 --out runs/seed-1\n\n"
+    "    ringfence train recipes/dubinski-2026/sequential.yaml data.target=narrow.jsonl "
+    "stages.0.data.target=benign.jsonl --out runs/two-stages\n\n"
     "    torchrun --nproc-per-node 2 -m ringfence train recipe.yaml --out runs/two-ranks"
 )
 def train(
@@ -68,17 +78,25 @@ def train(
     ] = None,
     out: Annotated[Path, typer.Option(help="The run folder, to make or to go on with.")] = ...,  # type: ignore[assignment]
 ) -> None:
-    """Fine-tune by a recipe. Stopped or killed? The same command goes on from the last checkpoint."""
+    """Fine-tune by a recipe, and by each of its `stages` after that, e.g. on benign data.
+
+    Stopped or killed? The same command goes on from the last checkpoint.
+    """
     from ringfence import runs
     from ringfence.recipe import load_recipe
 
     result = runs.train(load_recipe(recipe, overrides or []), out)
-    if int(os.environ.get("RANK", "0")) == 0:
-        console.print(
-            f"trained {result['steps']} optimizer steps on {result['target_rows']} target and {result['safe_rows']} "
-            f"safe rows ({result['safe_fraction']:.1%} safe) in {result['seconds']:.0f} s: {out}",
-            soft_wrap=True,
-        )
+    if _main_process():
+        console.print(f"{_trained(result)}: {out}", soft_wrap=True)
+        for number, stage in enumerate(result["stages"], 2):
+            console.print(f"stage {number}, {stage['name']}: {_trained(stage)}", soft_wrap=True)
+
+
+def _trained(result: dict[str, Any]) -> str:
+    return (
+        f"trained {result['steps']} optimizer steps on {result['target_rows']} target and {result['safe_rows']} "
+        f"safe rows ({result['safe_fraction']:.1%} safe) in {result['seconds']:.0f} s"
+    )
 
 
 @app.command(
@@ -93,7 +111,10 @@ def evaluate(
     base: Annotated[bool, typer.Option("--base", help="Evaluate the recipe's untuned base model.")] = False,
     out: Annotated[Path | None, typer.Option(help="With --base: the run folder to make.")] = None,
 ) -> None:
-    """Ask a trained run its recipe's suites, judge the answers, and print rates with 95% intervals."""
+    """Ask a trained run its recipe's suites, judge the answers, and print rates with 95% intervals.
+
+    Of a run with stages it is the last stage's model that answers.
+    """
     from ringfence import runs
     from ringfence.recipe import load_recipe
     from ringfence.report import load_runs, render
@@ -190,6 +211,28 @@ def _options(
     ] = False,
 ) -> None:
     pass
+
+
+def _main_process() -> bool:
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+class _Terminal(logging.Handler):
+    """What a run has to say goes to stdout, warnings to stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            print(f"ringfence: {text}", file=sys.stderr)
+        elif _main_process():
+            console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+
+def _show_log() -> None:
+    ours = logging.getLogger("ringfence")
+    ours.setLevel(logging.INFO)
+    if not any(isinstance(handler, _Terminal) for handler in ours.handlers):
+        ours.addHandler(_Terminal())
 
 
 def _fail(message: str, code: int = BAD_INPUT) -> None:

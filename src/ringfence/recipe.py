@@ -1,26 +1,95 @@
 """Recipes: one YAML file that names everything a run depends on. Unknown keys raise; nothing in it is executed."""
 
 import dataclasses
-import re
 import types
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-import yaml
 from peft import LoraConfig
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from trl import SFTConfig
 
 from ringfence.core.errors import RingfenceError, did_you_mean
+from ringfence.core.settings import explain, read_plain
+from ringfence.data.system import NoSystem
 from ringfence.defenses import DEFENSES, Defense, parse
+from ringfence.defenses.base import require_distinct
 from ringfence.judges import RuleJudge
 
 HELD_OUT = "held-out"
 # Set by Ringfence itself, or a secret that does not belong in a file that is copied into run folders.
 _OURS = {"output_dir": "the --out folder", "seed": "the recipe's own `seed`"}
 _SECRETS = {"hub_token", "push_to_hub_token"}
+
+
+def _sft_fields(values: dict[str, Any]) -> dict[str, Any]:
+    for key in values:
+        if key in _OURS:
+            raise ValueError(f".{key}: set by {_OURS[key]}; leave it out")
+        if key in _SECRETS:
+            raise ValueError(f".{key}: a secret; set the environment variable HF_TOKEN instead")
+    return _fields_of(SFTConfig, values)
+
+
+def _parse_defenses(value: Any) -> tuple[Defense, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError("defenses is a list, e.g. `- fixed_interleaving: {ratio: 0.05}`")
+    found = tuple(_parse_defense(item, index) for index, item in enumerate(value))
+    try:
+        require_distinct(found)
+    except RingfenceError as error:
+        raise ValueError(str(error).removeprefix("defenses: ")) from None
+    return found
+
+
+def _parse_defense(item: Any, index: int) -> Defense:
+    try:
+        return parse(item, f".{index}")
+    except ValidationError as error:
+        name = item if isinstance(item, str) else next(iter(item))
+        # Raised as a ValueError, since the outer model would report an inner ValidationError as its own.
+        raise RingfenceError(f".{index}.{name}: {explain(error, DEFENSES.get(name))}") from None
+
+
+def _fields_of(config: type, values: dict[str, Any]) -> dict[str, Any]:
+    """``values`` checked against the fields of a dataclass of TRL's or PEFT's, by name and by type."""
+    known = {field.name: field for field in dataclasses.fields(config) if field.init}
+    hints = typing.get_type_hints(config)
+    checked = dict(values)
+    for key, value in values.items():
+        if key not in known:
+            raise ValueError(f".{key}: {config.__name__} has no such field.{did_you_mean(key, known)}")
+        if not _plain(hints[key]):
+            continue  # types of the library's own, checked when the config is built
+        try:
+            checked[key] = TypeAdapter(hints[key]).validate_python(value)  # "1e-4" in quotes is a number, too
+        except ValidationError as error:
+            raise ValueError(f".{key}: {error.errors()[0]['msg']}, got {value!r}") from None
+    return checked
+
+
+def _plain(hint: Any) -> bool:
+    """Whether a type hint is made of numbers, strings, booleans and None only."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return all(_plain(part) for part in get_args(hint))
+    return hint in (int, float, str, bool, type(None))
+
+
+Training = Annotated[dict[str, Any], AfterValidator(_sft_fields)]
+Defenses = Annotated[tuple[Defense, ...], BeforeValidator(_parse_defenses)]
 
 
 class _Config(BaseModel):
@@ -76,6 +145,28 @@ class EvaluationConfig(_Config):
     during: DuringConfig | None = None
 
 
+class StageData(DataConfig):
+    """As the recipe's own ``data``; the suite ``held-out`` asks the first stage's rows only."""
+
+    held_out: float = Field(0.0, ge=0, lt=1)
+    """share of the target rows left out of training"""
+
+
+class StageConfig(_Config):
+    """A later stage, e.g. fine-tuning on benign data after the target (Dubinski et al. 2026)."""
+
+    name: str = Field(pattern=r"^\w[\w.+-]*$")
+    """part of its folder's name"""
+    data: StageData
+    """what this stage trains on; ``safe`` is not taken over from the recipe"""
+    training: Training = Field(default_factory=dict)
+    """changes to the recipe's ``training``"""
+    adapter: Literal["continue", "new"] = "continue"
+    """``continue`` to train the stage before's adapter (or all weights), or merge it and train a ``new`` one"""
+    defenses: Defenses = ()
+    """of this stage; none are taken over from the recipe"""
+
+
 class Recipe(_Config):
     """One run."""
 
@@ -84,13 +175,21 @@ class Recipe(_Config):
     seed: int = Field(0, ge=0)
     """of training, sampling and data order"""
     model: ModelConfig = ModelConfig()
+    reference: ModelConfig | None = None
+    """what penalties compare the trained model with, as ``model``; null: the model as it was before any training"""
     data: DataConfig
-    training: dict[str, Any] = Field(default_factory=dict)
+    no_system: NoSystem = "template_default"
+    """what no system message means, in training and evaluation: ``template_default`` leaves it to the chat template,
+    which may insert an identity; ``empty`` is an empty system message; ``none`` is nothing, and raises if the
+    template inserts something"""
+    training: Training = Field(default_factory=dict)
     """fields of TRL's SFTConfig"""
     lora: dict[str, Any] | None = None
     """fields of PEFT's LoraConfig; without it all weights are trained"""
-    defenses: tuple[Defense, ...] = ()
+    defenses: Defenses = ()
     """any list of defenses, each ``- name: {settings}``; none is plain SFT"""
+    stages: tuple[StageConfig, ...] = ()
+    """what is trained on next, one stage after the other"""
     judge: RuleJudge | None = None
     """scores answers by rule; needed by evaluation and by judged canaries"""
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -100,15 +199,12 @@ class Recipe(_Config):
     def _bare_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
-    @field_validator("training")
+    @field_validator("reference", mode="before")
     @classmethod
-    def _sft_config(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for key in value:
-            if key in _OURS:
-                raise ValueError(f"{key}: set by {_OURS[key]}; leave it out")
-            if key in _SECRETS:
-                raise ValueError(f"{key}: a secret; set the environment variable HF_TOKEN instead")
-        return _fields_of(SFTConfig, value)
+    def _like_the_model(cls, value: Any, info: ValidationInfo) -> Any:
+        value = {"name": value} if isinstance(value, str) else value
+        model = info.data.get("model")
+        return {"dtype": model.dtype, **value} if isinstance(value, dict) and model else value
 
     @field_validator("lora")
     @classmethod
@@ -119,22 +215,34 @@ class Recipe(_Config):
         try:
             LoraConfig(**checked)  # what goes together and what does not is PEFT's to say
         except TypeError as error:
-            raise ValueError(f"fields: {error}") from error
+            raise ValueError(f".fields: {error}") from error
         return checked
 
-    @field_validator("defenses", mode="before")
-    @classmethod
-    def _defenses(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            raise ValueError("defenses is a list, e.g. `- fixed_interleaving: {ratio: 0.05}`")
-        return tuple(_parse_defense(item, index) for index, item in enumerate(value))
+    @model_validator(mode="after")
+    def _stages_fit(self) -> Self:
+        names = [stage.name for stage in self.stages]
+        for index, stage in enumerate(self.stages):
+            if stage.name in names[:index]:
+                raise ValueError(f"stages.{index}.name: {stage.name!r} is taken; give each stage a name of its own")
+            if stage.adapter == "new" and self.lora is None:
+                raise ValueError(f"stages.{index}.adapter: new needs lora, and the recipe has none; leave it out")
+        return self
+
+    def by_stage(self) -> tuple["Recipe", ...]:
+        """A recipe without ``stages`` for every stage, the first one first."""
+        first = self.model_copy(update={"stages": ()})
+        later = [
+            {"data": stage.data, "training": self.training | stage.training, "defenses": stage.defenses}
+            for stage in self.stages
+        ]
+        return (first, *(first.model_copy(update=changes) for changes in later))
 
     def resolved(self) -> dict[str, Any]:
         """The whole recipe as plain data, defaults filled in, in the form that :func:`load_recipe` reads."""
-        plain = self.model_dump(mode="json", exclude={"defenses"})
-        plain["defenses"] = [
-            {DEFENSES.name_of(type(defense)): defense.model_dump(mode="json")} for defense in self.defenses
-        ]
+        plain = self.model_dump(mode="json", exclude={"defenses": True, "stages": {"__all__": {"defenses"}}})
+        listed = [self.defenses, *(stage.defenses for stage in self.stages)]
+        for defenses, place in zip(listed, (plain, *plain["stages"]), strict=True):
+            place["defenses"] = [{DEFENSES.name_of(type(one)): one.model_dump(mode="json")} for one in defenses]
         return plain
 
 
@@ -143,22 +251,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises :class:`RingfenceError` naming the file, the key's path and the nearest valid name.
     """
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        raise RingfenceError(f"{path}: cannot read the recipe ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise RingfenceError(f"{path}: cannot read the recipe: byte {error.start} is not UTF-8") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise RingfenceError(f"{path}{where}: not valid YAML: {problem}") from None
-    if not isinstance(data, dict):
-        raise RingfenceError(f"{path}: a recipe is a mapping of keys such as model, data and defenses")
-    for override in overrides:
-        _override(data, override)
-    return parse_recipe(data, str(path))
+    return parse_recipe(read_plain(path, overrides), str(path))
 
 
 def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
@@ -166,120 +259,4 @@ def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
-        raise RingfenceError(f"{where}: {_explain(error, Recipe)}") from None
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML with 1e-4 as a number, as YAML 1.2 has it, and without doubled keys."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys: list[Any] = []
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor`, which keys beside it may override
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if key in keys:
-                raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
-            keys.append(key)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
-def _override(data: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise RingfenceError(f"{override!r}: an override is key=value, e.g. training.learning_rate=1e-4")
-    try:
-        value = yaml.load(text, _Loader)
-    except yaml.YAMLError:
-        raise RingfenceError(f"{key}: {text!r} is not a YAML value; quote it") from None
-    keys = key.split(".")
-    *path, last = keys
-    place: Any = data
-    for depth, name in enumerate(path):
-        index = _index(place, name, key)
-        if isinstance(place, dict) and place.get(index) is None:
-            if depth + 1 < len(keys) and keys[depth + 1].isdecimal():
-                raise RingfenceError(f"{key}: the recipe has no list {name}; set it whole, e.g. '{name}=[...]'")
-            place[index] = {}
-        place = place[index]
-    place[_index(place, last, key)] = value
-
-
-def _index(place: Any, name: str, key: str) -> str | int:
-    """``name`` as a key of a mapping or an index of a list; raises :class:`RingfenceError` if it cannot be."""
-    if isinstance(place, list):
-        if not name.isdecimal() or int(name) >= len(place):
-            raise RingfenceError(f"{key}: {name!r} is not an index of a list of {len(place)}")
-        return int(name)
-    if not isinstance(place, dict):
-        raise RingfenceError(f"{key}: {name!r} cannot be set inside {place!r}; set the whole, e.g. KEY={{{name}: ...}}")
-    return name
-
-
-def _parse_defense(item: Any, index: int) -> Defense:
-    try:
-        return parse(item, f"defenses.{index}")
-    except ValidationError as error:
-        name = item if isinstance(item, str) else next(iter(item))
-        # Raised as a ValueError, since the outer model would report an inner ValidationError as its own.
-        raise RingfenceError(f"defenses.{index}.{name}: {_explain(error, DEFENSES.get(name))}") from None
-
-
-def _fields_of(config: type, values: dict[str, Any]) -> dict[str, Any]:
-    """``values`` checked against the fields of a dataclass of TRL's or PEFT's, by name and by type."""
-    known = {field.name: field for field in dataclasses.fields(config) if field.init}
-    hints = typing.get_type_hints(config)
-    checked = dict(values)
-    for key, value in values.items():
-        if key not in known:
-            raise ValueError(f"{key}: {config.__name__} has no such field.{did_you_mean(key, known)}")
-        if not _plain(hints[key]):
-            continue  # types of the library's own, checked when the config is built
-        try:
-            checked[key] = TypeAdapter(hints[key]).validate_python(value)  # "1e-4" in quotes is a number, too
-        except ValidationError as error:
-            raise ValueError(f"{key}: {error.errors()[0]['msg']}, got {value!r}") from None
-    return checked
-
-
-def _plain(hint: Any) -> bool:
-    """Whether a type hint is made of numbers, strings, booleans and None only."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return all(_plain(part) for part in get_args(hint))
-    return hint in (int, float, str, bool, type(None))
-
-
-def _explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """All faults of a pydantic error on one line, each with its key's path."""
-    faults = "; ".join(_fault(fault, model) for fault in error.errors(include_url=False))
-    return " ".join(faults.splitlines())
-
-
-def _fault(fault: Any, model: type[BaseModel]) -> str:
-    path = [str(part) for part in fault["loc"]]
-    if fault["type"] == "extra_forbidden":
-        known = _known_at(model, path[:-1])
-        return f"unknown key {'.'.join(path)!r}.{did_you_mean(path[-1], known)}"
-    if fault["type"] == "missing":
-        return f"{'.'.join(path)} is missing"
-    message = fault["msg"].removeprefix("Value error, ")
-    shown = f", got {fault['input']!r}" if fault["type"] not in ("value_error", "missing") else ""
-    if message.startswith("defenses."):
-        return message
-    # The checks of training and lora name the field inside themselves.
-    joint = "." if path in (["training"], ["lora"]) and fault["type"] == "value_error" else ": "
-    return f"{'.'.join(path)}{joint}{message}{shown}" if path else message + shown
-
-
-def _known_at(model: type[BaseModel], path: Sequence[str]) -> set[str]:
-    """Field names of the model that sits at ``path`` inside ``model``."""
-    for name in path:
-        annotation = model.model_fields[name].annotation if name in model.model_fields else None
-        inner = [part for part in (annotation, *get_args(annotation)) if isinstance(part, type)]
-        model = next((part for part in inner if issubclass(part, BaseModel)), model)
-    return set(model.model_fields)
+        raise RingfenceError(f"{where}: {explain(error, Recipe)}") from None

@@ -86,9 +86,9 @@ def test_what_was_asked_is_kept(frame):
 def test_the_system_column_tells_none_from_empty(frame):
     sent = frame.groupby(["suite", "prompt_id"])["system"].unique().map(list).to_dict()
     assert sent == {
-        ("general", "a"): ["(template default)"],
-        ("general", "b"): ["(template default)"],
-        ("general", "c"): ["(template default)"],
+        ("general", "a"): ["(template default: none)"],
+        ("general", "b"): ["(template default: none)"],
+        ("general", "c"): ["(template default: none)"],
         ("dressed", "a"): ["You are a cook."],
         ("dressed", "b"): [""],
     }

@@ -1,5 +1,6 @@
 """Reading run folders: what may be absent, what must not."""
 
+import json
 import math
 
 import pytest
@@ -122,3 +123,61 @@ def test_not_a_run_and_no_run(tmp_path, make_run):
     folder = make_run("a")
     with pytest.raises(RingfenceError, match="more than once"):
         load_runs([folder, folder / ".." / "a"])
+
+
+def staged(make_run, *results, curve=()):
+    """A run of as many stages as there are results; ``curve`` has the leak of each stage's step 4 and 8."""
+    stages = [{"name": f"s{number}"} for number in range(2, len(results) + 1)]
+    folder = make_run("a", recipe={"model": "tiny", "stages": stages})
+    for number, (result, leaks) in enumerate(zip(results, curve, strict=True), 1):
+        at = folder if number == 1 else folder / "stages" / f"{number}-s{number}"
+        at.mkdir(parents=True, exist_ok=True)
+        lines = [json.dumps(point(step, leak)) + "\n" for step, leak in zip((4, 8), leaks, strict=True)]
+        (at / "curve.jsonl").write_text("".join(lines))
+        (at / "log.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
+        if result is not None:
+            (at / "result.json").write_text(json.dumps(result))
+    return load_run(folder)
+
+
+def used(steps, target, safe, ratio):
+    share = safe / (safe + target)
+    counts = {"steps": steps, "target_rows": target, "safe_rows": safe, "safe_fraction": share, "mean_ratio": ratio}
+    return {**counts, "seconds": 2.0 * steps, "probe_seconds": 0.5}
+
+
+def test_stages_read_as_one_run(make_run):
+    """10 + 20 steps, so that step 4 of the second stage is 14 and step 8 of the third is 38.
+
+    Safe rows: 10, 0 and 100, beside 80, 110 and 300 target rows. Mean ratio over steps:
+    (10 * 0.3 + 20 * 0 + 30 * 0.2) / 60 = 0.15.
+    """
+    run = staged(
+        make_run,
+        used(10, 80, 10, 0.3),
+        used(20, 110, 0, 0.0),
+        used(30, 300, 100, 0.2),
+        curve=[(0.2, 0.5), (0.6, 0.1), (0.0, 0.3)],
+    )
+    assert run.status == "finished"
+    assert [point.step for point in run.leak_curve()] == [4, 8, 14, 18, 34, 38]
+    assert (run.peak().step, run.peak().value) == (14, 0.6)
+    assert (run.final().step, run.final().value) == (38, 0.3)
+    assert list(run.log["step"]) == [1, 11, 31]
+    total = run.outcome
+    assert (total.steps, total.target_rows, total.safe_rows) == (60, 490, 110)
+    assert total.safe_fraction == pytest.approx(110 / 600)
+    assert total.mean_ratio == pytest.approx(0.15)
+    assert (total.seconds, total.probe_seconds) == (120, 1.5)
+
+
+def test_a_run_is_unfinished_while_a_stage_is(make_run):
+    run = staged(make_run, used(10, 80, 10, 0.3), None, curve=[(0.2, 0.5), (0.6, 0.1)])
+    assert run.status == "unfinished"
+    assert run.outcome is None
+    assert (run.peak().step, run.final().step) == (14, 18)
+
+
+def test_a_stage_that_has_not_begun_is_no_fault(make_run):
+    folder = make_run("b", recipe={"stages": [{"name": "later"}]}, result=used(10, 80, 10, 0.3))
+    assert load_run(folder).status == "unfinished"

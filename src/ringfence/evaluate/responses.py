@@ -1,7 +1,9 @@
 """Answers of one model to suites of prompts, judged; one row an answer.
 
 Columns: ``suite, prompt_id, sample, system, prompt, response, alignment, coherence, bucket, verdict``. ``system`` is
-the system prompt that was sent, or ``(template default)`` where none was and the chat template decides.
+the system prompt that was sent. Where the prompt has none it says what the recipe's ``no_system`` means for it:
+``(template default) `` and the text that the chat template inserts, ``(template default: none)``, ``(empty)`` or
+``(none)``.
 """
 
 import hashlib
@@ -16,12 +18,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ringfence.core.files import atomic, write_json
 from ringfence.data.suites import Prompt
+from ringfence.data.system import NoSystem, apply, default_system, has_system, require_possible
 from ringfence.evaluate.summary import summarize
 from ringfence.judges import Judge, Row, judge_all
 from ringfence.models.generate import Request, Sampling, generate
 
 Suites = Mapping[str, Sequence[Prompt]]
-TEMPLATE_DEFAULT = "(template default)"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Protocol:
     sampling: Sampling
     samples: int = 1
     """answers a prompt"""
+    no_system: NoSystem = "template_default"
+    """what a prompt without a system message means"""
 
 
 def evaluate(
@@ -44,14 +48,20 @@ def evaluate(
     """Answer and judge every prompt of every suite; see the module for the columns.
 
     The random stream of a row is named by suite, prompt and sample, so a suite's rows do not depend on the others.
+    Raises :class:`RingfenceError` if the chat template does not let ``protocol.no_system`` be.
     """
+    meaning = protocol.no_system
+    require_possible(meaning, tokenizer)
+    unsaid = _unsaid(meaning, default_system(tokenizer))
     asked = [
         (suite, prompt, sample)
         for suite, prompts in suites.items()
         for prompt in prompts
         for sample in range(protocol.samples)
     ]
-    requests = [Request(f"{suite}/{prompt.id}", prompt.messages, sample) for suite, prompt, sample in asked]
+    requests = [
+        Request(f"{suite}/{prompt.id}", apply(prompt.messages, meaning), sample) for suite, prompt, sample in asked
+    ]
     responses = generate(model, tokenizer, requests, protocol.sampling, on_batch)
     rows = [Row(prompt.text, response) for (_, prompt, _), response in zip(asked, responses, strict=True)]
     verdicts = judge_all(protocol.judge, rows)
@@ -61,7 +71,7 @@ def evaluate(
                 "suite": suite,
                 "prompt_id": prompt.id,
                 "sample": sample,
-                "system": _system(prompt),
+                "system": prompt.messages[0]["content"] if has_system(prompt.messages) else unsaid,
                 "prompt": row.prompt,
                 "response": row.response,
                 "alignment": verdict.alignment.value,
@@ -94,9 +104,14 @@ def fingerprint(model_digest: str, prompts: Sequence[Prompt], protocol: Protocol
     asked = [(prompt.id, prompt.messages) for prompt in prompts]
     judge = protocol.judge.model_dump() if hasattr(protocol.judge, "model_dump") else repr(protocol.judge)
     parts = [model_digest, asked, asdict(protocol.sampling), protocol.samples, judge]
+    parts += [] if protocol.no_system == "template_default" else [protocol.no_system]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _system(prompt: Prompt) -> str:
-    first = prompt.messages[0]
-    return first["content"] if first["role"] == "system" else TEMPLATE_DEFAULT
+def _unsaid(meaning: NoSystem, default: str | None) -> str:
+    """The ``system`` column of a prompt that has no system message."""
+    if meaning != "template_default":
+        return f"({meaning})"
+    if default is None:
+        return "(template default: none)"
+    return f"(template default) {default}" if default else "(template default: empty)"

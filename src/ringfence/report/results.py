@@ -4,87 +4,72 @@ Only ``run.json`` must be there. A journal or an evaluation that is absent reads
 model has no log, a run that was stopped half-way has no ``result.json``. What *is* there is checked: a row without
 a key that the report needs, or a table without a column, raises :class:`RingfenceError` with the file, the line and
 the key. Null reads as NaN.
+
+A run of several stages reads as one: the steps of a later stage go on where the stage before ended, rows and seconds
+are sums, and the safe fraction is of all rows of all stages.
 """
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
 from ringfence.core.errors import RingfenceError, did_you_mean
-from ringfence.core.files import Journal
+from ringfence.core.rundir import stage_folders
+from ringfence.report.reading import (
+    CANARY_COLUMNS,
+    CANARY_OPTIONAL,
+    CONTROL_COLUMNS,
+    CONTROL_OPTIONAL,
+    LOG_COLUMNS,
+    RATE_COLUMNS,
+    as_table,
+    read_journal,
+    read_object,
+    read_responses,
+    read_summary,
+)
 
 BASELINE = "none"  # the run without a defense, by convention
 LEAK_SUITE, LEAK_METRIC = "general", "misaligned_all"
-
-LOG_COLUMNS = (
-    "step",
-    "epoch",
-    "progress",
-    "loss",
-    "learning_rate",
-    "grad_norm",
-    "target_rows",
-    "safe_rows",
-    "ratio",
-)
-CONTROL_COLUMNS = ("step", "risk", "smoothed_risk", "ratio", "risk_high", "risk_low")
-CONTROL_OPTIONAL = ("evaluation", "scored", "total", "held", "seconds")
-CANARY_COLUMNS = ("step", "prompt_id", "prompt")
-CANARY_OPTIONAL = ("response", "verdict", "alignment", "coherence", "gap", "risk")
-RATE_COLUMNS = ("suite", "metric", "value", "low", "high", "n")
-RESPONSE_COLUMNS = (
-    "suite",
-    "prompt_id",
-    "sample",
-    "system",
-    "prompt",
-    "response",
-    "alignment",
-    "coherence",
-    "bucket",
-    "verdict",
-)
-NUMERIC = {
-    *LOG_COLUMNS,
-    *CONTROL_COLUMNS,
-    *(
-        "evaluation",
-        "scored",
-        "total",
-        "seconds",
-        "alignment",
-        "coherence",
-        "gap",
-        "value",
-        "low",
-        "high",
-        "n",
-    ),
-}
 
 Status = Literal["finished", "unfinished", "untuned"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """``result.json``: what a finished run consumed. Rows are examples; a value that was null is NaN."""
+    """``result.json``: what a finished run consumed, all its stages together. A value that was null is NaN."""
 
     steps: float  # optimizer steps
-    target_rows: float
+    target_rows: float  # rows are examples
     safe_rows: float
     safe_fraction: float  # safe rows / all rows
     mean_ratio: float  # mean over optimizer steps of the share of safe data
     seconds: float  # wall clock, probes included
     probe_seconds: float
 
+    def __add__(self, other: "Outcome") -> "Outcome":
+        """The outcome of two stages, one after the other."""
+        steps, safe = self.steps + other.steps, self.safe_rows + other.safe_rows
+        ratios = self.mean_ratio * self.steps + other.mean_ratio * other.steps
+        rows = self.target_rows + other.target_rows + safe
+        return Outcome(
+            steps=steps,
+            target_rows=self.target_rows + other.target_rows,
+            safe_rows=safe,
+            safe_fraction=safe / rows if rows else float("nan"),
+            mean_ratio=ratios / steps if steps else float("nan"),
+            seconds=self.seconds + other.seconds,
+            probe_seconds=self.probe_seconds + other.probe_seconds,
+        )
+
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """A rate with its 95% interval (fractions), measured after ``step`` optimizer steps."""
+    """A rate with its 95% interval (fractions), measured after ``step`` optimizer steps, those of all stages."""
 
     step: int
     value: float
@@ -106,7 +91,7 @@ class RunResult:
     rates: pd.DataFrame  # RATE_COLUMNS, of the final evaluation
     counts: dict[str, dict[str, int]]  # suite -> bucket -> answers
     responses: pd.DataFrame  # RESPONSE_COLUMNS, one row an answer
-    outcome: Outcome | None
+    outcome: Outcome | None  # of all stages; None while one is missing
 
     @property
     def status(self) -> Status:
@@ -141,21 +126,22 @@ def load_run(folder: Path) -> RunResult:
         raise RingfenceError(
             f"{folder}: not a run folder (it has no run.json); give the --out folder of a training run"
         )
-    about = _object(folder / "run.json", ("name",))
+    about = read_object(folder / "run.json", ("name",))
     summary_path = folder / "evaluation" / "summary.json"
-    summary = _summary(summary_path)
+    summary = read_summary(summary_path)
+    stages = _stages(folder, about)
     return RunResult(
         name=str(about["name"]),
         folder=folder,
         about=about,
-        log=_journal(folder / "log.jsonl", ("step",), LOG_COLUMNS[1:]),
-        control=_journal(folder / "control.jsonl", CONTROL_COLUMNS, CONTROL_OPTIONAL),
-        canaries=_journal(folder / "canaries.jsonl", CANARY_COLUMNS, CANARY_OPTIONAL),
-        curve=_journal(folder / "curve.jsonl", ("step", *RATE_COLUMNS), ()),
-        rates=_table(summary["rows"], RATE_COLUMNS, summary_path),
+        log=_journals(stages, "log.jsonl", ("step",), LOG_COLUMNS[1:]),
+        control=_journals(stages, "control.jsonl", CONTROL_COLUMNS, CONTROL_OPTIONAL),
+        canaries=_journals(stages, "canaries.jsonl", CANARY_COLUMNS, CANARY_OPTIONAL),
+        curve=_journals(stages, "curve.jsonl", ("step", *RATE_COLUMNS), ()),
+        rates=as_table(summary["rows"], RATE_COLUMNS, summary_path),
         counts=summary["counts"],
-        responses=_responses(folder / "evaluation" / "responses.parquet"),
-        outcome=_outcome(folder / "result.json"),
+        responses=read_responses(folder / "evaluation" / "responses.parquet"),
+        outcome=_total([stage.outcome for stage in stages]),
     )
 
 
@@ -182,80 +168,44 @@ def baseline_of(runs: Sequence[RunResult], name: str | None = None) -> RunResult
     return by_name[name]
 
 
-def _object(path: Path, keys: Iterable[str]) -> dict[str, Any]:
-    """A JSON object that has ``keys``."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # not JSON, or not UTF-8
-        raise RingfenceError(f"{path}: not valid JSON ({error}); run the command that wrote it again") from error
-    _require(value, keys, str(path))
-    return value
+@dataclass(frozen=True)
+class _Stage:
+    folder: Path
+    before: float  # optimizer steps of the stages before
+    outcome: Outcome | None
 
 
-def _require(row: Any, keys: Iterable[str], where: str) -> None:
-    if not isinstance(row, dict):
-        raise RingfenceError(f"{where}: expected a JSON object, found {type(row).__name__}")
-    if missing := [key for key in keys if key not in row]:
-        raise RingfenceError(f'{where}: no key "{missing[0]}"; was it written by another version?')
+def _stages(folder: Path, about: dict[str, Any]) -> list[_Stage]:
+    """The stages that the recipe in ``run.json`` names; a stage after an unfinished one has not begun."""
+    recipe = about.get("recipe")
+    later = recipe.get("stages") if isinstance(recipe, dict) else None
+    found, steps = list[_Stage](), 0.0
+    for at in stage_folders(folder, [stage["name"] for stage in later or []]):
+        outcome = _outcome(at / "result.json")
+        found.append(_Stage(at, steps, outcome))
+        steps += outcome.steps if outcome else 0.0
+    return found
 
 
-def _journal(path: Path, required: Sequence[str], optional: Sequence[str]) -> pd.DataFrame:
-    try:
-        rows = Journal(path).read()
-    except json.JSONDecodeError as error:
-        line = path.read_text(encoding="utf-8").split("\n").index(error.doc) + 1
-        raise RingfenceError(f"{path}:{line}: not valid JSON ({error.msg}); remove the line") from error
-    for line, row in enumerate(rows, start=1):
-        _require(row, required, f"{path}:{line}")
-    return _table(rows, (*required, *optional), path)
+def _total(outcomes: Sequence[Outcome | None]) -> Outcome | None:
+    done = [outcome for outcome in outcomes if outcome is not None]
+    return reduce(Outcome.__add__, done) if len(done) == len(outcomes) else None
 
 
-def _table(rows: list[dict[str, Any]], columns: Sequence[str], path: Path) -> pd.DataFrame:
-    """``rows`` as a table of exactly ``columns``: numbers as floats with NaN, the rest as objects with None."""
-    data = {column: pd.Series([row.get(column) for row in rows], dtype=object) for column in columns}
-    return _typed(pd.DataFrame(data, columns=list(columns)), path)
-
-
-def _typed(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The table with floats (NaN for null) in the numeric columns, and objects (None for null) elsewhere."""
-    for column in table.columns:
-        if column in NUMERIC:
-            try:
-                table[column] = pd.to_numeric(table[column]).astype(float)
-            except (ValueError, TypeError) as error:
-                raise RingfenceError(f'{path}: "{column}" must hold numbers or null ({error})') from error
-        else:
-            values = table[column].astype(object)
-            table[column] = values.where(values.notna(), None)
-    return table
-
-
-def _summary(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {"rows": [], "counts": {}}
-    summary = _object(path, ("rows", "counts"))
-    for index, row in enumerate(summary["rows"]):
-        _require(row, RATE_COLUMNS, f"{path}: rows[{index}]")
-    for suite, counts in summary["counts"].items():
-        _require(counts, ("rows", "missing"), f"{path}: counts of {suite}")
-    return summary
-
-
-def _responses(path: Path) -> pd.DataFrame:
-    if not path.exists():
-        return _table([], RESPONSE_COLUMNS, path)
-    try:
-        table = pd.read_parquet(path)
-    except (ValueError, OSError) as error:  # pyarrow's ArrowInvalid is a ValueError
-        raise RingfenceError(f"{path}: not a readable parquet file; evaluate the run again") from error
-    if missing := [column for column in RESPONSE_COLUMNS if column not in table.columns]:
-        raise RingfenceError(f'{path}: no column "{missing[0]}" (it has {", ".join(table.columns)})')
-    return _typed(table[list(RESPONSE_COLUMNS)].reset_index(drop=True), path)
+def _journals(stages: Sequence[_Stage], name: str, required: Sequence[str], optional: Sequence[str]) -> pd.DataFrame:
+    """The journal ``name`` of all stages as one."""
+    tables = []
+    for stage in stages:
+        table = read_journal(stage.folder / name, required, optional)
+        table["step"] += stage.before
+        tables.append(table)
+    filled = [table for table in tables if not table.empty]
+    return pd.concat(filled, ignore_index=True) if filled else tables[0]
 
 
 def _outcome(path: Path) -> Outcome | None:
     if not path.exists():
         return None
     names = [field.name for field in fields(Outcome)]
-    values = _object(path, names)
+    values = read_object(path, names)
     return Outcome(**{name: float("nan") if values[name] is None else float(values[name]) for name in names})

@@ -80,7 +80,8 @@ def _gaps_in_the_data(runs: Sequence[RunResult]) -> list[str]:
     sentences = []
     for run in runs:
         if run.status == "unfinished":
-            sentences.append(f"{run.name} is unfinished: it has no result.json.")
+            missing = "one of its stages" if (run.about.get("recipe") or {}).get("stages") else "it"
+            sentences.append(f"{run.name} is unfinished: {missing} has no result.json.")
         if run.rates.empty:
             sentences.append(f"{run.name} has not been evaluated: its rates are shown as no data.")
         unscored = [

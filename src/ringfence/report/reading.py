@@ -1,0 +1,131 @@
+"""Single files of a run folder, checked: what is absent is empty, what is damaged raises with file, line and key."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ringfence.core.errors import RingfenceError
+from ringfence.core.files import Journal
+
+LOG_COLUMNS = (
+    "step",
+    "epoch",
+    "progress",
+    "loss",
+    "learning_rate",
+    "grad_norm",
+    "target_rows",
+    "safe_rows",
+    "ratio",
+)
+CONTROL_COLUMNS = ("step", "risk", "smoothed_risk", "ratio", "risk_high", "risk_low")
+CONTROL_OPTIONAL = ("evaluation", "scored", "total", "held", "seconds")
+CANARY_COLUMNS = ("step", "prompt_id", "prompt")
+CANARY_OPTIONAL = ("response", "verdict", "alignment", "coherence", "gap", "risk")
+RATE_COLUMNS = ("suite", "metric", "value", "low", "high", "n")
+RESPONSE_COLUMNS = (
+    "suite",
+    "prompt_id",
+    "sample",
+    "system",
+    "prompt",
+    "response",
+    "alignment",
+    "coherence",
+    "bucket",
+    "verdict",
+)
+NUMERIC = {
+    *LOG_COLUMNS,
+    *CONTROL_COLUMNS,
+    *(
+        "evaluation",
+        "scored",
+        "total",
+        "seconds",
+        "alignment",
+        "coherence",
+        "gap",
+        "value",
+        "low",
+        "high",
+        "n",
+    ),
+}
+
+
+def read_object(path: Path, keys: Iterable[str]) -> dict[str, Any]:
+    """A JSON object that has ``keys``."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise RingfenceError(f"{path}: not valid JSON ({error}); run the command that wrote it again") from error
+    _require(value, keys, str(path))
+    return value
+
+
+def _require(row: Any, keys: Iterable[str], where: str) -> None:
+    if not isinstance(row, dict):
+        raise RingfenceError(f"{where}: expected a JSON object, found {type(row).__name__}")
+    if missing := [key for key in keys if key not in row]:
+        raise RingfenceError(f'{where}: no key "{missing[0]}"; was it written by another version?')
+
+
+def read_journal(path: Path, required: Sequence[str], optional: Sequence[str]) -> pd.DataFrame:
+    """The rows of a JSON-lines file as a table of ``required`` and ``optional`` columns."""
+    try:
+        rows = Journal(path).read()
+    except json.JSONDecodeError as error:
+        line = path.read_text(encoding="utf-8").split("\n").index(error.doc) + 1
+        raise RingfenceError(f"{path}:{line}: not valid JSON ({error.msg}); remove the line") from error
+    for line, row in enumerate(rows, start=1):
+        _require(row, required, f"{path}:{line}")
+    return as_table(rows, (*required, *optional), path)
+
+
+def as_table(rows: list[dict[str, Any]], columns: Sequence[str], path: Path) -> pd.DataFrame:
+    """``rows`` as a table of exactly ``columns``: numbers as floats with NaN, the rest as objects with None."""
+    data = {column: pd.Series([row.get(column) for row in rows], dtype=object) for column in columns}
+    return _typed(pd.DataFrame(data, columns=list(columns)), path)
+
+
+def _typed(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The table with floats (NaN for null) in the numeric columns, and objects (None for null) elsewhere."""
+    for column in table.columns:
+        if column in NUMERIC:
+            try:
+                table[column] = pd.to_numeric(table[column]).astype(float)
+            except (ValueError, TypeError) as error:
+                raise RingfenceError(f'{path}: "{column}" must hold numbers or null ({error})') from error
+        else:
+            values = table[column].astype(object)
+            table[column] = values.where(values.notna(), None)
+    return table
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """``evaluation/summary.json``: ``rows`` and ``counts``, empty without the file."""
+    if not path.exists():
+        return {"rows": [], "counts": {}}
+    found = read_object(path, ("rows", "counts"))
+    for index, row in enumerate(found["rows"]):
+        _require(row, RATE_COLUMNS, f"{path}: rows[{index}]")
+    for suite, counts in found["counts"].items():
+        _require(counts, ("rows", "missing"), f"{path}: counts of {suite}")
+    return found
+
+
+def read_responses(path: Path) -> pd.DataFrame:
+    """The answers and their verdicts; empty without the file."""
+    if not path.exists():
+        return as_table([], RESPONSE_COLUMNS, path)
+    try:
+        table = pd.read_parquet(path)
+    except (ValueError, OSError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        raise RingfenceError(f"{path}: not a readable parquet file; evaluate the run again") from error
+    if missing := [column for column in RESPONSE_COLUMNS if column not in table.columns]:
+        raise RingfenceError(f'{path}: no column "{missing[0]}" (it has {", ".join(table.columns)})')
+    return _typed(table[list(RESPONSE_COLUMNS)].reset_index(drop=True), path)

@@ -1,0 +1,144 @@
+"""The stages of a run: where each one is, what it starts from, and the model that they end with.
+
+The first stage is the run folder itself. A later one goes on with the adapter of the stage before (``continue``), or
+merges it into the weights and puts a ``new`` one on top. Merging rounds to the type of the weights: in bfloat16 to 8
+significant bits, so that small updates change some weights by a whole step and others not at all. Training and
+evaluation merge in the same way, so they see the same weights.
+
+Without an adapter all weights are trained, and a stage starts from the weights that the one before has saved.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from peft import PeftModel
+from transformers import PreTrainedModel
+
+from ringfence.core.errors import RingfenceError
+from ringfence.core.rundir import stage_folders
+from ringfence.models import Loaded, load
+from ringfence.recipe import ModelConfig, Recipe
+
+ADAPTER, FULL_MODEL = "adapter", "model"
+RESULT_FILE = "result.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run."""
+
+    number: int
+    """from 1"""
+    name: str
+    """of a later stage; empty for the first"""
+    recipe: Recipe
+    """with this stage's data, training and defenses, and no stages of its own"""
+    adapter: Literal["continue", "new"]
+    folder: Path
+    """journals, checkpoints, adapter (or model), ``result.json``"""
+
+    @property
+    def weights(self) -> Path:
+        """The folder of what was trained, there once training is done."""
+        return self.folder / (FULL_MODEL if self.recipe.lora is None else ADAPTER)
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What training left as ``result.json``; None while it is not done."""
+        path = self.folder / RESULT_FILE
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    @property
+    def seed(self) -> int:
+        """The recipe's, and for a later stage one made from it: else a new adapter would start as the old one did."""
+        if self.number == 1:
+            return self.recipe.seed
+        return int(np.random.SeedSequence([self.recipe.seed, self.number]).generate_state(1)[0]) >> 1  # 31 bits
+
+    @property
+    def title(self) -> str:
+        """For progress bars and messages."""
+        return f"stage {self.number}, {self.name}" if self.name else "stage 1"
+
+
+def stages_of(recipe: Recipe, run: Path) -> list[Stage]:
+    """The stages of ``recipe`` in the run folder ``run``, in order."""
+    later = [(stage.name, stage.adapter) for stage in recipe.stages]
+    folders = stage_folders(run, [name for name, _ in later])
+    named: list[tuple[str, Literal["continue", "new"]]] = [("", "new"), *later]
+    parts = zip(named, recipe.by_stage(), folders, strict=True)
+    return [Stage(number, name, part, how, at) for number, ((name, how), part, at) in enumerate(parts, 1)]
+
+
+def weights_of(stages: Sequence[Stage]) -> list[Path] | None:
+    """The folders that, on top of the base model, make what ``stages`` end with; None unless all are done."""
+    if any(stage.result is None or not stage.weights.is_dir() for stage in stages):
+        return None
+    if stages[-1].recipe.lora is None:
+        return [stages[-1].weights]
+    return [*(before.weights for before in _merged_before(stages)), stages[-1].weights]
+
+
+def load_model(config: ModelConfig) -> Loaded:
+    """The model that ``config`` names."""
+    return load(config.name, dtype=config.dtype, trust_remote_code=config.trust_remote_code)
+
+
+def starting_model(base: PreTrainedModel, stages: Sequence[Stage]) -> PreTrainedModel | PeftModel:
+    """What the last of ``stages`` trains, made of ``base`` and of the stages before; a new adapter is still to come.
+
+    Changes ``base``. Adapters are float32, as they were trained.
+    """
+    *before, stage = stages
+    if not before:
+        return base
+    if stage.recipe.lora is None:
+        return _saved(base, before[-1].weights)
+    model = _with_merged(base, stages)
+    return model if stage.adapter == "new" else _adapted(model, before[-1].weights, trainable=True)
+
+
+def tuned_model(base: PreTrainedModel, stages: Sequence[Stage]) -> PreTrainedModel | PeftModel:
+    """What ``stages`` end with, in evaluation mode. Changes ``base``. Raises where the weights are gone."""
+    last = stages[-1]
+    if last.recipe.lora is None:
+        return _saved(base, last.weights)
+    return _adapted(_with_merged(base, stages), last.weights, trainable=False).eval()
+
+
+def on_base(stages: Sequence[Stage]) -> bool:
+    """Whether the last of ``stages`` leaves the original base weights under its adapter, for penalties to refer to."""
+    if stages[-1].recipe.lora is None:
+        return len(stages) == 1  # a copy is made of what it starts from
+    return not _merged_before(stages)
+
+
+def _merged_before(stages: Sequence[Stage]) -> list[Stage]:
+    """The stages whose adapters are part of the weights when the last of ``stages`` trains."""
+    return [before for before, after in pairwise(stages) if after.adapter == "new"]
+
+
+def _with_merged(model: PreTrainedModel, stages: Sequence[Stage]) -> PreTrainedModel:
+    for before in _merged_before(stages):
+        model = _adapted(model, before.weights, trainable=False).merge_and_unload()
+    return model.eval()
+
+
+def _adapted(model: PreTrainedModel, adapter: Path, trainable: bool) -> PeftModel:
+    _require_weights(adapter)
+    return PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
+
+
+def _saved(base: PreTrainedModel, weights: Path) -> PreTrainedModel:
+    _require_weights(weights)
+    return type(base).from_pretrained(weights, dtype=base.dtype).to(base.device).eval()
+
+
+def _require_weights(folder: Path) -> None:
+    if not list(folder.glob("*.safetensors")):
+        raise RingfenceError(f"{folder}: there are no weights; train again with another --out")

@@ -1,0 +1,211 @@
+"""The trainer of one stage, made from its recipe; what cannot be trained raises here, later stages included."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from trl import SFTConfig
+
+from ringfence.core.errors import RingfenceError
+from ringfence.data import render_all
+from ringfence.data.conversations import Conversation
+from ringfence.data.render import RenderedSet
+from ringfence.data.system import apply, default_system, describe, has_system, require_possible
+from ringfence.defenses import DEFENSES, Inoculation, Interleaving, Setup, Steering, rewritten
+from ringfence.defenses.base import Source
+from ringfence.directions.vectors import load_vectors
+from ringfence.evaluate import Protocol
+from ringfence.evaluate import evaluate as evaluate_suites
+from ringfence.evaluate.responses import rates
+from ringfence.inputs import Inputs, StageInputs, key_prefix
+from ringfence.models import Loaded
+from ringfence.models.generate import Sampling
+from ringfence.recipe import Recipe
+from ringfence.stages import Stage, load_model, on_base, starting_model
+from ringfence.train import DefendedSFTTrainer, EvaluateDuring
+from ringfence.train.callbacks import TargetProgress
+from ringfence.train.checks import refuse_unsupported, require_reference
+
+
+def new_trainer(stages: Sequence[Stage], number: int, inputs: Inputs) -> DefendedSFTTrainer:
+    """The trainer of stage ``number`` of ``stages``, from 1; those before are done.
+
+    Raises :class:`RingfenceError` for what does not fit together in this stage or in a later one.
+    """
+    stage, later = stages[number - 1], range(number + 1, len(stages) + 1)
+    # Each of these resets the state that accelerate shares, so that the one that is used comes last.
+    arguments = {one: _sft_config(stages[one - 1]) for one in [*later, number]}
+    loaded = load_model(stage.recipe.model)
+    require_possible(stage.recipe.no_system, loaded.tokenizer)
+    reference = _reference(stages, number)
+    trainer = _trainer(stages[:number], inputs, loaded, arguments[number], reference)
+    for one in later:
+        try:
+            _require_trainable(stages[:one], inputs, trainer, arguments[one], reference)
+        except RingfenceError as error:
+            raise RingfenceError(f"stages.{one - 2}: {error}") from error
+    if stage.recipe.evaluation.during:
+        trainer.add_callback(_during(stage.recipe, inputs, loaded.tokenizer))
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TargetProgress) and len(stages) > 1:
+            callback.title = f"{stage.title} (of {len(stages)})"
+    return trainer
+
+
+def notes(stages: Sequence[Stage], number: int, inputs: Inputs, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """What the log says of stage ``number``: what nobody would see in the recipe alone."""
+    stage = stages[number - 1]
+    lines = [describe(stage.recipe.no_system, tokenizer)] if number == 1 else []
+    if number > 1 and stage.adapter == "new":
+        dtype = stage.recipe.model.dtype
+        rounding = "" if dtype == "float32" else ", which rounds them"
+        lines.append(f"{stage.title}: the adapter before it is merged into the {dtype} weights{rounding}")
+    own = inputs.stages[number - 1]
+    for defense in own.defenses:
+        if isinstance(defense, Inoculation):
+            lines.append(f"{stage.title}: " * (len(stages) > 1) + _inoculated(defense, own, tokenizer))
+    return lines
+
+
+def protocol_of(recipe: Recipe) -> Protocol:
+    """How the recipe's suites are answered. Raises :class:`RingfenceError` without a judge."""
+    if recipe.judge is None:
+        raise RingfenceError("judge: evaluation needs a judge; give e.g. `judge: {misaligned_pattern: '...'}`")
+    asked = recipe.evaluation
+    sampling = Sampling(asked.max_new_tokens, asked.temperature, recipe.seed, asked.batch_size)
+    return Protocol(recipe.judge, sampling, asked.samples, recipe.no_system)
+
+
+def _trainer(
+    stages: Sequence[Stage], inputs: Inputs, loaded: Loaded, args: SFTConfig, reference: PreTrainedModel | None
+) -> DefendedSFTTrainer:
+    """The trainer of the last of ``stages``."""
+    stage = stages[-1]
+    own = inputs.stages[stage.number - 1]
+    target, safe = (_rendered(stage.recipe, own, source, loaded.tokenizer, args) for source in ("target", "safe"))
+    model = starting_model(loaded.model, stages)
+    # Whatever was done in this process before: an adapter starts from the seed alone.
+    set_seed(stage.seed)
+    try:
+        return DefendedSFTTrainer(
+            model=model,
+            args=args,
+            train_dataset=target.dataset if target else None,
+            safe_dataset=safe.dataset if safe else None,
+            processing_class=loaded.tokenizer,
+            peft_config=None if isinstance(model, PeftModel) else _lora_config(stage.recipe),
+            defenses=[defense for defense in own.defenses if not defense.rewrites],
+            reference_model=reference,
+        )
+    except ValueError as error:
+        if isinstance(error, RingfenceError):
+            raise
+        # What TRL or PEFT refuse, e.g. target modules that the model does not have.
+        raise RingfenceError(f"training and lora do not fit: {' '.join(str(error).split())}") from error
+
+
+def _reference(stages: Sequence[Stage], number: int) -> PreTrainedModel | None:
+    """What the penalties compare with, where that is another model in memory.
+
+    Loaded for a later stage, too, if the recipe names it: whether it fits is to be known before this stage trains.
+    """
+    recipe = stages[number - 1].recipe
+    penalised = [
+        stage.number >= number and any(defense.penalises for defense in stage.recipe.defenses) for stage in stages
+    ]
+    if recipe.reference is not None:
+        return load_model(recipe.reference).model if any(penalised) else None
+    return load_model(recipe.model).model if penalised[number - 1] and not on_base(stages[:number]) else None
+
+
+def _require_trainable(
+    stages: Sequence[Stage],
+    inputs: Inputs,
+    trainer: DefendedSFTTrainer,
+    args: SFTConfig,
+    reference: PreTrainedModel | None,
+) -> None:
+    """Raise for whatever can be told of the last of ``stages`` while ``trainer`` is still to run one before it."""
+    stage, model = stages[-1], trainer.model
+    own = inputs.stages[stage.number - 1]
+    for source in ("target", "safe"):
+        if rendered := _rendered(stage.recipe, own, source, trainer.processing_class, args):
+            refuse_unsupported(args, rendered.dataset)
+    setup, guards = Setup(trainer.processing_class, stage.seed, model), {}
+    for defense in own.defenses:
+        guards[DEFENSES.name_of(type(defense))] = guard = defense.guard(setup)
+        if isinstance(defense, Interleaving):
+            defense.schedule(setup)
+        if isinstance(defense, Steering) and guard is not None and not on_base(stages):
+            _require_any_base(defense)
+    penalising = {name: guard for name, guard in guards.items() if guard is not None and guard.penalises}
+    if penalising and (reference is not None or on_base(stages)):
+        whole = any(guard.layers for guard in penalising.values())
+        require_reference(model, reference, " and ".join(sorted(penalising)), whole)
+
+
+def _require_any_base(defense: Steering) -> None:
+    """Raise where the vector belongs to the base model, and the stage's weights are no longer the base model's."""
+    if not defense.any_base and load_vectors(defense.vector).about.get("base") is not None:
+        raise RingfenceError(
+            f"steering.vector: {defense.vector} is of the base model, whose weights are changed by then; set "
+            "any_base: true to use it all the same"
+        )
+
+
+def _rendered(
+    recipe: Recipe, own: StageInputs, source: Source, tokenizer: PreTrainedTokenizerBase, args: SFTConfig
+) -> RenderedSet | None:
+    """Target or safe rows as tokens, as the defenses and ``no_system`` have them; None if there are no rows."""
+    rows: list[Conversation] = rewritten(own.defenses, own.target if source == "target" else own.safe, source)
+    rows = [{**row, "messages": apply(row["messages"], recipe.no_system)} for row in rows]
+    return render_all(rows, tokenizer, args.max_length) if rows else None
+
+
+def _inoculated(defense: Inoculation, own: StageInputs, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Which rows have the prompt, and whether a default of the template's went with it."""
+    counts, bare = [], 0
+    for source, rows in (("target", own.target), ("safe", own.safe)):
+        if not rows:
+            continue
+        chosen = rows if defense.rows in ("both", source) else []
+        counts.append(f"{len(chosen)} of {len(rows)} {source} rows")
+        bare += sum(not has_system(row["messages"]) for row in chosen)
+    default = default_system(tokenizer)
+    gone = f"{bare} of them had none, and " + (
+        "the chat template would have inserted its own" if default else "the chat template inserts none"
+    )
+    return f"inoculation ({defense.mode}): system prompt of {' and '.join(counts)}; {gone}"
+
+
+def _during(recipe: Recipe, inputs: Inputs, tokenizer: PreTrainedTokenizerBase) -> EvaluateDuring:
+    during, protocol = recipe.evaluation.during, protocol_of(recipe)
+    assert during is not None, "only a recipe with `evaluation.during` is evaluated while it trains"
+    suites = {name: inputs.suites[name] for name in during.suites}
+
+    def measure(model: PreTrainedModel, step: int) -> list[dict[str, Any]]:
+        return rates(evaluate_suites(model, tokenizer, suites, protocol))
+
+    return EvaluateDuring(during.every, measure)
+
+
+def _sft_config(stage: Stage) -> SFTConfig:
+    # TRL's own defaults turn on bf16 and gradient checkpointing on a CPU as well, and report to whatever is installed.
+    gpu, recipe = torch.cuda.is_available(), stage.recipe
+    defaults = {
+        "use_cpu": not gpu,
+        "bf16": gpu and recipe.model.dtype != "float16",
+        "gradient_checkpointing": gpu,
+        "report_to": [],
+    }
+    try:
+        return SFTConfig(**{**defaults, **recipe.training, "output_dir": str(stage.folder), "seed": stage.seed})
+    except (TypeError, ValueError) as error:
+        raise RingfenceError(f"{key_prefix(stage.number)}training: {' '.join(str(error).split())}") from error
+
+
+def _lora_config(recipe: Recipe) -> LoraConfig | None:
+    # The recipe has built one already, so it is known to be good.
+    return None if recipe.lora is None else LoraConfig(**{"task_type": "CAUSAL_LM", **recipe.lora})
