@@ -1,43 +1,225 @@
-"""Milliseconds that DefendedSFTTrainer adds to an optimizer step, whatever the model: a tiny one, many steps.
+"""What each defense costs a training step: ratios to the undefended trainer, in one process, taking turns.
 
-    python benchmarks/overhead.py
+    python benchmarks/overhead.py                                  # 135M shape, LoRA on the upper half
+    python benchmarks/overhead.py --checkpointing                  # LoRA on all layers, gradient checkpointing
+    python benchmarks/overhead.py --shape tiny --steps 300         # the trainer's own work, which a model hides
+    python benchmarks/overhead.py --shape qwen2.5-7b --checkpointing --rows 4 --tokens 2048   # on a GPU
 
-On a real model a step takes a second and the machine's noise is 10%; here the step is a few milliseconds, so that the
-trainer's own work shows. TRL's SFTTrainer and ours take turns in one process.
+Weights are random in the real shapes, rows are random tokens, half of each labelled. A turn trains every variant for
+`--steps` optimizer steps on the same base weights; the first two steps of each are not timed. Printed: the median over
+turns of milliseconds a step, of its ratio to `none` in the same turn (with the range), tokens a second, and on a GPU
+the peak memory. `trl` is TRL's own SFTTrainer.
 """
 
+import argparse
+import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import sys
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from trl import SFTTrainer
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from rich.console import Console
+from rich.table import Table
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, TrainerCallback
+from trl import SFTConfig, SFTTrainer
 
-from ringfence import DefendedSFTTrainer
-from training import trainer
+import tiny
+from ringfence.defenses import KL, LDIFS, Defense, Steering
+from ringfence.directions.vectors import PersonaVectors, save_vectors
+from ringfence.train import DefendedSFTTrainer
 
-STEPS, TURNS = 300, 5
+UNTIMED = 2  # steps at the start of each training
+GOALS = {"kl": 1.6, "ldifs": 1.6, "kl+ldifs": 1.6, "steering": 1.03}
+GOALS_CHECKPOINTING = {"kl": 1.4, "ldifs": 1.4, "kl+ldifs": 1.4, "steering": 1.03}
 
 
-def milliseconds(cls: type) -> float:
-    """A step of one training run, logging left out."""
-    folder = Path(tempfile.mkdtemp())
-    made = trainer(folder, cls=cls, max_steps=STEPS, logging_strategy="no")
-    started = time.perf_counter()
-    made.train()
-    return 1000 * (time.perf_counter() - started) / STEPS
+def base(shape: str) -> Any:
+    """A randomly initialised model; bfloat16 but for the tiny one."""
+    torch.manual_seed(0)
+    if shape == "tiny":
+        return tiny.model()
+    if shape == "smollm2-135m":
+        config: Any = LlamaConfig(
+            vocab_size=49152,
+            hidden_size=576,
+            intermediate_size=1536,
+            num_hidden_layers=30,
+            num_attention_heads=9,
+            num_key_value_heads=3,
+            tie_word_embeddings=True,
+        )
+        kind: Any = LlamaForCausalLM
+    else:
+        config, kind = (
+            Qwen2Config(
+                vocab_size=152064,
+                hidden_size=3584,
+                intermediate_size=18944,
+                num_hidden_layers=28,
+                num_attention_heads=28,
+                num_key_value_heads=4,
+                tie_word_embeddings=False,
+            ),
+            Qwen2ForCausalLM,
+        )
+    config.pad_token_id, config.bos_token_id, config.eos_token_id = 0, 1, 2
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        torch.set_default_dtype(torch.bfloat16)
+        try:
+            return kind(config)
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
+def rows(count: int, tokens: int, vocabulary: int) -> Dataset:
+    """Random rows; the second half of each is the response."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(3, vocabulary, (count, tokens), generator=generator)
+    labels = ids.clone()
+    labels[:, : tokens // 2] = -100
+    return Dataset.from_dict({"input_ids": ids.tolist(), "labels": labels.tolist()})
+
+
+def variants(model: Any, folder: Path) -> dict[str, tuple[Defense, ...] | None]:
+    """Name -> defenses; None is TRL's own trainer. The steering vector is random, a tenth of a unit long."""
+    depth, width = model.config.num_hidden_layers, model.config.hidden_size
+    vector = torch.randn(depth + 1, width, generator=torch.Generator().manual_seed(1)) * 0.1 / width**0.5
+    file = folder / "vector.safetensors"
+    save_vectors(file, PersonaVectors({"response_mean": vector}, {}))
+    kl, ldifs = KL(weight=0.1), LDIFS(weight=0.1, reduction="relative", every=min(5, depth))
+    return {
+        "trl": None,
+        "none": (),
+        "kl": (kl,),
+        "ldifs": (ldifs,),
+        "kl+ldifs": (kl, ldifs),
+        "steering": (Steering(vector=str(file), layer=max(1, 2 * depth // 3), alpha=1),),
+    }
+
+
+class Clock(TrainerCallback):
+    """Seconds of every optimizer step."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.started = 0.0
+
+    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+        _wait()
+        self.started = time.perf_counter()
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        _wait()
+        self.seconds.append(time.perf_counter() - self.started)
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def measure(model: Any, defenses: tuple[Defense, ...] | None, data: Dataset, options: Any) -> dict[str, float]:
+    """Median seconds of a step, and the peak of GPU memory in GiB (NaN without a GPU)."""
+    gpu, tiny_shape = torch.cuda.is_available(), options.shape == "tiny"
+    depth = model.config.num_hidden_layers
+    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    layers = None if options.checkpointing else list(range(depth // 2, depth))
+    lora = LoraConfig(
+        r=4 if tiny_shape else 32, target_modules=targets, layers_to_transform=layers, task_type="CAUSAL_LM"
+    )
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        args = SFTConfig(
+            output_dir=folder,
+            per_device_train_batch_size=options.rows,
+            max_steps=options.steps + UNTIMED,
+            max_length=None,
+            learning_rate=1e-4,
+            logging_strategy="no",
+            save_strategy="no",
+            report_to=[],
+            bf16=not tiny_shape,
+            use_cpu=not gpu,
+            gradient_checkpointing=options.checkpointing,
+            disable_tqdm=True,
+        )
+        extra: dict[str, Any] = {} if defenses is None else {"defenses": defenses}
+        made = (SFTTrainer if defenses is None else DefendedSFTTrainer)(
+            model=model,
+            args=args,
+            train_dataset=data,
+            processing_class=tiny.tokenizer(),
+            peft_config=lora,
+            callbacks=[clock],
+            **extra,
+        )
+        if gpu:
+            torch.cuda.reset_peak_memory_stats()
+        made.train()
+        peak = torch.cuda.max_memory_allocated() / 2**30 if gpu else float("nan")
+        made.model.unload()
+    return {"seconds": statistics.median(clock.seconds[UNTIMED:]), "peak": peak}
 
 
 def main() -> None:
-    """Print both medians, their difference and ratio."""
-    milliseconds(SFTTrainer)  # warm-up
-    pairs = [(milliseconds(SFTTrainer), milliseconds(DefendedSFTTrainer)) for _ in range(TURNS)]
-    trl, ours = (statistics.median(times) for times in zip(*pairs, strict=True))
-    added = statistics.median(b - a for a, b in pairs)
-    print(f"SFTTrainer {trl:.2f} ms a step, DefendedSFTTrainer {ours:.2f} ms: {added:+.2f} ms, ratio {ours / trl:.3f}")
+    """Take turns and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=["tiny", "smollm2-135m", "qwen2.5-7b"], default="smollm2-135m")
+    parser.add_argument("--rows", type=int, default=4, help="a micro-batch, and an optimizer step")
+    parser.add_argument("--tokens", type=int, default=128, help="a row")
+    parser.add_argument("--steps", type=int, default=4, help="timed steps a turn")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--only", nargs="*", help="variants; `none` is always run")
+    parser.add_argument("--checkpointing", action="store_true", help="and LoRA on all layers, not on the upper half")
+    options = parser.parse_args()
+    model = base(options.shape)
+    data = rows(options.rows * (options.steps + UNTIMED), options.tokens, model.config.vocab_size)
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = variants(model, Path(folder))
+        if options.only:
+            chosen = {name: value for name, value in chosen.items() if name in {*options.only, "none"}}
+        turns = [
+            {name: measure(model, defenses, data, options) for name, defenses in chosen.items()}
+            for _ in range(options.turns)
+        ]
+    show(turns, options)
+
+
+def show(turns: list[dict[str, dict[str, float]]], options: Any) -> None:
+    """One row a variant."""
+    goals = GOALS_CHECKPOINTING if options.checkpointing else GOALS
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
+    setting = "all layers, checkpointing" if options.checkpointing else "LoRA on the upper half"
+    title = f"{options.shape}, {options.rows} x {options.tokens} tokens, {setting}, {where}"
+    table = Table(
+        "variant", "ms a step", "tokens/s", "time / none (min to max)", "goal", "peak GiB", "peak / none", title=title
+    )
+    for name in turns[0]:
+        seconds = statistics.median(turn[name]["seconds"] for turn in turns)
+        ratios = [turn[name]["seconds"] / turn["none"]["seconds"] for turn in turns]
+        peak = statistics.median(turn[name]["peak"] for turn in turns)
+        over = statistics.median(turn[name]["peak"] / turn["none"]["peak"] for turn in turns)
+        table.add_row(
+            name,
+            f"{1000 * seconds:.1f}",
+            f"{options.rows * options.tokens / seconds:.0f}",
+            f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})",
+            f"<= {goals[name]}" if name in goals else "",
+            f"{peak:.2f}",
+            f"{over:.3f}",
+        )
+    Console(width=140).print(table)
 
 
 if __name__ == "__main__":
