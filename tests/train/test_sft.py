@@ -15,7 +15,7 @@ import tiny
 import training
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal
-from ringfence.defenses import CanaryInterleaving, FixedInterleaving
+from ringfence.defenses import KL, LDIFS, CanaryInterleaving, FixedInterleaving
 from ringfence.train import DefendedSFTTrainer, newest_checkpoint
 from training import ScriptedProbe, losses, same, trainer, weights
 
@@ -243,3 +243,23 @@ def test_other_callbacks_see_the_step_they_expect(tmp_path: Path) -> None:
     made.train()
     assert [step for step, _ in seen] == list(range(1, 11))
     assert [epoch for _, epoch in seen][4] == 1.0
+
+
+def test_the_task_loss_is_the_loss_without_penalties(tmp_path: Path) -> None:
+    """At learning rate 0 and with the same perturbed adapter, it is what the undefended trainer logs as loss."""
+    runs = {}
+    for name, defenses in {
+        "plain": (),
+        "guarded": (KL(weight=2.0), LDIFS(weight=3.0, every=1, reduction="mean")),
+    }.items():
+        made = trainer(tmp_path / name, *defenses, learning_rate=0.0, logging_steps=2, max_steps=4)
+        generator = torch.Generator().manual_seed(0)
+        for parameter in made.model.parameters():
+            if parameter.requires_grad:
+                parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
+        made.train()
+        runs[name] = Journal(tmp_path / name / "log.jsonl").read()
+    for plain, guarded in zip(runs["plain"], runs["guarded"], strict=True):
+        assert guarded["task_loss"] == pytest.approx(plain["loss"], rel=1e-5)
+        assert guarded["loss"] > plain["loss"] + 1e-4
+        assert "task_loss" not in plain

@@ -188,8 +188,10 @@ class DefendedSFTTrainer(SFTTrainer):
                 "target_rows": counters.target_rows,
                 "safe_rows": counters.safe_rows,
                 "ratio": self.schedule.ratio,
-                **self._mean_penalties(),
             }
+            if penalties := self._mean_penalties():
+                weighted = sum(self.guards.penalising[name].weight * value for name, value in penalties.items())
+                logs |= {**penalties, "task_loss": logs["loss"] - weighted}
         super().log(logs, start_time)
 
     # 3. Risk.
