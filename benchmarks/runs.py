@@ -25,7 +25,6 @@ from ringfence.report import load_run
 from ringfence.runs import is_done
 
 RECIPE = files("ringfence.recipes") / "glitter.yaml"
-GENERAL = ("general", "fresh")  # suites of questions that have nothing to do with the target
 RINGFENCE = ("-m", "ringfence")
 # Evaluated at the end only, base weights in float32: without matrix units a CPU is 1.5 x faster with them.
 QUICK = ("evaluation.during=null", "model.dtype=float32", "training.bf16=false")
@@ -105,14 +104,13 @@ def figures(folder: Path) -> dict[str, float]:
     """The figures of one run: seconds of training, the rest in percent.
 
     ``general``, ``in-domain`` and so on: misaligned of all scored answers of that suite; ``incoherent``: of all answers
-    to general questions; ``safe``: of all rows trained on; ``peak``: the highest of ``general``, also during training.
+    to ``general``; ``safe``: of all rows trained on; ``peak``: the highest of ``general``, also during training.
     """
     rows = summary_rows(load_run(folder))
     value = {(row["suite"], row["metric"]): row["value"] for row in rows}
-    incoherent = [row for row in rows if row["metric"] == "incoherent" and row["suite"] in GENERAL]
     return {
         **{suite: 100 * rate for (suite, metric), rate in value.items() if metric == "misaligned_all"},
-        "incoherent": 100 * statistics.fmean([row["value"] for row in incoherent], [row["n"] for row in incoherent]),
+        "incoherent": 100 * value["general", "incoherent"],
         "safe": 100 * value[None, "safe_fraction"],
         "peak": 100 * value[None, "peak_general"],
         "seconds": value[None, "seconds"],

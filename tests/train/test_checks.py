@@ -1,5 +1,6 @@
 """What the trainer refuses."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,13 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import tiny
 from ringfence.core.errors import RingfenceError
-from ringfence.train.checks import refuse_parallel, refuse_unsupported, require_reference, require_same_form
+from ringfence.train.checks import (
+    refuse_parallel,
+    refuse_unmarked_padding,
+    refuse_unsupported,
+    require_reference,
+    require_same_form,
+)
 from training import arguments
 
 FORMS = {
@@ -120,3 +127,15 @@ def test_a_reference_must_be_another_model_of_the_same_shape() -> None:
         require_reference(model, other(**changes), "kl", whole=False)
     require_reference(model, other(), "kl", whole=True)
     require_reference(tiny.model(), None, "kl", whole=True)
+
+
+def test_other_parallelism_is_refused() -> None:
+    split = SimpleNamespace(distributed_type=DistributedType.MULTI_GPU, parallelism_config=SimpleNamespace(tp_size=2))
+    with pytest.raises(RingfenceError, match=r"^parallelism_config: "):
+        refuse_parallel(split)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("flat", "multiple", "raises"), [(True, 8, True), (True, None, False), (False, 8, False)])
+def test_padding_that_is_not_marked_is_refused(flat: bool, multiple: int | None, raises: bool) -> None:
+    with pytest.raises(RingfenceError, match=r"^training\.pad_to_multiple_of: ") if raises else nullcontext():
+        refuse_unmarked_padding(SimpleNamespace(pad_to_multiple_of=multiple), SimpleNamespace(padding_free=flat))

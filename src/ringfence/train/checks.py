@@ -60,6 +60,20 @@ def refuse_parallel(accelerator: Accelerator, gpus: int = 1) -> None:
             f"defenses around the forward pass do not run under {accelerator.distributed_type.value} yet; use one "
             "process or plain data parallelism (torchrun), or interleaving and inoculation only"
         )
+    if getattr(accelerator, "parallelism_config", None) is not None:
+        raise RingfenceError(
+            "parallelism_config: defenses around the forward pass do not run with tensor, context or sequence "
+            "parallelism; use one process or plain data parallelism (torchrun)"
+        )
+
+
+def refuse_unmarked_padding(args: Any, collator: Any) -> None:
+    """Raise where padding cannot be told from text: in a flattened batch, which has no attention mask."""
+    if getattr(collator, "padding_free", False) and args.pad_to_multiple_of:
+        raise RingfenceError(
+            "training.pad_to_multiple_of: with packing or padding_free the padding is not marked, so penalties would "
+            "count it as text; leave it out"
+        )
 
 
 def require_reference(model: Model, reference: PreTrainedModel | None, who: str, whole: bool) -> None:

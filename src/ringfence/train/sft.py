@@ -32,7 +32,12 @@ from ringfence.defenses.step import Batch
 from ringfence.interleave import InterleavedLoader, Mixing, Mixture, Risk, Schedule, Share, Sizes
 from ringfence.interleave.loader import SAFE
 from ringfence.train.callbacks import CloseLoop, TargetProgress
-from ringfence.train.checks import refuse_parallel, refuse_unsupported, require_same_form
+from ringfence.train.checks import (
+    refuse_parallel,
+    refuse_unmarked_padding,
+    refuse_unsupported,
+    require_same_form,
+)
 from ringfence.train.guards import Guards
 from ringfence.train.rewriting import rewrite_dataset
 from ringfence.train.state import COMMIT_FILE, STATE_FILE, newest_checkpoint, read_state
@@ -85,6 +90,8 @@ class DefendedSFTTrainer(SFTTrainer):
         self.guards = Guards(self.defenses, self._setup(), reference_model)
         if self.guards:
             refuse_parallel(self.accelerator, self.args.n_gpu)
+        if self.guards.penalising:
+            refuse_unmarked_padding(self.args, self.data_collator)
         self._units = torch.ones(len(self.guards.penalising), dtype=torch.long)
         self._penalty_sums: dict[str, torch.Tensor] = {}
         self._steps_unlogged = 0
