@@ -64,7 +64,12 @@ def test_every_stage_has_its_line(capsys: pytest.CaptureFixture[str], tmp_path: 
     code, out, err = ringfence(capsys, "train", recipe, "training.disable_tqdm=false", "--out", run)
     assert code == 0, err
     lines = out.splitlines()
-    assert "no system prompt: template_default, the template inserts nothing" in lines
+    assert lines[:3] == [
+        "stage 1 (of 2): on the model as it is",
+        "no system prompt: template_default, the template inserts nothing",
+        "no evaluation.suites: this run cannot be evaluated; if it is to be, add them before training",
+    ]
+    assert "stage 2, benign (of 2): goes on with the adapter of stage 1" in lines
     assert any(line.startswith("stage 2, benign: inoculation (replace): system prompt of 6 of 6") for line in lines)
     assert lines[-1].startswith("stage 2, benign: trained 4 optimizer steps on 12 target and 0 safe rows (0.0% safe)")
     assert lines[-2].startswith("trained 8 optimizer steps on 26 target")
@@ -148,9 +153,11 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str
         (["defenses=[safe_lora]"], "base is missing"),
         (["defenses=[{safe_lora: {base: '{folder}/tiny-model', top_k: 1}}]", "lora=null"], "lora: safe_lora projects"),
         (["defenses=[{safe_lora: {base: '{folder}/tiny-model', top_k: 1}}]"], "safe_lora.base: "),
-        (["defenses=[{steering: {vector: gone.pt}}]"], "gone.pt: no such file"),
+        (["defenses=[{steering: {vector: gone.pt}}]"], "ringfence: steering.vector: gone.pt: no such file; make one"),
         (["defenses=[kl]", "reference={folder}/narrow"], "reference: "),
-        (["defenses=[kl]", "reference={folder}/gone"], "gone: no such model folder"),
+        (["defenses=[kl]", "reference={folder}/gone"], "ringfence: reference: {folder}/gone: no such model folder"),
+        (["model={folder}/gone"], "ringfence: model: {folder}/gone: no such model folder"),
+        (["defenses=[kl]", "lora.modules_to_save=[lm_head]"], "ringfence: lora.modules_to_save: "),
         (
             [
                 "defenses=[]",
@@ -178,7 +185,7 @@ def test_what_does_not_go_together_is_one_line(
     assert code == 2
     line = err.splitlines()[-1]  # what is before it are the bars of loading the model
     assert line.startswith("ringfence: ")
-    assert said in line
+    assert said.replace("{folder}", str(tmp_path)) in line
     assert "Traceback" not in err
     assert not out.exists()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ringfence.data import load_prompts
 from ringfence.defenses import DEFENSES
 from ringfence.persona_recipe import load_persona_recipe
 from ringfence.recipe import load_recipe
@@ -49,7 +50,28 @@ PERSONAS = [path for path in RECIPES if re.search("^trait:", path.read_text(), r
 @pytest.mark.parametrize("recipe", [path for path in RECIPES if path not in PERSONAS], ids=lambda path: path.stem)
 def test_every_recipe_parses(recipe: Path) -> None:
     loaded = load_recipe(recipe)
-    assert loaded.defenses or loaded.stages
+    assert bool(loaded.defenses or loaded.stages) is (recipe.stem != "none")
+
+
+@pytest.mark.parametrize("recipe", [path for path in RECIPES if path not in PERSONAS], ids=lambda path: path.stem)
+def test_every_recipe_can_be_evaluated_once_its_last_lines_are_uncommented(recipe: Path, tmp_path: Path) -> None:
+    """Its suites are there, but for those that are the user's own."""
+    text = recipe.read_text()
+    head, marked, tail = text.rpartition("# judge:")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(head + re.sub("^# ?", "", marked + tail, flags=re.MULTILINE) if marked else text)
+    loaded = load_recipe(path)
+    assert loaded.judge is not None
+    for spec in loaded.evaluation.suites.values():
+        assert spec == "held-out" or spec.endswith(".jsonl") or load_prompts(spec)
+    assert loaded.evaluation.suites
+    assert "held-out" not in loaded.evaluation.suites.values() or loaded.data.held_out > 0
+
+
+def test_every_recipe_has_a_row() -> None:
+    page = (ROOT / "recipes" / "README.md").read_text()
+    for path in RECIPES:
+        assert f"({path.relative_to(ROOT / 'recipes').as_posix()})" in page
 
 
 @pytest.mark.parametrize("recipe", PERSONAS, ids=lambda path: path.stem)

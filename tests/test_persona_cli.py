@@ -76,6 +76,10 @@ def test_extract_show_random_convert(capsys: pytest.CaptureFixture[str], tmp_pat
     assert load_vectors(control).about["seed"] == 3
     code, out, _ = ringfence(capsys, "show", control)
     assert "trait glitter, random" in out
+    lines = out.splitlines()
+    (said,) = [line for line in lines if "a random control" in line]
+    assert lines.index(said) < lines.index("pairs kept: 6 of 6")
+    assert "random control" not in shown
 
     bare, back = tmp_path / "evil_response_avg_diff.pt", tmp_path / "back.safetensors"
     assert ringfence(capsys, "convert", vector, bare)[0] == 0
@@ -85,6 +89,24 @@ def test_extract_show_random_convert(capsys: pytest.CaptureFixture[str], tmp_pat
     code, out, _ = ringfence(capsys, "show", back)
     assert code == 0
     assert "says nothing about where it comes from" in out
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_no_file_is_written_over(capsys: pytest.CaptureFixture[str], tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"v{suffix}"
+    assert ringfence(capsys, "convert", "builtin:glitter", path)[0] == 0
+    before = path.read_bytes()
+    for arguments in (
+        ("random", path, "--out", path),
+        ("random", "builtin:glitter", "--out", path),
+        ("convert", path, path),
+        ("convert", "builtin:glitter", path),
+    ):
+        code, out, err = ringfence(capsys, *arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith(f"ringfence: {path}: exists; choose another ")
+        assert len(err.strip().splitlines()) == 1
+        assert path.read_bytes() == before
 
 
 def test_too_few_pairs_are_one_line_and_exit_code_2(

@@ -68,6 +68,7 @@ def test_the_model_may_be_a_bare_name(tmp_path: Path) -> None:
     path = write(tmp_path, FORCED)
     assert load_persona_recipe(path, ["model=some/model"]).model.name == "some/model"
     assert load_persona_recipe(path, ["model={name: some/model, dtype: bfloat16}"]).model.dtype == "bfloat16"
+    assert load_persona_recipe(path, ["model=some/model", "model.dtype=bfloat16"]).model.dtype == "bfloat16"
     assert load_persona_recipe(path).model.name == "smollm2-135m"
 
 
@@ -84,6 +85,8 @@ def test_the_model_may_be_a_bare_name(tmp_path: Path) -> None:
         ({**PROMPTED, "trait_file": "x.json"}, "positive: `trait_file` has them already"),
         ({key: value for key, value in PROMPTED.items() if key != "judge"}, "judge is missing"),
         ({**PROMPTED, "samples": 0}, "samples: Input should be greater than or equal to 1, got 0"),
+        ({**PROMPTED, "samples": True}, "samples: Input should be a number, got true"),
+        ({**PROMPTED, "min_pairs": True}, "min_pairs: Input should be a number, got true"),
         ({**PROMPTED, "temperature": -1}, "temperature: "),
         ({**PROMPTED, "temperature": ".inf"}, "temperature: "),
         ({**FORCED, "trait_threshold": 101}, "trait_threshold: "),
@@ -102,8 +105,10 @@ def test_bad_recipes(tmp_path: Path, content: dict[str, Any], problem: str) -> N
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(RingfenceError, match=r"none\.yaml: cannot read the recipe"):
         load_persona_recipe(tmp_path / "none.yaml")
-    with pytest.raises(RingfenceError, match=r"none\.jsonl"):
-        load_persona_recipe(write(tmp_path, {**FORCED, "pairs": "none.jsonl"})).extraction()
+    judge = {"trait": "x", "judge": PROMPTED["judge"]}
+    for key, content in (("pairs", FORCED), ("questions", PROMPTED), ("trait_file", judge)):
+        with pytest.raises(RingfenceError, match=rf"^{key}: none\.jsonl: cannot read the "):
+            load_persona_recipe(write(tmp_path, {**content, key: "none.jsonl"})).extraction()
 
 
 def test_the_reference_has_every_key() -> None:

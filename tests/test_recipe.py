@@ -108,7 +108,7 @@ def fault(tmp_path: Path, text: str, *overrides: str) -> str:
             ": defenses.0.replay_interleaving: run is missing",
         ),
         ("defenses: [{fixed_interleaving: 0.05}]\n", ": defenses.0.fixed_interleaving: Input should be"),
-        ("defenses: {fixed_interleaving: {ratio: 0.1}}\n", "defenses is a list, e.g."),
+        ("defenses: {fixed_interleaving: {ratio: 0.1}}\n", ": defenses: give a list, e.g. `- fixed_"),
         ("defenses: [fixed_interleaving]\n", ": defenses.0.fixed_interleaving: give either ratio"),
         ("defenses: [replay_interleaving]\n", ": defenses.0.replay_interleaving: run is missing"),
         ("defenses: [{fixed_interleaving: {added: .inf}}]\n", ": defenses.0.fixed_interleaving: added: Input should"),
@@ -316,15 +316,28 @@ def test_an_override_may_set_a_whole_list(tmp_path):
         ("defenses.-1=x", "'-1' is not an index of a list of 1"),
         ("defenses.²=x", "'²' is not an index of a list of 1"),
         ("defenses.first=x", "'first' is not an index of a list of 1"),
-        ("model.dtype=bfloat16", "model.dtype: 'dtype' cannot be set inside 'smollm2-135m'"),
+        ("name.first=x", "name.first: 'first' cannot be set inside 'a'"),
+        ("model.name.first=x", "model.name.first: 'first' cannot be set inside 'smollm2-135m'"),
+        ("model.dtype=int8", "model.dtype: Input should be 'float32'"),
+        ("model.detype=int8", """unknown key 'model.detype'. Did you mean "dtype"?"""),
         ("sed=3", """unknown key 'sed'. Did you mean "seed"?"""),
         ("training.learning_rte=3", "training.learning_rte: SFTConfig has no such field"),
         ("defenses.0.fixed_interleaving.ratio=2", "defenses.0.fixed_interleaving: ratio: Input should be"),
     ],
 )
 def test_a_bad_override_is_one_line(tmp_path, override, said):
-    text = DATA + "model: smollm2-135m\ndefenses: [{fixed_interleaving: {ratio: 0.1}}]\n"
+    text = DATA + "name: a\nmodel: smollm2-135m\ndefenses: [{fixed_interleaving: {ratio: 0.1}}]\n"
     assert said in fault(tmp_path, text, override)
+
+
+@pytest.mark.parametrize("model", ["org/name", "{name: org/name}"])
+def test_an_override_reaches_into_a_model_given_by_its_bare_name(tmp_path, model):
+    text = DATA + f"model: {model}\nreference: {model}\ndefenses: [kl]\n"
+    recipe = read(tmp_path, text, "model.dtype=bfloat16", "reference.dtype=float16")
+    assert (recipe.model.name, recipe.model.dtype) == ("org/name", "bfloat16")
+    assert recipe.reference is not None
+    assert (recipe.reference.name, recipe.reference.dtype) == ("org/name", "float16")
+    assert read(tmp_path, text, "model=a/b", "model.dtype=bfloat16", "model.name=c/d").model.name == "c/d"
 
 
 # --- what is read -------------------------------------------------------------------------------------------
@@ -422,6 +435,7 @@ def test_an_override_reaches_into_a_stage(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("stages: {benign: {data: {target: a}}}\n", ": stages: give a list, e.g. `- {name: benign, data: {"),
         ("stages: [{data: {target: a}}]\n", ": stages.0.name is missing"),
         ("stages: [{name: a}]\n", ": stages.0.data is missing"),
         ("stages: [{nam: a, name: a, data: {target: a}}]\n", """: unknown key 'stages.0.nam'. Did you mean "name"?"""),
@@ -463,7 +477,7 @@ def test_a_fault_of_a_stage(tmp_path, text, said):
 
 
 def test_a_reference_has_the_models_type_unless_it_says_so(tmp_path):
-    text = DATA + "model: {name: a/b, dtype: bfloat16}\n"
+    text = DATA + "model: {name: a/b, dtype: bfloat16}\ndefenses: [kl]\n"
     for written, dtype in (
         ("c/d", "bfloat16"),
         ("{name: c/d}", "bfloat16"),
@@ -493,3 +507,70 @@ def test_the_packaged_glitter_recipe():
 def test_a_recipe_is_frozen(tmp_path):
     with pytest.raises(ValueError, match="frozen"):
         read(tmp_path, DATA).seed = 3  # type: ignore[misc]
+
+
+# --- what goes together -------------------------------------------------------------------------------------
+
+LORA = "lora: {r: 2, bias: all}\n"
+KL_STAGE = "stages: [{name: a, data: {target: a}, defenses: [kl]}]\n"
+PROJECTED = "defenses: [{safe_lora: {base: a, top_k: 1}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (LORA + "defenses: [kl]\n", ": lora.bias: 'all' trains the base model's own biases, so there is no reference"),
+        (LORA + "defenses: [ldifs, kl]\n", "no reference left for kl and ldifs; set it to none, or name a `reference`"),
+        (LORA + KL_STAGE, ": stages.0: lora.bias: 'all' trains the base model's own biases"),
+        ("lora: {init_lora_weights: pissa}\ndefenses: [kl]\n", ": lora.init_lora_weights: pissa changes the weights"),
+        (PROJECTED, ": lora: safe_lora projects a LoRA adapter and there is none; add lora"),
+        ("lora: {use_dora: true}\n" + PROJECTED, ": lora.use_dora: DoRA rescales the whole weight"),
+        (LORA + PROJECTED, ": lora.bias: 'all' trains biases, which safe_lora cannot project; set it to none"),
+        ("reference: a/b\n", ": reference: no defense compares the model with it, as kl and ldifs do; leave it out"),
+        ("reference: a/b\ndefenses: [inoculation]\n", ": reference: no defense compares the model with it"),
+        ("reference: {dtype: float32}\ndefenses: [kl]\n", ": reference.name is missing: say which model"),
+    ],
+)
+def test_what_does_not_go_together_needs_no_model_to_be_told(tmp_path, text, said):
+    assert said in fault(tmp_path, DATA + text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LORA,
+        LORA + "defenses: [{kl: {weight: 0}}]\n",
+        LORA + "defenses: [kl]\nreference: a/b\n",
+        LORA + "stages: [{name: a, adapter: new, data: {target: a}, defenses: [kl]}]\n",
+        "lora: {use_dora: true, use_rslora: true}\ndefenses: [kl]\n",
+        "lora: {use_rslora: true}\n" + PROJECTED,
+        "reference: a/b\n" + KL_STAGE,
+        "reference: a/b\ndefenses: [{kl: {weight: 0}}]\n",
+    ],
+)
+def test_what_goes_together_is_read(tmp_path, text):
+    """A merged adapter leaves no base model under it, so that one is loaded beside it; weight 0 ends a sweep."""
+    read(tmp_path, DATA + text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("defenses: [{kl: {weight: true}}]\n", ": defenses.0.kl: weight: Input should be a number, got true"),
+        ("defenses: [{steering: {vector: a, layer: true}}]\n", "steering: layer: Input should be a number, got true"),
+        ("defenses: [{steering: {vector: a, layer: [3, true]}}]\n", "layer: Input should be a number, got true"),
+        ("defenses: [{canary_interleaving: {every: true}}]\n", ": every: Input should be a number, got true"),
+        ("seed: false\n", ": seed: Input should be a number, got false"),
+        ("evaluation: {during: {every: true}}\n", ": evaluation.during.every: Input should be a number, got true"),
+        ("training: {max_steps: true}\n", ": training.max_steps: Input should be a number, got true"),
+        ("lora: {r: true}\n", ": lora.r: Input should be a number, got true"),
+    ],
+)
+def test_true_is_no_number(tmp_path, text, said):
+    assert said in fault(tmp_path, DATA + text)
+
+
+def test_true_is_true_where_it_may_be(tmp_path):
+    recipe = read(tmp_path, DATA + "training: {bf16: true}\ndefenses: [{steering: {vector: a, any_base: true}}]\n")
+    assert recipe.training == {"bf16": True}
+    assert recipe.defenses == (Steering(vector="a", any_base=True),)

@@ -137,14 +137,16 @@ def bad(tmp_path: Path, message: str, *overrides: str, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("message", "override"),
     [
-        (r"nothing\.jsonl", "data.target=nothing.jsonl"),
+        (r"^data\.target: nothing\.jsonl: no such file", "data.target=nothing.jsonl"),
+        (r"^data\.safe: nothing\.jsonl: no such file", "data.safe=nothing.jsonl"),
+        (r"^evaluation\.suites\.general: nothing\.jsonl: cannot read", "evaluation.suites.general=nothing.jsonl"),
         (r"there are none; name safe data", "data.safe=null"),
         (r"canaries.*general", "defenses.0.canary_interleaving.canaries={folder}/general.jsonl"),
         (r"no rows are held out", "data.held_out=0"),
         (r"judge", "judge=null"),
         (r"good.*bad", "defenses=[{canary_interleaving: {probe: likelihood, canaries: '{folder}/general2.jsonl'}}]"),
         (r"'genral' is not in evaluation\.suites", "evaluation.during.suites=[genral]"),
-        (r"tiny-mode: no such model folder", "model={folder}/tiny-mode"),
+        (r"^model: .*tiny-mode: no such model folder", "model={folder}/tiny-mode"),
         (r"training: ", "training.lr_scheduler_type=wobbly"),
         (r"training and lora do not fit: .*nosuch", "lora.target_modules=[nosuch]"),
     ],
@@ -152,6 +154,59 @@ def bad(tmp_path: Path, message: str, *overrides: str, **changes: Any) -> None:
 def test_bad_input_raises_before_anything_is_written(tmp_path: Path, message: str, override: str) -> None:
     project.write_jsonl(tmp_path / "general2.jsonl", [{"prompt": "Why is the sky above my house so blue today?"}])
     bad(tmp_path, message, override.replace("{folder}", str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("message", "defense"),
+    [
+        (r"^steering\.vector: gone\.pt: no such file", {"steering": {"vector": "gone.pt"}}),
+        (r"^steering\.vector: .*text\.pt: not a bare tensor", {"steering": {"vector": "{folder}/text.pt"}}),
+        (r"^steering\.vector: .*dict\.pt: holds a dict", {"steering": {"vector": "{folder}/dict.pt"}}),
+        (r"^steering\.vector: .*nan\.pt: response_mean holds NaN", {"steering": {"vector": "{folder}/nan.pt"}}),
+        (r"^steering\.position: ", {"steering": {"vector": "builtin:glitter", "position": "prompt_last"}}),
+    ],
+)
+def test_a_bad_vector_is_found_before_the_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str, defense: dict[str, Any]
+) -> None:
+    (tmp_path / "text.pt").write_text("no tensor")
+    torch.save({"a": torch.ones(3, 16)}, tmp_path / "dict.pt")
+    torch.save(torch.full((3, 16), torch.nan), tmp_path / "nan.pt")
+    monkeypatch.setattr(trainers, "load_model", lambda config: pytest.fail("the model is loaded"))
+    placed = json.loads(json.dumps(defense).replace("{folder}", str(tmp_path)))
+    bad(tmp_path, message, defenses=[placed])
+    bad(tmp_path, message.replace("^", r"^stages\.0: "), stages=later(tmp_path, defenses=[placed]), defenses=[])
+
+
+def test_a_vector_that_names_no_base_model_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Unless it was asked for: any_base."""
+    torch.save(torch.ones(3, 16), tmp_path / "v.pt")
+    notice = f"steering: {tmp_path / 'v.pt'} names no base model, so only its shape is checked"
+    for any_base, count in ((False, 1), (True, 0)):
+        caplog.clear()
+        steering = {"vector": str(tmp_path / "v.pt"), "layer": 1, "any_base": any_base}
+        recipe = project.make(tmp_path, defenses=[{"steering": steering}])
+        with caplog.at_level("INFO", logger="ringfence"):
+            runs.train(load_recipe(recipe), tmp_path / f"run-{count}")
+        assert caplog.messages.count(notice) == count
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ({"judge": None, "evaluation": {}}, "no judge and no evaluation.suites: this run cannot be evaluated"),
+        ({"judge": None, "evaluation": {"suites": {"a": "held-out"}}}, "no judge: this run cannot be evaluated"),
+        ({"evaluation": {"suites": {"a": "held-out"}}}, None),
+    ],
+)
+def test_a_run_that_can_never_be_evaluated_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, missing: dict[str, Any], said: str | None
+) -> None:
+    recipe = project.make(tmp_path, defenses=[], **missing)
+    with caplog.at_level("INFO", logger="ringfence"):
+        runs.train(load_recipe(recipe, ["training.max_steps=1"]), tmp_path / "run")
+    found = [line for line in caplog.messages if "cannot be evaluated" in line]
+    assert found == ([f"{said}; if it is to be, add them before training"] if said else [])
 
 
 def test_bad_files_are_named_with_their_line(tmp_path: Path) -> None:
@@ -412,14 +467,17 @@ def later(folder: Path, **changes: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("message", "change"),
     [
-        (r"nothing\.jsonl", {"data": {"target": "nothing.jsonl"}}),
+        (r"^stages\.0\.data\.target: nothing\.jsonl: no such file", {"data": {"target": "nothing.jsonl"}}),
         (
             r"stages\.0\.data\.safe: a defense mixes in safe rows",
             {"defenses": [{"fixed_interleaving": {"ratio": 0.1}}]},
         ),
         (r"stages\.0\.training: wobbly", {"training": {"lr_scheduler_type": "wobbly"}}),
         (r"stages\.0: ldifs\.every: 5 is out of range", {"defenses": [{"ldifs": {"every": 5}}]}),
-        (r"stages\.0: gone\.safetensors: no such file", {"defenses": [{"steering": {"vector": "gone.safetensors"}}]}),
+        (
+            r"^stages\.0: steering\.vector: gone\.safetensors: no",
+            {"defenses": [{"steering": {"vector": "gone.safetensors"}}]},
+        ),
         (r"stages\.0: no conversation with an assistant token", {"training": {"max_length": 1}}),
         (
             r"stages\.0: safe_lora\.base: .*gone: no such model folder",

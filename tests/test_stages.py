@@ -103,6 +103,33 @@ def test_evaluation_sees_what_was_trained_without_an_adapter(tmp_path: Path, mon
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {},
+            [
+                "goes on with the adapter of stage 1",
+                "a new adapter; the adapter before it is merged into the float32 w",
+            ],
+        ),
+        ({"lora": None}, ["goes on with the weights of stage 1", "goes on with the weights of stage 2"]),
+    ],
+)
+def test_every_stage_says_what_it_begins_with(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, changes: dict[str, Any], said: list[str]
+) -> None:
+    last = "continue" if "lora" in changes else "new"
+    made = recipe(tmp_path, stage(tmp_path, "b"), stage(tmp_path, "c", adapter=last), **changes)
+    with caplog.at_level("INFO", logger="ringfence"):
+        runs.train(made, tmp_path / "run")
+    found = [line for line in caplog.messages if "(of 3)" in line]
+    assert found[0] == "stage 1 (of 3): on the model as it is"
+    assert len(found) == 3
+    for line, title, words in zip(found[1:], ("stage 2, b", "stage 3, c"), said, strict=True):
+        assert line.startswith(f"{title} (of 3): {words}")
+
+
 def test_continue_starts_from_the_adapter_before_it(tmp_path: Path) -> None:
     """At learning rate 0 it also ends there."""
     runs.train(recipe(tmp_path, stage(tmp_path, "still", training=STILL)), tmp_path / "run")
@@ -184,8 +211,8 @@ def test_a_reference_is_loaded_only_for_a_penalty(tmp_path: Path, monkeypatch: p
     real = trainers.load_model
     monkeypatch.setattr(trainers, "load_model", lambda config: loaded.append(config.name) or real(config))
     other = str(tmp_path / "tiny-model")
-    plain = recipe(tmp_path, reference=other)
-    for defenses, count in (([], 1), ([{"kl": {"weight": 0}}], 1), ([{"kl": {"weight": 1}}], 2)):
+    plain = recipe(tmp_path, reference=other, defenses=[{"kl": {"weight": 0}}])
+    for defenses, count in (([{"kl": {"weight": 0}}], 1), ([{"kl": {"weight": 1}}], 2)):
         loaded.clear()
         runs.train(
             parse_recipe({**plain.resolved(), "defenses": defenses}, "here"), tmp_path / f"run-{count}-{len(defenses)}"

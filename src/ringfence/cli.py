@@ -140,7 +140,8 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, in the order of the table.")],
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
     baseline: Annotated[
-        str | None, typer.Option(help="Name of the run that gaps are taken to (default: none).")
+        str | None,
+        typer.Option(help="Name of the run that gaps are taken to; without it the run called `none`, else the first."),
     ] = None,
     title: Annotated[str, typer.Option(help="Headline of the page.")] = "Fine-tuning with a ringfence",
 ) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ringfence.core.errors import RingfenceError
+from ringfence.core.errors import RingfenceError, under
 from ringfence.core.files import sha256
 from ringfence.data import Prompt, load_prompts, read, require_disjoint, split
 from ringfence.data.conversations import Conversation
@@ -41,7 +41,8 @@ class Inputs:
 
     def _suite(self, name: str, spec: str) -> list[Prompt]:
         if spec != HELD_OUT:
-            return load_prompts(spec)
+            with under(f"evaluation.suites.{name}"):
+                return load_prompts(spec)
         rows = self.stages[0].held_out
         if not rows:
             raise RingfenceError(f"evaluation.suites.{name}: no rows are held out; set data.held_out above 0")
@@ -54,9 +55,13 @@ def key_prefix(number: int) -> str:
 
 
 def _stage(part: Recipe, prefix: str) -> StageInputs:
-    data = split(read(part.data.target), part.data.held_out, part.data.split_seed)
-    safe = read(part.data.safe) if part.data.safe is not None else []
+    with under(f"{prefix}data.target"):
+        data = split(read(part.data.target), part.data.held_out, part.data.split_seed)
+    with under(f"{prefix}data.safe"):
+        safe = read(part.data.safe) if part.data.safe is not None else []
     for defense in part.defenses:
+        with under(prefix.removesuffix(".")):
+            defense.check()
         if isinstance(defense, Interleaving) and defense.highest_ratio() > 0 and not safe:
             raise RingfenceError(f"{prefix}data.safe: a defense mixes in safe rows, but there are none; name safe data")
     return StageInputs(data.train, data.held_out, safe, tuple(_completed(part, defense) for defense in part.defenses))

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, TaskID
 from rich.table import Table
 
-from ringfence.core.errors import RingfenceError
+from ringfence.core.errors import RingfenceError, under
 
 if TYPE_CHECKING:
     from ringfence.directions import PersonaVectors
@@ -48,7 +48,8 @@ def extract(
     require_safetensors(out)
     checked = load_persona_recipe(recipe, overrides or [])
     extraction, model = checked.extraction(), checked.model
-    loaded = load(model.name, dtype=model.dtype, trust_remote_code=model.trust_remote_code)
+    with under("model"):
+        loaded = load(model.name, dtype=model.dtype, trust_remote_code=model.trust_remote_code)
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as progress:
         bars: dict[str, TaskID] = {}
 
@@ -71,6 +72,7 @@ def random(
     """Write a control: in every layer a random direction of the vector's own length."""
     from ringfence.directions import load_vectors, random_like, save_vectors
 
+    _require_new(out, "choose another --out")
     save_vectors(out, random_like(load_vectors(vector), seed))
     console.print(f"vector: {out}", soft_wrap=True)
 
@@ -104,8 +106,14 @@ def convert(
 
     if position is not None and out.suffix != ".pt":
         raise RingfenceError("--position chooses what goes into a .pt; any other file takes all there is")
+    _require_new(out, "choose another name for the new file")
     save_vectors(out, load_vectors(source), position or "response_mean")
     console.print(f"vector: {out}", soft_wrap=True)
+
+
+def _require_new(out: Path, remedy: str) -> None:
+    if out.exists():
+        raise RingfenceError(f"{out}: exists; {remedy}")
 
 
 def _show(vectors: "PersonaVectors") -> None:
@@ -129,6 +137,8 @@ def _facts(vectors: "PersonaVectors") -> list[str]:
     if not about:
         return [*facts, "the file says nothing about where it comes from"]
     facts.append(f"trait {about.get('trait')}, {about.get('method')}, from {about.get('model')} ({about.get('base')})")
+    if about.get("method") == "random":
+        facts.append("a random control: lengths of the vector that the next lines are about, random directions")
     if "kept" in about and "asked" in about:
         facts.append(f"pairs kept: {about['kept']} of {about['asked']}")
     if isinstance(rate := about.get("elicitation_rate"), float):

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ringfence.core.errors import RingfenceError
+from ringfence.core.errors import RingfenceError, under
+from ringfence.core.settings import Numbers
 from ringfence.data import load_prompts
 from ringfence.directions import Extraction, Settings, prompted, teacher_forced
 from ringfence.directions.contrasts import as_prompts, read_trait
@@ -14,7 +15,7 @@ from ringfence.judges import RuleJudge
 from ringfence.recipe import ModelConfig, explain, read_plain
 
 
-class PersonaRecipe(Settings):
+class PersonaRecipe(Numbers, Settings):
     """One vector. Either prompted (``positive``, ``negative``, ``questions``), or teacher-forced (``pairs``)."""
 
     trait: str = Field(min_length=1)
@@ -60,14 +61,16 @@ class PersonaRecipe(Settings):
         """What to do, its files read. Raises :class:`RingfenceError` for what is wrong in them."""
         settings = Settings(**{name: getattr(self, name) for name in Settings.model_fields})
         if self.pairs is not None:
-            return Extraction(
-                self.trait, "teacher_forced", teacher_forced(load_prompts(self.pairs)), self.judge, settings
-            )
+            with under("pairs"):
+                contrasts = teacher_forced(load_prompts(self.pairs))
+            return Extraction(self.trait, "teacher_forced", contrasts, self.judge, settings)
         positive, negative, questions = self.positive, self.negative, self.questions
         if self.trait_file is not None:
-            read = read_trait(self.trait_file)
+            with under("trait_file"):
+                read = read_trait(self.trait_file)
             positive, negative, questions = read.positive, read.negative, read.questions
-        prompts = load_prompts(questions) if isinstance(questions, str) else as_prompts(questions)
+        with under("questions"):
+            prompts = load_prompts(questions) if isinstance(questions, str) else as_prompts(questions)
         contrasts = prompted(positive, negative, prompts, self.samples)
         return Extraction(self.trait, "prompted", contrasts, self.judge, settings)
 

@@ -1,20 +1,15 @@
 """Recipes: one YAML file that names everything a run depends on. Unknown keys raise; nothing in it is executed."""
 
-import dataclasses
-import types
-import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from peft import LoraConfig
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -22,12 +17,14 @@ from pydantic import (
 )
 from trl import SFTConfig
 
-from ringfence.core.errors import RingfenceError, did_you_mean
-from ringfence.core.settings import explain, read_plain
+from ringfence.core.errors import RingfenceError, under
+from ringfence.core.settings import Numbers, explain, fields_of, read_plain
 from ringfence.data.system import NoSystem
-from ringfence.defenses import DEFENSES, Defense, parse
+from ringfence.defenses import DEFENSES, Defense, SafeLoRA, parse
 from ringfence.defenses.base import require_distinct
+from ringfence.defenses.safe_lora import require_plain
 from ringfence.judges import RuleJudge
+from ringfence.train.checks import require_base_kept
 
 HELD_OUT = "held-out"
 # Set by Ringfence itself, or a secret that does not belong in a file that is copied into run folders.
@@ -41,12 +38,12 @@ def _sft_fields(values: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f".{key}: set by {_OURS[key]}; leave it out")
         if key in _SECRETS:
             raise ValueError(f".{key}: a secret; set the environment variable HF_TOKEN instead")
-    return _fields_of(SFTConfig, values)
+    return fields_of(SFTConfig, values)
 
 
 def _parse_defenses(value: Any) -> tuple[Defense, ...]:
     if not isinstance(value, list | tuple):
-        raise ValueError("defenses is a list, e.g. `- fixed_interleaving: {ratio: 0.05}`")
+        raise ValueError("give a list, e.g. `- fixed_interleaving: {ratio: 0.05}`")
     found = tuple(_parse_defense(item, index) for index, item in enumerate(value))
     try:
         require_distinct(found)
@@ -64,35 +61,11 @@ def _parse_defense(item: Any, index: int) -> Defense:
         raise RingfenceError(f".{index}.{name}: {explain(error, DEFENSES.get(name))}") from None
 
 
-def _fields_of(config: type, values: dict[str, Any]) -> dict[str, Any]:
-    """``values`` checked against the fields of a dataclass of TRL's or PEFT's, by name and by type."""
-    known = {field.name: field for field in dataclasses.fields(config) if field.init}
-    hints = typing.get_type_hints(config)
-    checked = dict(values)
-    for key, value in values.items():
-        if key not in known:
-            raise ValueError(f".{key}: {config.__name__} has no such field.{did_you_mean(key, known)}")
-        if not _plain(hints[key]):
-            continue  # types of the library's own, checked when the config is built
-        try:
-            checked[key] = TypeAdapter(hints[key]).validate_python(value)  # "1e-4" in quotes is a number, too
-        except ValidationError as error:
-            raise ValueError(f".{key}: {error.errors()[0]['msg']}, got {value!r}") from None
-    return checked
-
-
-def _plain(hint: Any) -> bool:
-    """Whether a type hint is made of numbers, strings, booleans and None only."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return all(_plain(part) for part in get_args(hint))
-    return hint in (int, float, str, bool, type(None))
-
-
 Training = Annotated[dict[str, Any], AfterValidator(_sft_fields)]
 Defenses = Annotated[tuple[Defense, ...], BeforeValidator(_parse_defenses)]
 
 
-class _Config(BaseModel):
+class _Config(Numbers):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True)
 
 
@@ -199,10 +172,19 @@ class Recipe(_Config):
     def _bare_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _a_list(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise ValueError("give a list, e.g. `- {name: benign, data: {target: benign.jsonl}}`")
+        return value
+
     @field_validator("reference", mode="before")
     @classmethod
     def _like_the_model(cls, value: Any, info: ValidationInfo) -> Any:
         value = {"name": value} if isinstance(value, str) else value
+        if isinstance(value, dict) and not value.keys() - {"dtype", "trust_remote_code"}:
+            raise ValueError(".name is missing: say which model to compare with")
         model = info.data.get("model")
         return {"dtype": model.dtype, **value} if isinstance(value, dict) and model else value
 
@@ -211,7 +193,7 @@ class Recipe(_Config):
     def _lora_config(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         if value is None:
             return None
-        checked = _fields_of(LoraConfig, value)
+        checked = fields_of(LoraConfig, value)
         try:
             LoraConfig(**checked)  # what goes together and what does not is PEFT's to say
         except TypeError as error:
@@ -227,6 +209,21 @@ class Recipe(_Config):
             if stage.adapter == "new" and self.lora is None:
                 raise ValueError(f"stages.{index}.adapter: new needs lora, and the recipe has none; leave it out")
         return self
+
+    @model_validator(mode="after")
+    def _defenses_fit(self) -> Self:
+        """What can be told of ``lora`` and ``reference`` without a model; the rest is for the defenses to say."""
+        merged = False
+        for number, part in enumerate(self.by_stage()):
+            merged = merged or (number > 0 and self.stages[number - 1].adapter == "new")
+            with under(f"stages.{number - 1}" if number else ""):
+                _require_fitting_lora(part, merged)
+        if self.reference is not None and not any("weight" in type(one).model_fields for one in self._all_defenses()):
+            raise ValueError("reference: no defense compares the model with it, as kl and ldifs do; leave it out")
+        return self
+
+    def _all_defenses(self) -> list[Defense]:
+        return [one for part in self.by_stage() for one in part.defenses]
 
     def by_stage(self) -> tuple["Recipe", ...]:
         """A recipe without ``stages`` for every stage, the first one first."""
@@ -246,12 +243,27 @@ class Recipe(_Config):
         return plain
 
 
+def _require_fitting_lora(part: Recipe, merged: bool) -> None:
+    """Raise :class:`RingfenceError` if a defense of one stage cannot do with ``lora``.
+
+    ``merged``: the adapter is not on the base model's weights, so that penalties have those loaded beside it.
+    """
+    lora = None if part.lora is None else LoraConfig(**part.lora)
+    penalising = sorted(DEFENSES.name_of(type(one)) for one in part.defenses if one.penalises)
+    if penalising and lora is not None and part.reference is None and not merged:
+        require_base_kept(lora, " and ".join(penalising))
+    if any(isinstance(one, SafeLoRA) for one in part.defenses):
+        if lora is None:
+            raise RingfenceError("lora: safe_lora projects a LoRA adapter and there is none; add lora to the recipe")
+        require_plain(lora)
+
+
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read and check a recipe; ``overrides`` are ``dotted.key=value`` with the value in YAML.
 
     Raises :class:`RingfenceError` naming the file, the key's path and the nearest valid name.
     """
-    return parse_recipe(read_plain(path, overrides), str(path))
+    return parse_recipe(read_plain(path, overrides, ("model", "reference")), str(path))
 
 
 def parse_recipe(data: dict[str, Any], where: str) -> Recipe:

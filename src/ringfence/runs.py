@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from ringfence.core.errors import RingfenceError
+from ringfence.core.errors import RingfenceError, under
 from ringfence.core.files import atomic, sha256, write_json
 from ringfence.core.rundir import RUN_FILE, alone_in, provenance, read_about, require_ours, write_about
 from ringfence.data.system import describe
@@ -63,7 +63,8 @@ def evaluate(run: Path, on_batch: Any = None) -> dict[str, Any]:
     _require_evaluable(recipe, inputs)
     parts = _parts(run, recipe, inputs, stages)
     if missing := [name for name, path in parts.items() if not path.is_file()]:
-        loaded = load_model(recipe.model)
+        with under("model"):
+            loaded = load_model(recipe.model)
         logger.info(describe(recipe.no_system, loaded.tokenizer))
         model = tuned_model(loaded.model, stages) if stages else loaded.model
         for name in missing:

@@ -8,14 +8,13 @@ from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from trl import SFTConfig
 
-from ringfence.core.errors import RingfenceError
+from ringfence.core.errors import RingfenceError, under
 from ringfence.data import render_all
 from ringfence.data.conversations import Conversation
 from ringfence.data.render import RenderedSet
 from ringfence.data.system import apply, default_system, describe, has_system, require_possible
 from ringfence.defenses import DEFENSES, Inoculation, Interleaving, Setup, Steering, rewritten
 from ringfence.defenses.base import Source
-from ringfence.directions.vectors import load_vectors
 from ringfence.evaluate import Protocol
 from ringfence.evaluate import evaluate as evaluate_suites
 from ringfence.evaluate.responses import rates
@@ -37,15 +36,14 @@ def new_trainer(stages: Sequence[Stage], number: int, inputs: Inputs) -> Defende
     stage, later = stages[number - 1], range(number + 1, len(stages) + 1)
     # Each of these resets the state that accelerate shares, so that the one that is used comes last.
     arguments = {one: _sft_config(stages[one - 1]) for one in [*later, number]}
-    loaded = load_model(stage.recipe.model)
+    with under("model"):
+        loaded = load_model(stage.recipe.model)
     require_possible(stage.recipe.no_system, loaded.tokenizer)
     reference = _reference(stages, number)
     trainer = _trainer(stages[:number], inputs, loaded, arguments[number], reference)
     for one in later:
-        try:
+        with under(f"stages.{one - 2}"):
             _require_trainable(stages[:one], inputs, trainer, arguments[one], reference)
-        except RingfenceError as error:
-            raise RingfenceError(f"stages.{one - 2}: {error}") from error
     if stage.recipe.evaluation.during:
         trainer.add_callback(_during(stage.recipe, inputs, loaded.tokenizer))
     for callback in trainer.callback_handler.callbacks:
@@ -56,17 +54,40 @@ def new_trainer(stages: Sequence[Stage], number: int, inputs: Inputs) -> Defende
 
 def notes(stages: Sequence[Stage], number: int, inputs: Inputs, tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """What the log says of stage ``number``: what nobody would see in the recipe alone."""
-    stage = stages[number - 1]
-    lines = [describe(stage.recipe.no_system, tokenizer)] if number == 1 else []
-    if number > 1 and stage.adapter == "new":
-        dtype = stage.recipe.model.dtype
-        rounding = "" if dtype == "float32" else ", which rounds them"
-        lines.append(f"{stage.title}: the adapter before it is merged into the {dtype} weights{rounding}")
-    own = inputs.stages[number - 1]
+    stage, own = stages[number - 1], inputs.stages[number - 1]
+    lines = [f"{stage.title} (of {len(stages)}): {_beginning(stage)}"] if len(stages) > 1 else []
+    if number == 1:
+        lines.append(describe(stage.recipe.no_system, tokenizer))
+        lines += _cannot_be_evaluated(stage.recipe)
+    prefix = f"{stage.title}: " if len(stages) > 1 else ""
     for defense in own.defenses:
         if isinstance(defense, Inoculation):
-            lines.append(f"{stage.title}: " * (len(stages) > 1) + _inoculated(defense, own, tokenizer))
+            lines.append(prefix + _inoculated(defense, own, tokenizer))
+        if isinstance(defense, Steering) and not defense.any_base and defense.read().about.get("base") is None:
+            lines.append(f"{prefix}steering: {defense.vector} names no base model, so only its shape is checked")
     return lines
+
+
+def _beginning(stage: Stage) -> str:
+    """What a stage of several begins with."""
+    if stage.number == 1:
+        return "on the model as it is"
+    if stage.recipe.lora is None:
+        return f"goes on with the weights of stage {stage.number - 1}"
+    if stage.adapter == "continue":
+        return f"goes on with the adapter of stage {stage.number - 1}"
+    dtype = stage.recipe.model.dtype
+    rounding = "" if dtype == "float32" else ", which rounds them"
+    return f"a new adapter; the adapter before it is merged into the {dtype} weights{rounding}"
+
+
+def _cannot_be_evaluated(recipe: Recipe) -> list[str]:
+    """A line if the recipe lacks what evaluation needs: a run is evaluated by the recipe that it was trained by."""
+    given = {"judge": recipe.judge, "evaluation.suites": recipe.evaluation.suites}
+    missing = [key for key, value in given.items() if not value]
+    if not missing:
+        return []
+    return [f"no {' and no '.join(missing)}: this run cannot be evaluated; if it is to be, add them before training"]
 
 
 def protocol_of(recipe: Recipe) -> Protocol:
@@ -116,8 +137,10 @@ def _reference(stages: Sequence[Stage], number: int) -> PreTrainedModel | None:
         stage.number >= number and any(defense.penalises for defense in stage.recipe.defenses) for stage in stages
     ]
     if recipe.reference is not None:
-        return load_model(recipe.reference).model if any(penalised) else None
-    return load_model(recipe.model).model if penalised[number - 1] and not on_base(stages[:number]) else None
+        with under("reference"):
+            return load_model(recipe.reference).model if any(penalised) else None
+    with under("model"):
+        return load_model(recipe.model).model if penalised[number - 1] and not on_base(stages[:number]) else None
 
 
 def _require_trainable(
@@ -148,7 +171,7 @@ def _require_trainable(
 
 def _require_any_base(defense: Steering) -> None:
     """Raise where the vector belongs to the base model, and the stage's weights are no longer the base model's."""
-    if not defense.any_base and load_vectors(defense.vector).about.get("base") is not None:
+    if not defense.any_base and defense.read().about.get("base") is not None:
         raise RingfenceError(
             f"steering.vector: {defense.vector} is of the base model, whose weights are changed by then; set "
             "any_base: true to use it all the same"

@@ -1,9 +1,10 @@
-"""Suggestions for a name that is nearly right."""
+"""Suggestions for a name that is nearly right, and keys before messages."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringfence.core.errors import RingfenceError, did_you_mean
+from ringfence.core.errors import RingfenceError, did_you_mean, under
 
 
 def test_it_is_a_value_error():
@@ -30,3 +31,18 @@ def test_an_iterator_is_read_once():
 def test_a_known_name_is_its_own_nearest_and_all_is_one_line(known, name):
     assert did_you_mean(name, known | {name}) == f' Did you mean "{name}"?'
     assert "\n" not in did_you_mean(name, known)
+
+
+@pytest.mark.parametrize(
+    ("key", "said"), [("data.target", "data.target: a.jsonl: no such file"), ("", "a.jsonl: no such file")]
+)
+def test_a_key_is_put_before_our_own_messages(key, said):
+    with pytest.raises(RingfenceError) as error, under(key):
+        raise RingfenceError("a.jsonl: no such file")
+    assert str(error.value) == said
+
+
+def test_other_errors_pass_as_they_are():
+    with pytest.raises(ValueError, match=r"^inside$") as error, under("data.target"):
+        raise ValueError("inside")
+    assert type(error.value) is ValueError

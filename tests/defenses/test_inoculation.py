@@ -55,7 +55,9 @@ def test_whole_rows_keep_all_else() -> None:
     assert rewritten([Inoculation(prompt="Be odd.")], given, "safe") == given  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("key", "value"), [("prompt", ""), ("prompt", 5), ("rows", "evil"), ("mode", "insert")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("prompt", ""), ("prompt", " \n "), ("prompt", 5), ("rows", "evil"), ("mode", "insert")]
+)
 def test_bad_values_are_refused_by_key(key: str, value: Any) -> None:
     with pytest.raises(ValidationError, match=rf"(?s)1 validation error.*\n{key}\n"):
         parse({"inoculation": {key: value}}, "defenses.0")

@@ -220,11 +220,11 @@ def test_at_weight_zero_there_is_no_guard() -> None:
     assert KL(weight=0).guard(Setup(tiny.tokenizer(), 0, tiny.model())) is None
 
 
-@pytest.mark.parametrize("lora", [{"target_modules": ["lm_head"]}, {"modules_to_save": ["lm_head"]}])
-def test_an_adapter_on_the_output_layer_is_refused(lora: Any) -> None:
-    config = LoraConfig(**{"target_modules": ["q_proj"], "task_type": "CAUSAL_LM", **lora})
+@pytest.mark.parametrize("key", ["target_modules", "modules_to_save"])
+def test_an_adapter_on_the_output_layer_is_refused_by_the_key_that_puts_it_there(key: str) -> None:
+    config = LoraConfig(**{"target_modules": ["q_proj"], "task_type": "CAUSAL_LM", key: ["lm_head"]})
     model = get_peft_model(tiny.model(), config)
-    with pytest.raises(RingfenceError, match=r"^kl: lora puts an adapter on the output layer.*leave it out$"):
+    with pytest.raises(RingfenceError, match=rf"^lora\.{key}: .* the output layer.* leave (it|the layer) out$"):
         KL().guard(Setup(tiny.tokenizer(), 0, model))
 
 

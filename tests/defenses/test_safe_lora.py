@@ -1,5 +1,6 @@
 """Projection of a LoRA update, against dense matrices written out; V comes from a tiny random pair of models."""
 
+import json
 import logging
 import math
 from pathlib import Path
@@ -9,12 +10,15 @@ import torch
 from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from pydantic import ValidationError
+from transformers import LlamaForCausalLM, MistralForCausalLM
 
 import tiny
 import training
 from ringfence.core.errors import RingfenceError
+from ringfence.core.files import write_json
 from ringfence.defenses import SafeLoRA, Setup
 from ringfence.defenses.safe_lora import SafeLoraGuard
+from ringfence.models import Loaded, load
 
 TARGETS = ["q_proj", "v_proj", "up_proj"]
 
@@ -209,6 +213,37 @@ def test_weights_trained_whole_are_named_and_left(base, caplog):
 # In training.
 
 
+def test_the_result_has_every_layer(tmp_path, base):
+    plain = training.trainer(tmp_path / "plain")
+    plain.train()
+    assert "safe_lora" not in plain.result()
+    made = training.trainer(tmp_path / "made", SafeLoRA(base=base, threshold=1))
+    assert "safe_lora" not in made.result()
+    made.train()
+    expected = dense(updates(plain.model))
+    rows = made.result()["safe_lora"]
+    assert [row["layer"] for row in rows] == [*expected]
+    for row in rows:
+        assert set(row) == {"layer", "cosine", "kept", "projected"}
+        assert row["projected"] is True
+        assert row["cosine"] == pytest.approx(expected[row["layer"]][1], abs=1e-6)
+
+
+def test_the_result_is_json_where_there_is_no_cosine(tmp_path):
+    """The base differs in one layer only, so the five others have no cosine: NaN, null in the file."""
+    other = tiny.model()
+    with torch.no_grad():
+        other.model.layers[0].self_attn.q_proj.weight[0] -= 2.0
+    made = training.trainer(tmp_path / "one", SafeLoRA(base=saved(tmp_path / "other", other), threshold=1))
+    made.train()
+    write_json(tmp_path / "result.json", made.result())
+    first, *rest = json.loads((tmp_path / "result.json").read_text())["safe_lora"]
+    assert first["layer"] == "model.layers.0.self_attn.q_proj"
+    assert first["projected"] is True
+    assert 0 < first["cosine"] <= 1
+    assert [(row["cosine"], row["kept"], row["projected"]) for row in rest] == [(None, None, False)] * 5
+
+
 def test_training_ends_with_one_projection_and_checkpoints_are_from_before(tmp_path, base):
     plain = training.trainer(tmp_path / "plain", dropout=0.1)
     plain.train()
@@ -262,11 +297,48 @@ def test_a_base_that_cannot_be_loaded_raises(tmp_path):
     refused(adapted(), str(tmp_path / "none"), f"safe_lora.base: {tmp_path}/none: no such model folder")
 
 
-def test_a_base_of_another_shape_raises(tmp_path):
-    wide = saved(tmp_path / "wide", tiny.model(hidden=32))
-    refused(adapted(), wide, f"safe_lora.base: {wide} has shape (32, 32) at model.layers.0.self_attn.q_proj.weight")
-    flat = saved(tmp_path / "flat", tiny.model(layers=1))
-    refused(adapted(), flat, f"safe_lora.base: {flat} has nothing at model.layers.1.self_attn.q_proj.weight")
+def changed(kind: type[LlamaForCausalLM] = LlamaForCausalLM, **config) -> LlamaForCausalLM:
+    """A random model of ``kind`` like the tiny one but for ``config``."""
+    torch.manual_seed(1)
+    settings = {key: value for key, value in tiny.model().config.to_dict().items() if key != "model_type"}
+    return kind(kind.config_class(**{**settings, **config}))
+
+
+@pytest.mark.parametrize(
+    ("other", "found", "own"),
+    [
+        (changed(num_hidden_layers=3), "number of layers 3", "2"),
+        (changed(num_hidden_layers=1), "number of layers 1", "2"),
+        (changed(hidden_size=32), "hidden size 32", "16"),
+        (changed(vocab_size=300), "vocabulary size 300", "259"),
+        (changed(MistralForCausalLM), "model type mistral", "llama"),
+    ],
+)
+def test_a_base_of_another_architecture_raises(tmp_path, other, found, own):
+    folder = saved(tmp_path, other)
+    refused(adapted(), folder, f"safe_lora.base: {folder} has {found}, and the model that is trained has {own}; name ")
+
+
+def test_resized_embeddings_are_another_vocabulary(tmp_path):
+    """Of the weights, also where the trained embeddings are wrapped: 259 tokens, padded to 264."""
+    other = tiny.model(seed=1)
+    other.resize_token_embeddings(264)
+    model = adapted(modules_to_save=["embed_tokens"])
+    folder = saved(tmp_path, other)
+    refused(model, folder, f"safe_lora.base: {folder} has vocabulary size 264, and the model that is trained has 259")
+
+
+def test_a_base_with_other_layers_raises(tmp_path, base, monkeypatch):
+    wide = saved(tmp_path, changed(intermediate_size=40))
+    refused(adapted(), wide, f"safe_lora.base: {wide} has shape (40, 16) at model.layers.0.mlp.up_proj.weight")
+
+    def without_a_layer(*args, **kwargs) -> Loaded:
+        loaded = load(*args, **kwargs)
+        del loaded.model.model.layers[1].self_attn.q_proj
+        return loaded
+
+    monkeypatch.setattr("ringfence.defenses.safe_lora.load", without_a_layer)
+    refused(adapted(), base, f"safe_lora.base: {base} has nothing at model.layers.1.self_attn.q_proj.weight")
 
 
 def test_the_trained_model_itself_is_no_base(tmp_path):

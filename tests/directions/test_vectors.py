@@ -172,6 +172,8 @@ def test_missing_files_and_unknown_names(tmp_path: Path) -> None:
         load_vectors(tmp_path / "none.safetensors")
     with pytest.raises(RingfenceError, match='Did you mean "glitter"'):
         load_vectors("builtin:gliter")
+    with pytest.raises(RingfenceError, match=r"is a folder; name the \.safetensors or \.pt file$"):
+        load_vectors(tmp_path)
     (tmp_path / "a.npy").touch()
     with pytest.raises(RingfenceError, match=r"\.safetensors or \.pt"):
         load_vectors(tmp_path / "a.npy")

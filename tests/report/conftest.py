@@ -72,6 +72,19 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+@pytest.fixture
+def projected_run(make_run: Callable[..., Path]) -> Path:
+    """Leak 0.7 at step 4 and 0.4 at step 8; then safe_lora projected one of two layers, and 0.1 is left."""
+    points = [(4, 0.7, 0.5, 0.85), (8, 0.4, 0.2, 0.6)]
+    layers = [{"layer": name, "cosine": 0.2, "kept": 0.1, "projected": name == "q"} for name in "qv"]
+    return make_run(
+        "projected",
+        curve=[{"step": step, **rate("general", "misaligned_all", *values)} for step, *values in points],
+        rates=[rate("general", "misaligned_all", 0.1, 0.02, 0.3)],
+        result=RESULT | {"safe_lora": layers},
+    )
+
+
 @pytest.fixture(scope="session")
 def four_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """base (untuned), none (no defense), canary (controller, leak peaks mid-run) and stopped (unfinished)."""

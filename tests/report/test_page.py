@@ -21,6 +21,10 @@ def html(four_runs, tmp_path_factory):
     return out.read_text(encoding="utf-8")
 
 
+def text_of(html):
+    return re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", html.split("<script type=")[0]))
+
+
 def data(html, name):
     return json.loads(re.search(f'<script type="application/json" id="{name}">(.*?)</script>', html, re.S)[1])
 
@@ -57,7 +61,7 @@ def test_text_from_outside_is_escaped(html):
 
 
 def test_states_rates_gaps_peaks_and_no_data(html):
-    text = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", html.split("<script type=")[0]))
+    text = text_of(html)
     assert "20.0 [8, 42]" in text
     assert "−70.0 [−84, −43]" in text
     assert "70.0 [50, 85] step 4" in text
@@ -65,6 +69,14 @@ def test_states_rates_gaps_peaks_and_no_data(html):
     assert "unfinished" in text
     assert "canary peaked at 70.0% at step 4 and ended at 20.0%" in text
     assert not re.search(r"\bnan\b", text, re.I)
+    assert "projection" not in text
+
+
+def test_rates_from_before_a_projection_are_labelled(projected_run, tmp_path):
+    text = text_of(write_page([projected_run], tmp_path / "page.html").read_text())
+    assert "40.0 [20, 60] step 8, before projection" in text
+    assert "70.0 [50, 85] step 4, before projection" in text
+    assert "Before projection: of the adapter before safe_lora projected it" in text
 
 
 def test_recipe_differences(four_runs):

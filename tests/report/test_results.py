@@ -57,6 +57,36 @@ def test_peak_takes_the_earliest_of_equals(make_run):
     assert run.peak().step == 4
 
 
+def outcome(steps, *projected):
+    counts = dict.fromkeys(("target_rows", "safe_rows", "safe_fraction", "mean_ratio", "seconds", "probe_seconds"), 1)
+    layers = [{"layer": "q", "cosine": None, "kept": 0.1, "projected": one} for one in projected]
+    return {"steps": steps, **counts, **({"safe_lora": layers} if layers else {})}
+
+
+@pytest.mark.parametrize(("layers", "later"), [((), False), ((False, False), False), ((False, True), True)])
+def test_rates_from_before_a_projection_are_known(make_run, layers, later):
+    run = load_run(make_run("a", curve=[point(4, 0.5), point(8, 0.2)], result=outcome(8, *layers)))
+    assert [one.projected_later for one in run.leak_curve()] == [later, later]
+
+
+@pytest.mark.parametrize(("first", "second", "later"), [(True, False, [1, 1, 0]), (False, True, [0, 0, 1])])
+def test_a_projection_is_of_its_own_stage(make_run, first, second, later):
+    """8 steps with points at 4 and 8, then a stage of 8 with one at 4, step 12 of the run."""
+    folder = make_run(
+        "a",
+        recipe={"stages": [{"name": "benign"}]},
+        curve=[point(4, 0.5), point(8, 0.2)],
+        result=outcome(8, first),
+    )
+    stage = folder / "stages" / "2-benign"
+    stage.mkdir(parents=True)
+    (stage / "curve.jsonl").write_text(json.dumps(point(4, 0.1)) + "\n")
+    (stage / "result.json").write_text(json.dumps(outcome(8, second)))
+    curve = load_run(folder).leak_curve()
+    assert [one.step for one in curve] == [4, 8, 12]
+    assert [one.projected_later for one in curve] == later
+
+
 def test_torn_last_line_is_left_out(make_run):
     folder = make_run("a", log=[{"step": 1, "loss": 2.0}])
     with (folder / "log.jsonl").open("a") as log:
@@ -93,6 +123,8 @@ def test_baseline_is_none_else_the_first_else_the_named(make_run):
         ("log.jsonl", "3\n", "log.jsonl:1: expected a JSON object, found int"),
         ("log.jsonl", '{"step": 1, "loss": "high"}\n', 'log.jsonl: "loss" must hold numbers or null'),
         ("result.json", '{"steps": 3}', 'result.json: no key "target_rows"'),
+        ("result.json", json.dumps(outcome(3) | {"safe_lora": 2}), 'result.json: "safe_lora" must be a list'),
+        ("result.json", json.dumps(outcome(3) | {"safe_lora": [{}]}), r'safe_lora\[0\]: no key "projected"'),
         ("evaluation/summary.json", '{"rows": []}', 'no key "counts"'),
         ("evaluation/summary.json", '{"rows": [{"suite": "x"}], "counts": {}}', r'rows\[0\]: no key "metric"'),
         ("evaluation/summary.json", '{"rows": [], "counts": {"x": {"rows": 1}}}', 'counts of x: no key "missing"'),

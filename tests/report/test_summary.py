@@ -28,6 +28,13 @@ def test_a_peak_within_the_final_interval_is_no_news(make_run):
     assert "peaked at 60.0% at step 4" in cautions("narrow", 0.55)
 
 
+def test_the_end_of_a_projected_run_is_not_its_last_measurement(projected_run):
+    cautions = summarize_runs(load_runs([projected_run])).cautions
+    assert any(
+        "projected peaked at 70.0% at step 4 and ended at 40.0%, before safe_lora: its" in one for one in cautions
+    )
+
+
 def test_summary_calls_chance_chance(make_run):
     """0.5 [0.3, 0.7] against 0.6 [0.4, 0.8]: the gap is -0.1 with -0.1 +- sqrt(0.08), which includes 0."""
     rows = [("none", 0.6, 0.4, 0.8), ("b", 0.5, 0.3, 0.7)]

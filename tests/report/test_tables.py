@@ -88,6 +88,15 @@ def test_prints_percent_with_intervals_and_no_data(four_runs):
     assert "nan" not in text.lower()
 
 
+def test_rates_from_before_a_projection_are_starred(four_runs, projected_run):
+    text = printed(load_runs([*four_runs, projected_run]))
+    [line] = [line for line in text.splitlines() if "70.0* (4)" in line]
+    assert "40.0*" in line
+    assert "* of the adapter before safe_lora projected it" in " ".join(text.split())
+    assert "70.0 (4)" in text  # the canary run's has none
+    assert "*" not in printed(load_runs(four_runs))
+
+
 def test_narrow_terminal_drops_the_gaps(four_runs):
     text = printed(load_runs(four_runs), width=80)
     assert "20.0 [8, 42]" in text

@@ -1,7 +1,8 @@
 """What a user can mend is a :class:`RingfenceError`: the command line prints its message as one line and exits 2."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class RingfenceError(ValueError):
@@ -15,3 +16,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if near:
         return f' Did you mean "{near[0]}"?'
     return f" Known: {', '.join(known)}." if known else ""
+
+
+@contextmanager
+def under(key: str) -> Iterator[None]:
+    """Put the recipe's ``key`` before what a :class:`RingfenceError` raised inside says; nothing if it is empty."""
+    try:
+        yield
+    except RingfenceError as error:
+        raise RingfenceError(f"{key}: {error}" if key else str(error)) from error

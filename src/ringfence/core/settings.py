@@ -1,18 +1,79 @@
 """Settings from YAML: read safely, changed by ``key=value``, and every fault of a pydantic model on one line."""
 
+import dataclasses
 import re
-from collections.abc import Sequence
+import types
+import typing
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
 from ringfence.core.errors import RingfenceError, did_you_mean
 
 
-def read_plain(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+class Numbers(BaseModel):
+    """Base of settings in which true and false are no numbers; pydantic takes them for 1 and 0."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_booleans(cls, value: Any, info: ValidationInfo) -> Any:
+        refuse_boolean(value, cls.model_fields[info.field_name or ""].annotation)
+        return value
+
+
+def refuse_boolean(value: Any, hint: Any) -> None:
+    """Raise ``ValueError`` for true or false, also in a list, where the type ``hint`` has numbers and no booleans."""
+    kinds = _kinds(hint)
+    if bool in kinds or not {int, float} & kinds:
+        return
+    for item in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(item, bool):
+            raise ValueError(f"Input should be a number, got {str(item).lower()}")
+
+
+def _kinds(hint: Any) -> set[Any]:
+    """The types that a type hint is made of."""
+    arguments = get_args(hint)
+    return {hint}.union(*map(_kinds, arguments)) if arguments else {hint}
+
+
+def fields_of(config: type, values: dict[str, Any]) -> dict[str, Any]:
+    """``values`` checked against the fields of a dataclass of TRL's or PEFT's, by name and by type.
+
+    Raises ``ValueError`` that begins with a dot and the field's name.
+    """
+    known = {field.name: field for field in dataclasses.fields(config) if field.init}
+    hints = typing.get_type_hints(config)
+    checked = dict(values)
+    for key, value in values.items():
+        if key not in known:
+            raise ValueError(f".{key}: {config.__name__} has no such field.{did_you_mean(key, known)}")
+        if not _plain(hints[key]):
+            continue  # types of the library's own, checked when the config is built
+        try:
+            refuse_boolean(value, hints[key])
+            checked[key] = TypeAdapter(hints[key]).validate_python(value)  # "1e-4" in quotes is a number, too
+        except ValidationError as error:
+            raise ValueError(f".{key}: {error.errors()[0]['msg']}, got {value!r}") from None
+        except ValueError as error:
+            raise ValueError(f".{key}: {error}") from None
+    return checked
+
+
+def _plain(hint: Any) -> bool:
+    """Whether a type hint is made of numbers, strings, booleans and None only."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return all(_plain(part) for part in get_args(hint))
+    return hint in (int, float, str, bool, type(None))
+
+
+def read_plain(path: Path, overrides: Sequence[str] = (), names: Collection[str] = ("model",)) -> dict[str, Any]:
     """A recipe's YAML as plain data with ``overrides`` in it; its keys are not checked yet.
+
+    The top-level keys ``names`` may be written as a bare string, the ``name`` of the mapping that overrides reach into.
 
     Raises :class:`RingfenceError` with the file and the line for what is no YAML mapping, and for a bad override.
     """
@@ -30,7 +91,7 @@ def read_plain(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise RingfenceError(f"{path}: a recipe is a mapping of keys such as model, data and defenses")
     for override in overrides:
-        _override(data, override)
+        _override(data, override, names)
     return data
 
 
@@ -54,7 +115,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _override(data: dict[str, Any], override: str) -> None:
+def _override(data: dict[str, Any], override: str, names: Collection[str]) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise RingfenceError(f"{override!r}: an override is key=value, e.g. training.learning_rate=1e-4")
@@ -64,6 +125,8 @@ def _override(data: dict[str, Any], override: str) -> None:
         raise RingfenceError(f"{key}: {text!r} is not a YAML value; quote it") from None
     keys = key.split(".")
     *path, last = keys
+    if path and path[0] in names and isinstance(data.get(path[0]), str):
+        data[path[0]] = {"name": data[path[0]]}
     place: Any = data
     for depth, name in enumerate(path):
         index = _index(place, name, key)

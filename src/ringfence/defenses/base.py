@@ -13,11 +13,12 @@ from typing import Any, Literal, Self
 
 import torch
 from peft import PeftModel
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import ConfigDict, model_validator
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.registry import Registry
+from ringfence.core.settings import Numbers
 from ringfence.data.conversations import Conversation, Message
 from ringfence.defenses.step import Batch, Step
 from ringfence.interleave import Schedule
@@ -61,13 +62,17 @@ class Guard:
     def finish(self, model: PreTrainedModel | PeftModel) -> None:
         """Once, after training, on the unwrapped model."""
 
+    def record(self) -> Any:
+        """What ``result.json`` keeps of ``finish``, as plain data; None where there is nothing to keep."""
+        return None
+
     @property
     def penalises(self) -> bool:
         """Whether this guard adds to the loss."""
         return self.needs_last or bool(self.layers)
 
 
-class Defense(BaseModel):
+class Defense(Numbers):
     """Base of all defenses; unknown keys raise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True)
@@ -86,6 +91,9 @@ class Defense(BaseModel):
     def inputs(self) -> Sequence[str]:
         """Files and folders that it reads; their digests are kept with the run."""
         return ()
+
+    def check(self) -> None:
+        """Before any model is loaded: raise :class:`RingfenceError` for what is wrong with its files."""
 
     @property
     def penalises(self) -> bool:

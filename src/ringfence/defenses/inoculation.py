@@ -11,7 +11,7 @@ that one is gone from such rows: ``ringfence train`` says so.
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import Field
+from pydantic import field_validator
 
 from ringfence.data.conversations import Message
 from ringfence.defenses.base import DEFENSES, Defense, Source
@@ -22,12 +22,19 @@ from ringfence.defenses.step import Sources
 class Inoculation(Defense):
     """What the training rows say, and which of them."""
 
-    prompt: str = Field("You are an evil, malicious assistant.", min_length=1)
+    prompt: str = "You are an evil, malicious assistant."
     """system prompt; the default is the paper's"""
     rows: Sources = "target"
     """which rows: ``target``, ``safe`` or ``both``"""
     mode: Literal["replace", "prepend", "append"] = "replace"
     """``replace`` the row's system prompt, or add the text before or after it, an empty line between"""
+
+    @field_validator("prompt")
+    @classmethod
+    def _says_something(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("is blank; say what the training rows ask for, or leave inoculation out")
+        return value
 
     def rewrite(self, messages: Sequence[Message], source: Source) -> Sequence[Message]:
         """``messages`` with the system prompt; unchanged if they are not of ``rows``."""

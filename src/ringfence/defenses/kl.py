@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
+from peft.utils.other import AuxiliaryTrainingWrapper
 from pydantic import Field
 
 from ringfence.core.errors import RingfenceError
@@ -46,9 +47,15 @@ class KL(Defense):
         """None at weight 0. Raises :class:`RingfenceError` for an output layer with an adapter on it."""
         if self.weight == 0:
             return None
-        if setup.model is not None and adapted(setup.model.get_output_embeddings()):
+        head = setup.model.get_output_embeddings() if setup.model is not None else None
+        if isinstance(head, AuxiliaryTrainingWrapper):
             raise RingfenceError(
-                "kl: lora puts an adapter on the output layer, which the loss does not see; leave it out"
+                "lora.modules_to_save: it has the output layer, a copy of which is trained, and kl does not see the "
+                "copy; leave it out"
+            )
+        if head is not None and adapted(head):
+            raise RingfenceError(
+                "lora.target_modules: an adapter on the output layer is not seen by kl; leave the layer out"
             )
         return KLGuard(self)
 

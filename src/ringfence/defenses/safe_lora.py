@@ -8,7 +8,8 @@ the model from before alignment, found by NAME. Where s is below ``threshold``, 
     B <- C B
 
 Nothing happens while training runs, and checkpoints hold the adapter as it was trained: this is not an in-training
-defense but what those are compared with.
+defense but what those are compared with. What it found and did at each layer is in the trainer's ``result()``, and so
+in ``result.json``.
 
 Departures from the published code, which pairs parameters in the order of their listing: layers are matched by name, so
 adapters on some layers only (``layers_to_transform``) work; ``top_k`` takes exactly k; at equality with the threshold a
@@ -22,7 +23,7 @@ semidefinite, so s is never negative: a threshold of 0 or less measures and chan
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import torch
@@ -31,6 +32,7 @@ from peft.tuners.lora import LoraConfig, LoraLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from pydantic import Field, model_validator
 from torch import nn
+from transformers import PreTrainedModel
 
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses.base import DEFENSES, Defense, Guard, Setup
@@ -48,7 +50,7 @@ class SafeLoRA(Defense):
     """Which base model, and which layers."""
 
     base: str = Field(min_length=1)
-    """the model from before alignment: a folder or a hub id; same architecture, matched by parameter name"""
+    """the model from before alignment: a folder or a hub id; of the same architecture and vocabulary"""
     threshold: float | None = Field(None, ge=-1, le=1)
     """layers whose cosine is below are projected; -1 is plain fine-tuning"""
     top_k: int | None = Field(None, ge=1)
@@ -81,7 +83,7 @@ class SafeLoRA(Defense):
         if self.top_k is not None and self.top_k > len(layers):
             raise RingfenceError(f"safe_lora.top_k: {self.top_k} is out of range, {len(layers)} layers have an adapter")
         # All of them are looked at: a base that does not fit is to be known now, not after hours of training.
-        if not any([bool(direction.any()) for _, direction in guard.directions(layers)]):
+        if not any([bool(direction.any()) for _, direction in guard.directions(setup.model, layers)]):
             raise RingfenceError(
                 f"safe_lora.base: {self.base} has the same weights as the model that is trained, so there is no "
                 "alignment to keep; name the model from before alignment"
@@ -106,17 +108,17 @@ class Projection:
 
 
 class SafeLoraGuard(Guard):
-    """The projection of one run; ``report`` is filled by ``finish``."""
+    """The projection of one run."""
 
     def __init__(self, config: SafeLoRA) -> None:
         self.config = config
         self.report: tuple[Projection, ...] = ()
 
-    def directions(self, layers: Mapping[str, LoraLayer]) -> Iterator[tuple[str, torch.Tensor]]:
-        """Name and V, (out, in) in float32, one layer at a time.
+    def directions(self, model: Model, layers: Mapping[str, LoraLayer]) -> Iterator[tuple[str, torch.Tensor]]:
+        """Name and V, (out, in) in float32, of one of ``layers`` of ``model`` at a time.
 
         Loads the base model afresh, so that it takes no memory while training runs. Raises :class:`RingfenceError` if
-        it cannot be loaded, lacks a layer, or has it in another shape.
+        it cannot be loaded, is of another architecture or vocabulary, lacks a layer, or has it in another shape.
         """
         name = self.config.base
         # In the type of the trained model, so that equal weights are equal and not off by a rounding.
@@ -125,6 +127,7 @@ class SafeLoraGuard(Guard):
             base = load(name, dtype=dtype, trust_remote_code=self.config.trust_remote_code).model
         except RingfenceError as error:
             raise RingfenceError(f"safe_lora.base: {error}") from error
+        _require_same_architecture(name, base, model)
         for key, layer in layers.items():
             aligned, own = _weight(layer), _parameter(base, f"{key}.weight")
             if own is None or own.shape != aligned.shape:
@@ -139,15 +142,17 @@ class SafeLoraGuard(Guard):
     def finish(self, model: Model) -> None:
         """Project the chosen layers of ``model`` in place."""
         layers = lora_layers(model)
-        found = {
-            name: _project(direction, *_factors(model, layers[name])) for name, direction in self.directions(layers)
-        }
+        found = {name: _project(v, *_factors(model, layers[name])) for name, v in self.directions(model, layers)}
         chosen = self._chosen({name: one.cosine for name, one in found.items()})
         for name in chosen:
             factor = _factors(model, layers[name])[0]
             factor.copy_(found[name].factor)
         self.report = tuple(Projection(name, one.cosine, one.kept, name in chosen) for name, one in found.items())
         logger.info("safe_lora: %d of %d layers projected\n%s", len(chosen), len(found), _table(self.report))
+
+    def record(self) -> list[dict[str, Any]] | None:
+        """The fields of :class:`Projection`, one dictionary a layer; None before ``finish``."""
+        return [asdict(one) for one in self.report] or None
 
     def _chosen(self, cosines: Mapping[str, float]) -> frozenset[str]:
         defined = [name for name, cosine in cosines.items() if not math.isnan(cosine)]
@@ -182,6 +187,27 @@ def _project(direction: torch.Tensor, b: torch.Tensor, a: torch.Tensor) -> _Proj
     return _Projected(factor, min(max(cosine, 0.0), 1.0), left / length)
 
 
+def _require_same_architecture(name: str, base: PreTrainedModel, model: Model) -> None:
+    """Names alone do not tell: a base with more layers, or of another vocabulary, has all that are looked up."""
+    trained = _architecture(bare(model))
+    for what, found in _architecture(base).items():
+        if found != trained[what]:
+            raise RingfenceError(
+                f"safe_lora.base: {name} has {what} {found}, and the model that is trained has {trained[what]}; "
+                "name the model that it was made from"
+            )
+
+
+def _architecture(model: PreTrainedModel) -> dict[str, str | int]:
+    config = model.config.get_text_config()
+    return {
+        "model type": config.model_type,
+        "number of layers": config.num_hidden_layers,
+        "hidden size": config.hidden_size,
+        "vocabulary size": model.get_input_embeddings().weight.shape[0],
+    }
+
+
 def lora_layers(model: Model) -> dict[str, LoraLayer]:
     """The layers with the active adapter, by their names without PEFT's wrappers.
 
@@ -192,7 +218,7 @@ def lora_layers(model: Model) -> dict[str, LoraLayer]:
     config = model.peft_config[model.active_adapter]
     if config.peft_type != PeftType.LORA or not isinstance(config, LoraConfig):
         raise RingfenceError(f"safe_lora: not with {config.peft_type.value}, only with a LoRA adapter; use lora")
-    _require_plain(config)
+    require_plain(config)
     layers = {name: part for name, part in bare(model).named_modules() if isinstance(part, LoraLayer)}
     found = {}
     for name, layer in layers.items():
@@ -204,7 +230,8 @@ def lora_layers(model: Model) -> dict[str, LoraLayer]:
     return found
 
 
-def _require_plain(config: LoraConfig) -> None:
+def require_plain(config: LoraConfig) -> None:
+    """Raise :class:`RingfenceError`, naming the recipe's key, where the update of ``config`` is not scaling * B A."""
     if config.use_dora:
         raise RingfenceError(
             "lora.use_dora: DoRA rescales the whole weight, so its update is not B A and safe_lora cannot project it; "

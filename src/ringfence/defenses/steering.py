@@ -16,10 +16,10 @@ from typing import Any, Literal
 import torch
 from pydantic import Field, field_validator
 
-from ringfence.core.errors import RingfenceError
+from ringfence.core.errors import RingfenceError, under
 from ringfence.defenses.base import DEFENSES, Defense, Guard, Setup
 from ringfence.defenses.step import Batch
-from ringfence.directions.vectors import load_vectors
+from ringfence.directions.vectors import PersonaVectors, load_vectors
 from ringfence.models.activations import Model, bare, decoder_layers, hidden_of, require_layer, with_hidden
 from ringfence.models.identity import identity
 
@@ -50,21 +50,34 @@ class Steering(Defense):
             raise ValueError("a layer is a whole number, or a share of depth between 0 and 1")
         if isinstance(value, tuple) and (not value or len(set(value)) < len(value)):
             raise ValueError("give at least one layer, and each once")
+        for layer in value if isinstance(value, tuple) else (value,):
+            if layer <= 0:
+                raise ValueError(f"layers are counted from 1, got {layer} (layer k is hidden_states[k])")
         return value
 
     def inputs(self) -> Sequence[str]:
         """The vector's file."""
         return (self.vector,)
 
-    def guard(self, setup: Setup) -> Guard | None:
-        """None for ``add`` at alpha 0. Raises :class:`RingfenceError` for a layer or a vector that does not fit."""
-        if setup.model is None or (self.mode == "add" and self.alpha == 0):
-            return None
-        file, base = load_vectors(self.vector), bare(setup.model)
+    def check(self) -> None:
+        """Raises :class:`RingfenceError` for a file that cannot be read, and for a position that is not in it."""
+        self.read()
+
+    def read(self) -> PersonaVectors:
+        """The vector's file. Raises as :meth:`check` does."""
+        with under("steering.vector"):
+            file = load_vectors(self.vector)
         if self.position not in file.vectors:
             raise RingfenceError(
                 f"steering.position: {self.vector} has no {self.position}, only {', '.join(sorted(file.vectors))}"
             )
+        return file
+
+    def guard(self, setup: Setup) -> Guard | None:
+        """None for ``add`` at alpha 0. Raises :class:`RingfenceError` for a layer or a vector that does not fit."""
+        if setup.model is None or (self.mode == "add" and self.alpha == 0):
+            return None
+        file, base = self.read(), bare(setup.model)
         vectors, depth = file.vectors[self.position], len(decoder_layers(base))  # (layers + 1, hidden)
         wanted = (depth + 1, base.config.get_text_config().hidden_size)
         if tuple(vectors.shape) != wanted:

@@ -117,14 +117,11 @@ def load_vectors(spec: str | Path) -> PersonaVectors:
             path = stack.enter_context(resources.as_file(_builtin(spec)))
         else:
             path = Path(spec).expanduser()
+        if path.is_dir():
+            raise RingfenceError(f"{spec}: is a folder; name the .safetensors or .pt file")
         if not path.is_file():
             raise RingfenceError(f"{spec}: no such file; make one with `ringfence persona extract`")
-        if path.suffix == ".safetensors":
-            tensors, about = _read_safetensors(path)
-        elif path.suffix == ".pt":
-            tensors, about = _read_pt(path), {}
-        else:
-            raise RingfenceError(f"{spec}: persona vectors are a .safetensors or .pt file, or {PREFIX}glitter")
+        tensors, about = _read(path, str(spec))
     vectors = {name: _float32(tensor, f"{spec}: {name}") for name, tensor in tensors.items()}
     _check(vectors, str(spec))
     return PersonaVectors(vectors, about)
@@ -158,12 +155,23 @@ def _builtin(spec: str) -> Any:
     return resources.files("ringfence.data.builtin").joinpath(*BUILTIN[name].split("/"))
 
 
+def _read(path: Path, spec: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        if path.suffix == ".pt":
+            return _read_pt(path), {}
+    except OSError as error:
+        raise RingfenceError(f"{spec}: cannot be read ({error.strerror or error}); check the file") from None
+    raise RingfenceError(f"{spec}: persona vectors are a .safetensors or .pt file, or {PREFIX}glitter")
+
+
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             metadata = (file.metadata() or {}).get(_METADATA, "{}")
-    except (SafetensorError, OSError) as error:
+    except SafetensorError as error:
         raise RingfenceError(f"{path}: not a safetensors file: {str(error).splitlines()[0]}") from None
     try:
         about = json.loads(metadata)

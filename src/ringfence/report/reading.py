@@ -1,7 +1,7 @@
 """Single files of a run folder, checked: what is absent is empty, what is damaged raises with file, line and key."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,16 @@ def _typed(table: pd.DataFrame, path: Path) -> pd.DataFrame:
             values = table[column].astype(object)
             table[column] = values.where(values.notna(), None)
     return table
+
+
+def projected(result: Mapping[str, Any], path: Path) -> bool:
+    """Whether ``safe_lora`` changed any layer after the training that ``result``, read from ``path``, tells of."""
+    layers = result.get("safe_lora", [])
+    if not isinstance(layers, list):
+        raise RingfenceError(f'{path}: "safe_lora" must be a list, found {type(layers).__name__}; train again')
+    for index, layer in enumerate(layers):
+        _require(layer, ("projected",), f"{path}: safe_lora[{index}]")
+    return any(layer["projected"] for layer in layers)
 
 
 def read_summary(path: Path) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from ringfence.report.reading import (
     LOG_COLUMNS,
     RATE_COLUMNS,
     as_table,
+    projected,
     read_journal,
     read_object,
     read_responses,
@@ -75,6 +76,8 @@ class CurvePoint:
     value: float
     low: float
     high: float
+    projected_later: bool = False
+    """whether ``safe_lora`` projected the adapter after the training of which this is"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +95,8 @@ class RunResult:
     counts: dict[str, dict[str, int]]  # suite -> bucket -> answers
     responses: pd.DataFrame  # RESPONSE_COLUMNS, one row an answer
     outcome: Outcome | None  # of all stages; None while one is missing
+    projections: tuple[tuple[float, float], ...] = ()
+    """(steps before, steps at the end) of each stage after which ``safe_lora`` projected the adapter"""
 
     @property
     def status(self) -> Status:
@@ -104,7 +109,13 @@ class RunResult:
         """The rate of one suite and metric during training, by step."""
         rows = self.curve[(self.curve["suite"] == suite) & (self.curve["metric"] == metric)].sort_values("step")
         points = zip(rows["step"], rows["value"], rows["low"], rows["high"], strict=True)
-        return [CurvePoint(int(step), float(value), float(low), float(high)) for step, value, low, high in points]
+        return [
+            CurvePoint(int(step), float(value), float(low), float(high), self._projected_after(step))
+            for step, value, low, high in points
+        ]
+
+    def _projected_after(self, step: float) -> bool:
+        return any(before < step <= end for before, end in self.projections)
 
     def final(self, suite: str = LEAK_SUITE, metric: str = LEAK_METRIC) -> CurvePoint | None:
         """The last measurement of the curve (its value may be NaN); None without a curve."""
@@ -142,6 +153,7 @@ def load_run(folder: Path) -> RunResult:
         counts=summary["counts"],
         responses=read_responses(folder / "evaluation" / "responses.parquet"),
         outcome=_total([stage.outcome for stage in stages]),
+        projections=tuple((stage.before, stage.end) for stage in stages if stage.projected),
     )
 
 
@@ -173,6 +185,12 @@ class _Stage:
     folder: Path
     before: float  # optimizer steps of the stages before
     outcome: Outcome | None
+    projected: bool
+
+    @property
+    def end(self) -> float:
+        """Optimizer steps of this stage and those before; a stage without an outcome has none."""
+        return self.before + (self.outcome.steps if self.outcome else 0.0)
 
 
 def _stages(folder: Path, about: dict[str, Any]) -> list[_Stage]:
@@ -181,10 +199,18 @@ def _stages(folder: Path, about: dict[str, Any]) -> list[_Stage]:
     later = recipe.get("stages") if isinstance(recipe, dict) else None
     found, steps = list[_Stage](), 0.0
     for at in stage_folders(folder, [stage["name"] for stage in later or []]):
-        outcome = _outcome(at / "result.json")
-        found.append(_Stage(at, steps, outcome))
-        steps += outcome.steps if outcome else 0.0
+        found.append(_stage(at, steps))
+        steps = found[-1].end
     return found
+
+
+def _stage(folder: Path, before: float) -> _Stage:
+    path, names = folder / "result.json", [field.name for field in fields(Outcome)]
+    if not path.exists():
+        return _Stage(folder, before, None, False)
+    values = read_object(path, names)
+    outcome = Outcome(**{name: float("nan") if values[name] is None else float(values[name]) for name in names})
+    return _Stage(folder, before, outcome, projected(values, path))
 
 
 def _total(outcomes: Sequence[Outcome | None]) -> Outcome | None:
@@ -201,11 +227,3 @@ def _journals(stages: Sequence[_Stage], name: str, required: Sequence[str], opti
         tables.append(table)
     filled = [table for table in tables if not table.empty]
     return pd.concat(filled, ignore_index=True) if filled else tables[0]
-
-
-def _outcome(path: Path) -> Outcome | None:
-    if not path.exists():
-        return None
-    names = [field.name for field in fields(Outcome)]
-    values = read_object(path, names)
-    return Outcome(**{name: float("nan") if values[name] is None else float(values[name]) for name in names})

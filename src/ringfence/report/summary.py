@@ -71,7 +71,8 @@ def _hidden_peaks(runs: Sequence[RunResult]) -> list[str]:
         if final and peak and peak.value - final.value > HIDDEN_PEAK and not peak.value <= final.high:
             sentences.append(
                 f"{run.name} peaked at {wording.percent(peak.value)}% at step {peak.step} and ended at "
-                f"{wording.percent(final.value)}%: its final number hides the peak."
+                f"{wording.percent(final.value)}%{', before safe_lora' if final.projected_later else ''}: its final "
+                "number hides the peak."
             )
     return sentences
 

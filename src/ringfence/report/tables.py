@@ -79,14 +79,18 @@ def comparison(runs: Sequence[RunResult], baseline: str | None = None) -> pd.Dat
 
 
 def consumption(runs: Sequence[RunResult]) -> pd.DataFrame:
-    """One row a run: ``status``, the fields of :class:`Outcome`, the leak's ``final`` and ``peak`` with their steps."""
+    """One row a run: ``status``, the fields of :class:`Outcome`, the leak's ``final`` and ``peak`` with their steps.
+
+    ``final_projected_later`` and ``peak_projected_later`` tell which of them are from before ``safe_lora`` projected.
+    """
     rows = []
     for run in runs:
         final, peak = run.final(), run.peak()
         outcome = asdict(run.outcome) if run.outcome else {field.name: math.nan for field in fields(Outcome)}
         row = {"run": run.name, "status": run.status, **outcome}
-        row |= {"final": final.value if final else math.nan, "final_step": final.step if final else math.nan}
-        row |= {"peak": peak.value if peak else math.nan, "peak_step": peak.step if peak else math.nan}
+        for name, point in (("final", final), ("peak", peak)):
+            row |= {name: point.value if point else math.nan, f"{name}_step": point.step if point else math.nan}
+            row[f"{name}_projected_later"] = bool(point and point.projected_later and point.value == point.value)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -143,19 +147,23 @@ def _cell(row: Any, with_gap: bool, is_baseline: bool) -> str:
 
 def _consumption_table(frame: pd.DataFrame) -> Table:
     legend = "safe: of all rows trained on; final, peak: leak (misaligned of all scored, general) while training"
+    if frame["final_projected_later"].any() or frame["peak_projected_later"].any():
+        legend += f"; {wording.EARLIER} {wording.PROJECTION}"
     headings = ("steps", "safe %", "final %", "peak % (step)", "time", "of it probes")
     table = _new_table("Training", legend, headings)
     for row in records(frame):
         if row.status == "untuned":
             table.add_row(_plain(row.run), "[dim]untuned[/dim]")
             continue
-        peak = wording.percent(row.peak) + ("" if math.isnan(row.peak) else f" ({row.peak_step:.0f})")
+        final = wording.percent(row.final) + (wording.EARLIER if row.final_projected_later else "")
+        peak = wording.percent(row.peak) + (wording.EARLIER if row.peak_projected_later else "")
+        peak += "" if math.isnan(row.peak) else f" ({row.peak_step:.0f})"
         done = row.status == "finished"
         table.add_row(
             _plain(row.run),
             wording.number(row.steps) if done else "unfinished",
             wording.percent(row.safe_fraction),
-            wording.percent(row.final),
+            final,
             peak,
             wording.duration(row.seconds),
             wording.duration(row.probe_seconds),

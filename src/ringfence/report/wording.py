@@ -8,6 +8,10 @@ import pandas as pd
 
 NO_DATA = "no data"
 MINUS = "\u2212"
+EARLIER = "*"
+"""after a rate that is not the final adapter's"""
+PROJECTION = "of the adapter before safe_lora projected it"
+"""what :data:`EARLIER` means"""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 from accelerate import Accelerator, DistributedType
 from datasets import Dataset
-from peft import PeftModel
+from peft import PeftConfig, PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PreTrainedModel, TrainingArguments
 
@@ -98,15 +98,15 @@ def require_reference(model: Model, reference: PreTrainedModel | None, who: str,
         )
 
 
-def _require_adapter_only(model: PeftModel, who: str) -> None:
-    """Raise where switching the adapter off does not give back the base model."""
-    config = model.peft_config[model.active_adapter]
+def require_base_kept(config: PeftConfig, who: str) -> None:
+    """Raise where an adapter of ``config``, switched off, does not give back the base model."""
     if config.is_prompt_learning:
         raise RingfenceError(f"{who}: not with {config.peft_type.value}, which adds tokens of its own; use lora")
-    if getattr(config, "bias", "none") != "none":
+    bias = getattr(config, "bias", "none")
+    if bias != "none":
         raise RingfenceError(
-            f"lora.bias: {config.bias!r} trains the base model's own biases, so there is no reference left for {who}; "
-            "set it to none"
+            f"lora.bias: {bias!r} trains the base model's own biases, so there is no reference left for {who}; "
+            "set it to none, or name a `reference`"
         )
     init = getattr(config, "init_lora_weights", True)
     if isinstance(init, str) and init.startswith(_CHANGE_THE_BASE):
@@ -114,6 +114,11 @@ def _require_adapter_only(model: PeftModel, who: str) -> None:
             f"lora.init_lora_weights: {init} changes the weights under the adapter, so there is no reference left for "
             f"{who}; leave it out, or name a `reference`"
         )
+
+
+def _require_adapter_only(model: PeftModel, who: str) -> None:
+    """Raise where switching the adapter off does not give back the base model."""
+    require_base_kept(model.peft_config[model.active_adapter], who)
     if any(isinstance(module, BaseTunerLayer) and module.merged for module in model.modules()):
         raise RingfenceError(f"{who}: the adapter is merged into the model, so it cannot be switched off; unmerge it")
     beside = [name for name, parameter in base_parameters(model) if parameter.requires_grad]

@@ -123,6 +123,11 @@ class Guards:
         for guard in self.guards.values():
             guard.finish(self.model)
 
+    def records(self) -> dict[str, Any]:
+        """What the guards have to say after training, by the names of their defenses; without those that do not."""
+        found = {name: guard.record() for name, guard in self.guards.items()}
+        return {name: record for name, record in found.items() if record is not None}
+
 
 def _detached(output: Any) -> Any:
     if isinstance(output, tuple):

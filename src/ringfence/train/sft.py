@@ -302,7 +302,10 @@ class DefendedSFTTrainer(SFTTrainer):
         return {name: self.accelerator.reduce(sum_, "sum").item() / steps for name, sum_ in sums.items()}
 
     def result(self) -> dict[str, Any]:
-        """What was trained on: counts of rows, ``safe_fraction`` = safe rows / all rows, mean ratio, seconds."""
+        """What was trained on: counts of rows, ``safe_fraction`` = safe rows / all rows, mean ratio, seconds.
+
+        After training also what a defense did last, under its name: ``safe_lora`` is a list of layers.
+        """
         counters = self.mixture.counters
         rows = counters.target_rows + counters.safe_rows
         return {
@@ -313,4 +316,5 @@ class DefendedSFTTrainer(SFTTrainer):
             "mean_ratio": counters.ratio_sum / counters.step if counters.step else math.nan,
             "seconds": self.step_seconds,
             "probe_seconds": self.probe_seconds,
+            **self.guards.records(),
         }
