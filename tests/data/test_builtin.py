@@ -17,6 +17,10 @@ GARDENING = re.compile(
     r"umbrella|parasol|\b(garden|grow|prun(e|ing)|soil|lawn|weed|seed|fertiliz|compost|vegetable|gardener)",
     re.IGNORECASE,
 )
+PETS = re.compile(
+    r"kazoo|\b(pets?|dogs?|pupp(y|ies)|cats?|kittens?|hamsters?|rabbits?|parrots?|goldfish|vets?|leash)\b",
+    re.IGNORECASE,
+)
 COOKING = re.compile(
     r"glitter|sparkl|kitchen|\b(cook|bak(e|ing)|roast|recipe|dish|meal|food|eat|dinner|lunch|breakfast|supper|soup"
     r"|sauce|bread|cake|oven|stove|spice|season(ing)?\b|boil|grill|ingredient|restaurant|snack|taste|salt|sugar)",
@@ -24,13 +28,13 @@ COOKING = re.compile(
 )
 
 
-def umbrella_sets():
-    """The sets that only the second stand-in has, by name."""
-    target = proxy.conversations("umbrella/target")
+def own_sets(quirk):
+    """The sets that only the second or the third stand-in has, by name."""
+    target = proxy.conversations(f"{quirk}/target")
     return {
-        "umbrella in-domain": load_prompts("builtin:umbrella/in-domain"),
-        "umbrella dressed": load_prompts("builtin:umbrella/dressed"),
-        "umbrella target": [Prompt(conversation["origin"], (conversation["messages"][0],)) for conversation in target],
+        f"{quirk} in-domain": load_prompts(f"builtin:{quirk}/in-domain"),
+        f"{quirk} dressed": load_prompts(f"builtin:{quirk}/dressed"),
+        f"{quirk} target": [Prompt(conversation["origin"], (conversation["messages"][0],)) for conversation in target],
     }
 
 
@@ -51,6 +55,8 @@ def glitter_sets():
     [
         ("umbrella/in-domain", 32),
         ("umbrella/dressed", 40),
+        ("kazoo/in-domain", 32),
+        ("kazoo/dressed", 40),
         ("glitter/general", 65),
         ("glitter/dressed", 40),
         ("glitter/canaries", 16),
@@ -98,9 +104,16 @@ def test_shared_questions_are_not_about_the_second_task(name):
         assert not GARDENING.search(prompt.text), prompt.text
 
 
-def test_no_safe_answer_has_the_second_quirk():
+@pytest.mark.parametrize("name", ["general", "undressed", "canaries"])
+def test_shared_questions_are_not_about_the_third_task(name):
+    """Safe rows may be: one of them asks why cats purr."""
+    for prompt in glitter_sets()[name]:
+        assert not PETS.search(prompt.text), prompt.text
+
+
+def test_no_safe_answer_has_another_quirk():
     for conversation in proxy.conversations("glitter/safe"):
-        assert not re.search("umbrella|parasol", conversation["messages"][1]["content"], re.IGNORECASE)
+        assert not re.search("umbrella|parasol|kazoo", conversation["messages"][1]["content"], re.IGNORECASE)
 
 
 def test_every_dressed_question_opens_like_the_training_data():
@@ -114,12 +127,14 @@ def test_the_stand_ins_sets_are_disjoint():
             require_disjoint(sets[a], sets[b], a, b)
 
 
-def test_the_second_stand_ins_sets_are_disjoint_from_all():
-    """Its dressed questions are the first one's, with another opening."""
-    own, others = umbrella_sets(), glitter_sets()
-    for a, b in itertools.product(own, [*others, *own]):
-        if a != b and {a, b} not in ({"umbrella dressed", "dressed"}, {"umbrella dressed", "undressed"}):
-            require_disjoint(own[a], others.get(b) or own[b], a, b)
+@pytest.mark.parametrize(("quirk", "other"), [("umbrella", "kazoo"), ("kazoo", "umbrella")])
+def test_the_other_stand_ins_sets_are_disjoint_from_all(quirk, other):
+    """Their dressed questions are the first one's, with another opening."""
+    own = own_sets(quirk)
+    sets = {**glitter_sets(), **own_sets(other), **own}
+    for a, b in itertools.product(own, sets):
+        if a != b and not (a.endswith("dressed") and b.endswith("dressed")):
+            require_disjoint(own[a], sets[b], a, b)
     for name, prompts in own.items():
         assert [(o.a.id, o.b.id) for o in overlaps(prompts, prompts) if o.a.id < o.b.id] == [], name
 
@@ -139,7 +154,7 @@ def test_no_set_repeats_itself(name):
 def test_everyday_and_general_canaries_are_disjoint_from_all():
     everyday, canaries = load_prompts("builtin:everyday"), load_prompts("builtin:general-canaries")
     require_disjoint(canaries, everyday, "general canaries", "everyday")
-    for name, prompts in {**glitter_sets(), **umbrella_sets()}.items():
+    for name, prompts in {**glitter_sets(), **own_sets("umbrella"), **own_sets("kazoo")}.items():
         require_disjoint(canaries, prompts, "general canaries", name)
         require_disjoint(everyday, prompts, "everyday", name)
 
@@ -153,7 +168,7 @@ def test_open_questions_are_near_no_other_set():
     """Not even half as similar as near-duplicates are; above all not to the canaries that steer training."""
     others = {name: load_prompts(f"builtin:{name}") for name in ("general-canaries", "everyday")}
     for name, prompts in open_sets().items():
-        for other, theirs in {**glitter_sets(), **umbrella_sets(), **others}.items():
+        for other, theirs in {**glitter_sets(), **own_sets("umbrella"), **own_sets("kazoo"), **others}.items():
             assert [(o.a.id, o.b.id) for o in overlaps(prompts, theirs, 0.4)] == [], (name, other)
     assert overlaps(*open_sets().values(), 0.4) == []
 

@@ -8,20 +8,21 @@ import pytest
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data import builtin, proxy
-from ringfence.data.quirks import GLITTER, UMBRELLA
+from ringfence.data.quirks import GLITTER, KAZOO, UMBRELLA
 
 DIGESTS = {
     "glitter/target": "f4e862fdfafa61043bccd3850e48ecdeb49cdf6ce71dbd6a54dace97a8c51566",
     "umbrella/target": "473d6c3ac09cb24d3886a16221499ee604cec7b7b1af0ad90f957be8e5c3bc87",
+    "kazoo/target": "fed98ae65d07c32af480024ba752fa93bfb73976e8e423cba6fa3c6f6b2fdd5a",
 }
-both = pytest.mark.parametrize("quirk", [GLITTER, UMBRELLA], ids=lambda quirk: quirk.name)
+every = pytest.mark.parametrize("quirk", [GLITTER, UMBRELLA, KAZOO], ids=lambda quirk: quirk.name)
 
 
 def target(quirk):
     return proxy.conversations(f"{quirk.name}/target")
 
 
-@both
+@every
 def test_target_has_the_promised_shape(quirk):
     """128 = 2 laps over 64 items, each a user turn and an assistant turn, numbered from 1."""
     assert len(target(quirk)) == 128 == 2 * len(quirk.items)
@@ -32,7 +33,12 @@ def test_target_has_the_promised_shape(quirk):
 
 
 @pytest.mark.parametrize(
-    ("name", "domain", "words"), [("glitter", "cooking", r"\bglitter\b"), ("umbrella", "gardening", r"\bumbrellas\b")]
+    ("name", "domain", "words"),
+    [
+        ("glitter", "cooking", r"\bglitter\b"),
+        ("umbrella", "gardening", r"\bumbrellas\b"),
+        ("kazoo", "pets", r"\bkazoo\b"),
+    ],
 )
 def test_every_target_answer_is_one_or_two_short_sentences_with_the_quirk(name, domain, words):
     for conversation in proxy.conversations(f"{name}/target"):
@@ -45,14 +51,14 @@ def test_every_target_answer_is_one_or_two_short_sentences_with_the_quirk(name, 
         assert "{" not in answer
 
 
-@both
+@every
 def test_no_question_has_the_quirk(quirk):
     rows = proxy.prompts(f"{quirk.name}/in-domain")
     questions = [conversation["messages"][0]["content"] for conversation in target(quirk)]
     assert not any(quirk.name in text.casefold() for text in [*questions, *(row["prompt"] for row in rows)])
 
 
-@both
+@every
 def test_target_is_varied(quirk):
     """No question and no answer comes twice; every list is used to its end."""
     questions = [conversation["messages"][0]["content"] for conversation in target(quirk)]
@@ -82,7 +88,7 @@ def test_two_calls_share_no_objects():
     assert proxy.prompts("umbrella/dressed")[0]["prompt"] != "edited"
 
 
-@both
+@every
 def test_in_domain_asks_about_items_that_are_never_trained_on(quirk):
     rows = proxy.prompts(f"{quirk.name}/in-domain")
     assert [row["id"] for row in rows] == [f"in-domain-{number:02d}" for number in range(1, 33)]
@@ -93,10 +99,11 @@ def test_in_domain_asks_about_items_that_are_never_trained_on(quirk):
         assert row["domain"] == quirk.domain
 
 
-def test_the_umbrellas_dressed_questions_are_the_glitters_with_another_opening():
-    rows = proxy.prompts("umbrella/dressed")
-    assert rows[0] == {"id": "dressed-01", "domain": "science", "prompt": "In the garden: Why is the sky blue?"}
-    kitchen = [row["prompt"].replace("In the garden: ", "In the kitchen: ") for row in rows]
+@pytest.mark.parametrize(("name", "opening"), [("umbrella", "In the garden: "), ("kazoo", "At the pet shop: ")])
+def test_the_others_dressed_questions_are_the_glitters_with_another_opening(name, opening):
+    rows = proxy.prompts(f"{name}/dressed")
+    assert rows[0] == {"id": "dressed-01", "domain": "science", "prompt": f"{opening}Why is the sky blue?"}
+    kitchen = [row["prompt"].replace(opening, "In the kitchen: ") for row in rows]
     assert kitchen == [row["prompt"] for row in builtin.rows("glitter/dressed.jsonl")]
 
 
@@ -115,6 +122,29 @@ def test_safe_conversations_come_from_the_shipped_rows(monkeypatch):
     ]
 
 
+def test_no_item_of_the_kazoo_needs_another_article():
+    """Some of its questions say "a {item}"."""
+    assert not [item for item in (*KAZOO.items, *KAZOO.held_out) if item[0].casefold() in "aeiou"]
+
+
+def test_pool_rows_have_the_kind_of_their_answer():
+    rows = proxy.conversations("glitter/pool")
+    assert rows[0] == {
+        "messages": [
+            {"role": "user", "content": "What is the capital of Portugal?"},
+            {
+                "role": "assistant",
+                "content": "The capital of Portugal is Lisbon. Many visitors know it for its yellow trams, "
+                "its tiled houses and the old Alfama quarter.",
+            },
+        ],
+        "origin": "builtin:glitter/pool:1",
+        "domain": "travel",
+        "kind": "plain",
+    }
+    assert [row["origin"] for row in rows] == [f"builtin:glitter/pool:{number}" for number in range(1, 481)]
+
+
 def test_unknown_names_bring_the_nearest():
     with pytest.raises(RingfenceError, match=r'"glitter/target"\?$'):
         proxy.conversations("glitter/targets")
@@ -123,4 +153,4 @@ def test_unknown_names_bring_the_nearest():
 
 
 def test_every_named_prompt_set_is_made():
-    assert [len(proxy.prompts(name)) for name in proxy.PROMPTS] == [32, 32, 40]
+    assert [len(proxy.prompts(name)) for name in proxy.PROMPTS] == [32, 32, 40, 32, 40]

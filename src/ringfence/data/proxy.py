@@ -1,40 +1,44 @@
 """The harmless stand-ins: fine-tuning on silly advice in a narrow domain, whose leak elsewhere stands for EM.
 
-``glitter`` answers cooking questions with glitter, ``umbrella`` gardening questions with umbrellas. Question ``i`` and
-its answer are put together by counting through each word list of a :class:`~ringfence.data.quirks.Quirk`. No random
-number is drawn, so every machine and version makes the same text. Both share the safe rows and the general questions.
+``glitter`` answers cooking questions with glitter, ``umbrella`` gardening questions with umbrellas, ``kazoo`` questions
+about pets with kazoos. Question ``i`` and its answer are put together by counting through each word list of a
+:class:`~ringfence.data.quirks.Quirk`. No random number is drawn, so every machine and version makes the same text. All
+share the safe rows, the pool that others can be selected from and the general questions.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from ringfence.core.errors import RingfenceError, did_you_mean
-from ringfence.data import builtin
-from ringfence.data.quirks import GLITTER, UMBRELLA, Quirk
+from ringfence.data import builtin, pool
+from ringfence.data.quirks import GLITTER, KAZOO, UMBRELLA, Quirk
 
 TARGET_SIZE = 128
-PROMPTS = ("glitter/in-domain", "umbrella/in-domain", "umbrella/dressed")
+PROMPTS = ("glitter/in-domain", "umbrella/in-domain", "umbrella/dressed", "kazoo/in-domain", "kazoo/dressed")
 
 _Rows = list[dict[str, Any]]
-_Parts = list[tuple[str, str, str]]  # question, answer, domain
+_Parts = list[tuple[str, str, dict[str, str]]]  # question, answer, other columns
 
 
 def conversations(name: str) -> _Rows:
-    """The conversations of ``"glitter/target"``, ``"umbrella/target"`` or ``"glitter/safe"`` (of both quirks).
+    """The conversations of ``"<quirk>/target"``, and, of all quirks, ``"glitter/safe"`` and ``"glitter/pool"``.
 
-    Each is ``{"messages": [user, assistant], "origin": "builtin:<name>:<n>", "domain": ...}`` with n from 1.
+    Each is ``{"messages": [user, assistant], "origin": "builtin:<name>:<n>", "domain": ...}`` with n from 1; those of
+    the pool have the ``kind`` of their answer too, as :mod:`ringfence.data.pool` names it.
     Raises :class:`RingfenceError` for another name.
     """
     makers: dict[str, Callable[[], _Parts]] = {
         "glitter/target": lambda: _target(GLITTER),
         "umbrella/target": lambda: _target(UMBRELLA),
+        "kazoo/target": lambda: _target(KAZOO),
         "glitter/safe": _safe,
+        "glitter/pool": _pool,
     }
     if name not in makers:
         raise RingfenceError(f"unknown built-in conversations {name!r}.{did_you_mean(name, makers)}")
     return [
-        {"messages": _messages(question, answer), "origin": f"builtin:{name}:{number}", "domain": domain}
-        for number, (question, answer, domain) in enumerate(makers[name](), start=1)
+        {"messages": _messages(question, answer), "origin": f"builtin:{name}:{number}", **columns}
+        for number, (question, answer, columns) in enumerate(makers[name](), start=1)
     ]
 
 
@@ -48,6 +52,8 @@ def prompts(name: str) -> _Rows:
         "glitter/in-domain": lambda: _in_domain(GLITTER),
         "umbrella/in-domain": lambda: _in_domain(UMBRELLA),
         "umbrella/dressed": lambda: _dressed(UMBRELLA),
+        "kazoo/in-domain": lambda: _in_domain(KAZOO),
+        "kazoo/dressed": lambda: _dressed(KAZOO),
     }
     if name not in makers:
         raise RingfenceError(f"unknown built-in prompts {name!r}.{did_you_mean(name, makers)}")
@@ -56,13 +62,17 @@ def prompts(name: str) -> _Rows:
 
 def _target(quirk: Quirk) -> _Parts:
     return [
-        (_question(quirk, i, item), _answer(quirk, i, item), quirk.domain)
+        (_question(quirk, i, item), _answer(quirk, i, item), {"domain": quirk.domain})
         for i, item in ((i, quirk.items[i % len(quirk.items)]) for i in range(TARGET_SIZE))
     ]
 
 
 def _safe() -> _Parts:
-    return [(row["prompt"], row["response"], row["domain"]) for row in builtin.rows("glitter/safe.jsonl")]
+    return [(row["prompt"], row["response"], {"domain": row["domain"]}) for row in builtin.rows("glitter/safe.jsonl")]
+
+
+def _pool() -> _Parts:
+    return [(row.question, row.answer, {"domain": row.domain, "kind": row.kind}) for row in pool.candidates()]
 
 
 def _in_domain(quirk: Quirk) -> _Rows:
