@@ -93,7 +93,7 @@ def test_files_of_every_kind_give_the_same_conversations(tmp_path: Path) -> None
         ({"text": "hello", "id": 1}, "found the columns id, text, which are no conversation; accepted are messages"),
         ({}, "found the columns none"),
         ({"question": "Why?"}, "found the columns question"),
-        ({"question": "Why?", "answer": None}, r"message 2 \(assistant\) needs a string as content"),
+        ({"question": "Why?", "answer": None}, r"message 2 \(assistant\) is missing"),
         ({"question": "Why?", "answer": " "}, r"message 2 \(assistant\) is empty"),
         ({"question": ["Why?"], "answer": "So."}, r"message 1 \(user\) needs a string as content"),
         ({"instruction": "Add.", "input": 2, "output": "4"}, "input must be a string"),
@@ -166,10 +166,10 @@ def test_files_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
 def test_a_file_without_permission_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = lines(tmp_path / "a.jsonl", {"messages": [ASK, REPLY]})
 
-    def refuse(_: Path) -> bytes:
+    def refuse(*_: object) -> bytes:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(RingfenceError, match=r"cannot be read \(Permission denied\)"):
         read(path)
 

@@ -15,6 +15,7 @@ A non-empty string column ``system`` becomes the system message. An empty system
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ PAIRS = (("prompt", "completion"), ("question", "answer"), ("instruction", "outp
 VARIANTS = (("messages",), ("conversations",), *PAIRS)
 ACCEPTED = "messages, conversations, prompt + completion, question + answer, instruction (+ input) + output"
 SHAREGPT_ROLES = {"human": "user", "gpt": "assistant"}
+_MARK = b"\xef\xbb\xbf"  # a byte order mark
 SUFFIXES = (".jsonl", ".json", ".parquet")
 # org/name, then an optional @config and an optional :split (which may be a slice such as train[:100])
 HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<config>[^:@]+))?(:(?P<split>.+))?")
@@ -187,6 +189,9 @@ def _check(messages: list[Message]) -> None:
         if role not in ROLES:
             hint = did_you_mean(role, ROLES) if isinstance(role, str) else f" Known: {', '.join(ROLES)}."
             raise RingfenceError(f"message {number} has the unknown role {role!r}.{hint}")
+        # A table has null or NaN where there is no answer.
+        if role == "assistant" and (content is None or (isinstance(content, float) and math.isnan(content))):
+            raise EmptyAnswerError(f"message {number} (assistant) is missing: give it text or remove the row")
         if not isinstance(content, str):
             kind = type(content).__name__
             raise RingfenceError(f"message {number} ({role}) needs a string as content, it is of type {kind}")
@@ -241,15 +246,18 @@ def _file_rows(path: Path) -> Iterator[tuple[str, Any]]:
         if path.suffix == ".parquet":
             yield from _numbered(path, _parquet_rows(path))
             return
-        data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")  # a byte order mark
+        with path.open("rb") as handle:
+            if path.suffix == ".jsonl" or not handle.read(4096).removeprefix(_MARK).lstrip().startswith(b"["):
+                handle.seek(0)  # line by line, so that a file may be larger than memory
+                lines = (line.removeprefix(_MARK) if number == 0 else line for number, line in enumerate(handle))
+                yield from (pair for pair in _numbered(path, lines) if pair[1].strip())
+                return
+        data = path.read_bytes().removeprefix(_MARK)
     except FileNotFoundError as error:
         raise RingfenceError(f"{path}: no such file; check the path") from error
     except OSError as error:
         raise RingfenceError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
-    if path.suffix == ".json" and data.lstrip().startswith(b"["):
-        yield from _numbered(path, _json_list(path, data))
-    else:
-        yield from (pair for pair in _numbered(path, data.split(b"\n")) if pair[1].strip())
+    yield from _numbered(path, _json_list(path, data))
 
 
 def _json_list(path: Path, data: bytes) -> list[Any]:
