@@ -10,8 +10,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 from trl import SFTConfig, SFTTrainer
 
+import tiny
 from ringfence.core.errors import RingfenceError
-from ringfence.data.render import IGNORED, Turn, render, render_all
+from ringfence.data.render import IGNORED, Turn, render, render_all, render_content
 
 SPECIAL = [
     "<s>",
@@ -219,6 +220,49 @@ def test_truncation_keeps_the_start_as_trl_does(bpe: Tokenizer) -> None:
     assert cut.length == whole.length == len(whole.input_ids)
     assert cut.input_ids == whole.input_ids[:-3]
     assert cut.labels == whole.labels[:-3] == by_trl(tokenizer, messages, whole.length - 3)["labels"]
+
+
+@pytest.mark.parametrize("name", APPEND_ONLY + OTHERS)
+@pytest.mark.parametrize("role", ["user", "assistant"])
+def test_the_content_is_what_the_role_says_and_no_more(bpe: Tokenizer, name: str, role: Any) -> None:
+    """Byte by byte, where no token can hold two things: the masked bytes, joined, are the turns' contents."""
+    tokenizer = packaged(bpe, name)
+    for messages in CONVERSATIONS:
+        last = [m for m in messages if m["role"] != "system"][-2:]  # templates rewrite earlier thoughts
+        said = [m["content"].strip() for m in last if m["role"] == role]
+        content = render_content(last, tokenizer, role)
+        assert len(content.mask) == len(content.input_ids)
+        chosen = [token for token, of_role in zip(content.input_ids, content.mask, strict=True) if of_role]
+        found = tokenizer.decode(chosen)
+        (wanted,) = said
+        assert wanted in found
+        assert len(found.strip()) <= len(wanted) + 8, (name, found)  # a token may run over the edge, a turn may not
+
+
+def test_the_content_is_found_by_its_place_and_not_by_its_text() -> None:
+    """The word stands in the system prompt and in the answer, too; only the user's own counts."""
+    messages = [system("hello"), user("hello"), assistant("hello"), user("bye"), assistant("hello")]
+    content = render_content(messages, tiny.tokenizer(), "user")
+    text = "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in messages)
+    encoded = tiny.tokenizer()(text, return_offsets_mapping=True)
+    assert content.input_ids == encoded["input_ids"]
+    first = text.index("hello", text.index("user\n"))
+    second = text.index("bye")
+    places = {*range(first, first + 5), *range(second, second + 3)}
+    assert [begin for (begin, _), of_user in zip(encoded["offset_mapping"], content.mask, strict=True) if of_user] == (
+        sorted(places)
+    )
+
+
+def test_a_role_that_says_nothing_has_no_content() -> None:
+    with pytest.raises(RingfenceError, match="no token of the conversation is the user's"):
+        render_content([assistant("Hello.")], tiny.tokenizer(), "user")
+
+
+def test_content_that_a_template_drops_is_refused(bpe: Tokenizer) -> None:
+    messages = [user("a"), assistant("<think>b</think>c"), user("d"), assistant("e")]
+    with pytest.raises(RingfenceError, match=r"drops or rewrites message 2 \(assistant\)"):
+        render_content(messages, packaged(bpe, "qwen3"), "assistant")
 
 
 def row(number: int, *messages: dict[str, str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ a token that the conversation drops and the reply begins alike: TRL then leaves 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jinja2
 
@@ -87,6 +87,46 @@ def render(
         for token, (begin, stop) in zip(ids, encoded["offset_mapping"], strict=True)
     ]
     return Rendered(ids[:max_length], labels[:max_length], len(ids))
+
+
+@dataclass(frozen=True)
+class Content:
+    """One conversation as tokens, and which of them are what one role says."""
+
+    input_ids: list[int]  # (tokens,)
+    mask: list[bool]  # (tokens,), true on the content of the role's turns, not on what the template puts around it
+
+
+def render_content(
+    messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", role: Literal["user", "assistant"]
+) -> Content:
+    """Token ids of the whole conversation, and a mask of the tokens that hold a character of what ``role`` says.
+
+    Where a turn's content stands is found by rendering and by character offsets, never by searching for its text,
+    which may occur twice. Raises :class:`RingfenceError` as :func:`render` does, and where the role says nothing.
+    """
+    require_template(tokenizer)
+    template = _Template(tokenizer)
+    messages = [{"role": message["role"], "content": message["content"]} for message in messages]
+    full = template(messages)
+    spans = [_content(template, messages, i, full) for i, message in enumerate(messages) if message["role"] == role]
+    encoded = tokenizer(full, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    mask = [any(stop > start and begin < end for start, end in spans) for begin, stop in encoded["offset_mapping"]]
+    if not any(mask):
+        raise RingfenceError(f"no token of the conversation is the {role}'s: give the {role} something to say")
+    return Content(encoded["input_ids"], mask)
+
+
+def _content(template: "_Template", messages: Sequence[Message], i: int, full: str) -> tuple[int, int]:
+    """Where the content of message ``i`` stands in ``full``, in characters: [start, end)."""
+    with_marker = template([*messages[:i], {**messages[i], "content": MARKER}, *messages[i + 1 :]])
+    start = _common_prefix(full, with_marker)
+    end = len(full) - _common_prefix(full[::-1], with_marker[::-1])
+    if messages[i]["content"].strip() not in full[start:end]:
+        raise RingfenceError(
+            f"the chat template drops or rewrites message {i + 1} ({messages[i]['role']}), so its tokens cannot be told"
+        )
+    return start, end
 
 
 def render_all(
