@@ -1,5 +1,6 @@
 """Sampling against a naive loop, and independence of a row's answer from the batch that it is in."""
 
+import copy
 import random
 import re
 from collections import Counter
@@ -14,7 +15,15 @@ from scipy.stats import chisquare
 from transformers import LlamaForCausalLM
 
 import tiny
-from ringfence.models.generate import Request, Sampling, generate, inference, left_padded, prompt_ids
+from ringfence.models.generate import (
+    Request,
+    Sampling,
+    generate,
+    generate_answers,
+    inference,
+    left_padded,
+    prompt_ids,
+)
 
 END = tiny.tokenizer().eos_token_id
 WORDS = ("Hi", "How do I boil an egg?", "A", "Name three rivers in Europe, please.", "Why?", "Is it far?", "Go on")
@@ -271,6 +280,31 @@ def test_stops_at_the_models_own_end_tokens_too():
 
 def test_at_most_max_new_tokens():
     assert ask(fixed_model({"a": 0.0}), requests(), max_new_tokens=5) == ["aaaaa"] * len(WORDS)
+
+
+def test_an_answer_says_whether_it_ended():
+    """With P(a) = P(end) = 1/2 one answer of 16 is four letters without an end, and all shorter ones have ended."""
+    model, sampling = fixed_model({"a": 0.0, "<|im_end|>": 0.0}), Sampling(max_new_tokens=4, batch_size=400)
+    rows = [Request("row", chat("Go"), sample) for sample in range(400)]
+    answers = generate_answers(model, tiny.tokenizer(), rows, sampling)
+    assert [answer.text for answer in answers] == generate(model, tiny.tokenizer(), rows, sampling)
+    assert all(answer.ended is (len(answer.text) < 4) for answer in answers)
+    cut = sum(not answer.ended for answer in answers)
+    assert chisquare([cut, 400 - cut], [25, 375]).pvalue > 0.001
+
+
+@pytest.mark.parametrize("pad", ["<|endoftext|>", "<|im_end|>"])
+def test_padding_is_no_end(pad):
+    """In one batch, beside rows that end early: also where the padding token is the end of the turn."""
+    tokenizer = copy.deepcopy(tiny.tokenizer())
+    tokenizer.pad_token = pad
+    model = fixed_model({"a": 1.0, "<|im_end|>": 0.0})
+    rows = [Request("row", chat("Go"), sample) for sample in range(60)]
+    together = generate_answers(model, tokenizer, rows, Sampling(max_new_tokens=5, batch_size=60))
+    alone = generate_answers(model, tokenizer, rows, Sampling(max_new_tokens=5, batch_size=1))
+    assert together == alone
+    assert {answer.ended for answer in together} == {True, False}
+    assert all(answer.ended is (len(answer.text) < 5) for answer in together)
 
 
 # --- what must not leak in or out ---------------------------------------------------------------------------

@@ -1,17 +1,38 @@
-"""Adapters put onto a model, all of them: PEFT only warns of weights that find no place, and then the base answers."""
+"""Adapters put onto a model, all of them: PEFT only warns of weights that find no place, and then the base answers.
+
+:class:`Adapters` holds several on one model, all off until one is asked for, so that switching costs nothing.
+"""
 
 import warnings
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from peft import PeftModel, get_peft_model_state_dict
+import torch
+from peft import PeftConfig, PeftModel, get_peft_model_state_dict
+from peft.tuners.lora.layer import Linear as LoraLinear
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper
 from safetensors import safe_open
+from torch import nn
 from transformers import PreTrainedModel
 
 from ringfence.core.errors import RingfenceError
+from ringfence.models.activations import adapted
+
+_ADAPTED = (BaseTunerLayer, AuxiliaryTrainingWrapper)
+_Forward: TypeAlias = Callable[..., torch.Tensor]
 
 
-def load_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) -> PeftModel:
-    """``model`` with the adapter in ``folder`` on it.
+def load_adapter(
+    model: PreTrainedModel | PeftModel, folder: Path, trainable: bool = False, name: str = "default"
+) -> PeftModel:
+    """``model`` with the adapter in ``folder`` on it; beside those it has already, if it is a ``PeftModel``.
+
+    ``name`` is what PEFT calls it; beside others it is not made the active one.
 
     Raises :class:`RingfenceError` if not every weight of the adapter is in the file, if one in the file finds no place
     in the model, or if the shapes differ: then it was made for another model.
@@ -19,19 +40,132 @@ def load_adapter(model: PreTrainedModel, folder: Path, trainable: bool = False) 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Found missing adapter keys")  # said below
         try:
-            adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+            if isinstance(model, PeftModel):
+                peft_model = model
+                peft_model.load_adapter(str(folder), name, is_trainable=trainable)
+            else:
+                peft_model = PeftModel.from_pretrained(model, str(folder), name, is_trainable=trainable)
         except (RuntimeError, ValueError) as error:  # shapes, and target modules that the model lacks
             raise RingfenceError(f"{folder}: does not fit the model: {' '.join(str(error).split())[:300]}") from error
-    wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
-    given = {name for file in folder.glob("*.safetensors") for name in _names(file)}
-    missing, homeless = sorted(wanted - given), sorted(name for name in given - wanted if "lora_" in name)
+    wanted = set(get_peft_model_state_dict(peft_model, adapter_name=name, save_embedding_layers=False))
+    given = {key for file in folder.glob("*.safetensors") for key in _names(file)}
+    missing, homeless = sorted(wanted - given), sorted(key for key in given - wanted if "lora_" in key)
     if missing or homeless:
         what = f"lacks {missing[0]!r}" if missing else f"has {homeless[0]!r}, which the model has no place for"
         raise RingfenceError(
             f"{folder}: {what} ({len(missing)} weights missing, {len(homeless)} without a place); the adapter is of "
             "another model, or was saved with other names"
         )
-    return adapted
+    return peft_model
+
+
+class Adapters:
+    """Adapters beside each other on ``base``, all off save inside :meth:`on`; gone again after :meth:`close`.
+
+    Others who hold ``base`` meet it as it was. For inference only: parameters are frozen.
+    """
+
+    def __init__(self, base: PreTrainedModel, folders: Mapping[str, Path]) -> None:
+        """``folders``: name -> adapter folder.
+
+        Raises :class:`RingfenceError` as :func:`load_adapter` does, for a kind of adapter that changes more than
+        modules beside the base's own, and where others have adapters on ``base``.
+        """
+        self.model: PreTrainedModel | PeftModel = base
+        if not folders:
+            return
+        if adapted(base):
+            raise RingfenceError("the model has adapters on it already; load it anew, or close what has put them there")
+        for folder in folders.values():
+            _require_beside(folder)
+        for name, folder in folders.items():
+            try:
+                self.model = load_adapter(self.model, folder, name=name)
+            except RingfenceError:
+                if isinstance(self.model, PeftModel):
+                    _remove(self.model)
+                raise
+        self._parts = [module for module in self.model.modules() if isinstance(module, _ADAPTED)]
+        _switch_off(self._parts, True)
+        self._quick = {name: dict(_quick_forwards(self._parts, name)) for name in folders}
+        self._remover = weakref.finalize(self, _remove, self.model)
+        self._remover.atexit = False
+
+    @contextmanager
+    def on(self, name: str) -> Iterator[None]:
+        """Inside, the model answers with that adapter."""
+        assert isinstance(self.model, PeftModel)
+        self.model.set_adapter(name, inference_mode=True)
+        _switch_off(self._parts, False)
+        quick = self._quick[name]
+        for module, forward in quick.items():
+            module.forward = forward
+        try:
+            yield
+        finally:
+            for module in quick:
+                del module.forward
+            _switch_off(self._parts, True)
+
+    def close(self) -> None:
+        """Take the adapters off; the base is then as it was, bit by bit."""
+        if isinstance(self.model, PeftModel):
+            base = self.model.get_base_model()
+            self._remover()
+            self.model = base
+
+
+def _require_beside(folder: Path) -> None:
+    """Raise :class:`RingfenceError` if the base's own outputs would change, or tokens be put before the input."""
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+    except (OSError, ValueError, TypeError) as error:
+        raise RingfenceError(f"{folder}: is no adapter folder: {' '.join(str(error).split())[:200]}") from error
+    if getattr(config, "bias", "none") != "none":
+        what = f"trained the base's biases (bias: {config.bias})"
+    elif config.is_prompt_learning or config.is_adaption_prompt or getattr(config, "alora_invocation_tokens", None):
+        what = f"is of the type {config.peft_type}, which depends on the prompt"
+    else:
+        return
+    raise RingfenceError(f"{folder}: {what}, so it cannot stand beside others; merge it, and name the merged model")
+
+
+def _switch_off(parts: list[Any], off: bool) -> None:
+    # Unlike PEFT's `enable_adapters`, leaves `requires_grad` alone.
+    for module in parts:
+        module._disable_adapters = off
+
+
+def _remove(model: PeftModel) -> None:
+    for module in model.modules():
+        if isinstance(module, AuxiliaryTrainingWrapper):
+            module._active_adapter = []  # else PEFT leaves the active adapter's copy in the original's place
+    model.unload()
+
+
+def _quick_forwards(parts: list[Any], name: str) -> Iterator[tuple[nn.Module, _Forward]]:
+    """What plain LoRA on plain linear layers is replaced by: the same sum in two products and no copies.
+
+    PEFT widens the input to the adapter's float32, multiplies by ``scaling``, adds, and rounds back: as many passes
+    over memory as take most of the layer's own time in a large half-precision model. Here the update is multiplied in
+    the model's own type and added within the product; to float32 models that is the same up to rounding.
+    """
+    for module in parts:
+        if type(module) is not LoraLinear or type(module.base_layer) is not nn.Linear or name not in module.lora_A:
+            continue
+        down, up = module.lora_A[name], module.lora_B[name]
+        if name in module.lora_variant or down.bias is not None or up.bias is not None or module.merged:
+            continue  # PEFT's own way
+        like = module.base_layer.weight.dtype
+        scaled = (up.weight.detach() * module.scaling[name]).to(like).t()  # (r, out)
+        yield module, partial(_quick_forward, module.base_layer, down.weight.detach().to(like).t(), scaled)
+
+
+def _quick_forward(base: nn.Linear, down: torch.Tensor, up: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """base(x) + x A^T B^T: ``down`` (in, r), ``up`` (r, out), with the scaling in it."""
+    out = base(x)
+    out.view(-1, out.shape[-1]).addmm_(x.reshape(-1, x.shape[-1]) @ down, up)  # nobody else holds what base returns
+    return out
 
 
 def _names(file: Path) -> list[str]:

@@ -53,6 +53,16 @@ class Request:
     sample: int = 0
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What was generated."""
+
+    text: str
+    """without special tokens, white space at both ends dropped"""
+    ended: bool
+    """whether the model ended its turn within ``max_new_tokens``; else the text is cut off"""
+
+
 def generate(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -60,23 +70,37 @@ def generate(
     sampling: Sampling,
     on_batch: Callable[[int], None] | None = None,
 ) -> list[str]:
-    """The answers, in the order of ``requests``, without special tokens.
+    """The texts of :func:`generate_answers`."""
+    return [answer.text for answer in generate_answers(model, tokenizer, requests, sampling, on_batch)]
+
+
+def generate_answers(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[Request],
+    sampling: Sampling,
+    on_batch: Callable[[int], None] | None = None,
+) -> list[Answer]:
+    """The answers, in the order of ``requests``.
 
     ``on_batch`` is told the number of rows just finished. The model's training mode is put back afterwards.
     """
+    stops = set(_stop_ids(model, tokenizer))
     prompts = [prompt_ids(tokenizer, request.messages) for request in requests]
     # Longest first: little padding, and a batch that does not fit in memory fails at once.
     order = sorted(range(len(requests)), key=lambda index: -len(prompts[index]))
-    answers = [""] * len(requests)
+    answers: dict[int, Answer] = {}
     with inference(model):
         for start in range(0, len(order), sampling.batch_size):
             batch = order[start : start + sampling.batch_size]
             new = _generate_batch(model, tokenizer, [prompts[i] for i in batch], [requests[i] for i in batch], sampling)
             for index, ids in zip(batch, new, strict=True):
-                answers[index] = tokenizer.decode(ids, skip_special_tokens=True).strip()
+                # The padding behind a shorter answer may be a stop token, too, but an answer that goes on has none.
+                text = tokenizer.decode(ids, skip_special_tokens=True).strip()
+                answers[index] = Answer(text, not stops.isdisjoint(ids))
             if on_batch is not None:
                 on_batch(len(batch))
-    return answers
+    return [answers[index] for index in range(len(requests))]
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> list[int]:
