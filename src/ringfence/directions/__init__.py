@@ -1,20 +1,28 @@
-"""Directions in a model's activations: persona vectors, from contrasting answers to files."""
+"""Directions in a model's activations: persona vectors from contrasting answers, and directions between two sets."""
 
+from ringfence.directions.axis import Direction, load_direction, require_fits, save_direction
 from ringfence.directions.contrasts import Contrast, prompted, teacher_forced
+from ringfence.directions.fitting import Fitting, fit_direction
 from ringfence.directions.persona import Extraction, Settings, extract, require_safetensors
 from ringfence.directions.vectors import PersonaVectors, Position, load_vectors, random_like, save_vectors
 
 __all__ = [
     "Contrast",
+    "Direction",
     "Extraction",
+    "Fitting",
     "PersonaVectors",
     "Position",
     "Settings",
     "extract",
+    "fit_direction",
+    "load_direction",
     "load_vectors",
     "prompted",
     "random_like",
+    "require_fits",
     "require_safetensors",
+    "save_direction",
     "save_vectors",
     "teacher_forced",
 ]
