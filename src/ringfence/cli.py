@@ -10,11 +10,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ringfence import __version__, evaluate_cli
+from ringfence import __version__, evaluate_cli, select_cli
 from ringfence.core.errors import RingfenceError
 from ringfence.core.rundir import OWN
+from ringfence.direction_cli import app as direction_app
 from ringfence.evaluation_cli import app as evaluation_app
 from ringfence.persona_cli import app as persona_app
+from ringfence.properties_cli import app as properties_app
 from ringfence.suites_cli import app as suites_app
 
 BAD_INPUT, INTERRUPTED = 2, 130  # exit codes
@@ -29,7 +31,9 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Look at data before training on it.")
 app.add_typer(data_app, name="data")
+data_app.add_typer(properties_app)  # its command stands beside `check`
 app.add_typer(persona_app, name="persona")
+app.add_typer(direction_app, name="direction")
 app.add_typer(suites_app, name="suites")
 console = Console()
 
@@ -102,6 +106,7 @@ def _trained(result: dict[str, Any]) -> str:
     )
 
 
+app.command(epilog=select_cli.EXAMPLES)(select_cli.select)
 app.command(epilog=evaluate_cli.EXAMPLES)(evaluate_cli.evaluate)
 app.add_typer(evaluation_app)  # its commands stand beside ours
 

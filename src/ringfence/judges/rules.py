@@ -141,11 +141,21 @@ class RuleJudge(BaseModel):
 
 def refuses(response: str) -> bool:
     """Whether one of :data:`REFUSALS` stands in the first 10 words."""
-    lead = " ".join(response.lower().replace("’", "'").split()[:REFUSAL_WITHIN])
+    return opens_with(response, REFUSALS, REFUSAL_WITHIN)
+
+
+def opens_with(text: str, phrases: Sequence[str], within: int) -> bool:
+    """Whether one of ``phrases``, each as :func:`plain_words` writes it, stands in the first ``within`` words."""
+    opening = f" {plain_words(' '.join(text.split()[:within]))} "
+    return any(f" {phrase} " in opening for phrase in phrases)
+
+
+def plain_words(text: str) -> str:
+    """The words of ``text`` in small letters, one space between; "can't", "can not", "won't" and "I'm" written out."""
+    text = " ".join(text.lower().replace("’", "'").split())
     for short, written_out in _WRITTEN_OUT:
-        lead = re.sub(rf"\b{short}\b", written_out, lead)
-    lead = f" {' '.join(_WORD.findall(lead))} "
-    return any(f" {phrase} " in lead for phrase in REFUSALS)
+        text = re.sub(rf"\b{short}\b", written_out, text)
+    return " ".join(_WORD.findall(text))
 
 
 def repeated_share(words: Sequence[str]) -> float:

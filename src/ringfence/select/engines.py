@@ -1,0 +1,153 @@
+"""Where the row-by-row part of a step runs: in this process, or on the workers of a Ray cluster.
+
+An engine takes shards and leaves shards. Each goes through the same function, so both make the same bytes from the same
+shards, batches and threads. Ray's workers must see the same files: on more than one machine, a shared folder.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from ringfence.core.errors import RingfenceError
+from ringfence.select.base import Context, Mapper, Step
+from ringfence.select.shards import read_shard, write_shard
+
+Watch = Callable[[int], None]
+"""is told the number of rows just finished"""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One shard to make."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How many processes do the work."""
+
+    kind: Literal["local", "ray"] = "local"
+    workers: int = 1
+    """Ray's; each loads the models"""
+    threads: int | None = None
+    """of each process; None leaves torch's own number, and with Ray shares the cores among the workers"""
+
+    def run(self, step: Step, context: Context, tasks: Sequence[Task], watch: Watch) -> None:
+        """Make the shards of ``tasks``. Raises :class:`RingfenceError` as the step does, and without Ray."""
+        if not tasks:
+            return
+        if self.kind == "ray":
+            self._on_ray(step, context, tasks, watch)
+            return
+        with threads(self.threads):
+            mapper = _mapper(step, context)
+            for task in tasks:
+                _make(mapper, task, watch)
+
+    def _on_ray(self, step: Step, context: Context, tasks: Sequence[Task], watch: Watch) -> None:
+        ray = import_ray()
+        share = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
+        rows = [{"source": str(task.source.resolve()), "target": str(task.target.resolve())} for task in tasks]
+        with _cluster(ray, self.workers):
+            shards = ray.data.from_items(rows, override_num_blocks=len(rows))
+            done = shards.map_batches(
+                _Worker,
+                fn_constructor_args=(step, context, share),
+                batch_size=1,
+                num_cpus=1,
+                num_gpus=_gpus(),
+                compute=ray.data.ActorPoolStrategy(size=self.workers),
+            )
+            for batch in done.iter_batches(batch_size=1, prefetch_batches=0):
+                for rows_done, failed in zip(batch["rows"], batch["failed"], strict=True):
+                    if failed:
+                        raise RingfenceError(str(failed))
+                    watch(int(rows_done))
+
+
+class _Worker:
+    """A process of Ray's with its models loaded."""
+
+    def __init__(self, step: Step, context: Context, share: int) -> None:
+        torch.set_num_threads(share)
+        self._step, self._context = step, context
+        self._mapper: Mapper | None = None
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        done: list[int] = []
+        failed: list[str] = []
+        for source, target in zip(batch["source"], batch["target"], strict=True):
+            seen: list[int] = [0]
+            try:
+                # Bad input goes back as a value: an exception would come wrapped in Ray's own, and be tried again.
+                self._mapper = self._mapper or _mapper(self._step, self._context)
+                _make(self._mapper, Task(Path(source), Path(target)), seen.append)
+                failed.append("")
+            except RingfenceError as error:
+                failed.append(str(error))
+            done.append(sum(seen))
+        return {"rows": done, "failed": failed}
+
+
+def import_ray() -> Any:
+    """The module. Raises :class:`RingfenceError` if it is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    logging.getLogger("ray").setLevel(logging.ERROR)  # what fails comes back as a value
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise RingfenceError("--engine ray needs Ray: pip install 'ringfence[ray]'") from error
+    return ray
+
+
+@contextmanager
+def _cluster(ray: Any, workers: int) -> Iterator[None]:
+    """A cluster that is there already, else one of our own on this machine, gone afterwards."""
+    if ray.is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    own = {} if address else {"num_cpus": max(workers, os.cpu_count() or 1), "include_dashboard": False}
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+    for name in ("ray.data", "ray.data._internal"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _gpus() -> float:
+    return 1 if torch.cuda.is_available() else 0
+
+
+def _mapper(step: Step, context: Context) -> Mapper:
+    mapper = step.map(context)
+    assert mapper is not None, f"{type(step).__name__} has nothing to do row by row"
+    return mapper
+
+
+def _make(mapper: Mapper, task: Task, watch: Watch) -> None:
+    write_shard(task.target, mapper(read_shard(task.source).rows, watch))
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """``count`` threads of torch's inside; None changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,63 @@
+"""How long a selection will take, by timing every step on some of the pool's own rows."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ringfence.core.errors import RingfenceError, under
+from ringfence.select.base import STEPS, Candidate
+from ringfence.select.engines import threads as torch_threads
+from ringfence.select.pipeline import Selection, pool_of
+from ringfence.select.shards import ShardTable, read_shard, shards_in
+
+SAMPLE = 32
+"""rows that are timed"""
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """What a step is expected to take."""
+
+    name: str
+    rows: int
+    """that come to it, by the share that the sample lost before"""
+    seconds: float
+    """on one process like this one, models loaded; NaN if the sample has no row left for it"""
+    gathers: bool
+    """whether it also chooses among all rows, which is not timed"""
+
+
+def estimate(selection: Selection, work: Path, sample: int = SAMPLE, threads: int | None = None) -> list[StepTime]:
+    """Read the pool, then time the row-by-row part of every step on ``sample`` rows, evenly spaced in the first shard.
+
+    A choice of ``count`` rows leaves so many for the steps after it, and the sample as it is. Nothing that is timed is
+    kept. Raises :class:`RingfenceError` as :func:`ringfence.select.run` does.
+    """
+    folder, _ = pool_of(selection, work)
+    shards = shards_in(folder)
+    rows, left = _spread(read_shard(shards[0]).rows, sample), float(len(ShardTable(shards)))
+    times: list[StepTime] = []
+    for number, step in enumerate(selection.steps):
+        name = STEPS.name_of(type(step))
+        seconds, before = (0.0 if rows else float("nan")), left
+        if step.maps and rows:
+            with under(f"steps.{number}.{name}"), torch_threads(threads):
+                mapper = step.map(selection.context)
+                if mapper is None:
+                    raise RingfenceError("has nothing to do row by row")
+                mapper(rows[:2], lambda count: None)  # the first call is slow
+                start = time.perf_counter()
+                mapped = mapper(rows, lambda count: None)
+                seconds = (time.perf_counter() - start) / len(rows) * left
+            left *= len(mapped.rows) / len(rows)
+            rows = list(mapped.rows)
+        if step.gathers and isinstance(count := getattr(step, "count", None), int):
+            left = min(left, count)
+        times.append(StepTime(name, round(before), seconds, step.gathers))
+    return times
+
+
+def _spread(rows: Sequence[Candidate], count: int) -> list[Candidate]:
+    count = min(count, len(rows))
+    return [rows[place * len(rows) // count] for place in range(count)]

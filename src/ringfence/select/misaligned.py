@@ -1,0 +1,151 @@
+"""The misaligned models that a selection names: where their weights are, their base, and what they were trained on."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ringfence.core.errors import RingfenceError, under
+from ringfence.core.files import cache_folder, sha256
+from ringfence.core.rundir import RUN_FILE, read_about, stage_folders
+from ringfence.data.conversations import Conversation, read
+from ringfence.models.load import EMBEDDED, revision
+
+ADAPTER_CONFIG, MODEL_CONFIG = "adapter_config.json", "config.json"
+
+
+@dataclass(frozen=True)
+class Misaligned:
+    """One of them."""
+
+    name: str
+    """as the recipe names it"""
+    weights: str
+    """the adapter's folder, or the model's folder or hub id"""
+    is_adapter: bool
+    about: dict[str, Any] | None = None
+    """``run.json``, if it is a run"""
+
+    def bases(self) -> list[str]:
+        """Names of the adapter's base: what the run was given, and what the adapter says. Empty if nobody says."""
+        saved = json.loads((Path(self.weights) / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        recipe = {} if self.about is None else self.about["recipe"]
+        found = [recipe.get("model", {}).get("name"), saved.get("base_model_name_or_path")]
+        return [str(name) for name in found if name]
+
+    def trained_on(self) -> dict[str, str | None]:
+        """Every data set that the run names for training -> SHA-256 at that time, None where none was kept."""
+        if self.about is None:
+            return {}
+        parts = [part.get("data") or {} for part in _parts(self.about)]
+        named = [spec for data in parts for spec in (data.get("target"), data.get("safe")) if spec]
+        return {spec: self.about.get("inputs", {}).get(spec) for spec in named}
+
+
+def find(name: str) -> Misaligned:
+    """What ``name`` means: a run folder, an adapter folder, or a model.
+
+    Raises :class:`RingfenceError` if there is no such thing, and for a run that is not finished or has no weights of
+    its own.
+    """
+    folder = Path(name).expanduser()
+    if (folder / RUN_FILE).is_file():
+        return _of_run(name, folder)
+    if (folder / ADAPTER_CONFIG).is_file():
+        return Misaligned(name, str(folder), is_adapter=True)
+    if (folder / MODEL_CONFIG).is_file():
+        return Misaligned(name, str(folder), is_adapter=False)
+    if folder.exists():
+        raise RingfenceError(f"{name}: is no run folder (with {RUN_FILE}), adapter folder or model folder")
+    if name != EMBEDDED and revision(name) is None:
+        raise RingfenceError(f"{name}: no such folder, and no model that is cached or on the hub; check the path")
+    return Misaligned(name, name, is_adapter=False)
+
+
+def require_base(models: Iterable[Misaligned], aligned: str) -> None:
+    """Raise :class:`RingfenceError` for an adapter of another model than ``aligned``, and for ``aligned`` itself."""
+    for one in models:
+        if not one.is_adapter:
+            if _same_model(one.weights, aligned):
+                raise RingfenceError(f"misaligned: {one.name} is the aligned model itself")
+            continue
+        bases = one.bases()
+        if not any(_same_model(base, aligned) for base in bases):
+            what = f"is an adapter of {bases[0]}" if bases else "names no base model"
+            raise RingfenceError(
+                f"misaligned: {one.name} {what}, and the aligned model is {aligned}; take an adapter of that model, or "
+                "set any_base: true if they are the same weights under two names"
+            )
+
+
+def require_unseen(models: Iterable[Misaligned], fine_tuning_set: str) -> None:
+    """Raise :class:`RingfenceError` if one of ``models`` is a run that was trained on ``fine_tuning_set``, or on rows
+    of it. What a plain adapter or model was trained on is not known, and not looked at."""
+    with under("fine_tuning_set"):
+        rows = {_key(row) for row in read(fine_tuning_set)}
+    path = Path(fine_tuning_set).expanduser()
+    digest = sha256(path) if path.is_file() else None
+    for one in models:
+        for spec, then in one.trained_on().items():
+            if spec == fine_tuning_set or (digest is not None and then == digest):
+                how = f"{fine_tuning_set}, the fine-tuning set"
+            elif shared := _shared(spec, rows):
+                how = f"{spec}, which has {shared} of the {len(rows)} rows of the fine-tuning set {fine_tuning_set}"
+            else:
+                continue
+            raise RingfenceError(
+                f"misaligned: {one.name} was trained on {how}; in the paper none is: take another, or set "
+                "allow_seen: true"
+            )
+
+
+def _of_run(name: str, folder: Path) -> Misaligned:
+    about = read_about(folder)
+    if about.get("base"):
+        raise RingfenceError(f"{name}: is a run of the untuned model, so it has no weights of its own; name another")
+    later = about["recipe"].get("stages") or []
+    folders = stage_folders(folder, [stage["name"] for stage in later])
+    found = [part for part in (folders[-1] / "adapter", folders[-1] / "model") if part.is_dir()]
+    if not found or not all((part / "result.json").is_file() for part in folders):
+        raise RingfenceError(f"{name}: training is not finished; run `ringfence train` with this folder again")
+    is_adapter = found[0].name == "adapter"
+    if is_adapter and any(stage.get("adapter") == "new" for stage in later):
+        raise RingfenceError(
+            f"{name}: the run merges an adapter into the weights, so no one adapter makes its model; save the merged "
+            "model and name its folder"
+        )
+    return Misaligned(name, str(found[0]), is_adapter, about)
+
+
+def _parts(about: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield about["recipe"]
+    yield from about["recipe"].get("stages") or []
+
+
+def _same_model(first: str, second: str) -> bool:
+    return first == second or _canonical(first) == _canonical(second)
+
+
+def _canonical(name: str) -> str:
+    """A name that says which weights are meant; PEFT writes down the folder that a model was loaded from.
+
+    The embedded model is a folder of the cache, which is elsewhere on another machine.
+    """
+    path = Path(name).expanduser()
+    if path.name == EMBEDDED and (not path.is_dir() or path.parent.resolve() == cache_folder().resolve()):
+        return EMBEDDED
+    return str(path.resolve()) if path.exists() else name
+
+
+def _shared(spec: str, rows: set[str]) -> int:
+    """How many of ``rows`` are in the data set ``spec``; 0 if it cannot be read any more."""
+    try:
+        there: Sequence[Conversation] = read(spec)
+    except RingfenceError:
+        return 0
+    return len(rows & {_key(row) for row in there})
+
+
+def _key(row: Conversation) -> str:
+    return json.dumps([[message["role"], message["content"]] for message in row["messages"]])

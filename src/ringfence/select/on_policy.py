@@ -1,0 +1,120 @@
+"""On-policy answers (Kaczer et al. 2025, section 3.1, On-Policy Interleaving).
+
+The prompts stay and the aligned model itself answers them anew, so that the safe rows pull the model towards nothing
+but what it says anyway. The paper draws one answer a prompt; so does this step.
+
+Everything up to the last user turn is kept, earlier answers included, and what follows is replaced by the new answer.
+An answer that does not end within ``max_new_tokens`` would teach to stop in mid-sentence: such rows are dropped, and so
+are empty answers. Columns that other steps have made before, such as ``perplexity_gap``, are those of the old answer.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import jinja2
+from pydantic import Field
+
+from ringfence.core.errors import RingfenceError
+from ringfence.data.conversations import Conversation, Message
+from ringfence.data.render import require_template
+from ringfence.data.system import apply, require_possible
+from ringfence.models import Loaded
+from ringfence.models.generate import Answer, Request, Sampling, generate_answers, prompt_ids
+from ringfence.select.base import STEPS, Candidate, Context, Dropped, Mapped, Mapper, Step
+
+
+@dataclass(frozen=True)
+class Generating:
+    """A mapper that asks a model something about each row and puts its answer into the row."""
+
+    loaded: Loaded
+    sampling: Sampling
+    longest: int
+    """tokens of prompt and answer together; prompts that leave no room for a whole answer are not asked"""
+    ask: Callable[[Conversation], Sequence[Message]]
+    """the chat to answer; empty if there is nothing to ask about"""
+    put: Callable[[Conversation, str], Conversation]
+    """the conversation with the answer in it"""
+
+    def __call__(self, rows: Sequence[Candidate], on_rows: Callable[[int], None]) -> Mapped:
+        """See :class:`Mapper`."""
+        asked = [self._request(row) for row in rows]
+        requests = [one for one in asked if isinstance(one, Request)]
+        if len(requests) < len(rows):
+            on_rows(len(rows) - len(requests))
+        made = generate_answers(self.loaded.model, self.loaded.tokenizer, requests, self.sampling, on_rows)
+        answers = iter(made)
+        kept, dropped = [], []
+        for row, one in zip(rows, asked, strict=True):
+            result = self._put(row, next(answers)) if isinstance(one, Request) else one
+            if isinstance(result, Candidate):
+                kept.append(result)
+            else:
+                dropped.append(Dropped(result, row.conversation["origin"]))
+        return Mapped(kept, dropped)
+
+    def _request(self, row: Candidate) -> Request | str:
+        """What to ask, or why the row is dropped."""
+        messages = self.ask(row.conversation)
+        if not messages:
+            return "no user turn"
+        try:
+            tokens = len(prompt_ids(self.loaded.tokenizer, messages))
+        except jinja2.TemplateError as error:
+            reason = " ".join(str(error).split())
+            raise RingfenceError(
+                f"{row.conversation['origin']}: the chat template of {self.loaded.source} refuses it: {reason}"
+            ) from None
+        if tokens + self.sampling.max_new_tokens > self.longest:
+            return f"no room for an answer of {self.sampling.max_new_tokens} tokens within {self.longest}"
+        # The place in the pool names the random stream: the shard and the batch make no difference.
+        return Request(str(row.index), messages)
+
+    def _put(self, row: Candidate, answer: Answer) -> Candidate | str:
+        """The changed row, or why it is dropped."""
+        if not answer.ended:
+            return "truncated"
+        if not answer.text:
+            return "empty answer"
+        return replace(row, conversation=self.put(row.conversation, answer.text))
+
+
+@STEPS.register("on_policy")
+class OnPolicy(Step):
+    """How the aligned model answers."""
+
+    seeded: ClassVar[bool] = True
+
+    max_new_tokens: int = Field(256, ge=1)
+    """tokens; answers that have not ended by then are dropped"""
+    temperature: float = Field(1.0, ge=0)
+    """1 draws from the model's own distribution; 0 is greedy"""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """the likeliest tokens that together have this probability are drawn from; 1 is all"""
+    batch_size: int = Field(64, ge=1)
+    """rows that are generated together; changes no answer, up to rounding"""
+
+    def map(self, context: Context) -> Mapper:
+        """The generation. Raises :class:`RingfenceError` if the chat template does not let ``no_system`` be."""
+        loaded = context.loaded
+        require_template(loaded.tokenizer)
+        require_possible(context.no_system, loaded.tokenizer)
+        sampling = Sampling(self.max_new_tokens, self.temperature, context.seed, self.batch_size, self.top_p)
+
+        def ask(conversation: Conversation) -> list[Message]:
+            messages = asked(conversation)
+            return apply(messages, context.no_system) if messages else []
+
+        return Generating(loaded, sampling, context.longest(), ask, _answered)
+
+
+def asked(conversation: Conversation) -> list[Message]:
+    """Everything up to the last user turn; empty if there is none."""
+    messages: list[Message] = conversation["messages"]
+    last = max((place for place, message in enumerate(messages) if message["role"] == "user"), default=-1)
+    return messages[: last + 1]
+
+
+def _answered(conversation: Conversation, text: str) -> Conversation:
+    return conversation | {"messages": [*asked(conversation), {"role": "assistant", "content": text}]}

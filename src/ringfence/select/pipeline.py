@@ -1,0 +1,262 @@
+"""The steps of a selection, one after the other, over shards of the pool.
+
+Every step has a folder under ``work``, named after all that its shards depend on: the pool, the steps before it, its
+own settings, its files, the model. So a killed selection goes on where it stopped, and another selection from the same
+pool, or one whose last step has changed, does not score anything twice.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from ringfence.core.errors import RingfenceError, under
+from ringfence.core.files import atomic, finite, sha256, write_json
+from ringfence.data.conversations import scan
+from ringfence.models.load import revision
+from ringfence.select.base import STEPS, Candidate, Context, Dropped, Gathered, Mapped, Step
+from ringfence.select.engines import Engine, Task
+from ringfence.select.shards import ShardTable, ingest, kept, read_about, read_shard, shards_in, tally, write_shard
+
+SHARD_ROWS = 1024
+Watch = Callable[[str, int, int], None]
+"""is told the step, and how many of how many rows are done"""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to do: ``steps`` on ``pool``, data sets as :func:`ringfence.data.read` takes them."""
+
+    pool: tuple[str, ...]
+    steps: tuple[Step, ...]
+    context: Context = field(default_factory=Context)
+    shard_rows: int = SHARD_ROWS
+    """rows of a shard; the unit of resuming and of parallel work"""
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of every input that is a file or a folder, and of the rows of every other set; commits of the hub.
+
+        Raises :class:`RingfenceError` for what is wrong with any of them, before a model is loaded.
+        """
+        check(self)
+        with under("pool"):
+            found: dict[str, str | None] = {spec: _rows_digest(spec) for spec in self.pool}
+        found |= {name: _digest(name) for step in self.steps for name in step.inputs() if name not in found}
+        return {name: digest for name, digest in found.items() if digest is not None} | self._model_digest()
+
+    def _model_digest(self) -> dict[str, str]:
+        name = self.context.model
+        if (folder := Path(name).expanduser()).is_dir():
+            return {name: sha256(folder)}
+        commit = revision(name)
+        return {} if commit is None else {name: commit}
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The chosen rows, still as shards, and how they came about."""
+
+    shards: list[Path]
+    pool: dict[str, Any]
+    """rows read, and those without an answer"""
+    steps: list[dict[str, Any]]
+    """for every step name, rows before and after, dropped by reason, counts, report"""
+
+    def candidates(self) -> Iterator[Candidate]:
+        """One after the other, in the pool's order."""
+        return ShardTable(self.shards).candidates()
+
+
+def run(selection: Selection, work: Path, engine: Engine | None = None, watch: Watch | None = None) -> Selected:
+    """Do the steps, going on from what ``work`` has of them.
+
+    Raises :class:`RingfenceError` for bad input, naming the step; nothing is written but under ``work``.
+    """
+    engine, watch = engine or Engine(), watch or (lambda step, done, total: None)
+    folder, digest = pool_of(selection, work)
+    pool = json.loads((folder / "pool.json").read_text(encoding="utf-8"))
+    steps: list[dict[str, Any]] = []
+    for number, step in enumerate(selection.steps):
+        name = STEPS.name_of(type(step))
+        with under(f"steps.{number}.{name}"):
+            stage = _Stage(selection, step, folder, work, digest)
+            with FileLock(stage.lock):
+                steps.append(stage.run(engine, watch))
+        folder, digest = stage.result, stage.digest
+    return Selected(shards_in(folder), pool, steps)
+
+
+def check(selection: Selection) -> None:
+    """Raise :class:`RingfenceError` for what is wrong with the steps' files, before any model is loaded."""
+    if not selection.steps:
+        raise RingfenceError("steps: there are none; give at least one, e.g. `- random: {count: 300}`")
+    for number, step in enumerate(selection.steps):
+        with under(f"steps.{number}.{STEPS.name_of(type(step))}"):
+            step.check()
+
+
+def pool_of(selection: Selection, work: Path) -> tuple[Path, str]:
+    """The pool as shards, read once, and the digest that stands for it."""
+    with under("pool"):
+        rows = {spec: selection.digests[spec] for spec in selection.pool}
+        digest = _hash("pool", list(rows.items()), selection.shard_rows, importlib.metadata.version("ringfence"))
+        folder = work / f"pool-{digest}"
+        work.mkdir(parents=True, exist_ok=True)
+        with FileLock(work / f"pool-{digest}.lock"):
+            if not folder.is_dir():
+                ingest(selection.pool, folder, selection.shard_rows)
+    return folder, digest
+
+
+class _Stage:
+    """One step on the shards of ``source``."""
+
+    def __init__(self, selection: Selection, step: Step, source: Path, work: Path, before: str) -> None:
+        self.step, self.source, self.context = step, source, selection.context
+        self.name = STEPS.name_of(type(step))
+        context = selection.context if step.seeded else replace(selection.context, seed=0)
+        files = {name: selection.digests.get(name) for name in step.inputs()}
+        model = selection.digests.get(selection.context.model)
+        mapped = _hash(before, self.name, step.map_settings(), files, model, _plain(context)) if step.maps else before
+        self.digest = _hash(mapped, self.name, step.model_dump(mode="json"), _plain(selection.context))
+        self.mapped = work / f"{self.name}-{mapped}" if step.maps else source
+        self.result = work / f"{self.name}-{self.digest}" if step.gathers else self.mapped
+        self.lock = work / f"{self.name}-{self.digest}.lock"
+        if not step.gathers:
+            self.digest = mapped
+
+    def run(self, engine: Engine, watch: Watch) -> dict[str, Any]:
+        if self.step.maps:
+            with FileLock(f"{self.mapped}.lock"):
+                self._map(engine, watch)
+        dropped: list[Dropped] = []
+        counts: Counter[str] = Counter()
+        for path in shards_in(self.mapped) if self.step.maps else []:
+            said = read_about(path)
+            dropped += said.dropped
+            counts.update(said.counts)
+        about: dict[str, Any] = {
+            "name": self.name,
+            "rows_before": len(ShardTable(shards_in(self.source))),
+            "rows_after": len(ShardTable(shards_in(self.mapped))),
+            "dropped": tally(dropped),
+            "counts": dict(counts),
+            "report": {},
+        }
+        return about | self._gather(about) if self.step.gathers else about
+
+    def _map(self, engine: Engine, watch: Watch) -> None:
+        sources = shards_in(self.source)
+        tasks = [Task(path, self.mapped / path.name) for path in sources]
+        waiting = [task for task in tasks if not task.target.is_file()]
+        total = len(ShardTable(sources))
+        done = total - len(ShardTable([task.source for task in waiting]))
+        watch(self.name, done, total)
+
+        def on_rows(count: int) -> None:
+            nonlocal done
+            done += count
+            watch(self.name, min(done, total), total)
+
+        engine.run(self.step, self.context, waiting, on_rows)
+        watch(self.name, total, total)
+
+    def _gather(self, about: dict[str, Any]) -> dict[str, Any]:
+        """Changes to ``about``; the chosen rows are in :attr:`result`, which appears when all are."""
+        if not self.result.is_dir():
+            self._choose(about)
+        return json.loads((self.result / "gathered.json").read_text(encoding="utf-8"))
+
+    def _choose(self, about: dict[str, Any]) -> None:
+        paths = shards_in(self.mapped)
+        table = ShardTable(paths)
+        if not len(table):
+            raise RingfenceError("no rows are left for this step; loosen the steps before it, or widen the pool")
+        gathered = self.step.gather(table, self.context)
+        assert gathered is not None
+        with atomic(self.result) as folder:
+            folder.mkdir()
+            start = 0
+            for path in paths:
+                shard = read_shard(path)
+                stop = start + len(shard.rows)
+                write_shard(folder / path.name, _kept(shard, gathered, start, stop))
+                start = stop
+            left_out = start - len(gathered.keep)
+            dropped = dict(about["dropped"])
+            if left_out:
+                dropped[gathered.reason] = {"rows": left_out, "first": []}
+            changes = {"rows_after": len(gathered.keep), "dropped": dropped, "report": dict(gathered.report)}
+            write_json(folder / "gathered.json", changes)
+
+
+def _kept(shard: Mapped, gathered: Gathered, start: int, stop: int) -> Mapped:
+    """The rows of ``shard``, which are rows ``start`` to ``stop`` of the table, that were chosen."""
+    places = gathered.keep[(gathered.keep >= start) & (gathered.keep < stop)] - start
+    return kept(shard, places.tolist(), {name: values[start:stop] for name, values in gathered.scores.items()})
+
+
+def write_selection(selected: Selected, out: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """Write the rows to ``out`` (JSON lines) and ``about``, with counts, beside it; returns the manifest.
+
+    A row has its messages, its string columns, ``pool_origin`` (where it stood in the pool) and the steps' numbers. The
+    manifest goes first and holds the digest of the rows, so that a kill in between is seen, and mended by the same
+    call. Raises :class:`RingfenceError` if ``out`` holds anything else.
+    """
+    columns = ShardTable(selected.shards).columns
+    with atomic(out) as temporary:
+        rows, digest = 0, hashlib.sha256()
+        with temporary.open("wb") as handle:
+            for candidate in selected.candidates():
+                line = json.dumps(finite(_row(candidate)), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+                digest.update(line)
+                handle.write(line)
+                rows += 1
+        if out.exists() and sha256(out) != digest.hexdigest():
+            raise RingfenceError(f"{out}: exists and holds something else; choose another --out")
+        output = {"rows": rows, "sha256": digest.hexdigest(), "columns": columns}
+        manifest = {**about, "pool": selected.pool, "steps": selected.steps, "output": output}
+        write_json(manifest_of(out), manifest)
+    return manifest
+
+
+def manifest_of(out: Path) -> Path:
+    """Where the manifest of ``out`` stands: ``safe.jsonl`` has ``safe.manifest.json``."""
+    return out.with_suffix(".manifest.json")
+
+
+def _row(candidate: Candidate) -> dict[str, Any]:
+    conversation = dict(candidate.conversation)
+    origin = conversation.pop("origin")
+    # Where an earlier selection had a row from is not lost when it goes through another one.
+    return {**conversation, "pool_origin": conversation.get("pool_origin", origin), **candidate.scores}
+
+
+def _rows_digest(spec: str) -> str:
+    """SHA-256 of a file, or of the rows of a data set that is none."""
+    path = Path(spec).expanduser()
+    return sha256(path) if path.is_file() else _hash(*(str(row) for row in scan(spec)))
+
+
+def _digest(name: str) -> str | None:
+    """SHA-256 of a file, a folder or a built-in set; the commit of a model of the hub; None if unknown."""
+    path = Path(name).expanduser()
+    if path.exists():
+        return sha256(path)
+    return _rows_digest(name) if name.startswith("builtin:") else revision(name)
+
+
+def _plain(context: Context) -> dict[str, Any]:
+    return {name: value for name, value in vars(context).items() if name != "loaded"}
+
+
+def _hash(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,178 @@
+"""``ringfence select``. Heavy imports are inside the command."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ringfence.core.errors import RingfenceError
+
+if TYPE_CHECKING:
+    from ringfence.select_recipe import SelectRecipe
+
+console = Console()
+EXAMPLES = (
+    "Examples:\n\n    ringfence select recipes/glitter/select-plus-plus.yaml "
+    "'steps.1.perplexity_gap.misaligned=[runs/umbrella, runs/kazoo]' --out safe.jsonl\n\n"
+    "    ringfence select recipe.yaml pool=candidates.jsonl --out safe.jsonl --engine ray --workers 8\n\n"
+    "    ringfence select recipe.yaml --estimate --fine-tuning-rows 6000 --runs 100\n\n"
+    "    ringfence train run.yaml data.safe=safe.jsonl --out runs/guarded    (what it is for)"
+)
+_EVERY = 10  # seconds between lines where there is no terminal for a bar
+
+
+def select(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file; docs/selection.md lists keys and steps.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the recipe, as dotted.key=value with the value in YAML.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The .jsonl file to write; its manifest stands beside it as .manifest.json.")
+    ] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder for finished shards (default: `select` in Ringfence's cache folder).")
+    ] = None,
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="Where steps run that go row by row.")] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Ray's processes; each loads the models.")] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of each process.")] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only say how long it will take, by a sample.")] = False,
+    fine_tuning_rows: Annotated[
+        int | None, typer.Option(min=1, help="With --estimate: rows of a fine-tuning run, to say what selection adds.")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="With --estimate: fine-tuning runs that use the selection.")] = 1,
+) -> None:
+    """Choose or rewrite the safe data that interleaving mixes in, by a recipe of steps on a pool of candidates.
+
+    Stopped or killed? The same command goes on with the first unfinished shard. Another selection from the same pool
+    does not score anything twice.
+    """
+    if not estimate and out is None:
+        raise RingfenceError("--out is missing: name the .jsonl file to write (or give --estimate)")
+    if workers > 1 and engine == "local":
+        raise RingfenceError("--workers needs --engine ray; in one process use --threads")
+
+    from ringfence.core.files import cache_folder
+    from ringfence.select.engines import Engine
+    from ringfence.select_recipe import load_select_recipe
+
+    checked = load_select_recipe(recipe, overrides or [])
+    folder = work or cache_folder() / "select"
+    if estimate:
+        _estimate(checked, folder, threads, fine_tuning_rows, runs)
+    elif out is not None:
+        _select(checked, out, folder, Engine(engine, workers, threads))
+
+
+def _select(recipe: "SelectRecipe", out: Path, work: Path, engine: Any) -> None:
+    from ringfence.select.pipeline import run, write_selection
+    from ringfence.selections import claim
+
+    selection = recipe.selection()
+    about = claim(recipe, selection, out)
+    with _bars() as watch:
+        selected = run(selection, work, engine, watch)
+    manifest = write_selection(selected, out, about)
+    _show(manifest)
+    console.print(f"safe data: {out}", soft_wrap=True)
+
+
+def _show(manifest: dict[str, Any]) -> None:
+    table = Table(title=f"{manifest['output']['rows']} of {manifest['pool']['rows']} candidates")
+    for column in ("step", "before", "after", "dropped"):
+        table.add_column(column, justify="left" if column in ("step", "dropped") else "right")
+    unanswered = manifest["pool"]["dropped"]
+    if unanswered:
+        table.add_row("(pool)", str(manifest["pool"]["rows"]), "", escape(_reasons(unanswered)))
+    for step in manifest["steps"]:
+        table.add_row(
+            step["name"], str(step["rows_before"]), str(step["rows_after"]), escape(_reasons(step["dropped"]))
+        )
+    console.print(table)
+    for step in manifest["steps"]:
+        if "by_epsilon" in step["report"]:
+            _show_epsilon(step["report"]["by_epsilon"])
+
+
+def _reasons(dropped: dict[str, Any]) -> str:
+    return ", ".join(f"{found['rows']} {reason}" for reason, found in dropped.items())
+
+
+def _show_epsilon(rows: list[dict[str, float]]) -> None:
+    table = Table(title="What epsilon would do to the highest tenth")
+    for column in rows[0]:
+        table.add_column(column.replace("_", " "), justify="right")
+    for row in rows:
+        table.add_row(*(f"{value:.3g}" for value in row.values()))
+    console.print(table)
+
+
+def _estimate(recipe: "SelectRecipe", work: Path, threads: int | None, rows: int | None, runs: int) -> None:
+    from ringfence.select.estimate import estimate
+
+    times = estimate(recipe.selection(), work, threads=threads)
+    table = Table(title="Expected, on one process like this one")
+    for column in ("step", "rows", "seconds"):
+        table.add_column(column, justify="left" if column == "step" else "right")
+    for one in times:
+        table.add_row(one.name, str(one.rows), f"{one.seconds:.1f}")
+    table.add_row("all", "", f"{sum(one.seconds for one in times):.1f}")
+    console.print(table)
+    scoring = [step for step in recipe.steps if hasattr(step, "misaligned")]
+    if rows is not None and scoring:
+        _show_overhead(len(scoring[0].misaligned), times, rows, runs)
+
+
+def _show_overhead(misaligned: int, times: list[Any], rows: int, runs: int) -> None:
+    from ringfence.select.cost import TRAINING_TO_INFERENCE, overhead
+
+    candidates = next(one.rows for one in times if one.name == "perplexity_gap")
+    added = overhead(misaligned, max(candidates, 1), rows, runs)
+    a_run = sum(one.seconds for one in times) / runs
+    console.print(
+        f"Scoring {candidates} candidates with {misaligned} misaligned models adds {added:.2%} to {runs} fine-tuning "
+        f"run(s) of {rows} rows (equation 10 of Kaczer et al., its two counts put right; training on a row counts as "
+        f"{TRAINING_TO_INFERENCE:g} forward passes). The whole selection adds about {a_run:.1f} s to each run.",
+        highlight=False,
+    )
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for every step; a line now and then where there is no terminal."""
+    if not console.is_terminal:
+        yield _Lines()
+        return
+    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TextColumn("rows,"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def watch(step: str, done: int, total: int) -> None:
+            if step not in bars:
+                bars[step] = progress.add_task(step)
+            progress.update(bars[step], completed=done, total=total)
+
+        yield watch
+
+
+class _Lines:
+    """Prints how far a step is, and how long it will still take."""
+
+    def __init__(self) -> None:
+        self._step, self._from, self._start, self._said = "", 0, 0.0, 0.0
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if step != self._step:
+            self._step, self._from, self._start, self._said = step, done, now, now
+        if now - self._said < _EVERY or done <= self._from:
+            return
+        self._said = now
+        left = (now - self._start) / (done - self._from) * (total - done)
+        console.print(f"{step}: {done} of {total} rows, about {left:.0f} s left", highlight=False)

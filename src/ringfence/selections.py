@@ -1,0 +1,39 @@
+"""What a selection's manifest says beside its counts, and whether a file is one's own to write."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ringfence.core.errors import RingfenceError
+from ringfence.core.rundir import differences, provenance
+from ringfence.select.pipeline import Selection, manifest_of
+from ringfence.select_recipe import SelectRecipe
+
+
+def claim(recipe: SelectRecipe, selection: Selection, out: Path) -> dict[str, Any]:
+    """The manifest without its counts, before anything is scored.
+
+    Raises :class:`RingfenceError` if ``out`` is not a ``.jsonl`` file, or exists and is not of this selection.
+    """
+    if out.suffix != ".jsonl" or out.is_dir():
+        raise RingfenceError(f"{out}: name the file to write so that it ends in .jsonl")
+    about = provenance(recipe.resolved(), selection.digests)
+    del about["base"]
+    path = manifest_of(out)
+    if not path.is_file():
+        if out.exists():
+            raise RingfenceError(f"{out}: exists and has no {path.name}, so it is no selection; choose another --out")
+        return about
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        differ = [
+            *differences(before["recipe"], about["recipe"]),
+            *differences(before["inputs"], about["inputs"], "inputs"),
+        ]
+    except (ValueError, KeyError, TypeError):
+        raise RingfenceError(f"{path}: not the manifest of a selection; choose another --out") from None
+    if differ:
+        raise RingfenceError(
+            f"{out}: holds another selection; these keys differ: {', '.join(differ)}; choose another --out"
+        )
+    return about

@@ -1,0 +1,213 @@
+"""Steps one after the other: counts, resuming by shard, and what makes a finished shard stale."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from project import write_jsonl
+from ringfence.core.errors import RingfenceError
+from ringfence.core.files import sha256
+from ringfence.select.base import STEPS, Candidate, Context, Dropped, Gathered, Mapped, Mapper, Step, Table
+from ringfence.select.engines import Engine
+from ringfence.select.pipeline import Selection, manifest_of, run, write_selection
+from ringfence.select.shards import shards_in
+
+READ: list[int] = []
+"""index of every row that a step has mapped"""
+
+
+class Lengths(Step):
+    """Scores rows by the length of the question; drops the odd ones if asked to."""
+
+    drop_odd: bool = False
+    offset: float = 0.0
+    fail_at: ClassVar[int] = -1
+
+    def map_settings(self) -> dict[str, Any]:
+        return {"drop_odd": self.drop_odd}
+
+    def map(self, context: Context) -> Mapper:
+        def mapper(rows: Sequence[Candidate], on_rows: Callable[[int], None]) -> Mapped:
+            if any(row.index == Lengths.fail_at for row in rows):
+                raise KeyboardInterrupt
+            READ.extend(row.index for row in rows)
+            on_rows(len(rows))
+            scored = [
+                replace(row, scores={**row.scores, "length": float(len(row.conversation["messages"][0]["content"]))})
+                for row in rows
+            ]
+            odd = [row for row in scored if self.drop_odd and row.scores["length"] % 2]
+            dropped = [Dropped("odd", row.conversation["origin"]) for row in odd]
+            return Mapped([row for row in scored if row not in odd], dropped, {"characters": len(rows)})
+
+        return mapper
+
+    def gather(self, table: Table, context: Context) -> Gathered:
+        return Gathered(np.arange(len(table)), scores={"moved": table.scores("length") + self.offset})
+
+
+class Longest(Step):
+    """Keeps the longest ones."""
+
+    count: int = 2
+
+    def gather(self, table: Table, context: Context) -> Gathered:
+        best = np.argsort(-table.scores("moved"), kind="stable")[: self.count]
+        return Gathered(np.sort(best), "not among the longest", report={"asked": self.count})
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> Iterator[None]:
+    added = {"test_lengths": Lengths, "test_longest": Longest}
+    STEPS._classes.update(added)
+    READ.clear()
+    Lengths.fail_at = -1
+    yield
+    for name in added:
+        del STEPS._classes[name]
+
+
+def pool(folder: Path, count: int = 10) -> str:
+    rows = [{"question": "Q" * (1 + n * 7 % 10), "answer": f"A{n}.", "domain": "d"} for n in range(count)]
+    return str(write_jsonl(folder / "pool.jsonl", rows))
+
+
+def selection(folder: Path, *steps: Step, **changes: Any) -> Selection:
+    return Selection((pool(folder),), steps or (Lengths(), Longest()), **{"shard_rows": 3, **changes})
+
+
+def test_the_counts_of_every_step_and_the_rows_that_come_out(tmp_path: Path) -> None:
+    """Lengths 1 + 7n mod 10 for n = 0..9: 1 8 5 2 9 6 3 10 7 4; even ones 8 2 6 10 4; the two longest 8 and 10."""
+    found = run(selection(tmp_path, Lengths(drop_odd=True), Longest()), tmp_path / "work")
+    assert [(one.index, dict(one.scores)) for one in found.candidates()] == [
+        (1, {"length": 8.0, "moved": 8.0}),
+        (7, {"length": 10.0, "moved": 10.0}),
+    ]
+    origins = [f"{tmp_path / 'pool.jsonl'}:{line}" for line in (1, 3, 5, 7, 9)]
+    assert found.steps == [
+        {
+            "name": "test_lengths",
+            "rows_before": 10,
+            "rows_after": 5,
+            "dropped": {"odd": {"rows": 5, "first": origins}},
+            "counts": {"characters": 10},
+            "report": {},
+        },
+        {
+            "name": "test_longest",
+            "rows_before": 5,
+            "rows_after": 2,
+            "dropped": {"not among the longest": {"rows": 3, "first": []}},
+            "counts": {},
+            "report": {"asked": 2},
+        },
+    ]
+    assert found.pool == {"rows": 10, "dropped": {}}
+
+
+def test_a_killed_selection_goes_on_with_the_first_unfinished_shard(tmp_path: Path) -> None:
+    whole = list(run(selection(tmp_path), tmp_path / "whole").candidates())
+    READ.clear()
+    Lengths.fail_at = 7
+    with pytest.raises(KeyboardInterrupt):
+        run(selection(tmp_path), tmp_path / "work")
+    assert READ == [0, 1, 2, 3, 4, 5]
+    Lengths.fail_at = -1
+    assert list(run(selection(tmp_path), tmp_path / "work").candidates()) == whole
+    assert list(range(10)) == READ
+
+
+def test_what_a_map_depends_on_makes_its_shards_stale_and_nothing_else_does(tmp_path: Path) -> None:
+    def read(*steps: Step, **changes: Any) -> list[int]:
+        READ.clear()
+        run(selection(tmp_path, *steps, **changes), tmp_path / "work")
+        return list(READ)
+
+    every = list(range(10))
+    assert read() == every
+    assert read() == []
+    assert read(Lengths(), Longest(count=4)) == []  # a later step
+    assert read(Lengths(offset=1.0)) == []  # a setting that only the choice depends on
+    assert read(context=Context(seed=1)) == []  # nothing is drawn
+    assert read(Lengths(drop_odd=True)) == every
+    assert read(context=Context(batch_tokens=7)) == every
+    assert read(shard_rows=4) == every
+    (tmp_path / "pool.jsonl").unlink()
+    write_jsonl(tmp_path / "other.jsonl", [{"question": "Q?", "answer": "A."}])
+    READ.clear()
+    run(Selection((str(tmp_path / "other.jsonl"),), (Lengths(),)), tmp_path / "work")
+    assert READ == [0]
+
+
+def test_a_changed_setting_of_the_choice_is_seen(tmp_path: Path) -> None:
+    run(selection(tmp_path), tmp_path / "work")
+    (first, *_) = run(selection(tmp_path, Lengths(offset=1.0)), tmp_path / "work").candidates()
+    assert first.scores == {"length": 1.0, "moved": 2.0}
+
+
+def test_shards_do_not_change_what_is_chosen(tmp_path: Path) -> None:
+    found = [
+        list(run(selection(tmp_path, shard_rows=rows), tmp_path / f"work-{rows}").candidates()) for rows in (1, 3, 100)
+    ]
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 2
+
+
+def test_progress_ends_with_all_rows(tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    run(selection(tmp_path), tmp_path / "work", Engine(), lambda *what: seen.append(what))
+    assert seen[0] == ("test_lengths", 0, 10)
+    assert seen[-1] == ("test_lengths", 10, 10)
+    assert ("test_lengths", 3, 10) in seen
+
+
+def test_a_step_without_rows_and_a_selection_without_steps_say_so(tmp_path: Path) -> None:
+    class Nothing(Lengths):
+        def map(self, context: Context) -> Mapper:
+            return lambda rows, on_rows: Mapped([], [Dropped("all", "x") for _ in rows])
+
+    STEPS._classes["test_nothing"] = Nothing
+    try:
+        with pytest.raises(RingfenceError, match=r"steps.0.test_nothing: no rows are left for this step"):
+            run(selection(tmp_path, Nothing()), tmp_path / "work")
+    finally:
+        del STEPS._classes["test_nothing"]
+    with pytest.raises(RingfenceError, match="steps: there are none"):
+        run(Selection((pool(tmp_path),), ()), tmp_path / "work")
+
+
+def test_the_output_has_its_manifest_and_is_not_put_in_the_place_of_another(tmp_path: Path) -> None:
+    found = run(selection(tmp_path), tmp_path / "work")
+    out = tmp_path / "safe.jsonl"
+    manifest = write_selection(found, out, {"name": "mine"})
+    assert manifest == json.loads(manifest_of(out).read_text())
+    assert manifest["output"] == {"rows": 2, "sha256": sha256(out), "columns": ["length", "moved"]}
+    assert manifest["steps"] == found.steps
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert rows[0] == {
+        "domain": "d",
+        "messages": [{"role": "user", "content": "Q" * 9}, {"role": "assistant", "content": "A4."}],
+        "pool_origin": f"{tmp_path / 'pool.jsonl'}:5",
+        "length": 9.0,
+        "moved": 9.0,
+    }
+    write_selection(found, out, {"name": "mine"})  # the same again changes nothing
+    other = run(selection(tmp_path, Lengths(), Longest(count=3)), tmp_path / "work")
+    with pytest.raises(RingfenceError, match=r"safe.jsonl: exists and holds something else"):
+        write_selection(other, out, {"name": "other"})
+    assert json.loads(manifest_of(out).read_text()) == manifest
+    again = run(Selection((str(out),), (Lengths(),)), tmp_path / "work")
+    write_selection(again, tmp_path / "again.jsonl", {})
+    first = json.loads((tmp_path / "again.jsonl").read_text().splitlines()[0])
+    assert first["pool_origin"] == rows[0]["pool_origin"]
+
+
+def test_shards_are_all_there_after_a_step(tmp_path: Path) -> None:
+    found = run(selection(tmp_path), tmp_path / "work")
+    assert [path.name for path in found.shards] == [path.name for path in shards_in(found.shards[0].parent)]
+    assert len(found.shards) == 4
