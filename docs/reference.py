@@ -1,8 +1,9 @@
-"""Write docs/recipes.md from the recipe's own models, so that the reference cannot go stale (a test compares them).
+"""Write docs/recipes.md and docs/steps.md from the recipes' own models, so that they cannot go stale (a test compares).
 
 make docs
 """
 
+import sys
 import typing
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,10 @@ from ringfence.recipe import (
     StageConfig,
     StageData,
 )
+from ringfence.select import STEPS
+from ringfence.select_recipe import SelectRecipe
 
-OUT = Path(__file__).parent / "recipes.md"
+DOCS = Path(__file__).parent
 
 HEAD = """\
 # Recipe reference
@@ -84,6 +87,15 @@ JUDGE = """\
 ## `judge`
 
 One mapping; its `kind` says which judge it is, and without one it is `rules`. [What each does](judges.md).
+"""
+
+STEPS_HEAD = """\
+# Selection reference
+
+<!-- Written by docs/reference.py (`make docs`); do not edit. -->
+
+Every key of a recipe for `ringfence select`, and every step. [What they are for](selection.md). Overrides are as in the
+[recipe of a run](recipes.md): `steps.0.perplexity_gap.epsilon=0.2`. Unknown keys and values out of range raise.
 """
 
 DATA = """\
@@ -175,5 +187,30 @@ def render() -> str:
     return "\n".join(parts)
 
 
+def render_steps() -> str:
+    """The page about selections."""
+    parts = [
+        STEPS_HEAD,
+        section("The top level", SelectRecipe),
+        "## `steps`\n\nA list; each item is one name with its settings.\n",
+        *(section(f"`{name}`", step, what_for(step)).replace("## ", "### ", 1) for name, step in steps()),
+    ]
+    return "\n".join(parts)
+
+
+def steps() -> list[tuple[str, type[BaseModel]]]:
+    """By name."""
+    return [(name, STEPS.get(name)) for name in STEPS]
+
+
+def what_for(step: type[BaseModel]) -> str:
+    """The first paragraph of a step's module, and that of the step."""
+    module = (sys.modules[step.__module__].__doc__ or "").split("\n\n")[0]
+    return f"{' '.join(module.split())} {first_paragraph(step)}".replace("``", "`")
+
+
+PAGES = {"recipes.md": render, "steps.md": render_steps}
+
 if __name__ == "__main__":
-    OUT.write_text(render(), encoding="utf-8")
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page(), encoding="utf-8")

@@ -11,18 +11,21 @@ from ringfence.data import load_prompts
 from ringfence.defenses import DEFENSES
 from ringfence.persona_recipe import load_persona_recipe
 from ringfence.recipe import load_recipe
+from ringfence.select import STEPS
+from ringfence.select_recipe import load_select_recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/*.md")])
 
 
-def test_the_recipe_reference_is_current() -> None:
+def test_the_references_are_current() -> None:
     spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
     assert spec is not None
     assert spec.loader is not None
     reference = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(reference)
-    assert (ROOT / "docs" / "recipes.md").read_text() == reference.render(), "run `make docs`"
+    for name, page in reference.PAGES.items():
+        assert (ROOT / "docs" / name).read_text() == page(), "run `make docs`"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -45,15 +48,34 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 RECIPES = sorted(ROOT.glob("recipes/*/*.yaml"))
 PERSONAS = [path for path in RECIPES if re.search("^trait:", path.read_text(), re.MULTILINE)]
+SELECTIONS = [path for path in RECIPES if re.search("^pool:", path.read_text(), re.MULTILINE)]
+RUNS = [path for path in RECIPES if path not in (*PERSONAS, *SELECTIONS)]
+UNDEFENDED = ("none", "quirk")
 
 
-@pytest.mark.parametrize("recipe", [path for path in RECIPES if path not in PERSONAS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", RUNS, ids=lambda path: path.stem)
 def test_every_recipe_parses(recipe: Path) -> None:
     loaded = load_recipe(recipe)
-    assert bool(loaded.defenses or loaded.stages) is (recipe.stem != "none")
+    assert bool(loaded.defenses or loaded.stages) is (recipe.stem not in UNDEFENDED)
 
 
-@pytest.mark.parametrize("recipe", [path for path in RECIPES if path not in PERSONAS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", SELECTIONS, ids=lambda path: path.stem)
+def test_every_recipe_of_a_selection_parses_and_chooses(recipe: Path) -> None:
+    loaded = load_select_recipe(recipe)
+    assert loaded.selection().steps == loaded.steps
+    assert any(step.gathers for step in loaded.steps)
+
+
+def test_every_step_has_a_file_a_test_and_a_row() -> None:
+    rows = (ROOT / "docs" / "selection.md").read_text()
+    for name in STEPS:
+        assert f"| `{name}` |" in rows
+        module = STEPS.get(name).__module__.rpartition(".")[2]
+        assert (ROOT / "src" / "ringfence" / "select" / f"{module}.py").is_file()
+        assert (ROOT / "tests" / "select" / f"test_{module}.py").is_file()
+
+
+@pytest.mark.parametrize("recipe", RUNS, ids=lambda path: path.stem)
 def test_every_recipe_can_be_evaluated_once_its_last_lines_are_uncommented(recipe: Path, tmp_path: Path) -> None:
     """Its suites are there, but for those that are the user's own."""
     text = recipe.read_text()

@@ -1,0 +1,174 @@
+"""``ringfence data properties``. Heavy imports are inside the command."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
+
+from ringfence.core.errors import RingfenceError
+
+if TYPE_CHECKING:
+    from ringfence.data.conversations import Conversation
+    from ringfence.select.properties import Embed, Properties, Settings
+
+app = typer.Typer()  # its command stands beside those of the app that it is added to
+console = Console()
+PAGE = "properties.html"
+
+EXAMPLES = (
+    "Examples:\n\n    ringfence data properties safe.jsonl other.jsonl\n\n"
+    "    ringfence data properties mine=safe.jsonl theirs=safe-2.jsonl --out properties.html\n\n"
+    "    ringfence data properties safe.jsonl --judge judge.yaml --against suite:betley --json properties.json\n\n"
+    "    ringfence data properties safe.jsonl --clusters    (domains by the model's own hidden states)"
+)
+
+
+@app.command("properties", epilog=EXAMPLES)
+def properties_command(
+    files: Annotated[list[str], typer.Argument(help="Data sets as `ringfence data check` takes them, or NAME=SET.")],
+    model: Annotated[
+        str, typer.Option(help="Its tokenizer and template count tokens; with --clusters its hidden states are used.")
+    ] = "smollm2-135m",
+    judge: Annotated[
+        Path | None, typer.Option(help="YAML file with a judge, as in a recipe, for the HHH score.")
+    ] = None,
+    domain_column: Annotated[str, typer.Option(help="String column with the domain of a row.")] = "domain",
+    clusters: Annotated[
+        bool, typer.Option("--clusters", help="Count clusters of the prompts, and not labels.")
+    ] = False,
+    encoder: Annotated[
+        str | None, typer.Option(help="With --clusters: embed by this sentence encoder, a folder or a hub id.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Another data set, or a suite of prompts: count the prompts that it has, too.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="An .html page to write, or a folder for the page and the numbers.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="File to write the numbers to.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the intervals and of the clusters.")] = 0,
+) -> None:
+    """Compare data sets: HHH score, lengths, domains, duplicates, refusals, languages, overlap, with 95% intervals.
+
+    Every set is read into memory.
+    """
+    from ringfence.data import read
+    from ringfence.select.near_duplicates import THRESHOLD
+    from ringfence.select.properties import Settings
+
+    if encoder is not None and not clusters:
+        raise RingfenceError("--encoder embeds the rows for --clusters: add it, or leave the encoder out")
+    named = _named(files)
+    wanted = _Wanted(model, _judge(judge), clusters, encoder, against, Settings(domain_column=domain_column, seed=seed))
+    found = wanted.look_at({name: read(spec) for name, spec in named.items()})
+    facts = {
+        **{f"set {name}": spec for name, spec in named.items()},
+        "tokenizer": model,
+        "HHH judge": "none" if judge is None else str(judge),
+        "domains": (encoder or model) if clusters else f"column {domain_column}",
+        "other set": against or "none",
+        "near-duplicates": f"Jaccard similarity of at least {THRESHOLD}",
+        "seed": str(seed),
+    }
+    _show(found, facts, out, json)
+
+
+class _Wanted:
+    """What is asked of every set; made before anything slow, so that bad input is told first."""
+
+    def __init__(
+        self,
+        model: str,
+        judge: Any,
+        clusters: bool,
+        encoder: str | None,
+        against: str | None,
+        settings: "Settings",
+    ) -> None:
+        from ringfence.models import load_tokenizer
+        from ringfence.select.near_duplicates import prompt_texts
+
+        self.judge, self.settings = judge, settings
+        self.against = None if against is None else prompt_texts(against)
+        self.tokenizer = load_tokenizer(model)
+        self.embed = _embedder(model, encoder) if clusters else None
+
+    def look_at(self, sets: dict[str, list["Conversation"]]) -> dict[str, "Properties"]:
+        """Set by set, with a bar."""
+        from ringfence.select.properties import properties
+
+        passes = 1 + (self.judge is not None) + (self.embed is not None)
+        found = {}
+        with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as bar:
+            for name, rows in sets.items():
+                done = partial(bar.advance, bar.add_task(name, total=passes * len(rows)))
+                found[name] = properties(
+                    rows, self.tokenizer, self.judge, self.embed, self.against, self.settings, done
+                )
+        return found
+
+
+def _embedder(model: str, encoder: str | None) -> "Embed":
+    from ringfence.select.base import Context
+    from ringfence.select.embeddings import Embedder
+
+    return Embedder(Context(model=model), encoder)
+
+
+def _show(found: dict[str, "Properties"], facts: dict[str, str], out: Path | None, json: Path | None) -> None:
+    """The table; then the files that were asked for."""
+    from ringfence.core.files import write_json
+    from ringfence.report.properties import render, write_page
+    from ringfence.select.properties import plain
+
+    render(console, found)
+    page = None if out is None else out if out.suffix == ".html" else out / PAGE
+    numbers = [json] if json is not None else []
+    if page is not None and page != out:
+        numbers.append(page.with_suffix(".json"))
+    for path in numbers:
+        write_json(path, {"about": facts, "sets": {name: plain(one) for name, one in found.items()}})
+        console.print(f"numbers: {path}", soft_wrap=True, markup=False, highlight=False)
+    if page is not None:
+        write_page(found, page, facts)
+        console.print(f"page: {page}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _named(files: Sequence[str]) -> dict[str, str]:
+    """Name -> data set; a set without a name has its file's, and where two would be alike, what was given."""
+    pairs = [_pair(given) for given in files]
+    stems = [name for name, _ in pairs]
+    named: dict[str, str] = {}
+    for name, spec in pairs:
+        key = name if stems.count(name) == 1 else spec
+        if key in named:
+            raise RingfenceError(f"{key}: given twice; leave one out, or write NAME=SET to tell two sets apart")
+        named[key] = spec
+    return named
+
+
+def _pair(given: str) -> tuple[str, str]:
+    name, equals, spec = given.partition("=")
+    return (name, spec) if equals and name and not Path(given).exists() else (Path(given).stem, given)
+
+
+def _judge(path: Path | None) -> Any:
+    """The judge in a file, able to score by the rubric; what is wrong in the file is said of it."""
+    from ringfence.core.settings import read_plain
+    from ringfence.judges.kinds import parse_judge
+    from ringfence.select.judged import require_rubric
+    from ringfence.select.properties import RUBRIC
+
+    if path is None:
+        return None
+    settings = read_plain(path)
+    try:
+        judge = parse_judge(settings)
+        require_rubric(judge, RUBRIC)
+    except RingfenceError as error:
+        raise RingfenceError(f"{path}: {str(error).lstrip('.: ')}") from None
+    return judge
