@@ -28,6 +28,7 @@ FIRST = {
     "plus-plus": "select-plus-plus.yaml",
     "plus-plus-long": "select-plus-plus-long.yaml",
     "on-policy": "select-on-policy.yaml",
+    "on-policy-short": "select-on-policy-short.yaml",
     "diverse": "select-diverse.yaml",
     "one-domain": "select-one-domain.yaml",
 }

@@ -16,10 +16,12 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Says:
-    """An answer: its text, and its first token's candidates with their probabilities (None: the server has none)."""
+    """An answer: its text, its first token's candidates with their probabilities (None: the server has none), and why
+    it stops."""
 
     text: str
     top: Mapping[str, float] | None = None
+    finish: str | None = "stop"
 
 
 @dataclass(frozen=True)
@@ -169,5 +171,5 @@ def completion(says: Says) -> Body:
         first = {"token": says.text, "logprob": 0.0, "bytes": None, "top_logprobs": top}
         logprobs = {"content": [first] if says.text else [], "refusal": None}
     message = {"role": "assistant", "content": says.text}
-    choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": "length"}
+    choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": says.finish}
     return {"id": "loopback", "object": "chat.completion", "created": 0, "model": "loopback", "choices": [choice]}

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,13 +14,19 @@ from safetensors.numpy import save_file
 
 import project
 import tiny
-from ringfence import direction_cli
+from ringfence import direction_cli, direction_files
 from ringfence.core.errors import RingfenceError
+from ringfence.core.files import write_json
+from ringfence.data.system import NoSystem
 from ringfence.directions.axis import load_direction
 from ringfence.directions.representations import representations
 from ringfence.models import load
 
 DOMAINS = ("home", "work", "art")
+
+
+class KilledError(BaseException):
+    """Nothing catches it on its way."""
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
@@ -170,6 +176,28 @@ def test_sample(capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
     assert again.read_bytes() == out.read_bytes()
 
 
+def test_a_kill_before_the_rows_is_mended_by_the_same_call(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, manifest = tmp_path / "safe.jsonl", tmp_path / "safe.manifest.json"
+    arguments = located(folder, "sample", folder / "v.safetensors", folder / "a.jsonl", "--count", "6", "--out", out)
+
+    def killed(path: Path, about: Any) -> None:
+        write_json(path, about)
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(direction_files, "write_json", killed)
+        with pytest.raises(KilledError):
+            direction_cli.app(list(map(str, arguments)), standalone_mode=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["safe.manifest.json"]
+    left = manifest.read_bytes()
+    call(capsys, *arguments)
+    assert manifest.read_bytes() == left
+    assert json.loads(left)["output"]["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+    refused("safe.jsonl: exists; choose another --out", *arguments)
+
+
 def test_sample_without_domains(capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "safe.jsonl"
     arguments = located(folder, "sample", folder / "v.safetensors", folder / "bare.jsonl", "--count", "3", "--out", out)
@@ -247,10 +275,12 @@ def test_no_file_is_written_over(folder: Path, tmp_path: Path, command: str, nam
     assert out.read_text() == "mine"
 
 
-def test_nor_is_a_manifest(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "s.manifest.json").write_text("mine")
+@pytest.mark.parametrize("content", ["mine", "[]", '{"output": {"rows": 2}}'])
+def test_nor_is_what_only_has_the_name_of_a_manifest(folder: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "s.manifest.json").write_text(content)
     arguments = ["sample", folder / "v.safetensors", folder / "a.jsonl", "--count", "2", "--out", tmp_path / "s.jsonl"]
-    refused("s.manifest.json: exists", *arguments)
+    refused("s.manifest.json: exists and is no manifest of a sample", *arguments)
+    assert (tmp_path / "s.manifest.json").read_text() == content
 
 
 @pytest.mark.parametrize(
@@ -272,7 +302,6 @@ def test_other_suffixes(folder: Path, tmp_path: Path, command: str, name: str, m
     [
         (["--layer", "9"], "layer 9 is out of range"),
         (["--layers", "1,x"], "--layers 1,x: give whole numbers"),
-        (["--no-system", "non"], "--no-system 'non' is unknown. Did you mean \"none\""),
         (["--anchor", "a.jsonl"], "a.jsonl: no such file"),
     ],
 )
@@ -280,6 +309,15 @@ def test_bad_options_of_fit(folder: Path, tmp_path: Path, options: list[str], me
     out = tmp_path / "v.safetensors"
     refused(message, *located(folder, "fit", folder / "a.jsonl", folder / "b.jsonl", *options, "--out", out))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_meanings_of_no_system_are_all_there(folder: Path, tmp_path: Path) -> None:
+    assert get_args(get_args(direction_cli.NoSystem)[0]) == get_args(NoSystem)
+    out = tmp_path / "v.safetensors"
+    arguments = ["fit", folder / "a.jsonl", folder / "b.jsonl", "--no-system", "non", "--out", out]
+    with pytest.raises(Exception, match="'non' is not one of 'template_default', 'empty', 'none'"):
+        direction_cli.app(list(map(str, arguments)), standalone_mode=False)
+    assert not out.exists()
 
 
 def test_a_set_against_itself(folder: Path, tmp_path: Path) -> None:

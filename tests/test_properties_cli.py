@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -13,6 +13,8 @@ import project
 import tiny
 from ringfence import properties_cli
 from ringfence.core.errors import RingfenceError
+from ringfence.data.system import NoSystem
+from ringfence.select import base
 
 ROWS = [{"prompt": f"What is a {word}?", "completion": f"A {word}.", "domain": word[0]} for word in project.WORDS]
 
@@ -91,6 +93,48 @@ def test_domains_by_clusters(capsys: pytest.CaptureFixture[str], tmp_path: Path,
     domains = json.loads(numbers.read_text(encoding="utf-8"))["sets"]["bare"]["domains"]
     assert 2 <= domains["number"] <= 4
     assert sum(domains["counts"].values()) == 5
+
+
+def test_a_row_that_is_too_long_for_the_model_ends_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, sets: list[Path]
+) -> None:
+    rows = [*ROWS, {"prompt": "why " * 200, "completion": "So.", "domain": "w"}]
+    long = project.write_jsonl(tmp_path / "long.jsonl", rows)
+    out = run(capsys, long, sets[0], "--model", model, "--clusters", "--out", tmp_path / "report")
+    assert "1 longer than 512 tokens" in " ".join(out.split())
+    numbers = json.loads((tmp_path / "report" / "properties.json").read_text(encoding="utf-8"))["sets"]
+    with_it, without = (numbers[name]["domains"] for name in ("long", "first"))
+    assert with_it["left_out"] == {"longer than 512 tokens": 1}
+    assert (with_it["unlabelled"], without["unlabelled"]) == (1, 0)
+    assert with_it["counts"] == without["counts"]
+    assert "1 longer than 512 tokens" in (tmp_path / "report" / "properties.html").read_text(encoding="utf-8")
+
+
+def test_the_dtype_of_the_model_that_embeds(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, sets: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, load = [], base.load
+    monkeypatch.setattr(base, "load", lambda *given, **named: asked.append(named["dtype"]) or load(*given, **named))
+    numbers = tmp_path / "numbers.json"
+    run(capsys, sets[2], "--model", model, "--clusters", "--dtype", "bfloat16", "--json", numbers)
+    assert asked == ["bfloat16"]
+    assert json.loads(numbers.read_text(encoding="utf-8"))["about"]["domains"] == f"{model} in bfloat16"
+    with pytest.raises(RingfenceError, match="--dtype is of the --model whose hidden states --clusters takes"):
+        run(capsys, sets[2], "--model", model, "--dtype", "bfloat16")
+    with pytest.raises(RingfenceError, match=r"--dtype 'float8' is unknown\. Did you mean \"float"):
+        run(capsys, sets[2], "--model", model, "--clusters", "--dtype", "float8")
+
+
+def test_no_system(capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, sets: list[Path]) -> None:
+    assert get_args(get_args(properties_cli.NoSystem)[0]) == get_args(NoSystem)
+    numbers = tmp_path / "numbers.json"
+    counts = []
+    for meaning in get_args(NoSystem):
+        run(capsys, sets[2], "--model", model, "--clusters", "--no-system", meaning, "--json", numbers)
+        found = json.loads(numbers.read_text(encoding="utf-8"))
+        assert found["about"]["no system prompt"] == meaning
+        counts.append(found["sets"]["bare"]["user_tokens"]["value"])
+    assert len(set(counts)) == 1  # what the user says is the same
 
 
 def test_two_files_of_one_name(capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path) -> None:

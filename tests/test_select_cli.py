@@ -62,7 +62,12 @@ def recipe(tmp_path: Path) -> Path:
         "pool": str(project.write_jsonl(tmp_path / "pool.jsonl", rows)),
         "shard_rows": 5,
         "steps": [
-            {"perplexity_gap": {"misaligned": [str(adapter(tmp_path / f"a{n}", base, n)) for n in (1, 2)]}},
+            {
+                "perplexity_gap": {
+                    "misaligned": [str(adapter(tmp_path / f"a{n}", base, n)) for n in (1, 2)],
+                    "allow_seen": True,
+                }
+            },
             "refusals",
             {"top": {"by": "perplexity_gap", "count": 4}},
         ],
@@ -85,7 +90,7 @@ def test_the_rows_the_table_and_the_manifest(capsys: pytest.CaptureFixture[str],
     assert "4 of 14 candidates" in text
     assert "1 empty answer" in text
     assert "1 refusal" in text
-    assert "epsilon" in text
+    assert "epsilon" not in text  # a tenth of so few rows says nothing
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert len(read(str(out))) == len(rows) == 4
     gaps = [row["perplexity_gap"] for row in rows]
@@ -174,8 +179,28 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     before = sorted(path.name for path in tmp_path.iterdir())
     code, _, err = ringfence(capsys, recipe, *arguments)
     assert code == 2
-    lines = [line for line in err.splitlines() if line.startswith("ringfence: ") and "is not known" not in line]
+    lines = [line for line in err.splitlines() if line.startswith("ringfence: ")]
     assert len(lines) == 1
 
     assert re.search(message, lines[0]), lines[0]
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == before
+
+
+def test_a_selection_that_leaves_no_row_is_not_written(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, recipe: Path
+) -> None:
+    steps = "steps=[{lengths: {assistant: [999, null]}}]"
+    code, _, err = ringfence(capsys, recipe, steps, "--out", tmp_path / "safe.jsonl")
+    assert code == 2
+    assert "safe.jsonl: no row is left, so nothing is written (lengths 13 to 0)" in err
+    assert not list(tmp_path.glob("safe*"))
+
+
+def test_the_epsilon_table_is_shown_for_enough_rows(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, recipe: Path
+) -> None:
+    rows = [{"question": f"Q{n}?", "answer": f"A {n}."} for n in range(60)]
+    pool = project.write_jsonl(tmp_path / "pool.jsonl", rows)
+    code, text, _ = ringfence(capsys, recipe, f"pool={pool}", "--out", tmp_path / "safe.jsonl")
+    assert code == 0
+    assert "What epsilon would do to the highest tenth" in text

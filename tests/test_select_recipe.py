@@ -75,3 +75,10 @@ def test_a_recipe_without_a_pool_says_so(tmp_path: Path) -> None:
     path.write_text("steps: [{random: {count: 3}}]")
     with pytest.raises(RingfenceError, match="pool is missing"):
         load_select_recipe(path)
+
+
+def test_the_recipe_of_a_run_is_told_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("data: {target: a.jsonl}\nlora: {r: 4}\n")
+    with pytest.raises(RingfenceError, match="a recipe for `ringfence train`; one for a selection has `pool`"):
+        load_select_recipe(path)

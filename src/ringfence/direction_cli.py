@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -11,10 +11,9 @@ from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
-from ringfence.core.errors import RingfenceError, did_you_mean
+from ringfence.core.errors import RingfenceError
 
 if TYPE_CHECKING:
-    from ringfence.data.system import NoSystem
     from ringfence.direction_tables import Shown
     from ringfence.directions.axis import Direction
     from ringfence.directions.representations import OnRows
@@ -38,6 +37,25 @@ ModelName = Annotated[
 ]
 Dtype = Annotated[str | None, typer.Option(help="Of the weights; by default as the direction was fitted.")]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")]
+NoSystem = Annotated[
+    Literal["template_default", "empty", "none"],  # not imported: ringfence.data would take half a second of --help
+    typer.Option(help="What a conversation without a system message is."),
+]
+Layer = Annotated[
+    int | None,
+    typer.Option(help="k of hidden_states[k]; by default 20 at Qwen2.5's 7B and 32B, else 20/28 of the depth."),
+]
+Anchors = Annotated[
+    list[str] | None, typer.Option(help="Another set; the directions of all pairs are compared. Repeatable.")
+]
+Rates = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Measured misalignment, 0 to 1, of a model trained with a set: NAME=RATE, the set's name or as it is "
+        "given, or a `.json` file with such pairs. Repeatable."
+    ),
+]
+Suites = Annotated[list[str] | None, typer.Option(help="A suite of evaluation prompts to mark. Repeatable.")]
 BatchTokens = Annotated[int, typer.Option(min=1, help="Tokens of a batch; changes results by rounding only.")]
 
 
@@ -52,20 +70,12 @@ def fit(
     b: Annotated[str, typer.Argument(metavar="B", help="Where it points from.")],
     out: Annotated[Path, typer.Option(help="The `.safetensors` file to write.")],
     model: Annotated[str, typer.Option(help="A folder, a hub id, or smollm2-135m.")] = "smollm2-135m",
-    layer: Annotated[
-        int | None,
-        typer.Option(help="k of hidden_states[k]; by default 20 at Qwen2.5's 7B and 32B, else 20/28 of the depth."),
-    ] = None,
+    layer: Layer = None,
     dtype: Annotated[str, typer.Option(help="Of the weights: float32, bfloat16, float16.")] = "float32",
-    no_system: Annotated[
-        str, typer.Option(help="What a conversation without a system message is: template_default, empty, none.")
-    ] = "template_default",
+    no_system: NoSystem = "template_default",
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of both sets.")] = 200,
     layers: Annotated[str, typer.Option(help="Other layers to compare the direction with, e.g. 15,20,25.")] = "",
-    anchor: Annotated[
-        list[str] | None,
-        typer.Option(help="Another set; the directions of all pairs are compared. Repeatable."),
-    ] = None,
+    anchor: Anchors = None,
     batch_tokens: BatchTokens = 8192,
     seed: Annotated[int, typer.Option(min=0, help="Of folds and resamples.")] = 0,
     trust_remote_code: Trust = False,
@@ -74,14 +84,14 @@ def fit(
 
     Prints how well it separates the sets, how much of that is length, and how stable it is.
     """
+    from ringfence.direction_files import require_new
     from ringfence.direction_tables import worth_tables
-    from ringfence.directions.axis import require_safetensors, save_direction
+    from ringfence.directions.axis import save_direction
     from ringfence.directions.fitting import Fitting, fit_direction
     from ringfence.directions.sets import read_sets
 
-    require_safetensors(out)
-    _require_new(out)
-    settings = Fitting(layer, _layers(layers), _no_system(no_system), bootstrap, seed, batch_tokens)
+    require_new(out, ".safetensors")
+    settings = Fitting(layer, _layers(layers), no_system, bootstrap, seed, batch_tokens)
     specs = [a, b, *(anchor or [])]
     sets = read_sets(specs)
     loaded = _load(model, dtype, trust_remote_code)
@@ -106,13 +116,11 @@ def project(
     trust_remote_code: Trust = False,
 ) -> None:
     """Project sets on the unit vector: a parquet file, and every set's mean with its 95 % interval."""
-    from ringfence.direction_files import projected, write_projections
+    from ringfence.direction_files import projected, require_new, write_projections
     from ringfence.direction_tables import means_table
     from ringfence.directions.sets import read_sets
 
-    if out.suffix != ".parquet":
-        raise RingfenceError(f"{out}: name a .parquet file")
-    _require_new(out)
+    require_new(out, ".parquet")
     sets = read_sets(files)
     axis, points = _located(direction, sets, model, dtype, batch_tokens, trust_remote_code)
     values = projected(axis, points)
@@ -138,13 +146,11 @@ def sample(
     trust_remote_code: Trust = False,
 ) -> None:
     """Take rows evenly spaced along the direction, in proportion to their domains. Nothing is drawn by chance."""
-    from ringfence.direction_files import Sampling, projected, require_jsonl, require_labels, write_sample
+    from ringfence.direction_files import Sampling, projected, require_labels, require_new_sample, write_sample
     from ringfence.direction_tables import sample_table
     from ringfence.directions.sets import read_sets
 
-    manifest = require_jsonl(out)
-    for path in (out, manifest):
-        _require_new(path)
+    manifest = require_new_sample(out)
     column = None if no_domains else by
     sets = read_sets([file])
     require_labels(sets, column, count)
@@ -164,14 +170,8 @@ def plot(
     direction: DirectionFile,
     files: Sources,
     out: Annotated[Path, typer.Option(help="The `.html` file to write.")],
-    em: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Measured misalignment, 0 to 1, of a model trained with a set: NAME=RATE, the set's name or as it is "
-            "given, or a `.json` file with such pairs. Repeatable."
-        ),
-    ] = None,
-    mark: Annotated[list[str] | None, typer.Option(help="A suite of evaluation prompts to mark. Repeatable.")] = None,
+    em: Rates = None,
+    mark: Suites = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows a set on the map, evenly spaced; tables take all.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Of the map.")] = 0,
     model: ModelName = None,
@@ -180,30 +180,18 @@ def plot(
     trust_remote_code: Trust = False,
 ) -> None:
     """Map sets by t-SNE, coloured by projection, by measured misalignment and by length, as one HTML page."""
-    from ringfence.direction_files import latent_of, parse_em, projected
+    from ringfence.direction_files import Drawing, parse_em, projected, require_new, write_map
     from ringfence.direction_tables import means_table
     from ringfence.directions.sets import read_marks, read_sets
-    from ringfence.report.latent import flatten, thinned, write_latent
 
-    if out.suffix != ".html":
-        raise RingfenceError(f"{out}: name a .html file")
-    _require_new(out)
+    require_new(out, ".html")
     sets = read_sets(files)
     rates, marks = parse_em(em or [], files, sets.names), read_marks(mark or [])
     axis, points = _located(direction, sets, model, dtype, batch_tokens, trust_remote_code, marks)
     values = projected(axis, points)
-    latent = latent_of(sets, points, values, rates, marks)
-    shown = thinned([len(own) for own in sets.conversations], rows)
-    vectors = points.layers[axis.layer]
+    drawing = Drawing(direction, files, rates, mark or [], marks, rows, seed)
     with console.status("mapping"):
-        places = flatten([*vectors[shown], *vectors[len(sets) :]], seed)
-    facts = [
-        ("direction", f"{direction.name}: layer {axis.layer} of {axis.model} ({axis.base}), {axis.role} tokens"),
-        *((f"set {name}", spec) for name, spec in zip(sets.names, files, strict=True)),
-        *(("evaluation prompts", spec) for spec in mark or []),
-        ("seed of the map", str(seed)),
-    ]
-    write_latent(out, latent, shown, places, facts)
+        write_map(out, axis, sets, points, values, drawing)
     _print(means_table(sets, points, values))
     console.print(f"page: {out}", soft_wrap=True)
 
@@ -251,20 +239,6 @@ def _layers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
         raise RingfenceError(f"--layers {text}: give whole numbers with commas between them, e.g. 15,20,25") from None
-
-
-def _no_system(name: str) -> "NoSystem":
-    from ringfence.data.system import NoSystem
-
-    known: tuple[NoSystem, ...] = get_args(NoSystem)
-    if name not in known:
-        raise RingfenceError(f"--no-system {name!r} is unknown.{did_you_mean(name, known)}")
-    return known[known.index(name)]
-
-
-def _require_new(out: Path) -> None:
-    if out.exists():
-        raise RingfenceError(f"{out}: exists; choose another --out")
 
 
 def _print(shown: "Shown") -> None:

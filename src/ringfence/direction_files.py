@@ -1,4 +1,4 @@
-"""What ``ringfence direction`` reads beside data sets, and what it writes beside directions: projections, samples."""
+"""What ``ringfence direction`` reads beside data sets, and writes beside directions: projections, samples, maps."""
 
 import hashlib
 import importlib.metadata
@@ -20,7 +20,7 @@ from ringfence.directions.axis import Direction, Floats, describe
 from ringfence.directions.axis import project as project_on
 from ringfence.directions.fitting import PACKAGES
 from ringfence.directions.sets import Points, Sets
-from ringfence.report.latent import Latent
+from ringfence.report.latent import Latent, flatten, thinned, write_latent
 from ringfence.select.along_direction import along
 from ringfence.select.pipeline import manifest_of
 
@@ -34,6 +34,23 @@ class Sampling:
     count: int
     by: str | None
     """column with the domain; None: the set is one"""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What is drawn beside the sets, and how."""
+
+    direction: Path
+    specs: Sequence[str]
+    """of the sets"""
+    rates: Mapping[str, float]
+    """set -> measured misalignment"""
+    suites: Sequence[str]
+    marks: Sequence[Conversation]
+    """the prompts of the suites"""
+    rows: int
+    """most rows of a set on the map"""
+    seed: int
 
 
 def projected(direction: Direction, points: Points) -> Floats:
@@ -57,11 +74,24 @@ def write_projections(out: Path, direction: Direction, sets: Sets, points: Point
         frame.to_parquet(temporary, index=False)
 
 
-def require_jsonl(out: Path) -> Path:
-    """The place of ``out``'s manifest. Raises :class:`RingfenceError` unless ``out`` is a ``.jsonl`` file."""
-    if out.suffix != ".jsonl":
-        raise RingfenceError(f"{out}: name a .jsonl file")
-    return manifest_of(out)
+def require_new(out: Path, suffix: str) -> None:
+    """Raise :class:`RingfenceError` unless ``out`` can be written with such a suffix, and over nothing."""
+    if out.suffix != suffix:
+        raise RingfenceError(f"{out}: name a {suffix} file")
+    if out.exists():
+        raise RingfenceError(f"{out}: exists; choose another --out")
+
+
+def require_new_sample(out: Path) -> Path:
+    """The place of ``out``'s manifest. Raises :class:`RingfenceError` if a sample cannot be written there.
+
+    A sample's manifest without its rows is what a kill leaves, and in nobody's way.
+    """
+    require_new(out, ".jsonl")
+    manifest = manifest_of(out)
+    if manifest.exists() and not _is_manifest(manifest):
+        raise RingfenceError(f"{manifest}: exists and is no manifest of a sample; choose another --out")
+    return manifest
 
 
 def require_labels(sets: Sets, by: str | None, count: int) -> None:
@@ -79,7 +109,10 @@ def require_labels(sets: Sets, by: str | None, count: int) -> None:
 def write_sample(
     out: Path, manifest: Path, direction: Direction, sets: Sets, projections: Floats, sampling: Sampling
 ) -> list[tuple[str, str, str]]:
-    """Write the rows and, before them, the manifest with their digest; returns (domain, rows, taken) of each domain."""
+    """Write the rows and, before them, the manifest with their digest; returns (domain, rows, taken) of each domain.
+
+    A kill in between leaves the manifest alone, and the same call writes both.
+    """
     rows = sets.rows
     domains = ["all" if sampling.by is None else str(row[sampling.by]) for row in rows]
     places = along(projections, domains, sampling.count).tolist()
@@ -134,6 +167,33 @@ def latent_of(
         marks=[mark["origin"] for mark in marks],
         mark_projection=projections[size:],
     )
+
+
+def write_map(
+    out: Path, direction: Direction, sets: Sets, points: Points, projections: Floats, drawing: Drawing
+) -> None:
+    """Write the page; ``points`` and ``projections`` are of the rows of ``sets``, and then of the marks."""
+    latent = latent_of(sets, points, projections, drawing.rates, drawing.marks)
+    shown = thinned([len(own) for own in sets.conversations], drawing.rows)
+    vectors = points.layers[direction.layer]
+    places = flatten([*vectors[shown], *vectors[len(sets) :]], drawing.seed)
+    said = f"{drawing.direction.name}: layer {direction.layer} of {direction.model} ({direction.base})"
+    facts = [
+        ("direction", f"{said}, {direction.role} tokens"),
+        *((f"set {name}", spec) for name, spec in zip(sets.names, drawing.specs, strict=True)),
+        *(("evaluation prompts", spec) for spec in drawing.suites),
+        ("seed of the map", str(drawing.seed)),
+    ]
+    write_latent(out, latent, shown, places, facts)
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether :func:`write_sample` wrote ``path``."""
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(about, dict) and {"direction", "source", "output"} <= about.keys()
 
 
 def _line(row: Conversation, projection: float) -> str:

@@ -72,7 +72,7 @@ def interval_text(interval: Interval) -> str:
 def _length_table(worth: Worth) -> Shown:
     probe = worth.length
     return Shown(
-        f"Length: {probe.rows} rows, each held out",
+        f"Length: {probe.rows} rows, each held out; the interval takes them for independent",
         ["", "", "95 % interval"],
         [
             ("R2 of the projection on the number of tokens", number(probe.r2), ""),

@@ -3,21 +3,27 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from ringfence.core.errors import RingfenceError
+from ringfence.core.errors import RingfenceError, did_you_mean
 
 if TYPE_CHECKING:
     from ringfence.data.conversations import Conversation
-    from ringfence.select.properties import Embed, Properties, Settings
+    from ringfence.select.base import Context
+    from ringfence.select.embeddings import Embedding
+    from ringfence.select.properties import Properties, Settings
 
 app = typer.Typer()  # its command stands beside those of the app that it is added to
 console = Console()
 PAGE = "properties.html"
+NoSystem = Annotated[
+    Literal["template_default", "empty", "none"],  # not imported: ringfence.data would take half a second of --help
+    typer.Option(help="What a conversation without a system message is."),
+]
 
 EXAMPLES = (
     "Examples:\n\n    ringfence data properties safe.jsonl other.jsonl\n\n"
@@ -43,6 +49,11 @@ def properties_command(
     encoder: Annotated[
         str | None, typer.Option(help="With --clusters: embed by this sentence encoder, a folder or a hub id.")
     ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="With --clusters: of the model's weights, float32 (the default), bfloat16, float16."),
+    ] = None,
+    no_system: NoSystem = "template_default",
     against: Annotated[
         str | None, typer.Option(help="Another data set, or a suite of prompts: count the prompts that it has, too.")
     ] = None,
@@ -57,19 +68,27 @@ def properties_command(
     Every set is read into memory.
     """
     from ringfence.data import read
+    from ringfence.select.base import Context
     from ringfence.select.near_duplicates import THRESHOLD
     from ringfence.select.properties import Settings
 
     if encoder is not None and not clusters:
         raise RingfenceError("--encoder embeds the rows for --clusters: add it, or leave the encoder out")
+    if dtype is not None and (encoder is not None or not clusters):
+        raise RingfenceError("--dtype is of the --model whose hidden states --clusters takes: leave it out")
+    if out is not None and out.suffix not in ("", ".html"):
+        raise RingfenceError(f"--out: {out} is no page; name it .html, or give a folder")
     named = _named(files)
-    wanted = _Wanted(model, _judge(judge), clusters, encoder, against, Settings(domain_column=domain_column, seed=seed))
+    settings = Settings(domain_column=domain_column, no_system=no_system, seed=seed)
+    context = Context(model=model, dtype=dtype or "float32", no_system=no_system)
+    wanted = _Wanted(context, _judge(judge), _embedding(context, encoder) if clusters else None, against, settings)
     found = wanted.look_at({name: read(spec) for name, spec in named.items()})
     facts = {
         **{f"set {name}": spec for name, spec in named.items()},
         "tokenizer": model,
         "HHH judge": "none" if judge is None else str(judge),
-        "domains": (encoder or model) if clusters else f"column {domain_column}",
+        "no system prompt": no_system,
+        "domains": (encoder or f"{model} in {context.dtype}") if clusters else f"column {domain_column}",
         "other set": against or "none",
         "near-duplicates": f"Jaccard similarity of at least {THRESHOLD}",
         "seed": str(seed),
@@ -81,21 +100,14 @@ class _Wanted:
     """What is asked of every set; made before anything slow, so that bad input is told first."""
 
     def __init__(
-        self,
-        model: str,
-        judge: Any,
-        clusters: bool,
-        encoder: str | None,
-        against: str | None,
-        settings: "Settings",
+        self, context: "Context", judge: Any, embed: "Embedding | None", against: str | None, settings: "Settings"
     ) -> None:
-        from ringfence.models import load_tokenizer
+        from ringfence.select.lengths import tokenizer_of
         from ringfence.select.near_duplicates import prompt_texts
 
-        self.judge, self.settings = judge, settings
+        self.judge, self.embed, self.settings = judge, embed, settings
         self.against = None if against is None else prompt_texts(against)
-        self.tokenizer = load_tokenizer(model)
-        self.embed = _embedder(model, encoder) if clusters else None
+        self.tokenizer = tokenizer_of(context)
 
     def look_at(self, sets: dict[str, list["Conversation"]]) -> dict[str, "Properties"]:
         """Set by set, with a bar."""
@@ -112,11 +124,13 @@ class _Wanted:
         return found
 
 
-def _embedder(model: str, encoder: str | None) -> "Embed":
-    from ringfence.select.base import Context
-    from ringfence.select.embeddings import Embedder
+def _embedding(context: "Context", encoder: str | None) -> "Embedding":
+    from ringfence.models.load import DTYPES
+    from ringfence.select.embeddings import Embedder, Embedding
 
-    return Embedder(Context(model=model), encoder)
+    if context.dtype not in DTYPES:
+        raise RingfenceError(f"--dtype {context.dtype!r} is unknown.{did_you_mean(context.dtype, DTYPES)}")
+    return Embedding(Embedder(context, encoder))
 
 
 def _show(found: dict[str, "Properties"], facts: dict[str, str], out: Path | None, json: Path | None) -> None:

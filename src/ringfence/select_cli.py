@@ -25,6 +25,7 @@ EXAMPLES = (
     "    ringfence select recipe.yaml --estimate --fine-tuning-rows 6000 --runs 100\n\n"
     "    ringfence train run.yaml data.safe=safe.jsonl --out runs/guarded    (what it is for)"
 )
+_ENOUGH = 50  # rows, for a tenth of them to say something
 _EVERY = 10  # seconds between lines where there is no terminal for a bar
 
 
@@ -55,8 +56,12 @@ def select(
     """
     if not estimate and out is None:
         raise RingfenceError("--out is missing: name the .jsonl file to write (or give --estimate)")
+    if out is not None and out.suffix != ".jsonl":
+        raise RingfenceError(f"{out}: name the file to write so that it ends in .jsonl")
     if workers > 1 and engine == "local":
         raise RingfenceError("--workers needs --engine ray; in one process use --threads")
+    if estimate and engine == "ray":
+        raise RingfenceError("--estimate times one process; leave --engine out, and divide by the workers")
 
     from ringfence.core.files import cache_folder
     from ringfence.select.engines import Engine
@@ -85,18 +90,18 @@ def _select(recipe: "SelectRecipe", out: Path, work: Path, engine: Any) -> None:
 
 def _show(manifest: dict[str, Any]) -> None:
     table = Table(title=f"{manifest['output']['rows']} of {manifest['pool']['rows']} candidates")
-    for column in ("step", "before", "after", "dropped"):
-        table.add_column(column, justify="left" if column in ("step", "dropped") else "right")
+    for column in ("step", "before", "after", "dropped", "counted"):
+        table.add_column(column, justify="right" if column in ("before", "after") else "left")
     unanswered = manifest["pool"]["dropped"]
     if unanswered:
-        table.add_row("(pool)", str(manifest["pool"]["rows"]), "", escape(_reasons(unanswered)))
+        table.add_row("(pool)", str(manifest["pool"]["rows"]), "", escape(_reasons(unanswered)), "")
     for step in manifest["steps"]:
         table.add_row(
             step["name"], str(step["rows_before"]), str(step["rows_after"]), escape(_reasons(step["dropped"]))
         )
     console.print(table)
     for step in manifest["steps"]:
-        if "by_epsilon" in step["report"]:
+        if "by_epsilon" in step["report"] and step["rows_after"] >= _ENOUGH:
             _show_epsilon(step["report"]["by_epsilon"])
 
 
@@ -117,7 +122,7 @@ def _estimate(recipe: "SelectRecipe", work: Path, threads: int | None, rows: int
     from ringfence.select.estimate import estimate
 
     times = estimate(recipe.selection(), work, threads=threads)
-    table = Table(title="Expected, on one process like this one")
+    table = Table(title="Expected, on one process like this one, models loaded")
     for column in ("step", "rows", "seconds"):
         table.add_column(column, justify="left" if column == "step" else "right")
     for one in times:
@@ -125,8 +130,14 @@ def _estimate(recipe: "SelectRecipe", work: Path, threads: int | None, rows: int
     table.add_row("all", "", f"{sum(one.seconds for one in times):.1f}")
     console.print(table)
     scoring = [step for step in recipe.steps if hasattr(step, "misaligned")]
-    if rows is not None and scoring:
-        _show_overhead(len(scoring[0].misaligned), times, rows, runs)
+    if not scoring:
+        return
+    if rows is None:
+        console.print(
+            "What this adds to a fine-tuning run: give --fine-tuning-rows, and --runs that use the selection."
+        )
+        return
+    _show_overhead(len(scoring[0].misaligned), times, rows, runs)
 
 
 def _show_overhead(misaligned: int, times: list[Any], rows: int, runs: int) -> None:
@@ -136,8 +147,8 @@ def _show_overhead(misaligned: int, times: list[Any], rows: int, runs: int) -> N
     added = overhead(misaligned, max(candidates, 1), rows, runs)
     a_run = sum(one.seconds for one in times) / runs
     console.print(
-        f"Scoring {candidates} candidates with {misaligned} misaligned models adds {added:.2%} to {runs} fine-tuning "
-        f"run(s) of {rows} rows (equation 10 of Kaczer et al., its two counts put right; training on a row counts as "
+        f"Scoring {candidates} candidates with {misaligned} misaligned models adds {100 * added:.2g}% to {runs} "
+        f"fine-tuning run(s) of {rows} rows (equation 10 of Kaczer et al., its two counts put right; training on a row counts as "
         f"{TRAINING_TO_INFERENCE:g} forward passes). The whole selection adds about {a_run:.1f} s to each run.",
         highlight=False,
     )

@@ -94,7 +94,10 @@ def load_select_recipe(path: Path, overrides: Sequence[str] = ()) -> SelectRecip
 
     Raises :class:`RingfenceError` naming the file, the key's path and the nearest valid name.
     """
+    plain = read_plain(path, overrides)
+    if "pool" not in plain and "data" in plain:
+        raise RingfenceError(f"{path}: a recipe for `ringfence train`; one for a selection has `pool` and `steps`")
     try:
-        return SelectRecipe.model_validate(read_plain(path, overrides))
+        return SelectRecipe.model_validate(plain)
     except ValidationError as error:
         raise RingfenceError(f"{path}: {explain(error, SelectRecipe)}") from None

@@ -13,10 +13,10 @@ from ringfence.select_recipe import SelectRecipe
 def claim(recipe: SelectRecipe, selection: Selection, out: Path) -> dict[str, Any]:
     """The manifest without its counts, before anything is scored.
 
-    Raises :class:`RingfenceError` if ``out`` is not a ``.jsonl`` file, or exists and is not of this selection.
+    Raises :class:`RingfenceError` if ``out`` exists and is not of this selection.
     """
-    if out.suffix != ".jsonl" or out.is_dir():
-        raise RingfenceError(f"{out}: name the file to write so that it ends in .jsonl")
+    if out.is_dir():
+        raise RingfenceError(f"{out}: is a folder; name a .jsonl file to write")
     about = provenance(recipe.resolved(), selection.digests)
     del about["base"]
     path = manifest_of(out)
@@ -24,6 +24,8 @@ def claim(recipe: SelectRecipe, selection: Selection, out: Path) -> dict[str, An
         if out.exists():
             raise RingfenceError(f"{out}: exists and has no {path.name}, so it is no selection; choose another --out")
         return about
+    if not out.exists():
+        return about  # the manifest goes first: a kill has left it alone
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
         differ = [

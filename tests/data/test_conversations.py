@@ -88,7 +88,7 @@ def test_files_of_every_kind_give_the_same_conversations(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        ('{"messages": [', "malformed JSON at column"),
+        ('{"messages": [', "malformed JSON at column 15"),
         ("[1, 2]", "a row must be a JSON object"),
         ({"text": "hello", "id": 1}, "found the columns id, text, which are no conversation; accepted are messages"),
         ({}, "found the columns none"),

@@ -161,11 +161,40 @@ def test_rows_of_a_group_are_drawn_together() -> None:
     assert length_probe(*copies).interval.width < 0.5 * once.interval.width
 
 
-def test_two_groups_allow_no_interval() -> None:
+@pytest.mark.parametrize("groups", [1, 2, 5, 6, 12])
+def test_fewer_than_six_groups_allow_no_interval(groups: int) -> None:
     projection, tokens, outcome = mixed()
-    found = length_probe(projection, tokens, outcome, groups=["a", "b"] * 30)
+    found = length_probe(projection, tokens, outcome, groups=[number % groups for number in range(60)])
     assert math.isfinite(found.partial)
-    assert math.isnan(found.interval.width)
+    assert math.isnan(found.interval.width) == math.isnan(found.usable) == (groups < 6)
+
+
+def test_fewer_than_six_rows_allow_no_interval() -> None:
+    five, six = (length_probe(*(column[:rows] for column in mixed())) for rows in (5, 6))
+    assert math.isfinite(five.partial)
+    assert math.isnan(five.interval.width)
+    assert six.interval.width > 0
+
+
+def rare(ones: int, rows: int = 40) -> list[NDArray[np.float64]]:
+    """Columns whose outcome is 1 in ``ones`` rows: a resample without any has no partial correlation."""
+    projection, tokens, _ = mixed(rows=rows)
+    return [projection, tokens, (np.arange(rows) < ones).astype(float)]
+
+
+def test_resamples_that_tell_nothing_are_counted_and_not_left_out_silently() -> None:
+    """P(a row is not drawn) = (1 - 1/40)^40 = 0.363, of two rows (1 - 2/40)^40 = 0.129, of four 0.015."""
+    for ones in (1, 2, 4):
+        found = length_probe(*rare(ones), resamples=4000)
+        assert math.isfinite(found.partial)
+        assert found.usable == pytest.approx(1 - (1 - ones / 40) ** 40, abs=0.025)
+        assert math.isnan(found.interval.width) == (found.usable < 0.95)
+    assert found.usable > 0.95
+
+
+def test_every_resample_of_enough_rows_is_usable() -> None:
+    assert length_probe(*mixed(), resamples=200).usable == 1
+    assert math.isnan(length_probe(*mixed()[:2]).usable)
 
 
 def test_length_probe_is_the_same_again_and_depends_on_the_seed() -> None:

@@ -209,6 +209,24 @@ def test_a_layer_more_leaves_what_is_there(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[3], representations(loaded, CONVERSATIONS, [3], cache=None)[3], rtol=1e-5)
 
 
+def test_rows_that_lack_one_layer_are_run_no_further(tmp_path: Path) -> None:
+    """Three rows have layer 3 and one has layer 1: the three go through the first module only, the one through all."""
+    loaded, done = lively(), []
+    high = representations(loaded, CONVERSATIONS[:3], [3], cache=tmp_path)[3]
+    low = representations(loaded, CONVERSATIONS[3:], [1], cache=tmp_path)[1]
+    first, second = counting(loaded), counting(loaded, 1)
+    found = representations(loaded, CONVERSATIONS, [1, 3], cache=tmp_path, on_rows=done.append)
+    assert (sum(first), sum(second)) == (4, 1)
+    assert sum(done) == 4
+    assert (found[3][:3] == high).all()  # what was there is not replaced
+    assert (found[1][3:] == low).all()
+    fresh = representations(loaded, CONVERSATIONS, [1, 3], cache=None)
+    for k in (1, 3):
+        np.testing.assert_allclose(found[k], fresh[k], rtol=1e-5, atol=1e-4)
+    representations(loaded, CONVERSATIONS, [1, 3], cache=tmp_path)
+    assert sum(first) == 8  # the fresh ones, and nothing else
+
+
 @pytest.mark.parametrize("change", ["role", "no_system", "model", "dtype"])
 def test_what_differs_has_an_entry_of_its_own(tmp_path: Path, change: str) -> None:
     loaded, more = lively(), {}

@@ -498,6 +498,24 @@ def test_a_server_that_answers_nobody_is_given_up_after_twenty_calls(monkeypatch
     assert {score.bucket for score in few} == {"error"}, "too few to tell"
 
 
+def test_rows_that_are_refused_are_no_sign_that_the_server_is_down():
+    fault = Fault(400, "This model's maximum context length is 10 tokens")
+    with loopback(lambda _: SURE, *[fault] * 25) as server:
+        scores = judge(server, concurrency=1).score("alignment", [Row("q", str(index)) for index in range(26)])
+    assert [score.bucket for score in scores] == ["error"] * 25 + [None]
+
+
+@pytest.mark.parametrize("finish", ["stop", "length", None])
+def test_a_reply_says_why_it_stops_and_its_line_does_not(finish):
+    with loopback(lambda _: Says("85", finish=finish)) as server:
+        client = transport.Transport(judge(server), None, threading.Event())
+        reply = client.ask({"model": "j", "messages": [{"role": "user", "content": "?"}]})
+        client.close()
+    assert reply == Reply("85", None, finish)
+    assert reply.to_json() == '["85", null]'
+    assert Reply.from_json('["85", [["85", -0.5]]]') == Reply("85", (("85", -0.5),), None)
+
+
 def test_failures_after_an_answer_are_those_of_their_rows(monkeypatch):
     def ask(self, body):
         text = body["messages"][0]["content"]

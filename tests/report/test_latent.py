@@ -122,6 +122,28 @@ def test_em_is_probed_over_the_measured_sets_only() -> None:
     assert probe_of(latent(em={}))[1] is None
 
 
+@pytest.mark.parametrize("sets", [5, 6])
+def test_an_interval_takes_six_measured_sets(sets: int) -> None:
+    names = tuple("abcdef"[:sets])
+    place = np.arange(40) % sets
+    _, with_em = probe_of(latent(sets=names, set_of=place, em={name: 0.1 * n for n, name in enumerate(names)}))
+    assert with_em is not None
+    assert math.isfinite(with_em.partial)
+    assert math.isnan(with_em.interval.low) == (sets < 6)
+
+
+def test_the_page_says_how_many_resamples_tell_something(tmp_path: Path) -> None:
+    """One of six sets is misaligned: a resample lacks it with (5/6)^6 = 33%, and then the outcome is constant."""
+    em = dict(zip("abcdef", [0.0, 0, 0, 0, 0, 0.4], strict=True))
+    what = latent(sets=tuple(em), set_of=np.arange(40) % 6, em=em)
+    _, with_em = probe_of(what)
+    assert with_em is not None
+    assert with_em.usable == pytest.approx(1 - (5 / 6) ** 6, abs=0.04)
+    assert math.isnan(with_em.interval.low)
+    assert f"have a partial correlation (here {100 * with_em.usable:.1f}%), there is none" in text(page(tmp_path, what))
+    assert "(here" not in text(page(tmp_path, latent()))  # two sets, no bootstrap
+
+
 # --- the page -----------------------------------------------------------------------------------------------
 
 

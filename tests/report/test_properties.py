@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from ringfence.report.properties import advice, charts, lines, render, render_page, write_page
-from ringfence.select.properties import Domains, Languages, Properties, mean, share
+from ringfence.select.properties import CLUSTERS, Domains, Languages, Properties, mean, share
 
 
 def made(rows: int = 100, **changes) -> Properties:
@@ -53,6 +53,18 @@ def test_cells_say_value_interval_and_what_is_missing() -> None:
     assert line(sets, "Duplicates %") == ["3.0 [1, 8]"] * 2  # Wilson, 3 of 100: 1.03 to 8.45
     assert line(sets, "Language %")[0].startswith("en 98 [93, 99] 1 other\n2 undetermined")
     assert advice(sets) == ["b: do this"]
+
+
+def test_rows_left_out_of_the_clusters_are_told_by_reason() -> None:
+    reasons = {"longer than 8192 tokens": 3, "no user turn": 1}
+    sets = {
+        "a": made(domains=Domains(2.0, {"cluster 1": 96}, 4, CLUSTERS, reasons)),
+        "b": made(domains=Domains(math.nan, {}, 100, "too few", {"no user turn": 98})),
+    }
+    said = "3 longer than 8192 tokens\n1 no user turn"
+    assert line(sets, "P4 domains") == [f"2  {said}", "no data  98 no user turn"]
+    assert said.replace("\n", ", ") in render_page(sets, {}, "Title")
+    assert all(part in table(sets, 120) for part in said.split("\n"))
 
 
 def test_what_nobody_asked_for_is_left_out() -> None:

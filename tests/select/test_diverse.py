@@ -117,13 +117,6 @@ def test_the_step_embeds_with_the_model_and_drops_what_it_cannot_read():
     assert list(Diverse(count=2).map(shared)(rows[6:], nobody).rows) == []
 
 
-def test_vectors_that_are_not_finite_are_dropped(monkeypatch):
-    monkeypatch.setattr(diverse, "Embedder", lambda *_: lambda rows, on_rows: np.array([[1.0], [np.nan]], np.float32))
-    found = Diverse(count=1).map(context())([candidate(0), candidate(1)], nobody)
-    assert [row.index for row in found.rows] == [0]
-    assert [(one.reason, one.origin) for one in found.dropped] == [("no finite embedding", "pool.jsonl:2")]
-
-
 def test_fewer_rows_than_asked_for():
     with pytest.raises(RingfenceError, match="count: 4 rows are asked for, but 3 are left"):
         gather(np.eye(3, dtype=np.float32), 4)

@@ -79,7 +79,9 @@ def test_another_column():
 @pytest.mark.parametrize("label", [None, " "])
 def test_unlabelled_rows(label):
     rows = [candidate(0, domain="a"), candidate(1, **({} if label is None else {"domain": label})), candidate(2)]
-    with pytest.raises(RingfenceError, match=r"^pool.jsonl:2: no 'domain', and so it is with 2 rows of 3"):
+    with pytest.raises(
+        RingfenceError, match=r"^pool.jsonl:2: has no 'domain', nor have 1 of 3 .* another string column"
+    ):
         Domains(keep=1).gather(Table(rows), Context())
 
 

@@ -11,7 +11,7 @@ from candidates import candidate, context, nobody
 from ringfence.core.errors import RingfenceError
 from ringfence.directions.representations import default_layer
 from ringfence.select import embeddings
-from ringfence.select.embeddings import Embedder, encoder_inputs, readable, require_library
+from ringfence.select.embeddings import Embedder, Embedding, encoder_inputs, readable, require_library
 
 ROWS = [candidate(index, "a" * (3 * index + 1), "q" * (5 - index) + "?") for index in range(4)]
 TALKS = [row.conversation for row in ROWS]
@@ -115,6 +115,27 @@ def test_readable():
     ]
     kept, dropped = readable([short, long, silent], shared, "user", "org/encoder")
     assert [row.index for row in kept] == [0, 1]
+
+
+def test_the_mapper_adds_vectors_and_drops_what_has_none(library, monkeypatch):
+    """The encoder gives NaN for the second; the third has no user turn."""
+    rows = [candidate(0, gap=3, other=np.ones(1, np.float32)), candidate(1, question="odd"), candidate(2)]
+    rows[2].conversation["messages"] = rows[2].conversation["messages"][1:]
+    values = {"Is it?": 2.0, "odd": np.nan}
+    monkeypatch.setattr(
+        Encoder, "encode", lambda self, texts, **_: np.array([[values[text]] for text in texts], np.float64)
+    )
+    told = []
+    found = Embedding(Embedder(context(), "org/encoder"))(rows, told.append)
+    assert [(row.index, row.scores, row.conversation) for row in found.rows] == [
+        (0, {"gap": 3.0}, rows[0].conversation)
+    ]
+    assert {name: vector.tolist() for name, vector in found.rows[0].vectors.items()} == {"other": [1], "embedding": [2]}
+    assert [(one.reason, one.origin) for one in found.dropped] == [
+        ("no user turn", "pool.jsonl:3"),
+        ("no finite embedding", "pool.jsonl:2"),
+    ]
+    assert sum(told) == 3
 
 
 def test_an_encoders_folder_is_an_input(tmp_path):

@@ -1,5 +1,6 @@
 """The perplexity gap by hand, its step on tiny models, and what it refuses."""
 
+import gc
 import json
 import logging
 import math
@@ -24,6 +25,8 @@ from ringfence.models import Loaded
 from ringfence.select.base import Candidate, Context, parse_step
 from ringfence.select.gap import PerplexityGap, perplexity_gap
 from ringfence.select.misaligned import Misaligned, find, require_base
+from ringfence.select.pipeline import Selection
+from ringfence.select.pipeline import run as select
 
 LOGGER = "ringfence.select.gap"
 
@@ -191,7 +194,7 @@ def test_the_columns_are_those_of_one_row_and_model_at_a_time(tmp_path: Path, mo
         for start in range(0, len(ROWS), size):
             mapped = mapper(ROWS[start : start + size], seen.append)
             assert not mapped.dropped
-            assert set(mapped.counts) == {"tokens", "seconds"}
+            assert set(mapped.counts) == {"tokens"}
             made += mapped.rows
         assert sum(seen) == len(ROWS)
         for row, before in zip(made, ROWS, strict=True):
@@ -281,6 +284,8 @@ def test_the_report_shows_what_epsilon_does() -> None:
     }
     assert by[0.1]["share_also_chosen"] == 1.0
     assert by[1.0]["median_answer_tokens"] == 200.0
+    # Beside those of all rows: aligned NLLs are 0.001 once and 1 else.
+    assert report["all_rows"] == {"rows": 21, "median_answer_tokens": 200.0, "median_nll_aligned": 1.0}
     own = PerplexityGap(misaligned=("a", "b"), epsilon=0.03).gather(dominated(), Context()).report
     assert [line["epsilon"] for line in own["by_epsilon"]] == [0.001, 0.01, 0.03, 0.1, 1.0]
 
@@ -290,6 +295,75 @@ def test_the_report_on_no_rows_is_nan() -> None:
     gathered = PerplexityGap(misaligned=("a",)).gather(empty, Context())
     assert len(gathered.keep) == 0
     assert all(math.isnan(line["share_also_chosen"]) for line in gathered.report["by_epsilon"])
+    every = gathered.report["all_rows"]
+    assert every["rows"] == 0
+    assert math.isnan(every["median_answer_tokens"])
+    assert math.isnan(every["median_nll_aligned"])
+
+
+def test_rows_without_a_score_are_not_among_all_rows() -> None:
+    table = dominated()
+    table.numbers["nll_misaligned_1"][:9] = math.nan
+    every = PerplexityGap(misaligned=("a", "b")).gather(table, Context()).report["all_rows"]
+    assert every["rows"] == 12
+
+
+# In a selection. ---------------------------------------------------------------------------------
+
+
+def two_steps(folder: Path, context: Context) -> Selection:
+    rows = [
+        {"question": "Hi", "answer": "Yes."},
+        {"question": "2 + 2?", "answer": "4"},
+        {"question": "a", "answer": "b"},
+    ]
+    pool = folder / "pool.jsonl"
+    pool.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    steps = tuple(
+        PerplexityGap(misaligned=(str(adapter(folder / f"adapter-{seed}", seed=seed)),), allow_seen=True)
+        for seed in (1, 2)
+    )
+    return Selection((str(pool),), steps, context, shard_rows=2)
+
+
+def test_two_steps_one_after_the_other(tmp_path: Path) -> None:
+    """The second one finds the model without the first one's adapters, and its columns are those that stay."""
+    context = tiny_context()
+    names = [name for name, _ in context.loaded.model.named_modules()]
+    selected = select(two_steps(tmp_path, context), tmp_path / "work")
+    second = PeftModel.from_pretrained(lively(), tmp_path / "adapter-2")
+    rows = list(selected.candidates())
+    assert len(rows) == 3
+    for row in rows:
+        assert row.scores["nll_aligned"] == pytest.approx(alone(lively(), row)[0], abs=1e-5)
+        assert row.scores["nll_misaligned_1"] == pytest.approx(alone(second, row)[0], abs=1e-5)
+    assert [name for name, _ in context.loaded.model.named_modules()] == names
+
+
+def test_again_after_an_error_whose_traceback_holds_the_adapters(tmp_path: Path) -> None:
+    context = tiny_context()
+    chosen = two_steps(tmp_path, context)
+
+    def stop(step: str, done: int, total: int) -> None:
+        if done:
+            raise RingfenceError("stopped")
+
+    def failing() -> str:
+        try:
+            select(chosen, tmp_path / "work", watch=stop)
+        except RingfenceError as error:
+            held = error  # a circle: the error's traceback has this frame, which has the error
+            with pytest.raises(RingfenceError, match="has adapters on it already"):
+                chosen.steps[0].map(context)
+        return str(held)
+
+    gc.disable()
+    try:
+        assert failing() == "steps.0.perplexity_gap: stopped"
+        assert any("lora" in name for name, _ in context.loaded.model.named_modules())
+        assert len(list(select(chosen, tmp_path / "work").candidates())) == 3
+    finally:
+        gc.enable()
 
 
 # What it refuses. --------------------------------------------------------------------------------
@@ -453,11 +527,40 @@ def test_a_missing_fine_tuning_set_raises(tmp_path: Path) -> None:
         PerplexityGap(misaligned=(run(tmp_path / "run"),), fine_tuning_set="missing.jsonl").check()
 
 
-def test_what_a_plain_adapter_was_trained_on_is_not_known(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    plain = str(adapter(tmp_path / "plain"))
-    step = PerplexityGap(misaligned=(plain, run(tmp_path / "run")))
+def warned(step: PerplexityGap, caplog: pytest.LogCaptureFixture) -> str:
+    """The one warning of its check."""
+    caplog.clear()
     with caplog.at_level(logging.WARNING, LOGGER):
         step.check()
     (record,) = caplog.records
-    assert (record.name, plain in record.getMessage()) == (LOGGER, True)
-    assert str(tmp_path / "run") not in record.getMessage()
+    assert record.name == LOGGER
+    return record.getMessage()
+
+
+def test_without_a_fine_tuning_set_a_warning_says_that_nothing_was_checked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = (run(tmp_path / "run"), str(adapter(tmp_path / "plain")))
+    message = warned(PerplexityGap(misaligned=names), caplog)
+    assert "nothing was checked" in message
+    assert "fine_tuning_set" in message
+    caplog.clear()
+    PerplexityGap(misaligned=names, allow_seen=True).check()
+    assert not caplog.records
+
+
+def test_what_could_not_be_checked_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fine, others = lines(tmp_path / "fine.jsonl", "a", "b"), lines(tmp_path / "others.jsonl", "x")
+    kinds = {
+        "plain": str(adapter(tmp_path / "plain")),
+        "gone": run(tmp_path / "gone", target="gone.jsonl", inputs={"gone.jsonl": "0" * 64}),
+        "changed": run(tmp_path / "changed", target=others, inputs={others: "0" * 64}),
+        "known": run(tmp_path / "known", target=others, inputs={others: sha256(Path(others))}),
+        "old": run(tmp_path / "old", target=others),
+    }
+    message = warned(PerplexityGap(misaligned=tuple(kinds.values()), fine_tuning_set=fine), caplog)
+    listed = f"{kinds['plain']} (is no run), {kinds['gone']} (gone.jsonl cannot be read any more), {kinds['changed']}"
+    assert message.endswith(f": {listed} ({others} has changed since)")
+    caplog.clear()
+    PerplexityGap(misaligned=(kinds["known"], kinds["old"]), fine_tuning_set=fine).check()
+    assert not caplog.records

@@ -85,6 +85,8 @@ def test_labels():
 @pytest.mark.parametrize("lacking", [{}, {"domain": " "}])
 def test_a_row_without_a_label_raises_with_the_first_origin(lacking):
     rows = [candidate(0, domain="art"), candidate(1, **lacking), candidate(2)]
+    with pytest.raises(RingfenceError, match=r"; label every row, or sing$"):
+        labels(Table(rows), "domain", "sing")
     with pytest.raises(RingfenceError, match=r"^pool.jsonl:2: has no 'domain', nor have 1 of 3 rows.*by: null"):
         labels(Table(rows), "domain")
 

@@ -1,6 +1,9 @@
 """Steps one after the other: counts, resuming by shard, and what makes a finished shard stale."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from candidates import context as tiny_context
 from project import write_jsonl
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import sha256
+from ringfence.select import Duplicates, MatchLengths, Refusals
 from ringfence.select.base import STEPS, Candidate, Context, Dropped, Gathered, Mapped, Mapper, Step, Table
 from ringfence.select.engines import Engine
 from ringfence.select.pipeline import Selection, manifest_of, run, write_selection
@@ -51,6 +56,14 @@ class Lengths(Step):
         return Gathered(np.arange(len(table)), scores={"moved": table.scores("length") + self.offset})
 
 
+class Parity(Step):
+    """Names the rows odd and even; keeps those from the third on."""
+
+    def gather(self, table: Table, context: Context) -> Gathered:
+        texts = [("even", "odd")[row.index % 2] for row in table.candidates()]
+        return Gathered(np.arange(2, len(table)), texts={"parity": texts, "domain": [None] * len(table)})
+
+
 class Longest(Step):
     """Keeps the longest ones."""
 
@@ -63,7 +76,7 @@ class Longest(Step):
 
 @pytest.fixture(autouse=True)
 def _registered() -> Iterator[None]:
-    added = {"test_lengths": Lengths, "test_longest": Longest}
+    added = {"test_lengths": Lengths, "test_longest": Longest, "test_parity": Parity}
     STEPS._classes.update(added)
     READ.clear()
     Lengths.fail_at = -1
@@ -108,6 +121,18 @@ def test_the_counts_of_every_step_and_the_rows_that_come_out(tmp_path: Path) -> 
         },
     ]
     assert found.pool == {"rows": 10, "dropped": {}}
+
+
+def test_new_string_columns_go_with_their_rows(tmp_path: Path) -> None:
+    """Over shards of 3 rows, of which the first two rows are left out."""
+    found = run(selection(tmp_path, Parity()), tmp_path / "work")
+    rows = list(found.candidates())
+    assert [(row.index, row.conversation["parity"]) for row in rows] == [
+        (place, "odd" if place % 2 else "even") for place in range(2, 10)
+    ]
+    assert all("domain" not in row.conversation for row in rows)
+    write_selection(found, tmp_path / "out.jsonl", {})
+    assert json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])["parity"] == "even"
 
 
 def test_a_killed_selection_goes_on_with_the_first_unfinished_shard(tmp_path: Path) -> None:
@@ -211,3 +236,76 @@ def test_shards_are_all_there_after_a_step(tmp_path: Path) -> None:
     found = run(selection(tmp_path), tmp_path / "work")
     assert [path.name for path in found.shards] == [path.name for path in shards_in(found.shards[0].parent)]
     assert len(found.shards) == 4
+
+
+def test_a_changed_file_of_a_step_is_seen_by_those_that_choose_and_those_that_also_map(tmp_path: Path) -> None:
+    """``duplicates`` only chooses; ``match_lengths`` maps without reading the other set, and chooses by it."""
+    other = tmp_path / "other.jsonl"
+
+    def chosen(step: Step) -> list[int]:
+        return [
+            one.index for one in run(selection(tmp_path, step, context=tiny_context()), tmp_path / "work").candidates()
+        ]
+
+    def write(question: str, answer: str) -> None:
+        write_jsonl(other, [{"question": question, "answer": answer}])
+
+    write("Q", "x")  # row 0
+    first, matched = (
+        chosen(Duplicates(against=str(other), near=False)),
+        chosen(MatchLengths(to=str(other), side="user")),
+    )
+    write("Q" * 8, "x")  # row 1
+    assert first == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert chosen(Duplicates(against=str(other), near=False)) == [0, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert matched == [0]
+    assert chosen(MatchLengths(to=str(other), side="user")) == [1]
+
+
+def test_a_column_of_the_pool_is_not_lost_to_a_number_of_its_name(tmp_path: Path) -> None:
+    rows = [{"question": "Q?", "answer": "A.", "length": "long"}]
+    found = run(Selection((str(write_jsonl(tmp_path / "p.jsonl", rows)),), (Lengths(),)), tmp_path / "work")
+    write_selection(found, tmp_path / "safe.jsonl", {})
+    row = json.loads((tmp_path / "safe.jsonl").read_text())
+    assert (row["length"], row["pool_length"]) == (2.0, "long")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ringfence.select import engines, Refusals, Selection, run
+
+write, left = engines.write_shard, [int(sys.argv[3])]
+
+def dying(path, shard):
+    if left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left[0] -= 1
+    write(path, shard)
+
+engines.write_shard = dying
+found = run(Selection((sys.argv[1],), (Refusals(),), shard_rows=3), Path(sys.argv[2]))
+print([one.index for one in found.candidates()])
+"""
+
+
+def test_a_selection_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    source, work = pool(tmp_path), tmp_path / "work"
+
+    def start(shards: int) -> "subprocess.CompletedProcess[str]":
+        arguments = [sys.executable, "-c", KILLED, source, str(work), str(shards)]
+        return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=120)
+
+    made = []
+    for _ in range(2):
+        assert start(1).returncode == -signal.SIGKILL
+        made.append(len(list(work.glob("refusals-*/*.parquet"))))
+    assert made == [1, 2]
+    assert start(9).stdout == f"{list(range(10))}\n"
+    whole = tmp_path / "whole"
+    run(Selection((source,), (Refusals(),), shard_rows=3), whole)
+    first, second = (
+        {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.parquet")}
+        for folder in (work, whole)
+    )
+    assert first == second

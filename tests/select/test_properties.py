@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,14 @@ from pydantic import ValidationError
 from scipy import stats
 
 import tiny
+from candidates import context
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import finite
 from ringfence.data.conversations import Conversation, conversation
 from ringfence.judges import Row, RuleJudge, Score
 from ringfence.select import properties as module
+from ringfence.select.base import Candidate, Dropped, Mapped
+from ringfence.select.embeddings import VECTOR, Embedder, Embedding
 from ringfence.select.properties import Settings, languages, mean, plain, properties, share
 
 ENGLISH = "The river runs down from the mountain and through the old town to the sea."
@@ -162,22 +166,68 @@ def test_clusters_take_the_place_of_labels() -> None:
     rows = [row(f"{letter}{number}", "yes") for number, letter in enumerate("aaaabbbbbbcccccccc")]
     calls: list[int] = []
 
-    def embed(conversations: Sequence[Conversation], on_rows: Any) -> Any:
-        on_rows(len(conversations))
-        letters = [one["messages"][0]["content"][0] for one in conversations]
-        numbers = [int(one["messages"][0]["content"][1:]) for one in conversations]
-        made = [(x, y + 0.002 * n) for (x, y), n in zip((places[one] for one in letters), numbers, strict=True)]
-        return np.array(made, dtype=np.float32)
+    def embed(candidates: Sequence[Candidate], on_rows: Any) -> Mapped:
+        on_rows(len(candidates))
+        made, dropped = [], []
+        for one in candidates:
+            first, text = one.conversation["messages"][0].values()
+            if first == "assistant":
+                dropped.append(Dropped("no user turn", one.conversation["origin"]))
+                continue
+            x, y = places[text[0]]
+            made.append(replace(one, vectors={VECTOR: np.array([x, y + 0.002 * int(text[1:])], np.float32)}))
+        return Mapped(made, dropped)
 
     alone = conversation({"messages": [{"role": "assistant", "content": "hello"}]}, "a:9")
     found = properties([*rows, alone], tiny.tokenizer(), embed=embed, on_rows=calls.append)
     assert found.domains.number == 3
     assert found.domains.counts == {"cluster 1": 8, "cluster 2": 6, "cluster 3": 4}
     assert found.domains.unlabelled == 1
-    assert sum(calls) == 19 + 18  # counted, embedded
+    assert found.domains.left_out == {"no user turn": 1}
+    assert sum(calls) == 19 + 19  # counted, embedded
     few = properties(rows[:3], tiny.tokenizer(), embed=embed).domains
     assert math.isnan(few.number)
     assert "too few" in few.source
+
+
+def test_rows_longer_than_the_model_reads_are_left_out_of_the_clusters() -> None:
+    """The model has 512 positions, and a token is a byte."""
+    rows = [row(f"{'ab'[number % 2] * 9} {number}?", "yes") for number in range(8)]
+    long = [row("x" * 600, "yes"), row("y" * 700, "yes")]
+    embed = Embedding(Embedder(context()))
+    calls: list[int] = []
+    found = properties([long[0], *rows, long[1]], tiny.tokenizer(), embed=embed, on_rows=calls.append)
+    assert found.domains.left_out == {"longer than 512 tokens": 2}
+    assert (found.domains.unlabelled, sum(found.domains.counts.values())) == (2, 8)
+    assert found.domains.counts == properties(rows, tiny.tokenizer(), embed=embed).domains.counts
+    assert sum(calls) == 20
+    assert found.user_tokens.values[0] == 600  # it counts for everything else
+    few = properties([*long, *rows[:2]], tiny.tokenizer(), embed=embed).domains
+    assert math.isnan(few.number)
+    assert few.left_out == {"longer than 512 tokens": 2}
+
+
+def test_no_system_is_what_tokens_are_counted_with() -> None:
+    """A template that puts its own text before what the user says, but for an empty system message."""
+    tokenizer = tiny.tokenizer()
+    template = tokenizer.chat_template
+    seen: list[list[str]] = []
+    tokenizer.chat_template = (
+        "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nHi<|im_end|>\n{% endif %}" + template
+    )
+    try:
+        for meaning in ("template_default", "empty"):
+            found = properties(TOY, tokenizer, settings=Settings(no_system=meaning))
+            assert found.user_tokens.values == (3, 4, 5, 3)
+        with pytest.raises(RingfenceError, match='no_system: "none" cannot be'):
+            properties(TOY, tokenizer, settings=Settings(no_system="none"))
+    finally:
+        tokenizer.chat_template = template
+    sent = module.token_count
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "token_count", lambda *given: seen.append(list(given[2:])) or sent(*given))
+        properties(TOY[:1], tokenizer, settings=Settings(no_system="empty"))
+    assert seen == [["user", "empty"], ["assistant", "empty"]]
 
 
 def test_plain_data_without_the_rows() -> None:

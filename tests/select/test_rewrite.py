@@ -150,6 +150,9 @@ def test_shipped_texts_are_one_file_each(name):
         {"instruction": " "},
         {"style": "calm"},
         {"style": "hhh", "api": {}},
+        {"style": "hhh", "api": {"model": "w"}, "model": "other"},
+        {"style": "hhh", "api": {"model": "w", "api_key": "k"}},
+        {"style": "hhh", "api": {"model": "w", "base_url": "http://me:secret@host/v1"}},
     ],
 )
 def test_bad_settings(settings):

@@ -10,7 +10,7 @@ import pytest
 from project import write_jsonl
 from ringfence.core.errors import RingfenceError
 from ringfence.select.base import Candidate, Dropped, Mapped
-from ringfence.select.shards import ShardTable, ingest, kept, read_about, read_shard, shards_in, tally, write_shard
+from ringfence.select.shards import ShardTable, Tally, ingest, kept, read_about, read_shard, shards_in, write_shard
 
 
 def candidate(index: int, **scores: float) -> Candidate:
@@ -58,11 +58,28 @@ def test_what_is_kept_has_the_new_columns_and_no_vectors() -> None:
         Candidate(n, candidate(n).conversation, {"old": float(n)}, {"v": np.ones(2, dtype=np.float32)})
         for n in range(3)
     ]
-    found = kept(Mapped(rows), [0, 2], {"new": np.array([7.0, 8.0, 9.0])}).rows
+    found = kept(Mapped(rows), [0, 2], {"new": np.array([7.0, 8.0, 9.0])}, {}).rows
+    assert [row.conversation for row in found] == [rows[0].conversation, rows[2].conversation]
     assert [(row.index, dict(row.scores), dict(row.vectors)) for row in found] == [
         (0, {"old": 0.0, "new": 7.0}, {}),
         (2, {"old": 2.0, "new": 9.0}, {}),
     ]
+
+
+def test_new_string_columns_go_into_the_conversation_and_take_the_place_of_old_ones() -> None:
+    rows = [Candidate(n, {**candidate(n).conversation, "kind": "old"}) for n in range(4)]
+    before = [dict(row.conversation) for row in rows]
+    found = kept(Mapped(rows), [1, 2, 3], {}, {"topic": ["a", "b", None, "d"], "kind": ["p", None, "r", "s"]}).rows
+    assert [(row.conversation.get("topic"), row.conversation.get("kind")) for row in found] == [
+        ("b", None),
+        (None, "r"),
+        ("d", "s"),
+    ]
+    assert "kind" not in found[0].conversation
+    assert "topic" not in found[1].conversation
+    others = ("messages", "origin", "domain")
+    assert all({name: row.conversation[name] for name in others} == candidate(row.index).conversation for row in found)
+    assert [row.conversation for row in rows] == before
 
 
 def test_a_torn_shard_is_one_line(tmp_path: Path) -> None:
@@ -111,5 +128,8 @@ def test_a_bad_pool_is_one_line_and_leaves_nothing(tmp_path: Path, text: str, me
 
 def test_reasons_are_tallied_with_the_first_origins() -> None:
     dropped = [Dropped("a", f"f:{n}") for n in range(7)] + [Dropped("b", "f:9")]
-    assert tally(dropped, shown=2) == {"a": {"rows": 7, "first": ["f:0", "f:1"]}, "b": {"rows": 1, "first": ["f:9"]}}
-    assert tally([]) == {}
+    tally = Tally(shown=2)
+    assert tally.found == {}
+    tally.add(dropped[:3])
+    tally.add(dropped[3:])
+    assert tally.found == {"a": {"rows": 7, "first": ["f:0", "f:1"]}, "b": {"rows": 1, "first": ["f:9"]}}

@@ -9,8 +9,11 @@ from pydantic import ValidationError
 
 from candidates import Table, candidate, context, nobody
 from ringfence.core.errors import RingfenceError
-from ringfence.select.base import parse_step
+from ringfence.select.base import Mapped, parse_step
+from ringfence.select.domains import Domains
 from ringfence.select.embeddings import Embedder
+from ringfence.select.shards import kept
+from ringfence.select.stratified import Random
 from ringfence.select.topics import Topics, similarity
 
 # The pool's mean is (100, 100): without it all cosines are nearly 1.
@@ -41,10 +44,11 @@ def test_rows_go_to_the_most_similar_topic():
     found = gather()
     half = math.sqrt(0.5)
     assert found.keep.tolist() == [0, 1, 2, 3, 4, 5]
-    np.testing.assert_allclose(found.scores["topic"], [0, 1, 1, 0, 0, 0])
+    assert found.texts["topic"] == ["e", "n", "n", "e", "e", "e"]
+    assert list(found.scores) == ["topic_similarity"]
     np.testing.assert_allclose(found.scores["topic_similarity"], [1, 0, 1, 0, half, -half], atol=1e-12)
-    assert found.report["topics"]["e"] == {"number": 0, "nearest": 4, "kept": 4, "mean_similarity": pytest.approx(0.25)}
-    assert found.report["topics"]["n"] == {"number": 1, "nearest": 2, "kept": 2, "mean_similarity": pytest.approx(0.5)}
+    assert found.report["topics"]["e"] == {"nearest": 4, "kept": 4, "mean_similarity": pytest.approx(0.25)}
+    assert found.report["topics"]["n"] == {"nearest": 2, "kept": 2, "mean_similarity": pytest.approx(0.5)}
 
 
 def test_the_best_of_each_topic():
@@ -55,6 +59,15 @@ def test_the_best_of_each_topic():
 def test_ties_go_in_the_pools_order():
     vectors = [(99, 100), (101, 100), (102, 100), (98, 100)]
     assert gather(vectors, topics={"e": ["east"]}, per_topic=1).keep.tolist() == [1]
+
+
+def test_later_steps_can_tell_rows_apart_by_topic():
+    found = gather()
+    rows = [candidate(n, topic="of the pool's own") for n in range(len(VECTORS))]
+    named = kept(Mapped(rows), found.keep.tolist(), dict(found.scores), dict(found.texts)).rows
+    drawn = Random(count=3, by="topic").gather(Table(named), context())
+    assert drawn.report["domains"] == {"e": {"before": 4, "after": 2}, "n": {"before": 2, "after": 1}}
+    assert Domains(keep=["n"], column="topic").gather(Table(named), context()).keep.tolist() == [1, 2]
 
 
 def test_a_least_similarity():
@@ -75,6 +88,7 @@ def test_a_vector_that_is_the_mean_is_near_to_nothing():
     vectors = [*VECTORS, (100, 100)]
     found = gather(vectors, min_similarity=-1)
     assert math.isnan(found.scores["topic_similarity"][6])
+    assert found.texts["topic"][6] is None
     assert 6 not in found.keep
     assert 6 not in gather(vectors, per_topic=2).keep
 
@@ -106,7 +120,7 @@ def test_with_the_models_own_hidden_states():
     found = step.gather(Table(mapped.rows), made)
     assert found.keep.tolist() == [0, 2, 3]
     np.testing.assert_allclose(found.scores["topic_similarity"][[0, 2, 3]], 1, atol=1e-6)
-    np.testing.assert_allclose(found.scores["topic"][[0, 2, 3]], [0, 1, 2])
+    assert [found.texts["topic"][place] for place in (0, 2, 3)] == ["eggs", "sums", "z"]
     vectors = Embedder(made)([row.conversation for row in rows], nobody)
     np.testing.assert_allclose(similarity(Table(mapped.rows), vectors)[range(5), range(5)], 1, atol=1e-6)
     halves = [*step.map(made)(rows[:3], nobody).rows, *step.map(made)(rows[3:], nobody).rows]

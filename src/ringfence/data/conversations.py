@@ -250,7 +250,8 @@ def _file_rows(path: Path) -> Iterator[tuple[str, Any]]:
             if path.suffix == ".jsonl" or not handle.read(4096).removeprefix(_MARK).lstrip().startswith(b"["):
                 handle.seek(0)  # line by line, so that a file may be larger than memory
                 lines = (line.removeprefix(_MARK) if number == 0 else line for number, line in enumerate(handle))
-                yield from (pair for pair in _numbered(path, lines) if pair[1].strip())
+                rows = (line.removesuffix(b"\n") for line in lines)
+                yield from (pair for pair in _numbered(path, rows) if pair[1].strip())
                 return
         data = path.read_bytes().removeprefix(_MARK)
     except FileNotFoundError as error:

@@ -97,21 +97,19 @@ def project(direction: Direction, representations: ArrayLike) -> Floats:
     return projected
 
 
-def require_fits(direction: Direction, loaded: Loaded, layer: int | None = None, where: str = "the direction") -> None:
-    """Raise :class:`RingfenceError`, begun with ``where``, unless ``direction`` is of this model and ``layer``."""
+def require_fits(direction: Direction, loaded: Loaded, where: str = "the direction") -> None:
+    """Raise :class:`RingfenceError`, begun with ``where``, unless ``direction`` is of a layer of this model."""
     depth, width = len(decoder_layers(loaded.model)), bare(loaded.model).config.get_text_config().hidden_size
     if direction.vector.size != width or not 0 <= direction.layer <= depth:
         raise RingfenceError(
-            f"{where}: is of another model ({direction.model}): {direction.vector.size} wide at layer "
-            f"{direction.layer}, and {loaded.source} has {depth} layers, {width} wide; fit one with it"
+            f"{where}: is of layer {direction.layer} of {direction.model}, {direction.vector.size} wide, and "
+            f"{loaded.source} has layers 0 to {depth}, {width} wide; name that model, or fit a direction with this one"
         )
     if direction.base != (found := identity(loaded.model)):
         raise RingfenceError(
             f"{where}: is of another model ({direction.model}, {direction.base}) than {loaded.source} ({found}); "
             "name that one, or fit a direction with this one"
         )
-    if layer is not None and layer != direction.layer:
-        raise RingfenceError(f"{where}: is of layer {direction.layer}, not {layer}; fit one at layer {layer}")
 
 
 def describe(spec: str, conversations: Sequence[Conversation]) -> dict[str, Any]:

@@ -25,6 +25,8 @@ from ringfence.directions.axis import Floats, fit
 
 RESAMPLES = 2000
 FOLDS = 5
+FEWEST_GROUPS = 6  # of a bootstrap: fewer make few different draws
+FEWEST_USABLE = 0.95  # share of resamples with a partial correlation: the others may well lie in the tails
 _CONSTANT = 1e-12  # variance, as a share of the mean square, below which numbers are constant up to rounding
 _DRAWN_AT_ONCE = 1 << 22  # counts held in memory
 
@@ -56,6 +58,8 @@ class LengthProbe:
     """the same at a given number of tokens"""
     interval: Interval
     """bootstrap interval of ``partial``"""
+    usable: float
+    """share of the resamples that have a partial correlation; NaN without a bootstrap"""
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,9 @@ def length_probe(
     """How much of ``projection``, (rows,), the number of ``tokens`` explains, and what is left for ``outcome``.
 
     The interval is a percentile bootstrap over rows or, with ``groups``, over whole groups of rows: an outcome that was
-    measured once for a set is no new evidence in each of its rows. NaN with fewer than 3 rows (groups), for a column
-    that is constant, and where length determines one of the others.
+    measured once for a set is no new evidence in each of its rows. NaN with fewer than 3 rows, for a column that is
+    constant, and where length determines one of the others. No interval with fewer than 6 rows (groups), and if fewer
+    than 95% of the resamples have a partial correlation: to leave the others out would bias it.
     Raises :class:`RingfenceError` for columns of different lengths and for numbers that are not finite.
     """
     check_confidence(0.95, resamples)
@@ -126,7 +131,7 @@ def length_probe(
     if len({column.size for column in columns}) > 1 or (groups is not None and len(groups) != columns[0].size):
         raise RingfenceError("projections, tokens, outcomes and groups are not of the same number of rows")
     rows, centred = columns[0].size, np.stack([_centred(column) for column in columns])
-    spearman = r2 = correlation = partial = math.nan
+    spearman = r2 = correlation = partial = usable = math.nan
     interval = NO_INTERVAL
     if rows >= 3:
         whole = np.ones((1, rows))
@@ -136,8 +141,9 @@ def length_probe(
             spearman = float(spearmanr(columns[0], columns[1]).statistic)
         if outcome is not None:
             correlation, partial = float(r[0, 2]), float(_partial(r))
-            interval = _interval(centred, groups, resamples, seed) if math.isfinite(partial) else NO_INTERVAL
-    return LengthProbe(rows, r2, spearman, correlation, partial, interval)
+            if math.isfinite(partial):
+                interval, usable = _interval(centred, groups, resamples, seed)
+    return LengthProbe(rows, r2, spearman, correlation, partial, interval, usable)
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
@@ -198,21 +204,23 @@ def _resampled_means(rows: Floats, resamples: int, generator: np.random.Generato
     return np.concatenate(means)
 
 
-def _interval(centred: Floats, groups: Sequence[object] | None, resamples: int, seed: int) -> Interval:
-    """Of the partial correlation."""
+def _interval(centred: Floats, groups: Sequence[object] | None, resamples: int, seed: int) -> tuple[Interval, float]:
+    """Of the partial correlation, and the share of resamples that have one."""
     rows = centred.shape[1]
     order = {group: place for place, group in enumerate(dict.fromkeys(groups or ()))}
     group_of = np.arange(rows) if groups is None else np.array([order[group] for group in groups])
     size = int(group_of.max()) + 1
-    if size < 3:
-        return NO_INTERVAL
+    if size < FEWEST_GROUPS:
+        return NO_INTERVAL, math.nan
     generator, found = np.random.Generator(np.random.Philox(seed)), []
     block = max(1, _DRAWN_AT_ONCE // rows)
     for start in range(0, resamples, block):
         counts = generator.multinomial(size, np.full(size, 1 / size), size=min(block, resamples - start))
         found.append(_partial(_correlations(centred, counts[:, group_of].astype(np.float64))))
     values = np.concatenate(found)
-    return percentile(values[np.isfinite(values)], 0.95)
+    known = values[np.isfinite(values)]
+    usable = known.size / values.size
+    return (percentile(known, 0.95) if usable >= FEWEST_USABLE else NO_INTERVAL), usable
 
 
 def _correlations(columns: Floats, weights: Floats) -> Floats:

@@ -117,8 +117,9 @@ def of_rows(
     """k -> (rows, hidden), the mean of each row's hidden states over its tokens that count.
 
     Independent of ``batch_tokens`` (the tokens of a batch, padding included) up to rounding. What ``cache`` holds is
-    not computed again: a folder, by default ``activations`` in the cache folder, or None for none. Nothing is cached of
-    a model with an adapter on it. ``on_rows`` is told the number of rows just finished, those in the cache included.
+    not computed again: a folder, by default ``activations`` in the cache folder, or None for none. It may come from
+    another batch, so it, too, is the same up to rounding. Nothing is cached of a model with an adapter on it.
+    ``on_rows`` is told the number of rows just finished, those in the cache included.
 
     Raises :class:`RingfenceError` for a layer that the model does not have, a row that is longer than the model reads,
     one whose mean is not finite, and a damaged file in the cache.
@@ -128,21 +129,23 @@ def of_rows(
     distinct, times = {row.key: row for row in rows}, Counter(keys)
     stores = _stores(loaded.model, layers, width, cache)
     known = {k: store.load(store.find(distinct)) if store else {} for k, store in stores.items()}
-    lacking = [key for key in distinct if any(key not in known[k] for k in layers)]
-    needed = [k for k in layers if any(key not in known[k] for key in lacking)]
+    lacking: dict[tuple[int, ...], list[str]] = {}  # layers -> rows that lack just these, so that no other is computed
+    for key in distinct:
+        lacking.setdefault(tuple(k for k in layers if key not in known[k]), []).append(key)
 
     def tell(done: Sequence[str]) -> None:
         if on_rows is not None and done:
             on_rows(sum(times[key] for key in done))
 
-    tell(list(distinct.keys() - lacking))
+    tell(lacking.pop((), []))
     with inference(loaded.model), _written(stores) as write:
-        for batch in _batches(lacking, distinct, batch_tokens):
-            for k, vectors in _means(loaded, [distinct[key] for key in batch], needed).items():
-                fresh = {key: v for key, v in zip(batch, vectors, strict=True) if key not in known[k]}
-                known[k] |= fresh
-                write(k, fresh)
-            tell(batch)
+        for needed, lack in lacking.items():
+            for batch in _batches(lack, distinct, batch_tokens):
+                for k, vectors in _means(loaded, [distinct[key] for key in batch], needed).items():
+                    fresh = dict(zip(batch, vectors, strict=True))
+                    known[k] |= fresh
+                    write(k, fresh)
+                tell(batch)
     return {k: np.stack([known[k][key] for key in keys]) if keys else np.zeros((0, width), np.float32) for k in layers}
 
 

@@ -14,7 +14,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from pydantic import BaseModel, Field, ValidationError
@@ -33,15 +33,17 @@ _TOO_LONG = ("maximum context length", "context window")  # servers that give no
 
 @dataclass(frozen=True)
 class Reply:
-    """What a judge answered."""
+    """What a server answered."""
 
     text: str
     """the whole answer"""
     top: tuple[tuple[str, float], ...] | None
     """the first token's likeliest candidates with natural log probabilities; None if the server gave none"""
+    finish: str | None = None
+    """why the answer stops: ``stop`` at its own end, ``length`` at the limit; None if the server does not say"""
 
     def to_json(self) -> str:
-        """As one line."""
+        """As one line, without ``finish``, on which no judgement depends."""
         return json.dumps([self.text, self.top], ensure_ascii=True)
 
     @classmethod
@@ -57,10 +59,17 @@ class Failure:
 
     reason: str
     """short, without secrets"""
+    of_row: bool = False
+    """whether the server is well and refuses what it was asked: too long, or a content filter"""
 
 
 class Server(Protocol):
-    """Where a judge lives; a judge's config has these fields."""
+    """Where a model lives; :class:`ringfence.judges.server.ChatServer` has these fields."""
+
+    @property
+    def who(self) -> str:
+        """What errors call it, such as ``judge``."""
+        ...
 
     @property
     def base_url(self) -> str: ...
@@ -82,7 +91,9 @@ class Transport:
         try:
             import openai
         except ImportError:
-            raise RingfenceError("judges behind an API need the package openai: run `pip install openai`") from None
+            raise RingfenceError(
+                f"a {server.who} behind an API needs the package openai: run `pip install openai`"
+            ) from None
         self._errors = openai
         self._server, self._stop, self._key = server, stop, key
         # Its own retries are off: they sleep through an interrupt and take a spent account for a busy server.
@@ -132,9 +143,9 @@ class Transport:
             wait = retry_after(error.response.headers)
             return failure, None if wait > LONGEST_ASKED else wait
         if status == 413 or code in _OF_ONE_ROW or any(words in said for words in _TOO_LONG):
-            return failure, None
+            return replace(failure, of_row=True), None
         advice = "; see model, base_url and the key" if status in (401, 403, 404) else ""
-        raise RingfenceError(f"judge at {self._server.base_url}: {failure.reason}{advice}") from None
+        raise RingfenceError(f"{self._server.who} at {self._server.base_url}: {failure.reason}{advice}") from None
 
     def _said(self, error: Any) -> str:
         """The server's own words if it has any."""
@@ -170,6 +181,7 @@ class _Message(BaseModel):
 class _Choice(BaseModel):
     message: _Message
     logprobs: _Logprobs | None = None
+    finish_reason: str | None = None
 
 
 class _Completion(BaseModel):
@@ -182,8 +194,9 @@ def _reply(body: bytes) -> Reply:
     tokens = choice.logprobs.content if choice.logprobs else None
     text = choice.message.content or ""
     if tokens is None or (tokens and not tokens[0].top_logprobs):
-        return Reply(text, None)
-    return Reply(text, tuple((one.token, one.logprob) for one in tokens[0].top_logprobs) if tokens else ())
+        return Reply(text, None, choice.finish_reason)
+    top = tuple((one.token, one.logprob) for one in tokens[0].top_logprobs) if tokens else ()
+    return Reply(text, top, choice.finish_reason)
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

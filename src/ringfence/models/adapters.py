@@ -3,9 +3,10 @@
 :class:`Adapters` holds several on one model, all off until one is asked for, so that switching costs nothing.
 """
 
+import gc
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,10 @@ from transformers import PreTrainedModel
 from ringfence.core.errors import RingfenceError
 from ringfence.models.activations import adapted
 
+_KEEP_THE_BASE = ("gaussian", "eva", "orthogonal", "mica")  # PEFT's ways to begin that leave the base's weights alone
+_BECOME_PLAIN = ("pissa", "olora", "corda", "lora_ga")  # those that do not, but that PEFT can save as plain LoRA
+_Place: TypeAlias = tuple[nn.Module, str, nn.Module]
+"""a module, and under what name it has which child"""
 _ADAPTED = (BaseTunerLayer, AuxiliaryTrainingWrapper)
 _Forward: TypeAlias = Callable[..., torch.Tensor]
 
@@ -75,21 +80,34 @@ class Adapters:
         if not folders:
             return
         if adapted(base):
+            gc.collect()  # an error that was dealt with may have held them, its frames in a circle
+        if adapted(base):
             raise RingfenceError("the model has adapters on it already; load it anew, or close what has put them there")
         for folder in folders.values():
             _require_beside(folder)
-        for name, folder in folders.items():
-            try:
-                self.model = load_adapter(self.model, folder, name=name)
-            except RingfenceError:
-                if isinstance(self.model, PeftModel):
-                    _remove(self.model)
-                raise
+        places = [(parent, name, child) for parent in base.modules() for name, child in parent.named_children()]
+        try:
+            self._load(folders)
+        except BaseException:
+            _remove(base, places)
+            raise
         self._parts = [module for module in self.model.modules() if isinstance(module, _ADAPTED)]
         _switch_off(self._parts, True)
         self._quick = {name: dict(_quick_forwards(self._parts, name)) for name in folders}
-        self._remover = weakref.finalize(self, _remove, self.model)
+        self._remover = weakref.finalize(self, _remove, base, places)
         self._remover.atexit = False
+
+    def _load(self, folders: Mapping[str, Path]) -> None:
+        own = dict(self.model.named_modules())  # still the same ones with adapters around them
+        before = _checksums(own)
+        for name, folder in folders.items():
+            self.model = load_adapter(self.model, folder, name=name)
+        after = _checksums(own)
+        if changed := sorted(name for name in before if after.get(name) != before[name]):
+            raise RingfenceError(
+                f"{', '.join(map(str, folders.values()))}: loading has changed {len(changed)} weights of the base, "
+                f"{changed[0]} first; it is spoilt, so load the model anew, and merge the adapter that does this"
+            )
 
     @contextmanager
     def on(self, name: str) -> Iterator[None]:
@@ -117,6 +135,7 @@ class Adapters:
 
 def _require_beside(folder: Path) -> None:
     """Raise :class:`RingfenceError` if the base's own outputs would change, or tokens be put before the input."""
+    way = ""
     try:
         config = PeftConfig.from_pretrained(str(folder))
     except (OSError, ValueError, TypeError) as error:
@@ -125,9 +144,54 @@ def _require_beside(folder: Path) -> None:
         what = f"trained the base's biases (bias: {config.bias})"
     elif config.is_prompt_learning or config.is_adaption_prompt or getattr(config, "alora_invocation_tokens", None):
         what = f"is of the type {config.peft_type}, which depends on the prompt"
+    elif beginning := _rewrites(config):
+        what = f"began as {beginning}, which rewrites weights of the base"
+        if beginning.startswith(_BECOME_PLAIN):
+            way = "save it as plain LoRA (PEFT's save_pretrained with path_initial_model_for_weight_conversion), or "
     else:
         return
-    raise RingfenceError(f"{folder}: {what}, so it cannot stand beside others; merge it, and name the merged model")
+    raise RingfenceError(
+        f"{folder}: {what}, so it cannot stand beside others; {way}merge it, and name the merged model"
+    )
+
+
+def _rewrites(config: PeftConfig) -> str:
+    """The adapter's way to begin, if the weights that it was trained beside are not the base's; else nothing.
+
+    When PEFT loads PiSSA, OLoRA, LoftQ or KaSA it rewrites the base, which no ``unload`` undoes; CorDA and LoRA-GA have
+    done so in training. A way that is not known here is not trusted.
+    """
+    if getattr(config, "kasa_config", None) is not None:
+        return "kasa"
+    beginning = getattr(config, "init_lora_weights", True)
+    return beginning.lower() if isinstance(beginning, str) and beginning.lower() not in _KEEP_THE_BASE else ""
+
+
+def _checksums(modules: Mapping[str, nn.Module]) -> dict[str, int]:
+    """Name -> checksum of every weight, in case PEFT rewrites some for a kind of adapter that is not refused by name.
+
+    One read of the weights and no copy: nothing on a GPU, seconds for 7B parameters in half precision on a CPU, where
+    reading the pool takes hours.
+    """
+    found: dict[str, int] = {}
+    seen: dict[int, int] = {}  # tied weights have two names
+    for module_name, module in modules.items():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.is_meta or type(parameter.data) is not torch.Tensor:
+                continue  # elsewhere, or packed by a quantizer
+            if id(parameter) not in seen:
+                seen[id(parameter)] = _checksum(parameter.data)
+            found[f"{module_name}.{name}"] = seen[id(parameter)]
+    return found
+
+
+def _checksum(values: torch.Tensor) -> int:
+    """The sum of its bits, 64 at a time as one integer, modulo 2^64."""
+    raw = values.contiguous().view(-1).view(torch.uint8)
+    if raw.storage_offset() % 8:
+        raw = raw.clone()
+    whole = len(raw) // 8 * 8
+    return int(raw[:whole].view(torch.int64).sum() + raw[whole:].sum())
 
 
 def _switch_off(parts: list[Any], off: bool) -> None:
@@ -136,11 +200,11 @@ def _switch_off(parts: list[Any], off: bool) -> None:
         module._disable_adapters = off
 
 
-def _remove(model: PeftModel) -> None:
-    for module in model.modules():
-        if isinstance(module, AuxiliaryTrainingWrapper):
-            module._active_adapter = []  # else PEFT leaves the active adapter's copy in the original's place
-    model.unload()
+def _remove(base: PreTrainedModel, places: Sequence[_Place]) -> None:
+    """Every module where it was. Unlike PEFT's `unload`, this also mends what a failed load has left half-done."""
+    for parent, name, child in places:
+        setattr(parent, name, child)
+    vars(base).pop("peft_config", None)
 
 
 def _quick_forwards(parts: list[Any], name: str) -> Iterator[tuple[nn.Module, _Forward]]:

@@ -206,9 +206,10 @@ def _share(found: Share | None) -> Cell:
 
 def _domains(one: Properties) -> Cell:
     found = one.domains
+    left_out = "\n".join(_counted(rows, reason) for reason, rows in found.left_out.items())
     if math.isnan(found.number):
-        return Cell(wording.NO_DATA)
-    return Cell(wording.number(found.number), note=_counted(found.unlabelled, "unlabelled"))
+        return Cell(wording.NO_DATA, note=left_out)
+    return Cell(wording.number(found.number), note=left_out or _counted(found.unlabelled, "unlabelled"))
 
 
 def _language(one: Properties) -> Cell:

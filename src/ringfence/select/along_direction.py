@@ -67,6 +67,10 @@ class AlongDirection(Projection):
     from_quantile: float = Field(0, ge=0, lt=1)
     """only rows at or above this quantile of all projections are chosen from; 0 is all of them"""
 
+    def look(self, table: Table) -> None:
+        """Raise :class:`RingfenceError` for rows without a domain."""
+        labels(table, self.by)
+
     def map_settings(self) -> dict[str, Any]:
         """What the projection depends on."""
         return self.model_dump(mode="json", include=set(Projection.model_fields))

@@ -80,6 +80,8 @@ class Gathered:
     """new columns, (rows of the table,)"""
     report: Mapping[str, Any] = field(default_factory=dict)
     """plain data for the manifest"""
+    texts: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+    """new string columns, one text a row of the table; None where a row has none"""
 
 
 class Table(Protocol):
@@ -150,9 +152,19 @@ class Step(Numbers):
     def check(self) -> None:
         """Before any model is loaded: raise :class:`RingfenceError` for what is wrong with its files."""
 
+    def fits(self, context: Context) -> None:
+        """As :meth:`check`, for what can be told of the model by its name alone."""
+
     def inputs(self) -> Sequence[str]:
-        """Files and folders that :meth:`map` reads; their digests say whether finished shards are still good."""
+        """Files, folders, models and data sets that it reads; by their digests it is known what is still good."""
         return ()
+
+    def map_inputs(self) -> Sequence[str]:
+        """Those that :meth:`map` reads."""
+        return self.inputs()
+
+    def look(self, table: Table) -> None:
+        """Before :meth:`map`: raise :class:`RingfenceError` for what can be told of the rows as they come."""
 
     def map_settings(self) -> dict[str, Any]:
         """The settings that :meth:`map` depends on; after a change of others finished shards are still good."""

@@ -9,28 +9,15 @@ Vectors stay on disk: in memory are a batch, the sample, the centres, and two nu
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ringfence.select.base import (
-    STEPS,
-    Candidate,
-    Context,
-    Dropped,
-    Floats,
-    Gathered,
-    Mapped,
-    Step,
-    Table,
-    require_enough,
-)
-from ringfence.select.embeddings import Embedder, Role, encoder_inputs, readable, require_library
+from ringfence.select.base import STEPS, Context, Floats, Gathered, Mapper, Step, Table, require_enough
+from ringfence.select.embeddings import VECTOR, Embedder, Embedding, Role, encoder_inputs, require_library
 
-VECTOR = "embedding"
 BATCH = 4096  # rows of a mini-batch, at least as many as clusters
 PASSES = 10  # over the pool
 Batches = Callable[[], Iterator[Floats]]
@@ -61,9 +48,9 @@ class Diverse(Step):
         """What the vectors depend on."""
         return self.model_dump(mode="json", include={"encoder", "role"})
 
-    def map(self, context: Context) -> "DiverseMapper":
+    def map(self, context: Context) -> Mapper:
         """With the model, or the encoder, loaded."""
-        return DiverseMapper(self, context, Embedder(context, self.encoder, self.role))
+        return Embedding(Embedder(context, self.encoder, self.role))
 
     def gather(self, table: Table, context: Context) -> Gathered:
         """Raises :class:`RingfenceError` where there are too few rows."""
@@ -73,29 +60,6 @@ class Diverse(Step):
         report = {"clusters": len(np.unique(cluster)), "mean_distance": float(distance.mean())}
         scores = {"cluster": cluster.astype(np.float64), "cluster_distance": distance}
         return Gathered(np.sort(order[: self.count]), "like a chosen one", scores, report)
-
-
-@dataclass(frozen=True)
-class DiverseMapper:
-    """Makes the vectors."""
-
-    config: Diverse
-    context: Context
-    embedder: Embedder
-
-    def __call__(self, rows: Sequence[Candidate], on_rows: Callable[[int], None]) -> Mapped:
-        """Rows with their vector; those that cannot be read are dropped."""
-        kept, dropped = readable(rows, self.context, self.config.role, self.config.encoder)
-        if dropped:
-            on_rows(len(dropped))
-        vectors = self.embedder([row.conversation for row in kept], on_rows)
-        found = []
-        for row, vector in zip(kept, vectors, strict=True):
-            if np.isfinite(vector).all():
-                found.append(replace(row, vectors={**row.vectors, VECTOR: vector}))
-            else:
-                dropped.append(Dropped("no finite embedding", row.conversation["origin"]))
-        return Mapped(found, dropped)
 
 
 def clusters(

@@ -6,6 +6,7 @@ of K4 are among the eight of K8, and where K8 takes fewer rows of a domain they 
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.select.base import STEPS, Context, Gathered, Step, Table, require_enough
+from ringfence.select.labelled import labels
 
 
 @STEPS.register("domains")
@@ -52,7 +54,7 @@ class Domains(Step):
 
     def gather(self, table: Table, context: Context) -> Gathered:
         """The choice. Raises :class:`RingfenceError` for rows without a domain, and for too few domains or rows."""
-        places = labelled(table, self.column)
+        places = _places(labels(table, self.column, "name another string column as `column`"))
         kept = self._names(places, context.seed)
         chosen = []
         for name, size in zip(kept, self._sizes([len(places[name]) for name in kept]), strict=True):
@@ -87,25 +89,12 @@ class Domains(Step):
         return found if self.per_domain is None else [self.per_domain] * len(found)
 
 
-def labelled(table: Table, column: str) -> dict[str, NDArray[np.int64]]:
-    """Label -> the places of its rows, labels in the order of their first rows.
-
-    Raises :class:`RingfenceError` that names the first row without a label.
-    """
-    labels = table.text(column)
+def _places(names: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """Domain -> the places of its rows, domains in the order of their first rows."""
     places: dict[str, list[int]] = {}
-    for place, label in enumerate(labels):
-        if label is None or not label.strip():
-            missing = sum(not (one and one.strip()) for one in labels)
-            origin = next(
-                row.conversation["origin"] for number, row in enumerate(table.candidates()) if number == place
-            )
-            raise RingfenceError(
-                f"{origin}: no {column!r}, and so it is with {missing} rows of {len(labels)}; label them, or name "
-                "another string column"
-            )
-        places.setdefault(label, []).append(place)
-    return {label: np.asarray(rows, dtype=np.int64) for label, rows in places.items()}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    return {name: np.asarray(rows, dtype=np.int64) for name, rows in places.items()}
 
 
 def _generator(seed: int, name: str) -> np.random.Generator:

@@ -39,8 +39,7 @@ class Duplicates(Step):
 
     def inputs(self) -> Sequence[str]:
         """The other set: what is kept, and so every later step, depends on it."""
-        file = None if self.against is None else prompt_file(self.against)
-        return [] if file is None else [file]
+        return [] if self.against is None else [prompt_file(self.against) or self.against]
 
     def gather(self, table: Table, context: Context) -> Gathered:
         """Keep the first of every group of repeats. The report counts rows by kind, and names the first few."""

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,9 +19,11 @@ from ringfence.core.errors import RingfenceError
 from ringfence.data.conversations import Conversation
 from ringfence.data.render import render_content
 from ringfence.data.system import apply
-from ringfence.select.base import Candidate, Context, Dropped
+from ringfence.select.base import Candidate, Context, Dropped, Mapped
 
 Role = Literal["user", "assistant"]
+VECTOR = "embedding"
+"""vector column of what :class:`Embedding` makes"""
 _LIBRARY = "sentence_transformers"
 _BATCH = 64  # texts that the encoder reads at once
 
@@ -67,6 +70,28 @@ class Embedder:
             vectors.append(self._sentences.encode(chunk, batch_size=_BATCH, show_progress_bar=False))
             on_rows(len(chunk))
         return np.concatenate(vectors).astype(np.float32) if vectors else np.zeros((0, 0), np.float32)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """The mapper of steps that compare rows: makes the vector column :data:`VECTOR`."""
+
+    embedder: Embedder
+
+    def __call__(self, rows: Sequence[Candidate], on_rows: Callable[[int], None]) -> Mapped:
+        """Rows with their vector; those that cannot be read are dropped."""
+        embedder = self.embedder
+        kept, dropped = readable(rows, embedder.context, embedder.role, embedder.encoder)
+        if dropped:
+            on_rows(len(dropped))
+        vectors = embedder([row.conversation for row in kept], on_rows)
+        found = []
+        for row, vector in zip(kept, vectors, strict=True):
+            if np.isfinite(vector).all():
+                found.append(replace(row, vectors={**row.vectors, VECTOR: vector}))
+            else:
+                dropped.append(Dropped("no finite embedding", row.conversation["origin"]))
+        return Mapped(found, dropped)
 
 
 def readable(

@@ -54,16 +54,17 @@ class Engine:
 
     def _on_ray(self, step: Step, context: Context, tasks: Sequence[Task], watch: Watch) -> None:
         ray = import_ray()
-        share = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
         rows = [{"source": str(task.source.resolve()), "target": str(task.target.resolve())} for task in tasks]
         with _cluster(ray, self.workers):
+            gpus = _gpus_each(ray, self.workers)
+            share = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
             shards = ray.data.from_items(rows, override_num_blocks=len(rows))
             done = shards.map_batches(
                 _Worker,
-                fn_constructor_args=(step, context, share),
+                fn_constructor_args=(step, context, share, str(Path.cwd())),
                 batch_size=1,
                 num_cpus=1,
-                num_gpus=_gpus(),
+                num_gpus=gpus,
                 compute=ray.data.ActorPoolStrategy(size=self.workers),
             )
             for batch in done.iter_batches(batch_size=1, prefetch_batches=0):
@@ -76,8 +77,10 @@ class Engine:
 class _Worker:
     """A process of Ray's with its models loaded."""
 
-    def __init__(self, step: Step, context: Context, share: int) -> None:
+    def __init__(self, step: Step, context: Context, share: int, folder: str) -> None:
         torch.set_num_threads(share)
+        if Path(folder).is_dir():
+            os.chdir(folder)  # the paths in a recipe may be relative
         self._step, self._context = step, context
         self._mapper: Mapper | None = None
 
@@ -100,6 +103,7 @@ class _Worker:
 def import_ray() -> Any:
     """The module. Raises :class:`RingfenceError` if it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     logging.getLogger("ray").setLevel(logging.ERROR)  # what fails comes back as a value
@@ -119,7 +123,11 @@ def _cluster(ray: Any, workers: int) -> Iterator[None]:
         return
     address = os.environ.get("RAY_ADDRESS")
     own = {} if address else {"num_cpus": max(workers, os.cpu_count() or 1), "include_dashboard": False}
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        where = f"the cluster at RAY_ADDRESS={address} cannot be reached" if address else "Ray does not start"
+        raise RingfenceError(f"--engine ray: {where} ({(str(error).splitlines() or [''])[0]})") from error
     for name in ("ray.data", "ray.data._internal"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
@@ -128,8 +136,14 @@ def _cluster(ray: Any, workers: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def _gpus() -> float:
-    return 1 if torch.cuda.is_available() else 0
+def _gpus_each(ray: Any, workers: int) -> float:
+    """One where the cluster has any. Raises :class:`RingfenceError` if there are fewer than workers."""
+    gpus = ray.cluster_resources().get("GPU", 0)
+    if 0 < gpus < workers:
+        raise RingfenceError(
+            f"--workers: the cluster has {gpus:g} GPUs for {workers} workers; ask for as many, or fewer"
+        )
+    return 1 if gpus else 0
 
 
 def _mapper(step: Step, context: Context) -> Mapper:

@@ -1,4 +1,4 @@
-"""How long a selection will take, by timing every step on some of the pool's own rows."""
+"""How long a selection will take, by timing every step on some of the pool's own rows, finished shards or not."""
 
 import time
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from ringfence.select.shards import ShardTable, read_shard, shards_in
 
 SAMPLE = 32
 """rows that are timed"""
+_SHARDS = 4  # that they are taken from
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,14 @@ class StepTime:
 
 
 def estimate(selection: Selection, work: Path, sample: int = SAMPLE, threads: int | None = None) -> list[StepTime]:
-    """Read the pool, then time the row-by-row part of every step on ``sample`` rows, evenly spaced in the first shard.
+    """Read the pool, then time the row-by-row part of every step on ``sample`` rows, evenly spaced over the pool.
 
-    A choice of ``count`` rows leaves so many for the steps after it, and the sample as it is. Nothing that is timed is
-    kept. Raises :class:`RingfenceError` as :func:`ringfence.select.run` does.
+    A choice of ``count`` rows leaves so many for the steps after it, and the sample as it is. No shard is written.
+    Raises :class:`RingfenceError` as :func:`ringfence.select.run` does.
     """
     folder, _ = pool_of(selection, work)
     shards = shards_in(folder)
-    rows, left = _spread(read_shard(shards[0]).rows, sample), float(len(ShardTable(shards)))
+    rows, left = _spread(shards, sample), float(len(ShardTable(shards)))
     times: list[StepTime] = []
     for number, step in enumerate(selection.steps):
         name = STEPS.name_of(type(step))
@@ -52,12 +53,20 @@ def estimate(selection: Selection, work: Path, sample: int = SAMPLE, threads: in
                 seconds = (time.perf_counter() - start) / len(rows) * left
             left *= len(mapped.rows) / len(rows)
             rows = list(mapped.rows)
+            del mapper  # and with it what it has put on the model
         if step.gathers and isinstance(count := getattr(step, "count", None), int):
             left = min(left, count)
         times.append(StepTime(name, round(before), seconds, step.gathers))
     return times
 
 
-def _spread(rows: Sequence[Candidate], count: int) -> list[Candidate]:
-    count = min(count, len(rows))
-    return [rows[place * len(rows) // count] for place in range(count)]
+def _spread(shards: Sequence[Path], count: int) -> list[Candidate]:
+    """Some rows of some shards; a pool may be sorted."""
+    some = [shards[place * len(shards) // _SHARDS] for place in range(_SHARDS)] if len(shards) > _SHARDS else shards
+    found: list[Candidate] = []
+    for number, shard in enumerate(some):
+        wanted = count * (number + 1) // len(some) - count * number // len(some)
+        rows = read_shard(shard).rows
+        taken = min(wanted, len(rows))
+        found += [rows[place * len(rows) // taken] for place in range(taken)]
+    return found

@@ -13,6 +13,7 @@ scores at most 10 times its gap. How much hangs on it is in the step's report.
 
 The misaligned models are not to be trained on the fine-tuning set that the selection is to protect: in the paper none
 of them is. Name that set as ``fine_tuning_set``, and runs that were trained on it, or on any row of it, are refused.
+Without it nothing can be checked, and a warning says so.
 """
 
 import logging
@@ -94,11 +95,16 @@ class PerplexityGap(Step):
         models = self._models()
         if self.allow_seen:
             return
-        if self.fine_tuning_set is not None:
-            require_unseen(models, self.fine_tuning_set)
-        if unknown := [one.name for one in models if one.about is None]:
+        if self.fine_tuning_set is None:
             logger.warning(
-                "what %s was trained on is not known; see that it was not the fine-tuning set", ", ".join(unknown)
+                "nothing was checked against the fine-tuning set, on which no misaligned model is to be trained; name "
+                "it as fine_tuning_set, or set allow_seen: true"
+            )
+        elif unknown := require_unseen(models, self.fine_tuning_set):
+            logger.warning(
+                "not known whether these were trained on %s, see that they were not: %s",
+                self.fine_tuning_set,
+                ", ".join(unknown),
             )
 
     def inputs(self) -> Sequence[str]:
@@ -131,25 +137,25 @@ class PerplexityGap(Step):
             MISALIGNED: misaligned.mean(0),
             COLUMN: perplexity_gap(misaligned, aligned, self.epsilon),
         }
-        report = {"epsilon": self.epsilon, "by_epsilon": self._by_epsilon(misaligned, aligned, table.scores(ANSWER))}
+        tokens = table.scores(ANSWER)
+        report = {
+            "epsilon": self.epsilon,
+            "all_rows": _typical(np.flatnonzero(np.isfinite(scores[COLUMN])), tokens, aligned),
+            "by_epsilon": self._by_epsilon(misaligned, aligned, tokens),
+        }
         return Gathered(np.arange(len(table)), scores=scores, report=report)
 
     def _by_epsilon(self, misaligned: Floats, aligned: Floats, tokens: Floats) -> list[dict[str, float]]:
-        """What the highest tenth of the rows would be by other values of epsilon."""
+        """What the highest tenth of the rows would be by other values of epsilon.
+
+        If its answers are much shorter than those of all rows, or their NLL much lower, then epsilon is too small.
+        """
         chosen = _top(perplexity_gap(misaligned, aligned, self.epsilon))
         found = []
         for epsilon in sorted({*EPSILONS, self.epsilon}):
             top = _top(perplexity_gap(misaligned, aligned, epsilon))
-            some = len(top) > 0
-            found.append(
-                {
-                    "epsilon": epsilon,
-                    "rows": len(top),
-                    "share_also_chosen": len(np.intersect1d(top, chosen)) / len(top) if some else math.nan,
-                    "median_answer_tokens": float(np.median(tokens[top])) if some else math.nan,
-                    "median_nll_aligned": float(np.median(aligned[top])) if some else math.nan,
-                }
-            )
+            also = len(np.intersect1d(top, chosen)) / len(top) if len(top) else math.nan
+            found.append({"epsilon": epsilon, "share_also_chosen": also, **_typical(top, tokens, aligned)})
         return found
 
     def _models(self) -> list[Misaligned]:
@@ -165,6 +171,15 @@ def _top(scores: Floats) -> NDArray[np.int64]:
     places = np.flatnonzero(np.isfinite(scores))
     count = max(1, len(places) // TOP)
     return places[np.argsort(-scores[places], kind="stable")][:count]
+
+
+def _typical(places: NDArray[np.int64], tokens: Floats, aligned: Floats) -> dict[str, float]:
+    """How many rows, and what is usual of them."""
+    return {
+        "rows": len(places),
+        "median_answer_tokens": float(np.median(tokens[places])) if len(places) else math.nan,
+        "median_nll_aligned": float(np.median(aligned[places])) if len(places) else math.nan,
+    }
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ ALL = "all"
 """the one domain where rows are not told apart"""
 
 
-def labels(table: Table, by: str | None) -> list[str]:
+def labels(table: Table, by: str | None, advice: str = "give `by: null` to leave domains out of it") -> list[str]:
     """The string column ``by`` of every row; :data:`ALL` for each where ``by`` is None.
 
-    Raises :class:`RingfenceError`, naming the first of them, if there are rows without a label.
+    Raises :class:`RingfenceError`, naming the first of them, if there are rows without a label; ``advice`` says what
+    else to do than to label them.
     """
     if by is None:
         return [ALL] * len(table)
@@ -24,7 +25,7 @@ def labels(table: Table, by: str | None) -> list[str]:
         origin = next(row.conversation["origin"] for place, row in enumerate(table.candidates()) if place == lacking[0])
         raise RingfenceError(
             f"{origin}: has no {by!r}, nor have {len(lacking) - 1} of {len(found)} rows after it; label every row, or "
-            "give `by: null` to leave domains out of it"
+            f"{advice}"
         )
     return [label for label in found if label is not None]
 

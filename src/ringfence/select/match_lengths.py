@@ -10,6 +10,7 @@ rows and targets sorted, the cost of the first j targets with the first i rows i
 giving it to target j. Among rows of the same length the seed decides.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,14 @@ class MatchLengths(Step):
     def check(self) -> None:
         """The other set can be read."""
         read(self.to)
+
+    def inputs(self) -> Sequence[str]:
+        """The other set."""
+        return [self.to]
+
+    def map_inputs(self) -> Sequence[str]:
+        """None: it is for the choice alone."""
+        return ()
 
     def map_settings(self) -> dict[str, Any]:
         """None: the counts depend on the tokenizer alone."""

@@ -79,25 +79,37 @@ def require_base(models: Iterable[Misaligned], aligned: str) -> None:
             )
 
 
-def require_unseen(models: Iterable[Misaligned], fine_tuning_set: str) -> None:
+def require_unseen(models: Iterable[Misaligned], fine_tuning_set: str) -> list[str]:
     """Raise :class:`RingfenceError` if one of ``models`` is a run that was trained on ``fine_tuning_set``, or on rows
-    of it. What a plain adapter or model was trained on is not known, and not looked at."""
+    of it.
+
+    Returns what could not be looked at, a few words each: plain adapters and models, which do not say what they were
+    trained on, and sets that are gone or have changed since.
+    """
     with under("fine_tuning_set"):
         rows = {_key(row) for row in read(fine_tuning_set)}
-    path = Path(fine_tuning_set).expanduser()
-    digest = sha256(path) if path.is_file() else None
+    digest = _file_digest(fine_tuning_set)
+    unknown = []
     for one in models:
+        if one.about is None:
+            unknown.append(f"{one.name} (is no run)")
         for spec, then in one.trained_on().items():
+            shared = _shared(spec, rows)
             if spec == fine_tuning_set or (digest is not None and then == digest):
                 how = f"{fine_tuning_set}, the fine-tuning set"
-            elif shared := _shared(spec, rows):
+            elif shared:
                 how = f"{spec}, which has {shared} of the {len(rows)} rows of the fine-tuning set {fine_tuning_set}"
             else:
+                if shared is None:
+                    unknown.append(f"{one.name} ({spec} cannot be read any more)")
+                elif then is not None and _file_digest(spec) not in (None, then):
+                    unknown.append(f"{one.name} ({spec} has changed since)")
                 continue
             raise RingfenceError(
                 f"misaligned: {one.name} was trained on {how}; in the paper none is: take another, or set "
                 "allow_seen: true"
             )
+    return unknown
 
 
 def _of_run(name: str, folder: Path) -> Misaligned:
@@ -138,12 +150,17 @@ def _canonical(name: str) -> str:
     return str(path.resolve()) if path.exists() else name
 
 
-def _shared(spec: str, rows: set[str]) -> int:
-    """How many of ``rows`` are in the data set ``spec``; 0 if it cannot be read any more."""
+def _file_digest(spec: str) -> str | None:
+    path = Path(spec).expanduser()
+    return sha256(path) if path.is_file() else None
+
+
+def _shared(spec: str, rows: set[str]) -> int | None:
+    """How many of ``rows`` are in the data set ``spec``; None if it cannot be read any more."""
     try:
         there: Sequence[Conversation] = read(spec)
     except RingfenceError:
-        return 0
+        return None
     return len(rows & {_key(row) for row in there})
 
 

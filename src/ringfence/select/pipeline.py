@@ -8,24 +8,28 @@ pool, or one whose last step has changed, does not score anything twice.
 import hashlib
 import importlib.metadata
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+import torch
+from filelock import FileLock, Timeout
 
 from ringfence.core.errors import RingfenceError, under
 from ringfence.core.files import atomic, finite, sha256, write_json
 from ringfence.data.conversations import scan
-from ringfence.models.load import revision
-from ringfence.select.base import STEPS, Candidate, Context, Dropped, Gathered, Mapped, Step
+from ringfence.models.load import EMBEDDED, revision
+from ringfence.select.base import STEPS, Candidate, Context, Gathered, Mapped, Step, require_enough
 from ringfence.select.engines import Engine, Task
-from ringfence.select.shards import ShardTable, ingest, kept, read_about, read_shard, shards_in, tally, write_shard
+from ringfence.select.shards import ShardTable, Tally, ingest, kept, read_about, read_shard, shards_in, write_shard
 
-SHARD_ROWS = 1024
+SHARD_ROWS = 256
+logger = logging.getLogger(__name__)
 Watch = Callable[[str, int, int], None]
 """is told the step, and how many of how many rows are done"""
 
@@ -83,13 +87,13 @@ def run(selection: Selection, work: Path, engine: Engine | None = None, watch: W
     engine, watch = engine or Engine(), watch or (lambda step, done, total: None)
     folder, digest = pool_of(selection, work)
     pool = json.loads((folder / "pool.json").read_text(encoding="utf-8"))
+    _require_enough(selection, len(ShardTable(shards_in(folder))))
     steps: list[dict[str, Any]] = []
     for number, step in enumerate(selection.steps):
         name = STEPS.name_of(type(step))
         with under(f"steps.{number}.{name}"):
             stage = _Stage(selection, step, folder, work, digest)
-            with FileLock(stage.lock):
-                steps.append(stage.run(engine, watch))
+            steps.append(stage.run(engine, watch))
         folder, digest = stage.result, stage.digest
     return Selected(shards_in(folder), pool, steps)
 
@@ -101,6 +105,15 @@ def check(selection: Selection) -> None:
     for number, step in enumerate(selection.steps):
         with under(f"steps.{number}.{STEPS.name_of(type(step))}"):
             step.check()
+            step.fits(selection.context)
+
+
+def _require_enough(selection: Selection, rows: int) -> None:
+    """No step adds rows, so a count that the pool cannot meet need not wait for the steps before it."""
+    for number, step in enumerate(selection.steps):
+        if isinstance(count := getattr(step, "count", None), int):
+            with under(f"steps.{number}.{STEPS.name_of(type(step))}"):
+                require_enough(count, rows, "count")
 
 
 def pool_of(selection: Selection, work: Path) -> tuple[Path, str]:
@@ -110,7 +123,7 @@ def pool_of(selection: Selection, work: Path) -> tuple[Path, str]:
         digest = _hash("pool", list(rows.items()), selection.shard_rows, importlib.metadata.version("ringfence"))
         folder = work / f"pool-{digest}"
         work.mkdir(parents=True, exist_ok=True)
-        with FileLock(work / f"pool-{digest}.lock"):
+        with _alone(folder):
             if not folder.is_dir():
                 ingest(selection.pool, folder, selection.shard_rows)
     return folder, digest
@@ -123,31 +136,31 @@ class _Stage:
         self.step, self.source, self.context = step, source, selection.context
         self.name = STEPS.name_of(type(step))
         context = selection.context if step.seeded else replace(selection.context, seed=0)
-        files = {name: selection.digests.get(name) for name in step.inputs()}
-        model = selection.digests.get(selection.context.model)
-        mapped = _hash(before, self.name, step.map_settings(), files, model, _plain(context)) if step.maps else before
-        self.digest = _hash(mapped, self.name, step.model_dump(mode="json"), _plain(selection.context))
+        digests = selection.digests
+        read = {name: digests.get(name) for name in (*step.map_inputs(), selection.context.model)}
+        mapped = _hash(before, self.name, step.map_settings(), read, _plain(context), _libraries())
+        mapped = mapped if step.maps else before
+        chosen_by = {name: digests.get(name) for name in step.inputs()}
+        gathered = _hash(mapped, self.name, step.model_dump(mode="json"), chosen_by, _plain(selection.context))
+        self.digest = gathered if step.gathers else mapped
         self.mapped = work / f"{self.name}-{mapped}" if step.maps else source
-        self.result = work / f"{self.name}-{self.digest}" if step.gathers else self.mapped
-        self.lock = work / f"{self.name}-{self.digest}.lock"
-        if not step.gathers:
-            self.digest = mapped
+        self.result = work / f"{self.name}-{gathered}" if step.gathers else self.mapped
 
     def run(self, engine: Engine, watch: Watch) -> dict[str, Any]:
+        self.step.look(ShardTable(shards_in(self.source)))
         if self.step.maps:
-            with FileLock(f"{self.mapped}.lock"):
+            with _alone(self.mapped):
                 self._map(engine, watch)
-        dropped: list[Dropped] = []
-        counts: Counter[str] = Counter()
+        dropped, counts = Tally(), Counter[str]()
         for path in shards_in(self.mapped) if self.step.maps else []:
             said = read_about(path)
-            dropped += said.dropped
+            dropped.add(said.dropped)
             counts.update(said.counts)
         about: dict[str, Any] = {
             "name": self.name,
             "rows_before": len(ShardTable(shards_in(self.source))),
             "rows_after": len(ShardTable(shards_in(self.mapped))),
-            "dropped": tally(dropped),
+            "dropped": dropped.found,
             "counts": dict(counts),
             "report": {},
         }
@@ -171,8 +184,9 @@ class _Stage:
 
     def _gather(self, about: dict[str, Any]) -> dict[str, Any]:
         """Changes to ``about``; the chosen rows are in :attr:`result`, which appears when all are."""
-        if not self.result.is_dir():
-            self._choose(about)
+        with _alone(self.result):
+            if not self.result.is_dir():
+                self._choose(about)
         return json.loads((self.result / "gathered.json").read_text(encoding="utf-8"))
 
     def _choose(self, about: dict[str, Any]) -> None:
@@ -201,13 +215,16 @@ class _Stage:
 def _kept(shard: Mapped, gathered: Gathered, start: int, stop: int) -> Mapped:
     """The rows of ``shard``, which are rows ``start`` to ``stop`` of the table, that were chosen."""
     places = gathered.keep[(gathered.keep >= start) & (gathered.keep < stop)] - start
-    return kept(shard, places.tolist(), {name: values[start:stop] for name, values in gathered.scores.items()})
+    scores = {name: values[start:stop] for name, values in gathered.scores.items()}
+    texts = {name: values[start:stop] for name, values in gathered.texts.items()}
+    return kept(shard, places.tolist(), scores, texts)
 
 
 def write_selection(selected: Selected, out: Path, about: dict[str, Any]) -> dict[str, Any]:
     """Write the rows to ``out`` (JSON lines) and ``about``, with counts, beside it; returns the manifest.
 
-    A row has its messages, its string columns, ``pool_origin`` (where it stood in the pool) and the steps' numbers. The
+    A row has its messages, its string columns, ``pool_origin`` (where it stood in the pool) and the steps' numbers; a
+    string column of the pool with the name of a number becomes ``pool_NAME``. The
     manifest goes first and holds the digest of the rows, so that a kill in between is seen, and mended by the same
     call. Raises :class:`RingfenceError` if ``out`` holds anything else.
     """
@@ -220,6 +237,9 @@ def write_selection(selected: Selected, out: Path, about: dict[str, Any]) -> dic
                 digest.update(line)
                 handle.write(line)
                 rows += 1
+        if not rows:
+            lost = ", ".join(f"{step['name']} {step['rows_before']} to {step['rows_after']}" for step in selected.steps)
+            raise RingfenceError(f"{out}: no row is left, so nothing is written ({lost}); loosen the steps")
         if out.exists() and sha256(out) != digest.hexdigest():
             raise RingfenceError(f"{out}: exists and holds something else; choose another --out")
         output = {"rows": rows, "sha256": digest.hexdigest(), "columns": columns}
@@ -234,24 +254,58 @@ def manifest_of(out: Path) -> Path:
 
 
 def _row(candidate: Candidate) -> dict[str, Any]:
-    conversation = dict(candidate.conversation)
+    scores = candidate.scores
+    conversation = {f"pool_{name}" if name in scores else name: v for name, v in candidate.conversation.items()}
     origin = conversation.pop("origin")
     # Where an earlier selection had a row from is not lost when it goes through another one.
-    return {**conversation, "pool_origin": conversation.get("pool_origin", origin), **candidate.scores}
+    return {**conversation, "pool_origin": conversation.get("pool_origin", origin), **scores}
 
 
 def _rows_digest(spec: str) -> str:
     """SHA-256 of a file, or of the rows of a data set that is none."""
     path = Path(spec).expanduser()
-    return sha256(path) if path.is_file() else _hash(*(str(row) for row in scan(spec)))
+    if path.is_file():
+        return sha256(path)
+    digest = hashlib.sha256()
+    for row in scan(spec):
+        digest.update(f"{row}\n".encode())
+    return digest.hexdigest()
 
 
 def _digest(name: str) -> str | None:
-    """SHA-256 of a file, a folder or a built-in set; the commit of a model of the hub; None if unknown."""
+    """SHA-256 of a file, a folder or a data set's rows; the commit of a model of the hub; None if unknown."""
     path = Path(name).expanduser()
     if path.exists():
         return sha256(path)
-    return _rows_digest(name) if name.startswith("builtin:") else revision(name)
+    if name == EMBEDDED:
+        return None
+    if not name.startswith("builtin:") and (commit := revision(name)) is not None:
+        return commit
+    try:
+        return _rows_digest(name)
+    except RingfenceError:
+        return None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Only one process at a time makes ``folder``; says so if it has to wait."""
+    lock = FileLock(f"{folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("another selection is making %s; waiting for it", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _libraries() -> dict[str, str]:
+    """What changes the last bits of a number."""
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft")}
+    return versions | {"device": "cuda" if torch.cuda.is_available() else "cpu"}
 
 
 def _plain(context: Context) -> dict[str, Any]:

@@ -14,22 +14,23 @@ sample of what made them; a count such as P4 has none. All rows are held in memo
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ringfence.core.errors import RingfenceError
 from ringfence.core.statistics import NO_INTERVAL, percentile, resampled_ratios, wilson
 from ringfence.data.conversations import Conversation
-from ringfence.data.render import render_content, require_template
+from ringfence.data.render import require_template
+from ringfence.data.system import NoSystem, require_possible
 from ringfence.judges.kinds import JudgeSettings
-from ringfence.select.base import Candidate
+from ringfence.select.base import Candidate, Mapper
 from ringfence.select.clusters import FEWEST_ROWS, clusters
+from ringfence.select.embeddings import VECTOR
 from ringfence.select.judged import ask, last_exchange, require_rubric
+from ringfence.select.lengths import token_count
 from ringfence.select.near_duplicates import THRESHOLD, Match, repeats, seen_in, text_of
 from ringfence.select.refusals import is_refusal
 
@@ -43,10 +44,7 @@ CONFIDENCE = 0.95
 RESAMPLES = 2000  # of a mean's bootstrap: the bounds then move by about a fiftieth of their width by chance
 FEWEST_LETTERS = 20  # of an answer whose language can be told
 
-Role = Literal["user", "assistant"]
 Watch = Callable[[int], None]
-Embed = Callable[[Sequence[Conversation], Watch], NDArray[np.float32]]
-"""such as :class:`ringfence.select.embeddings.Embedder`: conversations to (conversations, width)"""
 
 
 class Settings(BaseModel):
@@ -58,6 +56,8 @@ class Settings(BaseModel):
     """string column with the domain of a row; not used where there are embeddings to cluster"""
     threshold: float = Field(THRESHOLD, gt=0, le=1)
     """Jaccard similarity of shingles from which on two texts are near-duplicates"""
+    no_system: NoSystem = "template_default"
+    """what a conversation without a system message is, where tokens are counted"""
     seed: int = Field(0, ge=0)
     """of the bootstrap, of k-means, and of the rows that are clustered"""
 
@@ -104,6 +104,8 @@ class Domains:
     """rows that are in none"""
     source: str
     """how they were found, or what to do if they were not"""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """reason -> rows, among the unlabelled, that could not be clustered"""
 
 
 @dataclass(frozen=True)
@@ -146,25 +148,27 @@ def properties(
     conversations: Sequence[Conversation],
     tokenizer: "PreTrainedTokenizerBase",
     judge: JudgeSettings | None = None,
-    embed: Embed | None = None,
+    embed: Mapper | None = None,
     against: Sequence[str] | None = None,
     settings: Settings | None = None,
     on_rows: Watch = lambda count: None,
 ) -> Properties:
     """Look at ``conversations``, as :func:`ringfence.data.read` gives them.
 
-    ``embed`` makes P4 the number of clusters; ``against`` are the prompts of another set
+    ``embed``, such as :class:`ringfence.select.embeddings.Embedding`, makes P4 the number of clusters of the rows that
+    it leaves; ``against`` are the prompts of another set
     (:func:`~ringfence.select.near_duplicates.prompt_texts`). ``on_rows`` is told the rows done of each slow part: of
     counting tokens, judging, and embedding.
 
-    Raises :class:`RingfenceError`, with the row's origin, for what the chat template refuses, and for a judge that
-    does not know the rubric.
+    Raises :class:`RingfenceError`, with the row's origin, for what the chat template refuses, for a ``no_system`` that
+    it does not let be, and for a judge that does not know the rubric.
     """
     settings = settings or Settings()
     require_template(tokenizer)
+    require_possible(settings.no_system, tokenizer)
     if judge is not None:
         require_rubric(judge, RUBRIC)
-    user, assistant = _token_counts(conversations, tokenizer, on_rows)
+    user, assistant = _token_counts(conversations, tokenizer, settings.no_system, on_rows)
     exact, near = _by_kind(repeats((text_of(row["messages"]) for row in conversations), settings.threshold))
     overlap = (None, None) if against is None else _by_kind(_overlap(conversations, against, settings.threshold))
     found = _labelled(conversations, settings.domain_column)
@@ -213,24 +217,15 @@ def languages(answers: Sequence[str]) -> Languages:
 
 
 def _token_counts(
-    conversations: Sequence[Conversation], tokenizer: "PreTrainedTokenizerBase", on_rows: Watch
+    conversations: Sequence[Conversation], tokenizer: "PreTrainedTokenizerBase", no_system: NoSystem, on_rows: Watch
 ) -> tuple[list[float], list[float]]:
     """Of the user and of the assistant, one count a row."""
     user, assistant = [], []
     for row in conversations:
-        user.append(_tokens(row, tokenizer, "user"))
-        assistant.append(_tokens(row, tokenizer, "assistant"))
+        user.append(float(token_count(row, tokenizer, "user", no_system)))
+        assistant.append(float(token_count(row, tokenizer, "assistant", no_system)))
         on_rows(1)
     return user, assistant
-
-
-def _tokens(row: Conversation, tokenizer: "PreTrainedTokenizerBase", role: Role) -> float:
-    if not any(message["role"] == role for message in row["messages"]):
-        return 0.0  # it says nothing, which is no missing number
-    try:
-        return float(sum(render_content(row["messages"], tokenizer, role).mask))
-    except RingfenceError as error:
-        raise RingfenceError(f"{row['origin']}: {error}") from error
 
 
 def _hhh(judge: JudgeSettings, conversations: Sequence[Conversation], on_rows: Watch) -> list[float]:
@@ -249,14 +244,17 @@ def _labelled(conversations: Sequence[Conversation], column: str) -> Domains:
     return Domains(float(len(counts)), counts, len(conversations) - len(labels), f"column {column!r}")
 
 
-def _clustered(conversations: Sequence[Conversation], embed: Embed, seed: int, on_rows: Watch) -> Domains:
-    readable = [row for row in conversations if any(message["role"] == "user" for message in row["messages"])]
-    without = len(conversations) - len(readable)
-    found = clusters(embed(readable, on_rows), seed) if len(readable) >= FEWEST_ROWS else None
+def _clustered(conversations: Sequence[Conversation], embed: Mapper, seed: int, on_rows: Watch) -> Domains:
+    """Of the rows that ``embed`` leaves; why it drops the others is counted."""
+    embedded = embed([Candidate(index, row) for index, row in enumerate(conversations)], on_rows)
+    left_out = _ordered(dropped.reason for dropped in embedded.dropped)
+    vectors = [row.vectors[VECTOR] for row in embedded.rows]
+    found = clusters(np.stack(vectors), seed) if len(vectors) >= FEWEST_ROWS else None
     if found is None:
-        return Domains(math.nan, {}, len(conversations), f"fewer than {FEWEST_ROWS} rows, too few to cluster")
+        advice = f"fewer than {FEWEST_ROWS} rows that can be embedded, too few to cluster"
+        return Domains(math.nan, {}, len(conversations), advice, left_out)
     counts = _ordered(f"cluster {label + 1}" for label in sorted(found.tolist()))
-    return Domains(float(len(counts)), counts, without, CLUSTERS)
+    return Domains(float(len(counts)), counts, len(embedded.dropped), CLUSTERS, left_out)
 
 
 def _overlap(conversations: Sequence[Conversation], against: Sequence[str], threshold: float) -> list[Match | None]:

@@ -5,6 +5,8 @@ The model is shown the conversation up to its last assistant turn, that turn, an
 new text of that turn alone. The shipped instructions are our own wording, one text file each in ``instructions/``; the
 frame around them is ``request.txt``. A reply that does not end within ``max_new_tokens`` is dropped, and so is an empty
 one. Columns that other steps have made before are those of the old answer.
+
+The model is a local one or, with ``api``, one behind a server (:mod:`ringfence.select.remote_writer`).
 """
 
 import re
@@ -21,6 +23,7 @@ from ringfence.models import load
 from ringfence.models.generate import Sampling
 from ringfence.select.base import STEPS, Context, Mapper, Step
 from ringfence.select.on_policy import Generating
+from ringfence.select.remote_writer import RemoteWriter, Writing
 
 Style = Literal["calibration", "hhh"]
 ORIGINAL = "original_answer"
@@ -40,13 +43,17 @@ class Rewrite(Step):
     instruction: str | None = Field(None, pattern=r"\S")
     """your own instruction instead"""
     model: str | None = None
-    """a folder or a hub id; null is the aligned model"""
+    """a folder or a hub id; null is the aligned model, unless ``api`` is given"""
+    api: RemoteWriter | None = None
+    """in place of ``model``, one behind an OpenAI-compatible API, to which the rows are sent: a mapping of ``model``,
+    ``base_url``, ``api_key_env``, ``token_limit``, ``max_retries``, ``timeout`` and ``concurrency``, each as of a
+    [judge of kind api](recipes.md#kind-api)"""
     max_new_tokens: int = Field(512, ge=1)
     """tokens; answers that have not ended by then are dropped"""
     temperature: float = Field(0.0, ge=0)
     """0 is greedy"""
     batch_size: int = Field(64, ge=1)
-    """rows that are generated together; changes no answer, up to rounding"""
+    """rows that a local model generates together; changes no answer, up to rounding"""
     keep_original: bool = False
     """keep the old answer in the string column ``original_answer``; the first one, if a row is rewritten twice"""
 
@@ -56,13 +63,27 @@ class Rewrite(Step):
             raise ValueError("give either style (calibration or hhh) or an instruction")
         return self
 
+    @model_validator(mode="after")
+    def _one_writer(self) -> Self:
+        if self.model is not None and self.api is not None:
+            raise ValueError("model and api both say who rewrites; give one")
+        return self
+
+    def check(self) -> None:
+        """Raise :class:`RingfenceError` if the server's key is missing."""
+        if self.api is not None:
+            self.api.secret()
+
     def inputs(self) -> Sequence[str]:
-        """The rewriting model, if it is not the aligned one."""
+        """The rewriting model, if it is a local one and not the aligned one."""
         return () if self.model is None else (self.model,)
 
     def map_settings(self) -> dict[str, Any]:
         """With the texts themselves, so that answers of an older wording are not taken for ours."""
-        return {**super().map_settings(), "texts": [self.text(), shipped("request")]}
+        texts = {"texts": [self.text(), shipped("request")]}
+        if self.api is None:
+            return {**self.model_dump(mode="json", exclude={"api"}), **texts}
+        return {**self.model_dump(mode="json", exclude={"batch_size"}), "api": self.api.identity(), **texts}
 
     def text(self) -> str:
         """The instruction."""
@@ -70,12 +91,21 @@ class Rewrite(Step):
 
     def map(self, context: Context) -> Mapper:
         """The rewriting. The request is no row of the data: the chat template alone says what system prompt it has."""
+        text = self.text()
+        if self.api is not None:
+            return Writing(
+                self.api,
+                self.max_new_tokens,
+                self.temperature,
+                context.seed,
+                ask=lambda conversation: request(conversation, text)[0]["content"],
+                put=self._put,
+            )
         if self.model is None:
             loaded = context.loaded
         else:
             loaded = load(self.model, dtype=context.dtype, trust_remote_code=context.trust_remote_code)
         require_template(loaded.tokenizer)
-        text = self.text()
         return Generating(
             loaded,
             Sampling(self.max_new_tokens, self.temperature, context.seed, self.batch_size),

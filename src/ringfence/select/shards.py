@@ -5,7 +5,6 @@ that there is to know about it, on whatever machine it was made.
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -19,12 +18,13 @@ from numpy.typing import NDArray
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import atomic, write_json
-from ringfence.data.conversations import Problem, scan
+from ringfence.data.conversations import Conversation, Problem, scan
 from ringfence.select.base import Candidate, Dropped, Floats, Mapped, require_column
 
 _METADATA = b"ringfence"
 _SCORE, _VECTOR = "score:", "vector:"  # what the names of number and vector columns begin with
 EMPTY = "empty answer"
+Texts = Sequence[str | None]
 
 
 def write_shard(path: Path, shard: Mapped) -> None:
@@ -70,20 +70,27 @@ def read_about(path: Path) -> Mapped:
     return Mapped((), [Dropped(*one) for one in about["dropped"]], about["counts"])
 
 
-def kept(shard: Mapped, places: Sequence[int], scores: dict[str, Floats]) -> Mapped:
-    """The rows of ``shard`` at ``places``, with new columns ``scores``, each of as many numbers as ``shard`` has rows.
+def kept(shard: Mapped, places: Sequence[int], scores: dict[str, Floats], texts: dict[str, Texts]) -> Mapped:
+    """The rows of ``shard`` at ``places``, with new columns ``scores`` and string columns ``texts``.
 
-    Vectors are left behind: they were for the step that has made them.
+    A new column has as many values as ``shard`` has rows, and takes the place of an old one of its name. Vectors are
+    left behind: they were for the step that has made them.
     """
     chosen = [
         Candidate(
             shard.rows[place].index,
-            shard.rows[place].conversation,
+            _with_texts(shard.rows[place].conversation, {name: values[place] for name, values in texts.items()}),
             {**shard.rows[place].scores, **{name: float(values[place]) for name, values in scores.items()}},
         )
         for place in places
     ]
     return Mapped(chosen)
+
+
+def _with_texts(conversation: Conversation, texts: dict[str, str | None]) -> Conversation:
+    """``conversation`` with new string columns; None takes an old one away."""
+    others = {name: value for name, value in conversation.items() if name not in texts}
+    return {**others, **{name: text for name, text in texts.items() if text is not None}}
 
 
 @dataclass(frozen=True)
@@ -121,13 +128,29 @@ class ShardTable:
         return [path for path in self.paths if pq.read_metadata(path).num_rows]
 
 
+class Tally:
+    """Counts what is dropped, by reason."""
+
+    def __init__(self, shown: int = 5) -> None:
+        self._shown = shown
+        self.found: dict[str, Any] = {}
+        """reason -> how many ``rows``, and the origins of the ``first`` few"""
+
+    def add(self, dropped: Iterable[Dropped]) -> None:
+        for one in dropped:
+            about = self.found.setdefault(one.reason, {"rows": 0, "first": []})
+            about["rows"] += 1
+            if about["rows"] <= self._shown:
+                about["first"].append(one.origin)
+
+
 def ingest(specs: Sequence[str], folder: Path, shard_rows: int) -> None:
     """Read the pool ``specs``, row by row, into shards of ``shard_rows`` rows in ``folder``, which appears when done.
 
     Rows without an answer are dropped and reported. Raises :class:`RingfenceError` at any other bad row, naming file
     and line, and if no row is left.
     """
-    dropped: list[Dropped] = []
+    dropped = Tally()
     with atomic(folder) as temporary:
         temporary.mkdir()
         candidates = (Candidate(index, row) for index, row in enumerate(_conversations(specs, dropped)))
@@ -135,19 +158,20 @@ def ingest(specs: Sequence[str], folder: Path, shard_rows: int) -> None:
         while batch := list(islice(candidates, shard_rows)):
             write_shard(temporary / shard_name(number), Mapped(batch))
             number, rows = number + 1, rows + len(batch)
+        unanswered = sum(about["rows"] for about in dropped.found.values())
         if not rows:
-            reasons = f" ({len(dropped)} rows without an answer)" if dropped else ""
+            reasons = f" ({unanswered} rows without an answer)" if unanswered else ""
             raise RingfenceError(f"{', '.join(specs)}: no candidates in the pool{reasons}; give rows with answers")
-        write_json(temporary / "pool.json", {"rows": rows + len(dropped)} | {"dropped": tally(dropped)})
+        write_json(temporary / "pool.json", {"rows": rows + unanswered, "dropped": dropped.found})
 
 
-def _conversations(specs: Sequence[str], dropped: list[Dropped]) -> Iterator[dict[str, Any]]:
+def _conversations(specs: Sequence[str], dropped: Tally) -> Iterator[dict[str, Any]]:
     for spec in specs:
         for found in scan(spec):
             if not isinstance(found, Problem):
                 yield found
             elif found.empty_answer:
-                dropped.append(Dropped(EMPTY, found.origin))
+                dropped.add([Dropped(EMPTY, found.origin)])
             else:
                 raise RingfenceError(str(found))
 
@@ -160,14 +184,6 @@ def shard_name(number: int) -> str:
 def shards_in(folder: Path) -> list[Path]:
     """The shards of a folder, in order."""
     return sorted(folder.glob("*.parquet"))
-
-
-def tally(dropped: Iterable[Dropped], shown: int = 5) -> dict[str, Any]:
-    """Reason -> how many, and the origins of the first ``shown``."""
-    dropped = list(dropped)
-    counts = Counter(one.reason for one in dropped)
-    first = {reason: [one.origin for one in dropped if one.reason == reason][:shown] for reason in counts}
-    return {reason: {"rows": count, "first": first[reason]} for reason, count in counts.items()}
 
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:

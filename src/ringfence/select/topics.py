@@ -10,6 +10,7 @@ Embeddings of one model share a large common part, which makes all plain cosines
 Each row goes to the topic that it is most similar to, a tie to the one named first.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -18,15 +19,14 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from ringfence.select.base import STEPS, Context, Floats, Gathered, Mapper, Step, Table, require_enough
-from ringfence.select.diverse import VECTOR, Diverse
-from ringfence.select.embeddings import Embedder, Role, encoder_inputs, require_library
+from ringfence.select.embeddings import VECTOR, Embedder, Embedding, Role, encoder_inputs, require_library
 
 Text = Annotated[str, Field(pattern=r"\S")]
 
 
 @STEPS.register("topics")
 class Topics(Step):
-    """Makes the columns ``topic`` (the place in ``topics``, from 0) and ``topic_similarity`` (-1 to 1)."""
+    """Makes the string column ``topic`` (its name, as in ``topics``) and the column ``topic_similarity`` (-1 to 1)."""
 
     topics: dict[str, tuple[Text, ...]] = Field(min_length=1)
     """name -> example texts, at least one"""
@@ -60,8 +60,8 @@ class Topics(Step):
         return self.model_dump(mode="json", include={"encoder", "role"})
 
     def map(self, context: Context) -> Mapper:
-        """The same embeddings as those of the step ``diverse``."""
-        return Diverse(count=1, encoder=self.encoder, role=self.role).map(context)
+        """With the model, or the encoder, loaded."""
+        return Embedding(Embedder(context, self.encoder, self.role))
 
     def gather(self, table: Table, context: Context) -> Gathered:
         """The assignment. Raises :class:`RingfenceError` if a topic has fewer rows than ``per_topic``."""
@@ -76,13 +76,19 @@ class Topics(Step):
                 require_enough(self.per_topic, len(order), f"per_topic, topic {name!r}")
             chosen.append(order[: self.per_topic])
             report[name] = {
-                "number": number,
                 "nearest": int(np.sum(topic == number)),
                 "kept": len(chosen[-1]),
                 "mean_similarity": float(best[chosen[-1]].mean()) if len(chosen[-1]) else float("nan"),
             }
-        scores = {"topic": topic.astype(np.float64), "topic_similarity": best}
-        return Gathered(np.sort(np.concatenate(chosen)), "not among the nearest to a topic", scores, {"topics": report})
+        names = list(self.topics)
+        named = [None if math.isnan(cosine) else names[place] for place, cosine in zip(topic, best, strict=True)]
+        return Gathered(
+            np.sort(np.concatenate(chosen)),
+            "not among the nearest to a topic",
+            scores={"topic_similarity": best},
+            report={"topics": report},
+            texts={"topic": named},
+        )
 
     def _centres(self, context: Context) -> Floats:
         """(topics, width): the mean embedding of each topic's examples."""

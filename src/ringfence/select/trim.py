@@ -51,7 +51,7 @@ class Trim(Step):
                 cut = float(messages != row.conversation["messages"])
                 changed = row.conversation | {"messages": messages}
                 kept.append(replace(row, conversation=changed, scores={**row.scores, COLUMN: cut}))
-            return Mapped(kept, dropped)
+            return Mapped(kept, dropped, {"trimmed": sum(row.scores[COLUMN] for row in kept)})
 
         return mapper
 
