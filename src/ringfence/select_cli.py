@@ -102,19 +102,21 @@ def _show(manifest: dict[str, Any]) -> None:
     console.print(table)
     for step in manifest["steps"]:
         if "by_epsilon" in step["report"] and step["rows_after"] >= _ENOUGH:
-            _show_epsilon(step["report"]["by_epsilon"])
+            _show_epsilon(step["report"])
 
 
 def _reasons(dropped: dict[str, Any]) -> str:
     return ", ".join(f"{found['rows']} {reason}" for reason, found in dropped.items())
 
 
-def _show_epsilon(rows: list[dict[str, float]]) -> None:
+def _show_epsilon(report: dict[str, Any]) -> None:
+    rows, everything = report["by_epsilon"], report["all_rows"]
     table = Table(title="What epsilon would do to the highest tenth")
     for column in rows[0]:
         table.add_column(column.replace("_", " "), justify="right")
     for row in rows:
         table.add_row(*(f"{value:.3g}" for value in row.values()))
+    table.add_row(*(f"{everything[column]:.3g}" if column in everything else "all" for column in rows[0]))
     console.print(table)
 
 

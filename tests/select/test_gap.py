@@ -452,11 +452,12 @@ def test_adapters_of_another_base_raise_before_a_model_is_loaded(tmp_path: Path)
     step = PerplexityGap(misaligned=(str(adapter(tmp_path / "a", base="org/other")),))
     context = Context(model="tiny")  # which cannot be loaded
     with pytest.raises(RingfenceError, match=r"is an adapter of org/other, and the aligned model is tiny; .*any_base"):
-        step.map(context)
+        step.fits(context)
     nameless = PerplexityGap(misaligned=(str(adapter(tmp_path / "b", base=None)),))
     with pytest.raises(RingfenceError, match="names no base model"):
-        nameless.map(context)
+        nameless.fits(context)
     allowed = PerplexityGap(misaligned=step.misaligned, any_base=True)
+    allowed.fits(context)
     assert allowed.map(tiny_context())(ROWS, lambda _: None).rows
 
 
@@ -466,6 +467,8 @@ def test_a_base_is_known_under_its_other_names(tmp_path: Path) -> None:
 
     require_base(of(str(cache_folder() / "smollm2-135m")), "smollm2-135m")
     require_base(of("/on/another/machine/ringfence/smollm2-135m"), "smollm2-135m")
+    (tmp_path / "moved" / "smollm2-135m").mkdir(parents=True)
+    require_base(of(str(tmp_path / "moved" / "smollm2-135m")), "smollm2-135m")
     (tmp_path / "model").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "model")
     require_base(of(str(tmp_path / "link")), str(tmp_path / "model"))

@@ -107,7 +107,16 @@ class PerplexityGap(Step):
                 ", ".join(unknown),
             )
 
+    def fits(self, context: Context) -> None:
+        """Raises :class:`RingfenceError` for an adapter of another model."""
+        if not self.any_base:
+            require_base(self._models(), context.model)
+
     def inputs(self) -> Sequence[str]:
+        """The weights, and the set that none of them may have seen."""
+        return [*self.map_inputs(), *([] if self.fine_tuning_set is None else [self.fine_tuning_set])]
+
+    def map_inputs(self) -> Sequence[str]:
         """The folders of the weights, so that a later evaluation of a run changes nothing."""
         return [one.weights for one in self._models()]
 
@@ -116,10 +125,8 @@ class PerplexityGap(Step):
         return self.model_dump(mode="json", exclude={"epsilon", "fine_tuning_set", "allow_seen"})
 
     def map(self, context: Context) -> Mapper:
-        """All models loaded. Raises :class:`RingfenceError` for an adapter of another model."""
+        """All models loaded."""
         models = self._models()
-        if not self.any_base:
-            require_base(models, context.model)
         adapters = {f"misaligned_{k}": Path(one.weights) for k, one in enumerate(models) if one.is_adapter}
         others = [k for k, one in enumerate(models) if not one.is_adapter]
         loaded = [

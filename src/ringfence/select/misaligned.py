@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ringfence.core.errors import RingfenceError, under
-from ringfence.core.files import cache_folder, sha256
+from ringfence.core.files import sha256
 from ringfence.core.rundir import RUN_FILE, read_about, stage_folders
 from ringfence.data.conversations import Conversation, read
 from ringfence.models.load import EMBEDDED, revision
@@ -71,8 +71,9 @@ def require_base(models: Iterable[Misaligned], aligned: str) -> None:
                 raise RingfenceError(f"misaligned: {one.name} is the aligned model itself")
             continue
         bases = one.bases()
-        if not any(_same_model(base, aligned) for base in bases):
-            what = f"is an adapter of {bases[0]}" if bases else "names no base model"
+        others = [base for base in bases if not _same_model(base, aligned)]
+        if others or not bases:
+            what = f"is an adapter of {others[0]}" if others else "names no base model"
             raise RingfenceError(
                 f"misaligned: {one.name} {what}, and the aligned model is {aligned}; take an adapter of that model, or "
                 "set any_base: true if they are the same weights under two names"
@@ -142,10 +143,10 @@ def _same_model(first: str, second: str) -> bool:
 def _canonical(name: str) -> str:
     """A name that says which weights are meant; PEFT writes down the folder that a model was loaded from.
 
-    The embedded model is a folder of the cache, which is elsewhere on another machine.
+    The embedded model is a folder of that name in the cache, which may be elsewhere by now, or on another machine.
     """
     path = Path(name).expanduser()
-    if path.name == EMBEDDED and (not path.is_dir() or path.parent.resolve() == cache_folder().resolve()):
+    if path.name == EMBEDDED:
         return EMBEDDED
     return str(path.resolve()) if path.exists() else name
 
