@@ -52,7 +52,7 @@ def select(
     """Choose or rewrite the safe data that interleaving mixes in, by a recipe of steps on a pool of candidates.
 
     Stopped or killed? The same command goes on with the first unfinished shard. Another selection from the same pool
-    does not score anything twice.
+    takes over the steps that are the same.
     """
     if not estimate and out is None:
         raise RingfenceError("--out is missing: name the .jsonl file to write (or give --estimate)")
@@ -150,8 +150,8 @@ def _show_overhead(misaligned: int, times: list[Any], rows: int, runs: int) -> N
     a_run = sum(one.seconds for one in times) / runs
     console.print(
         f"Scoring {candidates} candidates with {misaligned} misaligned models adds {100 * added:.2g}% to {runs} "
-        f"fine-tuning run(s) of {rows} rows (equation 10 of Kaczer et al., its two counts put right; training on a row counts as "
-        f"{TRAINING_TO_INFERENCE:g} forward passes). The whole selection adds about {a_run:.1f} s to each run.",
+        f"fine-tuning run(s) of {rows} rows (equation 10 of Kaczer et al., its two counts put right; training on a "
+        f"row counts as {TRAINING_TO_INFERENCE:g} forward passes). The whole selection adds about {a_run:.1f} s a run.",
         highlight=False,
     )
 
