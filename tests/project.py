@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 import tiny
@@ -91,3 +92,18 @@ def ringfence(*arguments: str | Path, **environment: str) -> "subprocess.Complet
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", **environment},
     )
+
+
+def in_process(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    """Run the command line in this process: (exit code, stdout, stderr)."""
+    from ringfence import cli
+
+    capsys.readouterr()
+    before, sys.argv = sys.argv, ["ringfence", *map(str, arguments)]
+    try:
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+    finally:
+        sys.argv = before
+    out, err = capsys.readouterr()
+    return int(left.value.code or 0), out, err

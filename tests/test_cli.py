@@ -15,15 +15,7 @@ from ringfence import cli
 
 def ringfence(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
     """(exit code, stdout, stderr), in this process."""
-    capsys.readouterr()
-    before, sys.argv = sys.argv, ["ringfence", *map(str, arguments)]
-    try:
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-    finally:
-        sys.argv = before
-    out, err = capsys.readouterr()
-    return int(left.value.code or 0), out, err
+    return project.in_process(capsys, *arguments)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 """``ringfence persona``: what it prints and writes, and one line for bad input."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,22 +8,14 @@ import yaml
 
 import project
 import tiny
-from ringfence import cli, persona_cli
+from ringfence import persona_cli
 from ringfence.directions import load_vectors
 from ringfence.directions.vectors import norms
 
 
 def ringfence(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
     """(exit code, stdout, stderr), in this process."""
-    capsys.readouterr()
-    before, sys.argv = sys.argv, ["ringfence", "persona", *map(str, arguments)]
-    try:
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-    finally:
-        sys.argv = before
-    out, err = capsys.readouterr()
-    return int(left.value.code or 0), out, err
+    return project.in_process(capsys, "persona", *arguments)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,14 @@ from peft import LoraConfig, get_peft_model
 
 import project
 import tiny
-from ringfence import cli, select_cli
+from ringfence import select_cli
 from ringfence.core.files import sha256
 from ringfence.data import read
 
 
 def ringfence(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
     """(exit code, stdout, stderr), in this process."""
-    capsys.readouterr()
-    before, sys.argv = sys.argv, ["ringfence", "select", *map(str, arguments)]
-    try:
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-    finally:
-        sys.argv = before
-    out, err = capsys.readouterr()
-    return int(left.value.code or 0), out, err
+    return project.in_process(capsys, "select", *arguments)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 """The map in headless Chromium, opened from ``file://``."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,33 +8,15 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
+import browsing
 from ringfence.report.latent import Latent, write_latent
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--window-size=1280,900"),
-)
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="no Chromium: apt-get install chromium chromium-driver runs these tests"
-    ),
-]
+pytestmark = browsing.MARKS
 
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+    yield from browsing.started(tmp_path_factory.mktemp("profile"))
 
 
 def drawn(chromium: webdriver.Chrome, panel: str) -> list[list[float]]:

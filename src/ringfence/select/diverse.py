@@ -8,15 +8,15 @@ empty, the next nearest rows of the largest clusters fill up, one a cluster in t
 Vectors stay on disk: in memory are a batch, the sample, the centres, and two numbers a row.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ringfence.select.base import STEPS, Context, Floats, Gathered, Mapper, Step, Table, require_enough
-from ringfence.select.embeddings import VECTOR, Embedder, Embedding, Role, encoder_inputs, require_library
+from ringfence.select.base import STEPS, Context, Floats, Gathered, Table, require_enough
+from ringfence.select.embeddings import VECTOR, Embedded
 
 BATCH = 4096  # rows of a mini-batch, at least as many as clusters
 PASSES = 10  # over the pool
@@ -24,33 +24,11 @@ Batches = Callable[[], Iterator[Floats]]
 
 
 @STEPS.register("diverse")
-class Diverse(Step):
+class Diverse(Embedded):
     """Makes the columns ``cluster`` (from 0) and ``cluster_distance`` (to its centre, in standard deviations)."""
 
     count: int = Field(ge=1)
     """rows to choose, and clusters"""
-    method: Literal["kmeans"] = "kmeans"
-    """how; there is one way"""
-    encoder: str | None = None
-    """folder or hub id of a sentence encoder; None takes the model's own mean hidden state"""
-    role: Role = "user"
-    """whose words make rows alike"""
-
-    def check(self) -> None:
-        """Raise :class:`RingfenceError` if the library that ``encoder`` needs is not installed."""
-        require_library(self.encoder)
-
-    def inputs(self) -> Sequence[str]:
-        """The encoder, where it is a folder."""
-        return encoder_inputs(self.encoder)
-
-    def map_settings(self) -> dict[str, Any]:
-        """What the vectors depend on."""
-        return self.model_dump(mode="json", include={"encoder", "role"})
-
-    def map(self, context: Context) -> Mapper:
-        """With the model, or the encoder, loaded."""
-        return Embedding(Embedder(context, self.encoder, self.role))
 
     def gather(self, table: Table, context: Context) -> Gathered:
         """Raises :class:`RingfenceError` where there are too few rows."""

@@ -19,7 +19,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.data.conversations import Conversation
 from ringfence.data.render import render_content
 from ringfence.data.system import apply
-from ringfence.select.base import Candidate, Context, Dropped, Mapped
+from ringfence.select.base import Candidate, Context, Dropped, Mapped, Mapper, Step
 
 Role = Literal["user", "assistant"]
 VECTOR = "embedding"
@@ -92,6 +92,31 @@ class Embedding:
             else:
                 dropped.append(Dropped("no finite embedding", row.conversation["origin"]))
         return Mapped(found, dropped)
+
+
+class Embedded(Step):
+    """Base of the steps that compare rows by their vectors."""
+
+    encoder: str | None = None
+    """folder or hub id of a sentence encoder; null takes the model's own mean hidden state"""
+    role: Role = "user"
+    """whose words are compared"""
+
+    def check(self) -> None:
+        """Raise :class:`RingfenceError` if the library that ``encoder`` needs is not installed."""
+        require_library(self.encoder)
+
+    def inputs(self) -> Sequence[str]:
+        """The encoder, where it is a folder."""
+        return encoder_inputs(self.encoder)
+
+    def map_settings(self) -> dict[str, Any]:
+        """What the vectors depend on."""
+        return self.model_dump(mode="json", include={"encoder", "role"})
+
+    def map(self, context: Context) -> Mapper:
+        """With the model, or the encoder, loaded."""
+        return Embedding(Embedder(context, self.encoder, self.role))
 
 
 def readable(

@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from ringfence.select.base import STEPS, Context, Floats, Gathered, Mapper, Step, Table, require_enough
-from ringfence.select.embeddings import VECTOR, Embedder, Embedding, Role, encoder_inputs, require_library
+from ringfence.select.base import STEPS, Context, Floats, Gathered, Table, require_enough
+from ringfence.select.embeddings import VECTOR, Embedded, Embedder, Role
 
 Text = Annotated[str, Field(pattern=r"\S")]
 
 
 @STEPS.register("topics")
-class Topics(Step):
+class Topics(Embedded):
     """Makes the string column ``topic`` (its name, as in ``topics``) and the column ``topic_similarity`` (-1 to 1)."""
 
     topics: dict[str, tuple[Text, ...]] = Field(min_length=1)
@@ -34,10 +34,6 @@ class Topics(Step):
     """the most similar rows of each topic to keep; null is all"""
     min_similarity: float | None = Field(None, ge=-1, le=1)
     """less similar rows are dropped; null drops none"""
-    encoder: str | None = None
-    """folder or hub id of a sentence encoder; null takes the model's own mean hidden state"""
-    role: Role = "user"
-    """whose words are compared"""
 
     @field_validator("topics")
     @classmethod
@@ -46,22 +42,6 @@ class Topics(Step):
             if not texts:
                 raise ValueError(f"{name}: has no example texts; give at least one")
         return topics
-
-    def check(self) -> None:
-        """Raise :class:`RingfenceError` if the library that ``encoder`` needs is not installed."""
-        require_library(self.encoder)
-
-    def inputs(self) -> Sequence[str]:
-        """The encoder, where it is a folder."""
-        return encoder_inputs(self.encoder)
-
-    def map_settings(self) -> dict[str, Any]:
-        """What the embeddings depend on."""
-        return self.model_dump(mode="json", include={"encoder", "role"})
-
-    def map(self, context: Context) -> Mapper:
-        """With the model, or the encoder, loaded."""
-        return Embedding(Embedder(context, self.encoder, self.role))
 
     def gather(self, table: Table, context: Context) -> Gathered:
         """The assignment. Raises :class:`RingfenceError` if a topic has fewer rows than ``per_topic``."""
