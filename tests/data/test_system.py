@@ -27,6 +27,7 @@ DATED = (  # the fixed lines come before any system text, as in Llama 3.1
 )
 BLANK = STUBBORN.replace("You are Tiny, made by nobody.", "")
 REFUSING = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + CHATML
+DEMANDING = "{% if messages[0].role != 'system' %}{{ raise_exception('System message needed') }}{% endif %}" + CHATML
 INSIDE_THE_USERS_TURN = (  # as in Mistral's and Gemma's newer ones
     "{% set system = messages[0]['content'] + '\n\n' if messages[0]['role'] == 'system' else '' %}"
     "{% for m in messages %}{% if m['role'] == 'user' %}[INST] {{ system }}{{ m['content'] }} [/INST]"
@@ -56,8 +57,19 @@ def tokenizer(template: str):
         (REFUSING, None),
         (INSIDE_THE_USERS_TURN, None),
         (BARE_TEXT, None),
+        (DEMANDING, None),
     ],
-    ids=["none", "inserting", "stubborn", "dated", "blank", "refusing", "inside the user's turn", "bare text"],
+    ids=[
+        "none",
+        "inserting",
+        "stubborn",
+        "dated",
+        "blank",
+        "refusing",
+        "inside the user's turn",
+        "bare text",
+        "demanding",
+    ],
 )
 def test_what_the_template_inserts(template, inserted):
     assert default_system(tokenizer(template)) == inserted

@@ -34,7 +34,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def says(body: Body) -> Says:
     """The question and the seed, so that a row's answer tells which row it is."""
-    return Says(f"{body['messages'][-1]['content']} {body['seed']}")
+    return Says(f"{body['messages'][-1]['content']} {body['seed']}", finish="length")
 
 
 def ask(server: Loopback, log_dir: Path, suites: Any = SUITES, protocol: Protocol = PROTOCOL, **changes: Any) -> Any:

@@ -1,6 +1,7 @@
 """The provider in real Inspect runs on a tiny model: the same answers as without Inspect, and nothing is ignored."""
 
 import asyncio
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ import tiny
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites import Prompt
 from ringfence.evaluate.answers import Protocol, answer
+from ringfence.inspect_plugin import provider
 from ringfence.inspect_plugin.provider import Live, RingfenceAPI, plain, require_supported
 from ringfence.models.generate import Sampling
 
@@ -145,7 +147,12 @@ def forget() -> Any:
     return made()
 
 
-def test_few_connections_are_warned_of_once(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+def test_few_connections_are_warned_of_once(
+    live: Live, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An evaluation before this test makes Inspect keep the loggers of packages to itself.
+    monkeypatch.setattr(provider, "logger", logging.getLogger("heard"))
+
     async def twice(model: Model, **settings: Any) -> None:
         for _ in range(2):
             await model.generate("Why?", config=GenerateConfig(max_tokens=1, **settings))

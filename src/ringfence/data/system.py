@@ -45,7 +45,10 @@ def default_system(tokenizer: "PreTrainedTokenizerBase") -> str | None:
     except jinja2.TemplateError:
         return None  # a template that takes no system message has no place for one
     before, _, after = given.partition(_TEXT)
-    plain = _render(tokenizer, [_USER])
+    try:
+        plain = _render(tokenizer, [_USER])
+    except jinja2.TemplateError:
+        return None  # one that wants a system message inserts none of its own
     fits = len(plain) >= len(before) + len(after) and plain.startswith(before) and plain.endswith(after)
     opening = before.removeprefix(tokenizer.bos_token or "")
     if not fits or not opening:  # nothing but the beginning of the text: there is no system turn
