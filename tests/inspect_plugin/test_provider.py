@@ -1,7 +1,7 @@
 """The provider in real Inspect runs on a tiny model: the same answers as without Inspect, and nothing is ignored."""
 
 import asyncio
-import logging
+import contextvars
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +29,6 @@ import tiny
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites import Prompt
 from ringfence.evaluate.answers import Protocol, answer
-from ringfence.inspect_plugin import provider
 from ringfence.inspect_plugin.provider import Live, RingfenceAPI, plain, require_supported
 from ringfence.models.generate import Sampling
 
@@ -147,19 +146,16 @@ def forget() -> Any:
     return made()
 
 
-def test_few_connections_are_warned_of_once(
-    live: Live, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # An evaluation before this test makes Inspect keep the loggers of packages to itself.
-    monkeypatch.setattr(provider, "logger", logging.getLogger("heard"))
-
+def test_few_connections_are_warned_of_once(live: Live, caplog: pytest.LogCaptureFixture) -> None:
     async def twice(model: Model, **settings: Any) -> None:
         for _ in range(2):
             await model.generate("Why?", config=GenerateConfig(max_tokens=1, **settings))
 
-    asyncio.run(twice(model_of(live, batch_size=7), max_connections=3))
+    # In a context of its own: an evaluation in this process leaves its settings as the default ones.
+    alone = contextvars.Context()
+    alone.run(asyncio.run, twice(model_of(live, batch_size=7), max_connections=3))
     assert "--max-connections" not in caplog.text
-    asyncio.run(twice(model_of(live, batch_size=7)))
+    alone.run(asyncio.run, twice(model_of(live, batch_size=7)))
     assert caplog.text.count("--max-connections 14") == 1
 
 
