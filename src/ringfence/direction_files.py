@@ -22,7 +22,7 @@ from ringfence.directions.fitting import PACKAGES
 from ringfence.directions.sets import Points, Sets
 from ringfence.report.latent import Latent, flatten, thinned, write_latent
 from ringfence.select.along_direction import along
-from ringfence.select.pipeline import manifest_of
+from ringfence.select.output import manifest_of
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ def select(
 
 
 def _select(recipe: "SelectRecipe", out: Path, work: Path, engine: Any) -> None:
-    from ringfence.select.pipeline import run, write_selection
+    from ringfence.select.output import write_selection
+    from ringfence.select.pipeline import run
     from ringfence.selections import claim
 
     selection = recipe.selection()

@@ -6,7 +6,8 @@ from typing import Any
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.rundir import differences, provenance
-from ringfence.select.pipeline import Selection, manifest_of
+from ringfence.select.output import manifest_of
+from ringfence.select.pipeline import Selection
 from ringfence.select_recipe import SelectRecipe
 
 

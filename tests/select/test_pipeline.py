@@ -1,6 +1,5 @@
 """Steps one after the other: counts, resuming by shard, and what makes a finished shard stale."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -15,11 +14,10 @@ import pytest
 from candidates import context as tiny_context
 from project import write_jsonl
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import sha256
 from ringfence.select import Duplicates, MatchLengths, Refusals
 from ringfence.select.base import STEPS, Candidate, Context, Dropped, Gathered, Mapped, Mapper, Step, Table
 from ringfence.select.engines import Engine
-from ringfence.select.pipeline import Selection, manifest_of, run, write_selection
+from ringfence.select.pipeline import Selection, run
 from ringfence.select.shards import shards_in
 
 READ: list[int] = []
@@ -131,8 +129,6 @@ def test_new_string_columns_go_with_their_rows(tmp_path: Path) -> None:
         (place, "odd" if place % 2 else "even") for place in range(2, 10)
     ]
     assert all("domain" not in row.conversation for row in rows)
-    write_selection(found, tmp_path / "out.jsonl", {})
-    assert json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])["parity"] == "even"
 
 
 def test_a_killed_selection_goes_on_with_the_first_unfinished_shard(tmp_path: Path) -> None:
@@ -206,32 +202,6 @@ def test_a_step_without_rows_and_a_selection_without_steps_say_so(tmp_path: Path
         run(Selection((pool(tmp_path),), ()), tmp_path / "work")
 
 
-def test_the_output_has_its_manifest_and_is_not_put_in_the_place_of_another(tmp_path: Path) -> None:
-    found = run(selection(tmp_path), tmp_path / "work")
-    out = tmp_path / "safe.jsonl"
-    manifest = write_selection(found, out, {"name": "mine"})
-    assert manifest == json.loads(manifest_of(out).read_text())
-    assert manifest["output"] == {"rows": 2, "sha256": sha256(out), "columns": ["length", "moved"]}
-    assert manifest["steps"] == found.steps
-    rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert rows[0] == {
-        "domain": "d",
-        "messages": [{"role": "user", "content": "Q" * 9}, {"role": "assistant", "content": "A4."}],
-        "pool_origin": f"{tmp_path / 'pool.jsonl'}:5",
-        "length": 9.0,
-        "moved": 9.0,
-    }
-    write_selection(found, out, {"name": "mine"})  # the same again changes nothing
-    other = run(selection(tmp_path, Lengths(), Longest(count=3)), tmp_path / "work")
-    with pytest.raises(RingfenceError, match=r"safe.jsonl: exists and holds something else"):
-        write_selection(other, out, {"name": "other"})
-    assert json.loads(manifest_of(out).read_text()) == manifest
-    again = run(Selection((str(out),), (Lengths(),)), tmp_path / "work")
-    write_selection(again, tmp_path / "again.jsonl", {})
-    first = json.loads((tmp_path / "again.jsonl").read_text().splitlines()[0])
-    assert first["pool_origin"] == rows[0]["pool_origin"]
-
-
 def test_shards_are_all_there_after_a_step(tmp_path: Path) -> None:
     found = run(selection(tmp_path), tmp_path / "work")
     assert [path.name for path in found.shards] == [path.name for path in shards_in(found.shards[0].parent)]
@@ -260,14 +230,6 @@ def test_a_changed_file_of_a_step_is_seen_by_those_that_choose_and_those_that_al
     assert chosen(Duplicates(against=str(other), near=False)) == [0, 2, 3, 4, 5, 6, 7, 8, 9]
     assert matched == [0]
     assert chosen(MatchLengths(to=str(other), side="user")) == [1]
-
-
-def test_a_column_of_the_pool_is_not_lost_to_a_number_of_its_name(tmp_path: Path) -> None:
-    rows = [{"question": "Q?", "answer": "A.", "length": "long"}]
-    found = run(Selection((str(write_jsonl(tmp_path / "p.jsonl", rows)),), (Lengths(),)), tmp_path / "work")
-    write_selection(found, tmp_path / "safe.jsonl", {})
-    row = json.loads((tmp_path / "safe.jsonl").read_text())
-    assert (row["length"], row["pool_length"]) == (2.0, "long")
 
 
 KILLED = """

@@ -12,7 +12,8 @@ from ringfence.select.judged import Judged
 from ringfence.select.lengths import Lengths
 from ringfence.select.match_lengths import MatchLengths
 from ringfence.select.on_policy import OnPolicy
-from ringfence.select.pipeline import Selected, Selection, run, write_selection
+from ringfence.select.output import write_selection
+from ringfence.select.pipeline import Selected, Selection, run
 from ringfence.select.projection import Projection
 from ringfence.select.refusals import REFUSAL_KEYWORDS, Refusals, is_refusal
 from ringfence.select.rewrite import Rewrite
