@@ -1,6 +1,7 @@
 """A tiny random chat model and its tokenizer, built from nothing: no file, no network."""
 
 from functools import cache
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -51,6 +52,16 @@ def model(seed: int = 0, layers: int = 2, hidden: int = 16) -> LlamaForCausalLM:
         tie_word_embeddings=True,
     )
     return LlamaForCausalLM(config)
+
+
+def shaken(model: torch.nn.Module, seed: int = 0, scale: float = 0.5, only: str = "") -> Any:
+    """``model``, its matrices (those with ``only`` in their name) so large that every token before matters."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if only in name and parameter.dim() > 1:
+                parameter.normal_(0, scale, generator=generator)
+    return model
 
 
 def rows(count: int, word: str, start: int = 0) -> Dataset:

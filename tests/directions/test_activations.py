@@ -27,13 +27,7 @@ ROWS = [
 
 def lively_model(seed: int = 0, layers: int = 3) -> LlamaForCausalLM:
     """A tiny model with weights large enough that activations depend on all that comes before."""
-    model = tiny.model(seed, layers=layers)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(0, 0.5, generator=generator)
-    return model.eval()
+    return tiny.shaken(tiny.model(seed, layers=layers), seed).eval()
 
 
 def residual_stream(model: LlamaForCausalLM, ids: list[int]) -> Tensor:

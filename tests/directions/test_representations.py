@@ -43,13 +43,7 @@ CONVERSATIONS = [
 
 def lively(seed: int = 0, layers: int = 3) -> Loaded:
     """A tiny model with weights large enough that activations depend on all that comes before."""
-    model = tiny.model(seed, layers=layers)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(0, 0.5, generator=generator)
-    return Loaded(model.eval(), tiny.tokenizer(), "tiny")
+    return Loaded(tiny.shaken(tiny.model(seed, layers=layers), seed).eval(), tiny.tokenizer(), "tiny")
 
 
 def naive(model: LlamaForCausalLM, messages: list[dict[str, str]], role: str) -> NDArray[np.float64]:

@@ -58,13 +58,7 @@ def says(**probabilities: float) -> Loaded:
 
 def lively() -> Loaded:
     """What it says depends on the whole text."""
-    model = tiny.model()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(0, 0.4, generator=generator)
-    return loaded(model)
+    return loaded(tiny.shaken(tiny.model(), scale=0.4))
 
 
 def judge(rubric: str, **settings) -> LocalJudge:

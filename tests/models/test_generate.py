@@ -31,13 +31,7 @@ WORDS = ("Hi", "How do I boil an egg?", "A", "Name three rivers in Europe, pleas
 
 def lively_model(seed: int = 0) -> LlamaForCausalLM:
     """A tiny model with weights large enough that its answers depend on the whole prompt."""
-    model = tiny.model(seed)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(0, 0.5, generator=generator)
-    return model
+    return tiny.shaken(tiny.model(seed), seed)
 
 
 def fixed_model(logits: dict[str, float]) -> LlamaForCausalLM:

@@ -14,13 +14,7 @@ from ringfence.models.likelihood import Scored, answer_logprobs
 
 def lively_model(seed: int = 0) -> LlamaForCausalLM:
     """A tiny model with weights large enough that a token's likelihood depends on all that comes before it."""
-    model = tiny.model(seed)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(0, 0.5, generator=generator)
-    return model
+    return tiny.shaken(tiny.model(seed), seed)
 
 
 def scored(question: str, answer: str) -> Scored:

@@ -20,18 +20,8 @@ from ringfence.models.scoring import Scorer, batches, token_nll
 LAYERS = 4
 
 
-def shaken(model: torch.nn.Module, seed: int, only: str = "") -> torch.nn.Module:
-    """``model`` with parameters large enough that every token's likelihood depends on all that stands before it."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if only in name and parameter.dim() > 1:
-                parameter.normal_(0, 0.5, generator=generator)
-    return model
-
-
 def lively(seed: int = 0) -> LlamaForCausalLM:
-    return shaken(tiny.model(seed, layers=LAYERS), seed).eval()
+    return tiny.shaken(tiny.model(seed, layers=LAYERS), seed).eval()
 
 
 def said(question: str, *answers: str) -> Content:
@@ -72,7 +62,7 @@ def adapter(tmp_path: Path) -> Callable[..., Path]:
     def make(settings: Settings, base: LlamaForCausalLM | None = None) -> Path:
         seed = next(made)
         config = LoraConfig(**{"r": 4, "lora_alpha": 8, "task_type": "CAUSAL_LM", **settings})
-        model = shaken(get_peft_model(base or lively(), config), 7 + seed, only="lora_")
+        model = tiny.shaken(get_peft_model(base or lively(), config), 7 + seed, only="lora_")
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if "modules_to_save" in name:

@@ -108,12 +108,7 @@ class Columns:
 
 
 def lively(seed: int = 0) -> LlamaForCausalLM:
-    model, generator = tiny.model(seed), torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(0, 0.5, generator=generator)
-    return model.eval()
+    return tiny.shaken(tiny.model(seed), seed).eval()
 
 
 def adapter(folder: Path, seed: int = 1, base: str | None = "tiny") -> Path:

@@ -48,7 +48,7 @@ class Engine:
             self._on_ray(step, context, tasks, watch)
             return
         with threads(self.threads):
-            mapper = _mapper(step, context)
+            mapper = mapper_of(step, context)
             for task in tasks:
                 _make(mapper, task, watch)
 
@@ -91,7 +91,7 @@ class _Worker:
             seen: list[int] = [0]
             try:
                 # Bad input goes back as a value: an exception would come wrapped in Ray's own, and be tried again.
-                self._mapper = self._mapper or _mapper(self._step, self._context)
+                self._mapper = self._mapper or mapper_of(self._step, self._context)
                 _make(self._mapper, Task(Path(source), Path(target)), seen.append)
                 failed.append("")
             except RingfenceError as error:
@@ -146,7 +146,8 @@ def _gpus_each(ray: Any, workers: int) -> float:
     return 1 if gpus else 0
 
 
-def _mapper(step: Step, context: Context) -> Mapper:
+def mapper_of(step: Step, context: Context) -> Mapper:
+    """What ``step``, which has a row-by-row part, does to rows; its models are loaded."""
     mapper = step.map(context)
     assert mapper is not None, f"{type(step).__name__} has nothing to do row by row"
     return mapper

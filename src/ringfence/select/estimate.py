@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ringfence.core.errors import RingfenceError, under
+from ringfence.core.errors import under
 from ringfence.select.base import STEPS, Candidate
+from ringfence.select.engines import mapper_of
 from ringfence.select.engines import threads as torch_threads
 from ringfence.select.pipeline import Selection, pool_of
 from ringfence.select.shards import ShardTable, read_shard, shards_in
@@ -44,9 +45,7 @@ def estimate(selection: Selection, work: Path, sample: int = SAMPLE, threads: in
         seconds, before = (0.0 if rows else float("nan")), left
         if step.maps and rows:
             with under(f"steps.{number}.{name}"), torch_threads(threads):
-                mapper = step.map(selection.context)
-                if mapper is None:
-                    raise RingfenceError("has nothing to do row by row")
+                mapper = mapper_of(step, selection.context)
                 mapper(rows[:2], lambda count: None)  # the first call is slow
                 start = time.perf_counter()
                 mapped = mapper(rows, lambda count: None)

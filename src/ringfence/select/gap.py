@@ -35,6 +35,7 @@ from ringfence.models.load import load
 from ringfence.models.scoring import Scorer
 from ringfence.select.base import STEPS, Candidate, Context, Dropped, Floats, Gathered, Mapped, Mapper, Step, Table
 from ringfence.select.misaligned import Misaligned, find, require_base, require_unseen
+from ringfence.select.shards import EMPTY
 
 COLUMN, ALIGNED, MISALIGNED, ANSWER = "perplexity_gap", "nll_aligned", "nll_misaligned", "answer_tokens"
 EPSILONS = (0.001, 0.01, 0.1, 1.0)  # nats, looked at in the report
@@ -231,7 +232,7 @@ class _Likelihoods:
 def _fault(content: Content, longest: int) -> str | None:
     """Why a row is not read, if it is not."""
     if not content.input_ids:
-        return "empty answer"
+        return EMPTY
     return f"longer than {longest} tokens" if len(content.input_ids) > longest else None
 
 

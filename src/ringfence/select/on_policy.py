@@ -22,6 +22,7 @@ from ringfence.data.system import apply, require_possible
 from ringfence.models import Loaded
 from ringfence.models.generate import Answer, Request, Sampling, generate_answers, prompt_ids
 from ringfence.select.base import STEPS, Candidate, Context, Dropped, Mapped, Mapper, Step
+from ringfence.select.shards import EMPTY
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Generating:
         if not answer.ended:
             return "truncated"
         if not answer.text:
-            return "empty answer"
+            return EMPTY
         return replace(row, conversation=self.put(row.conversation, answer.text))
 
 
