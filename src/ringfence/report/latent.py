@@ -5,23 +5,21 @@ The tables beside it, of projections, say how far apart the sets are. The page l
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
-from plotly.offline import get_plotlyjs
 
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.files import write_text
 from ringfence.core.statistics import Interval
 from ringfence.directions.probe import LengthProbe, length_probe, mean_interval
 from ringfence.report.payload import script_json
+from ringfence.report.shell import fill
 
 COMPONENTS = 50
 PERPLEXITY = 30.0
@@ -145,12 +143,8 @@ def write_latent(
     """
     if places.shape != (len(shown) + len(latent.marks), 2):
         raise RingfenceError(f"places have shape {places.shape} for {len(shown)} rows and {len(latent.marks)} marks")
-    environment = Environment(
-        autoescape=True, loader=FunctionLoader(_asset), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"number": _number, "bounds": _bounds, "percent": _percent}
     every, with_em = probe_of(latent)
-    page = environment.get_template("latent.html.j2").render(
+    values = dict(
         latent=latent,
         sets=summarize_sets(latent),
         probe=every,
@@ -158,13 +152,10 @@ def write_latent(
         mark_mean=float(latent.mark_projection.mean()) if len(latent.marks) else math.nan,
         shown=len(shown),
         facts=facts,
-        # Our own files and escaped JSON go in as they are; everything else is escaped by jinja.
-        css=Markup(_asset("page.css")),
-        plotly=Markup(get_plotlyjs()),
-        script=Markup(_asset("latent.js")),
         data=Markup(script_json(_payload(latent, shown, places))),
     )
-    write_text(out, page)
+    filters: dict[str, Callable[..., str]] = {"number": _number, "bounds": _bounds, "percent": _percent}
+    write_text(out, fill("latent.html.j2", ["latent.js"], values, filters))
 
 
 def _payload(latent: Latent, shown: NDArray[np.int64], places: NDArray[np.float64]) -> dict[str, Any]:
@@ -200,7 +191,3 @@ def _bounds(interval: Interval) -> str:
 
 def _percent(rate: float) -> str:
     return "not measured" if math.isnan(rate) else f"{100 * rate:.1f}%"
-
-
-def _asset(name: str) -> str:
-    return files("ringfence.report").joinpath("assets", name).read_text(encoding="utf-8")

@@ -6,21 +6,19 @@ charts and the response browser are drawn by the page's scripts from JSON that i
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from ringfence.core.files import write_text
 from ringfence.core.rundir import OWN
 from ringfence.report import wording
 from ringfence.report.payload import response_payload, script_json, training_payload
 from ringfence.report.results import RunResult, baseline_of, load_runs
+from ringfence.report.shell import fill
 from ringfence.report.summary import summarize_runs
 from ringfence.report.tables import bucket_counts, comparison, conditional, consumption, records
 
@@ -58,16 +56,7 @@ def render_page(runs: Sequence[RunResult], title: str, baseline: str | None = No
     """The page's HTML."""
     reference = baseline_of(runs, baseline)
     frame = comparison(runs, reference.name)
-    environment = Environment(
-        autoescape=True,
-        loader=FunctionLoader(_asset),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"yaml": _yaml}
-    # Markup: our own files and escaped JSON go in as they are; everything else is escaped by jinja.
-    return environment.get_template("page.html.j2").render(
+    values = dict(
         title=title,
         runs=runs,
         baseline=reference.name,
@@ -79,13 +68,11 @@ def render_page(runs: Sequence[RunResult], title: str, baseline: str | None = No
         curves=_curve_choices(runs),
         differences=recipe_differences(runs),
         words=wording,
-        css=Markup(_asset("page.css")),
-        plotly=Markup(get_plotlyjs()),
-        scripts=Markup("\n".join(_asset(name) for name in SCRIPTS)),
         training=Markup(script_json(training_payload(runs))),
         responses=Markup(script_json(response_payload(runs))),
         total_responses=sum(len(run.responses) for run in runs),
     )
+    return fill("page.html.j2", SCRIPTS, values, {"yaml": _yaml})
 
 
 def recipe_differences(runs: Sequence[RunResult]) -> pd.DataFrame:
@@ -132,7 +119,3 @@ def _curve_choices(runs: Sequence[RunResult]) -> list[tuple[str, str]]:
 def _yaml(value: Any) -> str:
     text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
     return text.removesuffix("\n").removesuffix("\n...")
-
-
-def _asset(name: str) -> str:
-    return files("ringfence.report").joinpath("assets", name).read_text(encoding="utf-8")

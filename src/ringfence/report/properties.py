@@ -3,14 +3,11 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -19,6 +16,7 @@ from rich.table import Table
 from ringfence.core.files import write_text
 from ringfence.report import wording
 from ringfence.report.payload import script_json
+from ringfence.report.shell import fill
 from ringfence.report.wording import Term
 from ringfence.select.properties import CLUSTERS, Mean, Properties, Share
 
@@ -124,11 +122,7 @@ def write_page(sets: Sets, out: Path, facts: Mapping[str, str], title: str = "Da
 def render_page(sets: Sets, facts: Mapping[str, str], title: str) -> str:
     """The page's HTML. It works from ``file://`` without a network."""
     drawn = charts(sets)
-    environment = Environment(
-        autoescape=True, loader=FunctionLoader(_asset), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    # Markup: our own files and escaped JSON go in as they are; everything else is escaped by jinja.
-    return environment.get_template("properties.html.j2").render(
+    values = dict(
         title=title,
         names=list(sets),
         rows=wording.number(sum(one.rows for one in sets.values())),
@@ -139,12 +133,10 @@ def render_page(sets: Sets, facts: Mapping[str, str], title: str) -> str:
         curves=[(name, CURVES[name]) for name, values in drawn["curves"].items() if any(values)],
         domains=drawn["domains"],
         clustered=len(sets) > 1 and any(one.domains.source == CLUSTERS for one in sets.values()),
-        css=Markup(_asset("page.css")),
-        plotly=Markup(get_plotlyjs()),
-        scripts=Markup("\n".join(_asset(name) for name in SCRIPTS)),
         sets=Markup(script_json({"runs": [{"name": name} for name in sets]})),
         charts=Markup(script_json(drawn)),
     )
+    return fill("properties.html.j2", SCRIPTS, values, {})
 
 
 def charts(sets: Sets) -> dict[str, Any]:
@@ -229,7 +221,3 @@ def _counted(count: int, what: str) -> str:
 def _printed(cell: Cell) -> str:
     text = escape(" ".join(part for part in (cell.text, cell.interval) if part))
     return f"{text}\n[dim]{escape(cell.note)}[/dim]" if cell.note else text
-
-
-def _asset(name: str) -> str:
-    return files("ringfence.report").joinpath("assets", name).read_text(encoding="utf-8")

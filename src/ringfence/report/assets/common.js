@@ -1,4 +1,3 @@
-"use strict";
 // What the other scripts share: the embedded data, small DOM helpers, colours and number formats.
 // Text from runs and models enters the page through textContent only.
 
@@ -31,6 +30,18 @@ function runName(index) {
   const node = make("span", "run", swatch, RUNS[index].name);
   node.style.setProperty("--run", `var(--run-${index % 7})`);
   return node;
+}
+
+/** A button in the legend that shows and hides one run. */
+function addToLegend(index, draw) {
+  const toggle = button("", () => {
+    if (!hiddenRuns.delete(index)) hiddenRuns.add(index);
+    toggle.setAttribute("aria-pressed", String(!hiddenRuns.has(index)));
+    draw();
+  });
+  toggle.append(runName(index));
+  toggle.setAttribute("aria-pressed", "true");
+  byId("legend").append(toggle);
 }
 
 function verdictBadge(verdict) {

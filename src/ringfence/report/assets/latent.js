@@ -1,4 +1,3 @@
-"use strict";
 // Three scatter plots of the same places, coloured by projection, by measured misalignment (else by set), and by tokens.
 
 const byId = (id) => document.getElementById(id);
@@ -72,19 +71,4 @@ function draw() {
   }
 }
 
-const systemDark = matchMedia("(prefers-color-scheme: dark)");
-let chosenTheme = null; // what the reader clicked; null follows the system
-function applyTheme(theme) {
-  document.documentElement.dataset.theme = theme;
-  byId("theme").textContent = theme === "dark" ? "Light" : "Dark";
-  draw();
-}
-const wantedTheme = () => chosenTheme ?? (systemDark.matches ? "dark" : "light");
-byId("theme").addEventListener("click", () => {
-  chosenTheme = wantedTheme() === "dark" ? "light" : "dark";
-  applyTheme(chosenTheme);
-});
-systemDark.addEventListener("change", () => applyTheme(wantedTheme()));
-addEventListener("beforeprint", () => applyTheme("light"));
-addEventListener("afterprint", () => applyTheme(wantedTheme()));
-applyTheme(wantedTheme());
+followTheme(draw);

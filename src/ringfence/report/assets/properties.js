@@ -55,36 +55,6 @@ function drawSets() {
   drawDomains();
 }
 
-const systemDark = matchMedia("(prefers-color-scheme: dark)");
-let chosenTheme = null; // what the reader clicked; null follows the system
-const wantedTheme = () => chosenTheme ?? (systemDark.matches ? "dark" : "light");
+RUNS.forEach((_, index) => addToLegend(index, drawSets));
 
-function applyTheme(theme) {
-  document.documentElement.dataset.theme = theme;
-  byId("theme").textContent = theme === "dark" ? "Light" : "Dark";
-  drawSets();
-}
-
-byId("theme").addEventListener("click", () => {
-  chosenTheme = wantedTheme() === "dark" ? "light" : "dark";
-  applyTheme(chosenTheme);
-});
-systemDark.addEventListener("change", () => applyTheme(wantedTheme()));
-addEventListener("beforeprint", () => {
-  applyTheme("light");
-  document.querySelectorAll("details.glossary").forEach((details) => { details.open = true; });
-});
-addEventListener("afterprint", () => applyTheme(wantedTheme()));
-
-RUNS.forEach((_, index) => {
-  const toggle = button("", () => {
-    if (!hiddenRuns.delete(index)) hiddenRuns.add(index);
-    toggle.setAttribute("aria-pressed", String(!hiddenRuns.has(index)));
-    drawSets();
-  });
-  toggle.append(runName(index));
-  toggle.setAttribute("aria-pressed", "true");
-  byId("legend").append(toggle);
-});
-
-applyTheme(wantedTheme());
+followTheme(drawSets);

@@ -1,0 +1,27 @@
+"use strict";
+// Light or dark: what the reader has clicked, else what the system says.
+
+/** `draw` is called now, and whenever the colours change. */
+function followTheme(draw) {
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const toggle = document.getElementById("theme");
+  let chosen = null; // null follows the system
+  const wanted = () => chosen ?? (system.matches ? "dark" : "light");
+  const apply = (theme) => {
+    document.documentElement.dataset.theme = theme;
+    toggle.textContent = theme === "dark" ? "Light" : "Dark";
+    draw();
+  };
+  toggle.addEventListener("click", () => {
+    chosen = wanted() === "dark" ? "light" : "dark";
+    apply(chosen);
+  });
+  system.addEventListener("change", () => apply(wanted()));
+  // Paper is white, and what is folded away cannot be unfolded on it.
+  addEventListener("beforeprint", () => {
+    apply("light");
+    document.querySelectorAll("details.source, details.glossary").forEach((details) => { details.open = true; });
+  });
+  addEventListener("afterprint", () => apply(wanted()));
+  apply(wanted());
+}
