@@ -89,7 +89,7 @@ def test_a_direction_of_a_layer_that_the_model_does_not_have(tmp_path):
 
 def test_a_direction_that_was_fitted_with_another_system_prompt(direction):
     with pytest.raises(RingfenceError, match="no_system: template_default, and here it is empty"):
-        Projection(direction=direction).map(context(no_system="empty"))
+        Projection(direction=direction).fits(context(no_system="empty"))
 
 
 def test_a_file_that_is_no_direction(tmp_path):

@@ -33,20 +33,26 @@ class Projection(Step):
 
         load_direction(self.direction)
 
+    def fits(self, context: Context) -> None:
+        """Raise :class:`RingfenceError` for a direction that was fitted with another system prompt."""
+        from ringfence.directions.axis import load_direction
+
+        fitted = load_direction(self.direction).no_system
+        if fitted != context.no_system:
+            raise RingfenceError(
+                f"{self.direction}: was fitted with no_system: {fitted}, and here it is {context.no_system}; set "
+                f"no_system to {fitted}, or fit the direction again"
+            )
+
     def inputs(self) -> Sequence[str]:
         """The direction's file."""
         return [self.direction]
 
     def map(self, context: Context) -> "ProjectionMapper":
-        """With the model loaded. Raises :class:`RingfenceError` for a direction of another model or system prompt."""
+        """With the model loaded. Raises :class:`RingfenceError` for a direction of another model."""
         from ringfence.directions.axis import load_direction, require_fits
 
         direction = load_direction(self.direction)
-        if direction.no_system != context.no_system:
-            raise RingfenceError(
-                f"{self.direction}: was fitted with no_system: {direction.no_system}, and here it is "
-                f"{context.no_system}; set no_system to {direction.no_system}, or fit the direction again"
-            )
         require_fits(direction, context.loaded, where=self.direction)
         return ProjectionMapper(context, direction)
 
