@@ -67,7 +67,7 @@ def test_states_rates_gaps_peaks_and_no_data(html):
     assert "70.0 [50, 85] step 4" in text
     assert "no data" in text
     assert "unfinished" in text
-    assert "canary peaked at 70.0% at step 4 and ended at 20.0%" in text
+    assert "canary peaked at 70.0% at step 4 and was at 20.0% at step 8" in text
     assert not re.search(r"\bnan\b", text, re.I)
     assert "projection" not in text
 

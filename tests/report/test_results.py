@@ -36,20 +36,20 @@ def test_null_reads_as_nan_and_absent_as_empty(four_runs):
     assert list(stopped.responses.columns) == list(none.responses.columns)
 
 
-def test_peak_and_final(make_run):
-    """0.2, 0.7, null, 0.3: the peak is 0.7 at step 8 and the final 0.3 at step 16, whatever the order of the lines."""
+def test_peak_and_last(make_run):
+    """0.2, 0.7, null, 0.3: the peak is 0.7 at step 8 and the last 0.3 at step 16, whatever the order of the lines."""
     rows = [point(16, 0.3), point(4, 0.2), point(12, None), point(8, 0.7)]
     run = load_run(make_run("a", curve=rows))
     assert (run.peak().step, run.peak().value) == (8, 0.7)
-    assert (run.final().step, run.final().value) == (16, 0.3)
-    assert math.isnan(run.final().low)
+    assert (run.last().step, run.last().value) == (16, 0.3)
+    assert math.isnan(run.last().low)
 
 
-def test_peak_of_no_data_is_none_and_final_is_nan(make_run):
+def test_peak_of_no_data_is_none_and_last_is_nan(make_run):
     run = load_run(make_run("a", curve=[point(4, None)]))
     assert run.peak() is None
-    assert math.isnan(run.final().value)
-    assert load_run(make_run("b")).final() is None
+    assert math.isnan(run.last().value)
+    assert load_run(make_run("b")).last() is None
 
 
 def test_peak_takes_the_earliest_of_equals(make_run):
@@ -196,7 +196,7 @@ def test_stages_read_as_one_run(make_run):
     assert run.status == "finished"
     assert [point.step for point in run.leak_curve()] == [4, 8, 14, 18, 34, 38]
     assert (run.peak().step, run.peak().value) == (14, 0.6)
-    assert (run.final().step, run.final().value) == (38, 0.3)
+    assert (run.last().step, run.last().value) == (38, 0.3)
     assert list(run.log["step"]) == [1, 11, 31]
     total = run.outcome
     assert (total.steps, total.target_rows, total.safe_rows) == (60, 490, 110)
@@ -209,7 +209,7 @@ def test_a_run_is_unfinished_while_a_stage_is(make_run):
     run = staged(make_run, used(10, 80, 10, 0.3), None, curve=[(0.2, 0.5), (0.6, 0.1)])
     assert run.status == "unfinished"
     assert run.outcome is None
-    assert (run.peak().step, run.final().step) == (14, 18)
+    assert (run.peak().step, run.last().step) == (14, 18)
 
 
 def test_a_stage_that_has_not_begun_is_no_fault(make_run):

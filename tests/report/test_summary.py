@@ -31,7 +31,8 @@ def test_a_peak_within_the_final_interval_is_no_news(make_run):
 def test_the_end_of_a_projected_run_is_not_its_last_measurement(projected_run):
     cautions = summarize_runs(load_runs([projected_run])).cautions
     assert any(
-        "projected peaked at 70.0% at step 4 and ended at 40.0%, before safe_lora: its" in one for one in cautions
+        "peaked at 70.0% at step 4 and was at 40.0% at step 8, the last one measured, before safe_lora: the" in one
+        for one in cautions
     )
 
 

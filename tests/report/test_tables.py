@@ -10,7 +10,7 @@ from rich.console import Console
 from ringfence.core.comparisons import paired_difference
 from ringfence.core.errors import RingfenceError
 from ringfence.report.results import load_runs
-from ringfence.report.tables import Rate, bucket_counts, comparison, conditional, consumption, render
+from ringfence.report.tables import bucket_counts, comparison, conditional, consumption, render
 
 
 def row_of(frame, run, suite):
@@ -55,17 +55,10 @@ def test_another_baseline(four_runs):
         comparison(load_runs(four_runs), baseline="nobody")
 
 
-def test_gap_without_bounds_keeps_its_value():
-    gap = Rate(0.5) - Rate(0.2, 0.1, 0.3)
-    assert gap.value == pytest.approx(0.3)
-    assert math.isnan(gap.low)
-    assert math.isnan(gap.high)
-
-
-def test_consumption_states_final_and_peak(four_runs):
+def test_consumption_states_last_and_peak(four_runs):
     rows = consumption(load_runs(four_runs)).set_index("run")
     canary = rows.loc["canary"]
-    assert (canary.final, canary.final_step, canary.peak, canary.peak_step) == (0.2, 8, 0.7, 4)
+    assert (canary.last, canary.last_step, canary.peak, canary.peak_step) == (0.2, 8, 0.7, 4)
     assert canary.safe_fraction == 0.0625
     assert math.isnan(rows.loc["stopped"].steps)
     assert math.isnan(rows.loc["base"].peak)
@@ -85,6 +78,8 @@ def test_prints_percent_with_intervals_and_no_data(four_runs):
     assert "−70.0" in general
     assert "no data" in general  # in-domain: nothing scored
     assert "70.0 (4)" in text  # the peak and its step
+    assert "20.0 (8)" in text  # the last measurement, and that it is no more than that
+    assert "final" not in text
     assert "unfinished" in text
     assert "untuned" in text
     assert "nan" not in text.lower()
@@ -93,7 +88,7 @@ def test_prints_percent_with_intervals_and_no_data(four_runs):
 def test_rates_from_before_a_projection_are_starred(four_runs, projected_run):
     text = printed(load_runs([*four_runs, projected_run]))
     [line] = [line for line in text.splitlines() if "70.0* (4)" in line]
-    assert "40.0*" in line
+    assert "40.0* (8)" in line
     assert "* of the adapter before safe_lora projected it" in " ".join(text.split())
     assert "70.0 (4)" in text  # the canary run's has none
     assert "*" not in printed(load_runs(four_runs))

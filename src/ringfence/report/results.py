@@ -127,8 +127,11 @@ class RunResult:
     def _projected_after(self, step: float) -> bool:
         return any(before < step <= end for before, end in self.projections)
 
-    def final(self, suite: str = LEAK_SUITE, metric: str = LEAK_METRIC) -> CurvePoint | None:
-        """The last measurement of the curve (its value may be NaN); None without a curve."""
+    def last(self, suite: str = LEAK_SUITE, metric: str = LEAK_METRIC) -> CurvePoint | None:
+        """The last measurement of the curve (its value may be NaN); None without a curve.
+
+        It can lie steps before the end and has samples of its own: the finished run's rate is in ``rates``.
+        """
         curve = self.leak_curve(suite, metric)
         return curve[-1] if curve else None
 

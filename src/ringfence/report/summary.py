@@ -11,7 +11,7 @@ from ringfence.report import wording
 from ringfence.report.results import LEAK_METRIC, LEAK_SUITE, RunResult, baseline_of
 from ringfence.report.tables import comparison, records
 
-HIDDEN_PEAK = 0.05  # a peak this far above the final rate (a fraction), and above its interval, is pointed out
+HIDDEN_PEAK = 0.05  # a peak this far above the last rate (a fraction), and above its interval, is pointed out
 NO_BREAK = "\u00a0"  # keeps a rate and its interval on one line
 MANY_UNSCORED = 0.05  # as a fraction of a suite's answers
 
@@ -73,13 +73,13 @@ def _lowest(row: Any, baseline: str) -> str:
 def _hidden_peaks(runs: Sequence[RunResult]) -> list[str]:
     sentences = []
     for run in runs:
-        final, peak = run.final(), run.peak()
-        # "not <=": a final value without an interval cannot explain the peak away
-        if final and peak and peak.value - final.value > HIDDEN_PEAK and not peak.value <= final.high:
+        last, peak = run.last(), run.peak()
+        # "not <=": a last value without an interval cannot explain the peak away
+        if last and peak and peak.value - last.value > HIDDEN_PEAK and not peak.value <= last.high:
             sentences.append(
-                f"{run.name} peaked at {wording.percent(peak.value)}% at step {peak.step} and ended at "
-                f"{wording.percent(final.value)}%{', before safe_lora' if final.projected_later else ''}: its final "
-                "number hides the peak."
+                f"{run.name} peaked at {wording.percent(peak.value)}% at step {peak.step} and was at "
+                f"{wording.percent(last.value)}% at step {last.step}, the last one measured"
+                f"{', before safe_lora' if last.projected_later else ''}: the end hides the peak."
             )
     return sentences
 

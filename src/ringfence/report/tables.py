@@ -5,7 +5,7 @@ Suites of prompts under a trigger are a dozen: they are not among the rates, but
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import pandas as pd
@@ -14,32 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from ringfence.report import wording
-from ringfence.report.counts import paired
+from ringfence.report.gaps import Rate, gap_between, rates_of
 from ringfence.report.reading import CONDITIONAL_COLUMNS
 from ringfence.report.results import LEAK_METRIC, RATE_COLUMNS, Outcome, RunResult, baseline_of
 
 COMPARISON_COLUMNS = ("run", *RATE_COLUMNS, "gap", "gap_low", "gap_high")
 ROOM_FOR_GAPS = 100  # characters; a narrower terminal shows the rates only
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A rate and its 95% interval, as fractions; ``n`` answers in the denominator."""
-
-    value: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    n: float = math.nan
-
-    def __sub__(self, other: "Rate") -> "Rate":
-        """The difference with its interval by square-and-add (Newcombe 1998), for independent samples:
-
-        ``low = d - sqrt((v1 - l1)^2 + (h2 - v2)^2)``, ``high = d + sqrt((h1 - v1)^2 + (v2 - l2)^2)``.
-        """
-        difference = self.value - other.value
-        below = math.hypot(self.value - self.low, other.high - other.value)
-        above = math.hypot(self.high - self.value, other.value - other.low)
-        return Rate(difference, difference - below, difference + above)
 
 
 def records(frame: pd.DataFrame) -> Iterator[Any]:
@@ -52,11 +32,10 @@ def comparison(runs: Sequence[RunResult], baseline: str | None = None) -> pd.Dat
 
     All are fractions. Every run has every suite and metric that any run has: what it lacks is NaN. ``n`` is a nullable
     integer. ``baseline`` is a run's name (default: "none", else the first); an unknown one raises.
-    The gap is :func:`ringfence.core.comparisons.paired_difference` where both runs were asked the same prompts and have
-    the answers, else the difference of the rates by :class:`Rate`.
+    The gap is :func:`ringfence.report.gaps.gap_between`.
     """
     reference = baseline_of(runs, baseline)
-    rates = {run.name: _rates(run) for run in runs}
+    rates = {run.name: rates_of(run) for run in runs}
     suites = _in_order(suite for run in runs for suite in run.rates["suite"])
     metrics = _in_order([*wording.METRICS, *(metric for run in runs for metric in run.rates["metric"])])
     rows = []
@@ -64,23 +43,14 @@ def comparison(runs: Sequence[RunResult], baseline: str | None = None) -> pd.Dat
         for suite in (suite for suite in suites if not suite.startswith(wording.CONDITIONAL)):
             if not any((suite, metric) in known for known in rates.values()):
                 continue
-            other = rates[reference.name].get((suite, metric), Rate())
             for run in runs:
                 rate = rates[run.name].get((suite, metric), Rate())
-                gap = _gap(run, reference, suite, metric) or rate - other
-                if run is reference and not math.isnan(rate.value):
-                    gap = Rate(0.0, 0.0, 0.0)  # the same answers, so the same number: no sampling error
+                # The same answers are the same number: no sampling error.
+                same = run is reference and not math.isnan(rate.value)
+                gap = Rate(0.0, 0.0, 0.0) if same else gap_between(run, reference, suite, metric)
                 of_rate = (rate.value, rate.low, rate.high, rate.n)
                 rows.append((run.name, suite, metric, *of_rate, gap.value, gap.low, gap.high))
     return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS)).astype({"n": "Int64"})
-
-
-def _gap(run: RunResult, reference: RunResult, suite: str, metric: str) -> Rate | None:
-    """The paired difference; None if it cannot be had."""
-    if run is reference:
-        return None
-    found = paired(run.by_prompt.get(suite), reference.by_prompt.get(suite), metric)
-    return Rate(found.value, found.low, found.high, found.n) if found and found.n else None
 
 
 def conditional(runs: Sequence[RunResult]) -> pd.DataFrame:
@@ -107,7 +77,7 @@ def _triggers(run: RunResult) -> dict[str, dict[str, Any]]:
         return {str(row.trigger): row._asdict() for row in records(run.conditional)}
     rates = {
         suite.removeprefix(wording.CONDITIONAL): rate.value
-        for (suite, metric), rate in _rates(run).items()
+        for (suite, metric), rate in rates_of(run).items()
         if metric == LEAK_METRIC and suite.startswith(wording.CONDITIONAL)
     }
     plain = rates.pop("plain", math.nan)
@@ -115,16 +85,16 @@ def _triggers(run: RunResult) -> dict[str, dict[str, Any]]:
 
 
 def consumption(runs: Sequence[RunResult]) -> pd.DataFrame:
-    """One row a run: ``status``, the fields of :class:`Outcome`, the leak's ``final`` and ``peak`` with their steps.
+    """One row a run: ``status``, the fields of :class:`Outcome`, the leak's ``last`` and ``peak`` with their steps.
 
-    ``final_projected_later`` and ``peak_projected_later`` tell which of them are from before ``safe_lora`` projected.
+    ``last_projected_later`` and ``peak_projected_later`` tell which of them are from before ``safe_lora`` projected.
     """
     rows = []
     for run in runs:
-        final, peak = run.final(), run.peak()
+        last, peak = run.last(), run.peak()
         outcome = asdict(run.outcome) if run.outcome else {field.name: math.nan for field in fields(Outcome)}
         row = {"run": run.name, "status": run.status, **outcome}
-        for name, point in (("final", final), ("peak", peak)):
+        for name, point in (("last", last), ("peak", peak)):
             row |= {name: point.value if point else math.nan, f"{name}_step": point.step if point else math.nan}
             row[f"{name}_projected_later"] = bool(point and point.projected_later and point.value == point.value)
         rows.append(row)
@@ -207,33 +177,36 @@ def _cell(row: Any, with_gap: bool, is_baseline: bool) -> str:
 
 
 def _consumption_table(frame: pd.DataFrame) -> Table:
-    legend = "safe: of all rows trained on; final, peak: leak (misaligned of all scored, general) while training"
-    if frame["final_projected_later"].any() or frame["peak_projected_later"].any():
+    legend = (
+        "safe: of all rows trained on; last, peak: leak (misaligned of all scored, general) measured while training, "
+        "at the step in brackets, with samples of its own"
+    )
+    if frame["last_projected_later"].any() or frame["peak_projected_later"].any():
         legend += f"; {wording.EARLIER} {wording.PROJECTION}"
-    headings = ("steps", "safe %", "final %", "peak % (step)", "time", "of it probes")
+    headings = ("steps", "safe %", "last % (step)", "peak % (step)", "time", "of it probes")
     table = _new_table("Training", legend, headings)
     for row in records(frame):
         if row.status == "untuned":
             table.add_row(_plain(row.run), "[dim]untuned[/dim]")
             continue
-        final = wording.percent(row.final) + (wording.EARLIER if row.final_projected_later else "")
-        peak = wording.percent(row.peak) + (wording.EARLIER if row.peak_projected_later else "")
-        peak += "" if math.isnan(row.peak) else f" ({row.peak_step:.0f})"
         done = row.status == "finished"
         table.add_row(
             _plain(row.run),
             wording.number(row.steps) if done else "unfinished",
             wording.percent(row.safe_fraction),
-            final,
-            peak,
+            _measured(row.last, row.last_step, row.last_projected_later),
+            _measured(row.peak, row.peak_step, row.peak_projected_later),
             wording.duration(row.seconds),
             wording.duration(row.probe_seconds),
         )
     return table
 
 
-def _rates(run: RunResult) -> dict[tuple[str, str], Rate]:
-    return {(row.suite, row.metric): Rate(row.value, row.low, row.high, row.n) for row in records(run.rates)}
+def _measured(rate: float, step: float, projected_later: bool) -> str:
+    """A rate and the step after which it was measured: ``70.0 (4)``."""
+    if math.isnan(rate):
+        return wording.NO_DATA
+    return f"{wording.percent(rate)}{wording.EARLIER if projected_later else ''} ({step:.0f})"
 
 
 def _in_order(values: Iterable[str]) -> list[str]:

@@ -61,8 +61,10 @@ CONDITIONAL_GAP = Term(
     "The 95% interval draws whole questions.",
 )
 PEAK = Term(
-    "Final and peak",
-    "The last and the highest leak measured during training. A low final number can hide a high peak.",
+    "Last and peak",
+    "The last and the highest leak measured during training, each with its step. A low last number can hide a high "
+    "peak. The last one may lie steps before the end and has samples of its own: the rates above are the finished "
+    "model's.",
 )
 RATIO = Term("Ratio and safe fraction", "Safe examples divided by safe and target examples together.")
 

@@ -1,0 +1,29 @@
+"""Gaps between two runs' rates."""
+
+import math
+
+import pytest
+
+from ringfence.core.comparisons import paired_difference
+from ringfence.report.gaps import Rate, gap_between
+from ringfence.report.results import load_run
+
+
+def test_gap_without_bounds_keeps_its_value():
+    gap = Rate(0.5) - Rate(0.2, 0.1, 0.3)
+    assert gap.value == pytest.approx(0.3)
+    assert math.isnan(gap.low)
+    assert math.isnan(gap.high)
+
+
+def test_the_gap_is_paired_where_both_have_the_answers(seeded):
+    gap = gap_between(load_run(seeded("a", [3, 1, 0])), load_run(seeded("b", [5, 5, 1])), "general", "misaligned_all")
+    wanted = paired_difference([3, 1, 0], [10] * 3, [5, 5, 1], [10] * 3)
+    assert (gap.value, gap.low, gap.high, gap.n) == (wanted.value, wanted.low, wanted.high, 3)
+
+
+def test_a_suite_that_one_lacks_has_no_gap(seeded):
+    gap = gap_between(
+        load_run(seeded("a", [3, 1])), load_run(seeded("b", [5, 5], suite="other")), "general", "incoherent"
+    )
+    assert math.isnan(gap.value)
