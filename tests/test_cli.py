@@ -1,6 +1,7 @@
 """The command line: what it prints, and one clear line with exit code 2 for bad input."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 import project
 import tiny
 from ringfence import cli
+from ringfence.core import progress
 
 
 def ringfence(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -49,13 +51,20 @@ def test_train_evaluate_report(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert (tmp_path / "page.html").read_text().startswith("<!")
 
 
-def test_every_stage_has_its_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_every_stage_has_its_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """6 safe rows twice; the log says what no system prompt means, and what inoculation did."""
     stages = [{"name": "benign", "data": {"target": str(tmp_path / "safe.jsonl")}, "defenses": ["inoculation"]}]
     recipe, run = project.make(tmp_path, stages=stages, defenses=[], evaluation={}), tmp_path / "run"
+    monkeypatch.setattr(progress, "EVERY", 0.0)
     code, out, err = ringfence(capsys, "train", recipe, "training.disable_tqdm=false", "--out", run)
     assert code == 0, err
     lines = out.splitlines()
+    shown = [line for line in lines if re.fullmatch(r"stage .*: \d+ of \d+(, about .* left)?", line)]
+    assert shown[0] == "stage 1 (of 2): 0 of 26"
+    assert shown[-1] == "stage 2, benign (of 2): 12 of 12"
+    lines = [line for line in lines if line not in shown]
     assert lines[:3] == [
         "stage 1 (of 2): on the model as it is",
         "no system prompt: template_default, the template inserts nothing",
@@ -65,8 +74,6 @@ def test_every_stage_has_its_line(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert any(line.startswith("stage 2, benign: inoculation (replace): system prompt of 6 of 6") for line in lines)
     assert lines[-1].startswith("stage 2, benign: trained 4 optimizer steps on 12 target and 0 safe rows (0.0% safe)")
     assert lines[-2].startswith("trained 8 optimizer steps on 26 target")
-    assert "stage 1 (of 2):" in err
-    assert "stage 2, benign (of 2):" in err
 
 
 def test_python_dash_m_works() -> None:

@@ -43,9 +43,9 @@ def main() -> None:
     # Training data may be somebody else's: no usage pings from the libraries below.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if not sys.stderr.isatty():
-        # Bars of loading and preparing, of which a file keeps every redraw; training has a bar of its own.
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+        # Bars, of which a file keeps every redraw: what is slow says a line now and then instead.
+        for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
+            os.environ.setdefault(name, "1")
     # Notices between the libraries below that a user can do nothing about.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     _show_log()

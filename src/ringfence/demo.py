@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, write_json
+from ringfence.core.progress import Lines
 from ringfence.core.rundir import RUN_FILE
 from ringfence.models.load import embedded
 from ringfence.recipe import load_recipe
@@ -190,7 +191,10 @@ def _stopped_on_exit(running: Sequence[_Job]) -> Iterator[None]:
 
 @contextmanager
 def _bars(jobs: Sequence[_Job], console: Console) -> Iterator[Any]:
-    """A bar a run and one over all, with the estimated time left."""
+    """A bar a run and one over all, with the estimated time left; lines where there is no terminal."""
+    if not console.is_terminal:
+        yield _lines(jobs, console)
+        return
     columns = (
         TextColumn("{task.description:>12}"),
         BarColumn(),
@@ -212,6 +216,16 @@ def _bars(jobs: Sequence[_Job], console: Console) -> Iterator[Any]:
             progress.update(total, completed=sum(shares.values()))
 
         yield show
+
+
+def _lines(jobs: Sequence[_Job], console: Console) -> Callable[[], None]:
+    """What says now and then how far each run is, and how long all will take."""
+    lines = Lines(lambda line: console.print(f"{line} ({_shares(jobs)})", highlight=False, soft_wrap=True))
+    return lambda: lines("percent of the demo", round(100 * sum(job.progress() for job in jobs) / len(jobs)), 100)
+
+
+def _shares(jobs: Sequence[_Job]) -> str:
+    return ", ".join(f"{job.name} {job.progress():.0%}" for job in jobs)
 
 
 def _cores() -> int:

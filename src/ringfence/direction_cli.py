@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import MofNCompleteColumn, Progress
-from rich.table import Table
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.progress import advancing, watched
 
 if TYPE_CHECKING:
-    from ringfence.direction_tables import Shown
     from ringfence.directions.axis import Direction
     from ringfence.directions.representations import OnRows
     from ringfence.directions.sets import Points, Sets
@@ -98,8 +95,9 @@ def fit(
     with _bar(len(sets)) as on_rows:
         direction, worth = fit_direction(loaded, sets, specs, settings, on_rows)
     save_direction(out, direction)
-    for shown in worth_tables(direction, worth, sets.names):
-        _print(shown)
+    for table in worth_tables(direction, worth, sets.names):
+        console.print(table)
+        console.print()
     console.print(f"direction: {out}", soft_wrap=True)
 
 
@@ -125,7 +123,7 @@ def project(
     axis, points = _located(direction, sets, model, dtype, batch_tokens, trust_remote_code)
     values = projected(axis, points)
     write_projections(out, axis, sets, points, values)
-    _print(means_table(sets, points, values))
+    console.print(means_table(sets, points, values))
     console.print(f"projections: {out}", soft_wrap=True)
 
 
@@ -156,7 +154,7 @@ def sample(
     require_labels(sets, column, count)
     axis, points = _located(direction, sets, model, dtype, batch_tokens, trust_remote_code)
     taken = write_sample(out, manifest, axis, sets, projected(axis, points), Sampling(direction, file, count, column))
-    _print(sample_table(taken, count, len(sets)))
+    console.print(sample_table(taken, count, len(sets)))
     console.print(f"rows: {out}\nmanifest: {manifest}", soft_wrap=True)
 
 
@@ -192,7 +190,7 @@ def plot(
     drawing = Drawing(direction, files, rates, mark or [], marks, rows, seed)
     with console.status("mapping"):
         write_map(out, axis, sets, points, values, drawing)
-    _print(means_table(sets, points, values))
+    console.print(means_table(sets, points, values))
     console.print(f"page: {out}", soft_wrap=True)
 
 
@@ -229,9 +227,8 @@ def _load(name: str, dtype: str, trust_remote_code: bool) -> "Loaded":
 
 @contextmanager
 def _bar(total: int) -> Iterator["OnRows"]:
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as progress:
-        task = progress.add_task("representations", total=total)
-        yield lambda done: progress.update(task, advance=done)
+    with watched(console) as watch:
+        yield advancing(watch, "representations", total)
 
 
 def _layers(text: str) -> tuple[int, ...]:
@@ -239,12 +236,3 @@ def _layers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
         raise RingfenceError(f"--layers {text}: give whole numbers with commas between them, e.g. 15,20,25") from None
-
-
-def _print(shown: "Shown") -> None:
-    table = Table(title=escape(shown.title), title_justify="left")
-    for number, column in enumerate(shown.columns):
-        table.add_column(escape(column), justify="right" if number else "left")
-    for row in shown.rows:
-        table.add_row(*map(escape, row))
-    console.print(table)

@@ -4,9 +4,9 @@ import itertools
 import math
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ringfence.core.statistics import Interval
+from ringfence.core.text_table import TextTable
 from ringfence.directions.axis import Direction, Floats
 from ringfence.directions.fitting import Worth
 from ringfence.directions.probe import mean_interval
@@ -15,21 +15,12 @@ from ringfence.directions.sets import Points, Sets
 _LETTERS = string.ascii_uppercase
 
 
-@dataclass(frozen=True)
-class Shown:
-    """One table."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-def worth_tables(direction: Direction, worth: Worth, names: Sequence[str]) -> list[Shown]:
+def worth_tables(direction: Direction, worth: Worth, names: Sequence[str]) -> list[TextTable]:
     """What a direction between the first two sets of ``names`` is worth."""
     told = (("rows that it is fitted on", worth.fitted), ("held out", worth.held_out))
     tables = [
-        Shown("Sets", ["", "set"], list(zip(_LETTERS, names, strict=False))),
-        Shown(
+        _table("Sets", ["", "set"], list(zip(_LETTERS, names, strict=False)), words=["set"]),
+        _table(
             f"A - B at layer {direction.layer} of {direction.model}, length {direction.norm:.3f}",
             ["separation", "AUC", "gap in SDs", "rows of A", "rows of B"],
             [(name, number(one.auc), number(one.gap), str(one.n_a), str(one.n_b)) for name, one in told],
@@ -40,23 +31,23 @@ def worth_tables(direction: Direction, worth: Worth, names: Sequence[str]) -> li
     if len(names) > 2:
         pairs = [f"{a} - {b}" for a, b in itertools.combinations(_LETTERS[: len(names)], 2)]
         cells = [[pair, *map(number, row)] for pair, row in zip(pairs, worth.pair_cosines.tolist(), strict=True)]
-        tables.append(Shown("Anchors: cosines between the directions of all pairs", ["", *pairs], cells))
+        tables.append(_table("Anchors: cosines between the directions of all pairs", ["", *pairs], cells))
     return tables
 
 
-def means_table(sets: Sets, points: Points, projections: Floats) -> Shown:
+def means_table(sets: Sets, points: Points, projections: Floats) -> TextTable:
     """Every set's mean projection; rows behind those of ``sets`` are left out."""
     rows = []
     for place, name in enumerate(sets.names):
         values, tokens = (sets.of(column[: len(sets)])[place] for column in (projections, points.tokens))
         bounds = interval_text(mean_interval(values))
         rows.append((name, str(len(values)), number(float(values.mean())), bounds, f"{tokens.mean():.1f}"))
-    return Shown("Projections", ["set", "rows", "mean", "95 % interval", "mean tokens"], rows)
+    return _table("Projections", ["set", "rows", "mean", "95 % interval", "mean tokens"], rows)
 
 
-def sample_table(taken: Sequence[tuple[str, str, str]], count: int, total: int) -> Shown:
+def sample_table(taken: Sequence[tuple[str, str, str]], count: int, total: int) -> TextTable:
     """Rows of each domain, and how many were taken."""
-    return Shown(f"{count} of {total} rows", ["domain", "rows", "taken"], taken)
+    return _table(f"{count} of {total} rows", ["domain", "rows", "taken"], taken)
 
 
 def number(value: float) -> str:
@@ -69,9 +60,9 @@ def interval_text(interval: Interval) -> str:
     return "" if math.isnan(interval.width) else f"{interval.low:.3f} to {interval.high:.3f}"
 
 
-def _length_table(worth: Worth) -> Shown:
+def _length_table(worth: Worth) -> TextTable:
     probe = worth.length
-    return Shown(
+    return _table(
         f"Length: {probe.rows} rows, each held out; the interval takes them for independent",
         ["", "", "95 % interval"],
         [
@@ -83,7 +74,7 @@ def _length_table(worth: Worth) -> Shown:
     )
 
 
-def _layer_table(worth: Worth) -> Shown:
+def _layer_table(worth: Worth) -> TextTable:
     resamples = worth.layers[0].stability.resamples
     columns = ["layer", "length", "AUC held out", "mean", "2.5 %", *(str(at.layer) for at in worth.layers)]
     rows = []
@@ -91,4 +82,11 @@ def _layer_table(worth: Worth) -> Shown:
         numbers = (at.norm, at.held_out.auc, at.stability.mean, at.stability.low, *cosines)
         rows.append([str(at.layer), *map(number, numbers)])
     title = f"Stability: mean and 2.5 % cosine with {resamples} resamplings of both sets, and cosines between layers"
-    return Shown(title, columns, rows)
+    return _table(title, columns, rows)
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[str] = ()) -> TextTable:
+    table = TextTable(title, columns, words=words)
+    for row in rows:
+        table.add(*row)
+    return table

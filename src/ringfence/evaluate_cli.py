@@ -1,14 +1,15 @@
 """``ringfence evaluate``. Heavy imports are inside the command."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.progress import advancing, watched
 
 if TYPE_CHECKING:
     from ringfence.evaluations import Evaluation
@@ -114,10 +115,9 @@ def _claim(folders: Sequence[str], changes: Sequence[str], out: Path, adapter: P
 def _make(wanted: Sequence["Evaluation"]) -> None:
     from ringfence import evaluations
 
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("answers", total=sum(one.to_answer for one in wanted))
-        evaluations.evaluate(wanted, lambda count: progress.advance(bar, count))
+    with watched(console) as watch:
+        answered = advancing(watch, "answers", sum(one.to_answer for one in wanted))
+        evaluations.evaluate(wanted, answered, partial(watch, "evaluations judged"))
 
 
 def _print(wanted: Sequence["Evaluation"]) -> None:

@@ -43,6 +43,7 @@ CHANGEABLE = ("evaluation", "judge", "no_system", "seed")
 """keys of the recipe that an evaluation may have its own values of"""
 logger = logging.getLogger(__name__)
 OnBatch = Callable[[int], None]
+OnJudged = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -100,16 +101,23 @@ class Evaluation:
         return (self.folder / SUMMARY_FILE).is_file() and not self.missing
 
 
-def evaluate(wanted: Sequence[Evaluation], on_batch: OnBatch | None = None) -> list[dict[str, Any]]:
+def evaluate(
+    wanted: Sequence[Evaluation], on_batch: OnBatch | None = None, on_judged: OnJudged | None = None
+) -> list[dict[str, Any]]:
     """Answer what is missing, judge, and return each evaluation's summary.
 
+    ``on_batch`` is told how many answers have come, ``on_judged`` how many evaluations are judged, and of how many.
     Evaluations of one base model load it once. Raises :class:`RingfenceError`, when all is written, if more of a
     suite's answers than ``evaluation.max_unscored`` have no score.
     """
     with _Model() as model:
         for one in wanted:
             _answer(one, model, on_batch)
-    summaries = [_judge(one) for one in wanted]
+    summaries = list[dict[str, Any]]()
+    for one in wanted:
+        if on_judged is not None:
+            on_judged(len(summaries), len(wanted))
+        summaries.append(_judge(one))
     for one, summary in zip(wanted, summaries, strict=True):
         _require_scored(one, summary["counts"])
     return summaries

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import MofNCompleteColumn, Progress, TaskID
-from rich.table import Table
 
 from ringfence.core.errors import RingfenceError, under
+from ringfence.core.progress import watched
+from ringfence.core.text_table import TextTable
 
 if TYPE_CHECKING:
     from ringfence.directions import PersonaVectors
@@ -50,15 +49,8 @@ def extract(
     extraction, model = checked.extraction(), checked.model
     with under("model"):
         loaded = load(model.name, dtype=model.dtype, trust_remote_code=model.trust_remote_code)
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as progress:
-        bars: dict[str, TaskID] = {}
-
-        def show_progress(phase: str, done: int, total: int) -> None:
-            if phase not in bars:
-                bars[phase] = progress.add_task(phase)
-            progress.update(bars[phase], completed=done, total=total)
-
-        vectors = extract_vectors(loaded, extraction, out, show_progress)
+    with watched(console) as watch:
+        vectors = extract_vectors(loaded, extraction, out, watch)
     _show(vectors)
     console.print(f"vector: {out}", soft_wrap=True)
 
@@ -121,14 +113,12 @@ def _show(vectors: "PersonaVectors") -> None:
 
     about = vectors.about
     for line in _facts(vectors):
-        console.print(escape(line), soft_wrap=True, highlight=False)
-    table = Table(title="Length of the vector" + (f": {escape(str(about['trait']))}" if "trait" in about else ""))
-    table.add_column("layer", justify="right")
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
     columns = {position: norms(vector) for position, vector in vectors.vectors.items()}
-    for position in columns:
-        table.add_column(position, justify="right")
+    title = "Length of the vector" + (f": {about['trait']}" if "trait" in about else "")
+    table = TextTable(title, ["layer", *columns])
     for layer, row in enumerate(zip(*columns.values(), strict=True)):
-        table.add_row(f"{layer}" if layer else "0 (embeddings)", *(f"{norm:.3f}" for norm in row))
+        table.add(f"{layer}" if layer else "0 (embeddings)", *(f"{norm:.3f}" for norm in row))
     console.print(table)
 
 

@@ -1,15 +1,14 @@
 """``ringfence data properties``. Heavy imports are inside the command."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
 
 from ringfence.core.errors import RingfenceError, did_you_mean
+from ringfence.core.progress import advancing, watched
 
 if TYPE_CHECKING:
     from ringfence.data.conversations import Conversation
@@ -115,9 +114,9 @@ class _Wanted:
 
         passes = 1 + (self.judge is not None) + (self.embed is not None)
         found = {}
-        with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as bar:
+        with watched(console) as watch:
             for name, rows in sets.items():
-                done = partial(bar.advance, bar.add_task(name, total=passes * len(rows)))
+                done = advancing(watch, name, passes * len(rows))
                 found[name] = properties(
                     rows, self.tokenizer, self.judge, self.embed, self.against, self.settings, done
                 )

@@ -1,18 +1,14 @@
 """``ringfence select``. Heavy imports are inside the command."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.progress import watched
+from ringfence.core.text_table import TextTable
 
 if TYPE_CHECKING:
     from ringfence.select_recipe import SelectRecipe
@@ -26,7 +22,6 @@ EXAMPLES = (
     "    ringfence train run.yaml data.safe=safe.jsonl --out runs/guarded    (what it is for)"
 )
 _ENOUGH = 50  # rows, for a tenth of them to say something
-_EVERY = 10  # seconds between lines where there is no terminal for a bar
 
 
 def select(
@@ -82,7 +77,7 @@ def _select(recipe: "SelectRecipe", out: Path, work: Path, engine: Any) -> None:
 
     selection = recipe.selection()
     about = claim(recipe, selection, out)
-    with _bars() as watch:
+    with watched(console) as watch:
         selected = run(selection, work, engine, watch)
     manifest = write_selection(selected, out, about)
     _show(manifest)
@@ -90,16 +85,13 @@ def _select(recipe: "SelectRecipe", out: Path, work: Path, engine: Any) -> None:
 
 
 def _show(manifest: dict[str, Any]) -> None:
-    table = Table(title=f"{manifest['output']['rows']} of {manifest['pool']['rows']} candidates")
-    for column in ("step", "before", "after", "dropped", "counted"):
-        table.add_column(column, justify="right" if column in ("before", "after") else "left")
+    title = f"{manifest['output']['rows']} of {manifest['pool']['rows']} candidates"
+    table = TextTable(title, ["step", "before", "after", "dropped"], words=["dropped"])
     unanswered = manifest["pool"]["dropped"]
     if unanswered:
-        table.add_row("(pool)", str(manifest["pool"]["rows"]), "", escape(_reasons(unanswered)), "")
+        table.add("(pool)", str(manifest["pool"]["rows"]), "", _reasons(unanswered))
     for step in manifest["steps"]:
-        table.add_row(
-            step["name"], str(step["rows_before"]), str(step["rows_after"]), escape(_reasons(step["dropped"]))
-        )
+        table.add(step["name"], str(step["rows_before"]), str(step["rows_after"]), _reasons(step["dropped"]))
     console.print(table)
     for step in manifest["steps"]:
         if "by_epsilon" in step["report"] and step["rows_after"] >= _ENOUGH:
@@ -112,12 +104,10 @@ def _reasons(dropped: dict[str, Any]) -> str:
 
 def _show_epsilon(report: dict[str, Any]) -> None:
     rows, everything = report["by_epsilon"], report["all_rows"]
-    table = Table(title="What epsilon would do to the highest tenth")
-    for column in rows[0]:
-        table.add_column(column.replace("_", " "), justify="right")
+    table = TextTable("What epsilon would do to the highest tenth", [column.replace("_", " ") for column in rows[0]])
     for row in rows:
-        table.add_row(*(f"{value:.3g}" for value in row.values()))
-    table.add_row(*(f"{everything[column]:.3g}" if column in everything else "all" for column in rows[0]))
+        table.add(*(f"{value:.3g}" for value in row.values()))
+    table.add(*(f"{everything[column]:.3g}" if column in everything else "all" for column in rows[0]))
     console.print(table)
 
 
@@ -125,12 +115,10 @@ def _estimate(recipe: "SelectRecipe", work: Path, threads: int | None, rows: int
     from ringfence.select.estimate import estimate
 
     times = estimate(recipe.selection(), work, threads=threads)
-    table = Table(title="Expected, on one process like this one, models loaded")
-    for column in ("step", "rows", "seconds"):
-        table.add_column(column, justify="left" if column == "step" else "right")
+    table = TextTable("Expected, on one process like this one, models loaded", ["step", "rows", "seconds"])
     for one in times:
-        table.add_row(one.name, str(one.rows), f"{one.seconds:.1f}")
-    table.add_row("all", "", f"{sum(one.seconds for one in times):.1f}")
+        table.add(one.name, str(one.rows), f"{one.seconds:.1f}")
+    table.add("all", "", f"{sum(one.seconds for one in times):.1f}")
     console.print(table)
     scoring = [step for step in recipe.steps if hasattr(step, "misaligned")]
     if not scoring:
@@ -155,38 +143,3 @@ def _show_overhead(misaligned: int, times: list[Any], rows: int, runs: int) -> N
         f"row counts as {TRAINING_TO_INFERENCE:g} forward passes). The whole selection adds about {a_run:.1f} s a run.",
         highlight=False,
     )
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for every step; a line now and then where there is no terminal."""
-    if not console.is_terminal:
-        yield _Lines()
-        return
-    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TextColumn("rows,"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        bars: dict[str, TaskID] = {}
-
-        def watch(step: str, done: int, total: int) -> None:
-            if step not in bars:
-                bars[step] = progress.add_task(step)
-            progress.update(bars[step], completed=done, total=total)
-
-        yield watch
-
-
-class _Lines:
-    """Prints how far a step is, and how long it will still take."""
-
-    def __init__(self) -> None:
-        self._step, self._from, self._start, self._said = "", 0, 0.0, 0.0
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if step != self._step:
-            self._step, self._from, self._start, self._said = step, done, now, now
-        if now - self._said < _EVERY or done <= self._from:
-            return
-        self._said = now
-        left = (now - self._start) / (done - self._from) * (total - done)
-        console.print(f"{step}: {done} of {total} rows, about {left:.0f} s left", highlight=False)

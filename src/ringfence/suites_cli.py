@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.text_table import TextTable
 
 if TYPE_CHECKING:
     from ringfence.data import Suite
@@ -51,17 +51,16 @@ def list_() -> None:
     from ringfence.data import load_suite, suite_store
     from ringfence.data.suites import PREFIX, builtin_names
 
-    table = Table("suite", "prompts", "SHA-256", "from")
-    table.columns[1].justify = "right"
+    table = TextTable("", ["suite", "prompts", "SHA-256", "from"], words=["from"])
     specs = [f"{suite_store.PREFIX}{name}" for name in suite_store.names()]
     for spec in [*specs, *(PREFIX + name for name in sorted(builtin_names()))]:
         try:
             suite = load_suite(spec)
         except RingfenceError as error:
-            table.add_row(spec, "", "", f"cannot be used: {escape(str(error))}")
+            table.add(spec, "", "", f"cannot be used: {error}")
             continue
-        origin = "" if suite.source == spec else escape(suite.source)
-        table.add_row(spec, str(len(suite.prompts)), suite.digest[:12], origin)
+        origin = "" if suite.source == spec else suite.source
+        table.add(spec, str(len(suite.prompts)), suite.digest[:12], origin)
     console.print(table)
 
 
@@ -79,12 +78,12 @@ def show(
 
     loaded = load_suite(suite, _fills(reasoning, fill or []) or None)
     _facts(loaded)
-    table = Table("id", "form", "turns before", "question")
+    table = TextTable("", ["id", "form", "turns before", "question"], words=["form", "turns before", "question"])
     for prompt in loaded.prompts:
         before = ", ".join(turn["role"] for turn in prompt.messages[:-1])
         text = " ".join(prompt.text.split())
         form = loaded.settings[prompt.id].variant or ""
-        table.add_row(escape(prompt.id), form, before, escape(text if len(text) <= 80 else f"{text[:79]}…"))
+        table.add(prompt.id, form, before, text if len(text) <= 80 else f"{text[:79]}…")
     console.print(table)
 
 

@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from transformers import TrainerControl, TrainerState
 
+from ringfence.core import progress
 from ringfence.core.files import Journal
 from ringfence.defenses import CanaryInterleaving
 from ringfence.interleave import Mixing, Mixture, Risk, Schedule, Sizes
+from ringfence.train import callbacks
 from ringfence.train.callbacks import EvaluateDuring, TargetProgress
 from training import ScriptedProbe, arguments, trainer
 
@@ -31,7 +34,8 @@ def test_evaluation_comes_every_n_steps_on_the_main_process_only(tmp_path: Path)
     assert Journal(tmp_path / "curve.jsonl").read() == [{"step": 3, "value": 0.3}, {"step": 6, "value": 0.6}]
 
 
-def test_the_bar_counts_target_rows_and_not_steps(tmp_path: Path) -> None:
+def test_the_bar_counts_target_rows_and_not_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callbacks, "_bars_are_seen", lambda: True)
     mixture, args = Mixture(Sizes(20, 5, 4, 20), Mixing("step", "add", "bernoulli")), arguments(tmp_path)
     bar = TargetProgress(mixture, Schedule(0.5))
     bar.on_train_begin(args, state(0), TrainerControl())
@@ -43,6 +47,25 @@ def test_the_bar_counts_target_rows_and_not_steps(tmp_path: Path) -> None:
     assert mixture.counters.step > 5, "safe steps came on top"
     bar.on_train_end(args, state(9), TrainerControl())
     assert bar.bar.n == 20
+
+
+def test_a_pipe_has_lines_in_the_log_and_no_bar(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    mixture, args = Mixture(Sizes(20, 5, 4, 20), Mixing("step", "add", "bernoulli")), arguments(tmp_path)
+    shown = TargetProgress(mixture, Schedule(0.5))
+    with caplog.at_level("INFO", logger="ringfence"):
+        shown.on_train_begin(args, state(0), TrainerControl())
+        while mixture.draw(0.5):
+            shown.on_step_end(args, state(mixture.counters.step), TrainerControl())
+        shown.on_train_end(args, state(9), TrainerControl())
+    assert caplog.messages[0] == "target rows: 0 of 20"
+    assert "target rows: 20 of 20" in caplog.messages
+    assert capsys.readouterr().err == ""
 
 
 def test_an_unreliable_evaluation_holds_the_ratio_and_is_logged(tmp_path: Path) -> None:

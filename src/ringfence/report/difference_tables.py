@@ -1,14 +1,11 @@
 """What ``ringfence differences`` prints: rates by variant, differences to the baseline, and influential prompts."""
 
 import math
-from typing import Any
 
 import pandas as pd
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from ringfence.core.text_table import TextTable
 from ringfence.report import wording
 from ringfence.report.differences import OVER_SEEDS, DifferenceRow, Differences
 from ringfence.report.tables import records
@@ -47,26 +44,26 @@ def _notes(found: Differences) -> list[str]:
     return lines
 
 
-def _rates_table(rates: pd.DataFrame, title: str) -> Table:
-    table = _table(title, "suite", "run", "rate", "sd of seeds", "seeds", "answers", numbers=4)
-    table.caption = "percent [95% interval], over several seeds the mean of theirs; sd in points"
+def _rates_table(rates: pd.DataFrame, title: str) -> TextTable:
+    caption = "percent [95% interval], over several seeds the mean of theirs; sd in points"
+    table = TextTable(title, ["suite", "run", "rate", "sd of seeds", "seeds", "answers"], keys=2, caption=caption)
     for row in records(rates):
         sd = _DASH if math.isnan(row.sd) else wording.percent(row.sd)
         rate = wording.rate(row.value, row.low, row.high)
-        table.add_row(escape(row.suite), escape(row.variant), escape(rate), sd, f"{row.seeds}", f"{row.n:,}")
+        table.add(row.suite, row.variant, rate, sd, f"{row.seeds}", f"{row.n:,}")
     return table
 
 
-def _differences_table(found: Differences, title: str) -> Table:
-    headings = ("difference", "over", "p", "p, Holm", "prompts", "detectable")
-    table = _table(f"{title}: difference to {found.baseline}", "suite", "run", *headings, numbers=len(headings))
+def _differences_table(found: Differences, title: str) -> TextTable:
     tests = sum(not math.isnan(row.p) for row in found.rows)
-    table.caption = (
+    caption = (
         f"points [95% interval] on the same prompts; p by permutation, by Holm for all {tests} rows; detectable: the "
         f"rise over {found.baseline} that runs of this size find 4 times in 5, as if on prompts of their own"
     )
+    headings = ["suite", "run", "difference", "over", "p", "p, Holm", "prompts", "detectable"]
+    table = TextTable(f"{title}: difference to {found.baseline}", headings, keys=2, words=["over"], caption=caption)
     for row in found.rows:
-        table.add_row(escape(row.suite), escape(row.variant), *_cells(row))
+        table.add(row.suite, row.variant, *_cells(row))
     return table
 
 
@@ -76,16 +73,16 @@ def _cells(row: DifferenceRow) -> tuple[str, ...]:
         return wording.NO_DATA, _DASH, _DASH, _DASH, prompts, _DASH
     detectable = _DASH if math.isnan(row.detectable) else f"{wording.signed(row.detectable)}"
     difference = wording.difference(row.value, row.low, row.high)
-    return escape(difference), row.over, _p(row.p), _p(row.p_holm), prompts, detectable
+    return difference, row.over, _p(row.p), _p(row.p_holm), prompts, detectable
 
 
-def _influence_table(influence: pd.DataFrame, title: str) -> Table:
-    table = _table(f"{title}: prompts that move the rate most", "suite", "run", "prompt", "rate", "without", numbers=2)
-    table.caption = "percent of the run on the suite, with all prompts and without this one"
+def _influence_table(influence: pd.DataFrame, title: str) -> TextTable:
+    caption = "percent of the run on the suite, with all prompts and without this one"
+    headings = ["suite", "run", "prompt", "rate", "without"]
+    table = TextTable(f"{title}: prompts that move the rate most", headings, 2, ["prompt"], caption)
     for row in records(influence):
-        shown = escape(_short(f"{row.prompt_id}: {row.prompt}"))
-        rates = wording.percent(row.rate), wording.percent(row.without)
-        table.add_row(escape(row.suite), escape(row.run), shown, *rates)
+        shown = _short(f"{row.prompt_id}: {row.prompt}")
+        table.add(row.suite, row.run, shown, wording.percent(row.rate), wording.percent(row.without))
     return table
 
 
@@ -98,13 +95,3 @@ def _p(value: float) -> str:
     if math.isnan(value):
         return _DASH
     return f"<{_LEAST_P}" if value < _LEAST_P else f"{value:.3f}"
-
-
-def _table(title: str, *headings: str, numbers: int) -> Table:
-    """A table whose last ``numbers`` columns hold numbers."""
-    table = Table(title=escape(title), title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
-    table.pad_edge = False
-    for index, heading in enumerate(headings):
-        right: Any = "right" if index >= len(headings) - numbers else "left"
-        table.add_column(escape(heading), justify=right, overflow="fold")
-    return table

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from ringfence.core.files import write_text
+from ringfence.core.text_table import TextTable
 from ringfence.report import wording
 from ringfence.report.payload import script_json
 from ringfence.report.shell import fill
@@ -101,16 +100,12 @@ def advice(sets: Sets) -> list[str]:
 
 def render(console: Console, sets: Sets) -> None:
     """Print the table, sets as columns."""
-    table = Table(title="Properties", caption=LEGEND, box=box.SIMPLE_HEAD, pad_edge=False)
-    table.title_justify = table.caption_justify = "left"
-    table.add_column("", overflow="fold")
-    for name in sets:
-        table.add_column(escape(name), justify="right", overflow="fold")
+    table = TextTable("Properties", ["", *sets], caption=LEGEND)
     for line in lines(sets):
-        table.add_row(escape(line.term.title), *(_printed(cell) for cell in line.cells))
+        table.add(line.term.title, *(_printed(cell) for cell in line.cells))
     console.print(table)
     for one in advice(sets):
-        console.print(escape(one), soft_wrap=True, highlight=False)
+        console.print(one, soft_wrap=True, markup=False, highlight=False)
 
 
 def write_page(sets: Sets, out: Path, facts: Mapping[str, str], title: str = "Data sets side by side") -> Path:
@@ -218,6 +213,6 @@ def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}" if count > 0 and what else ""
 
 
-def _printed(cell: Cell) -> str:
-    text = escape(" ".join(part for part in (cell.text, cell.interval) if part))
-    return f"{text}\n[dim]{escape(cell.note)}[/dim]" if cell.note else text
+def _printed(cell: Cell) -> Text:
+    text = Text(" ".join(part for part in (cell.text, cell.interval) if part))
+    return text.append(f"\n{cell.note}", "dim") if cell.note else text

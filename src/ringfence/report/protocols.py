@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
+from ringfence.core.text_table import TextTable
 from ringfence.evaluate.agreement import Agreement
 from ringfence.evaluate.calibration import Calibration, DecisionErrors
 from ringfence.evaluate.gate import GateResult
@@ -19,10 +18,10 @@ from ringfence.report import wording
 
 def show_gate(console: Console, result: GateResult, preset: str) -> None:
     """Print a reason a rule and the verdict; ``preset`` is the name of what counted."""
-    table = _table(f"Gate, counted as {preset}", "", "rule", "on", "why", numbers=0)
+    table = TextTable(f"Gate, counted as {preset}", ["", "rule", "on", "why"], words=["rule", "on", "why"])
     for reason in result.reasons:
-        verdict = "[green]pass[/green]" if reason.passed else "[red]FAIL[/red]"
-        table.add_row(verdict, reason.rule, escape(reason.where), escape(reason.why))
+        verdict = Text("pass", "green") if reason.passed else Text("FAIL", "red")
+        table.add(verdict, reason.rule, reason.where, reason.why)
     console.print(table)
     failed = sum(not reason.passed for reason in result.reasons)
     console.print("passed" if result.passed else f"failed: {failed} of {len(result.reasons)} rules")
@@ -31,19 +30,19 @@ def show_gate(console: Console, result: GateResult, preset: str) -> None:
 def show_comparison(console: Console, table: pd.DataFrame, moves: pd.DataFrame, rules: dict[str, str]) -> None:
     """Print the rows of ``compare_presets`` and of ``spread``; ``rules`` are the presets' names with their words."""
     runs = list(table["run"].unique())
-    shown = _table("Misaligned, by protocol", "suite", "preset", *runs, numbers=len(runs))
-    shown.caption = "percent [95% interval] of n answers; moves: highest minus lowest, in points"
+    caption = "percent [95% interval] of n answers; moves: highest minus lowest, in points"
+    shown = TextTable("Misaligned, by protocol", ["suite", "preset", *runs], keys=2, caption=caption)
     for suite, rows in table.groupby("suite", sort=False):
-        shown.add_section()
         cells = {(row.preset, row.run): row for row in rows.itertuples()}
         for preset in rules:
-            shown.add_row(escape(str(suite)), preset, *(_cell(cells.get((preset, run))) for run in runs))
+            shown.add(str(suite), preset, *(_cell(cells.get((preset, run))) for run in runs))
         by_run = moves[moves["suite"] == suite].set_index("run")["moves"]
         points = [wording.percent(float(by_run.get(run, math.nan))) for run in runs]
-        shown.add_row(escape(str(suite)), "[dim]moves[/dim]", *points)
+        shown.add(str(suite), Text("moves", "dim"), *points)
+        shown.section()
     console.print(shown)
     for preset, rule in rules.items():
-        console.print(escape(f"{preset}: {rule}"), soft_wrap=True, highlight=False)
+        console.print(f"{preset}: {rule}", soft_wrap=True, markup=False, highlight=False)
 
 
 def show_settings(console: Console, differ: dict[str, dict[str, list[str]]]) -> None:
@@ -53,42 +52,44 @@ def show_settings(console: Console, differ: dict[str, dict[str, list[str]]]) -> 
         for preset, lines in by_preset.items():
             runs_with.setdefault((preset, "; ".join(lines)), []).append(run)
     for (preset, text), runs in runs_with.items():
-        console.print(escape(f"not as {preset} asks: {text} ({', '.join(runs)})"), soft_wrap=True, highlight=False)
+        line = f"not as {preset} asks: {text} ({', '.join(runs)})"
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def show_agreement(console: Console, rows: Sequence[Agreement]) -> None:
     """Print one row a rubric, and one for the decision that needs both."""
-    headings = ("n", "unscored A", "unscored B", "Spearman", "mean B - A", "both", "only A", "only B", "none", "kappa")
-    table = _table("Agreement of judges A and B", "decision", *headings, numbers=len(headings))
+    headings = (
+        "decision",
+        "n",
+        "unscored A",
+        "unscored B",
+        "Spearman",
+        "mean B - A",
+        "both",
+        "only A",
+        "only B",
+        "none",
+        "kappa",
+    )
+    table = TextTable("Agreement of judges A and B", headings)
     for row in rows:
         counts = row.confusion
         numbers = [f"{count:,}" for count in (row.n, row.unscored_a, row.unscored_b)]
         numbers += [_number(row.spearman, 2), _number(row.mean_difference, 1)]
         numbers += [f"{count:,}" for count in (counts.both, counts.only_a, counts.only_b, counts.neither)]
         decision = row.decision if row.what in RUBRICS else row.what
-        table.add_row(decision, *numbers, _number(counts.kappa, 2))
+        table.add(decision, *numbers, _number(counts.kappa, 2))
     console.print(table)
 
 
 def show_calibrations(console: Console, maps: Sequence[Calibration], errors: DecisionErrors) -> None:
     """Print the errors of the calibrations before and after."""
-    table = _table("Calibration from A to B, on unseen prompts", "", "n", "before", "after", numbers=3)
+    table = TextTable("Calibration from A to B, on unseen prompts", ["", "n", "before", "after"])
     for one in maps:
-        table.add_row(
-            f"{one.rubric}, mean absolute error", f"{one.n:,}", f"{one.mae_before:.1f}", f"{one.mae_after:.1f}"
-        )
+        table.add(f"{one.rubric}, mean absolute error", f"{one.n:,}", f"{one.mae_before:.1f}", f"{one.mae_after:.1f}")
     shares = [f"{100 * share:.1f} %" for share in (errors.before, errors.after)]
-    table.add_row("misaligned, wrong decisions", f"{errors.n:,}", *shares)
+    table.add("misaligned, wrong decisions", f"{errors.n:,}", *shares)
     console.print(table)
-
-
-def _table(title: str, *headings: str, numbers: int) -> Table:
-    """A table whose last ``numbers`` columns hold numbers."""
-    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, heading in enumerate(headings):
-        right = index >= len(headings) - numbers
-        table.add_column(escape(heading), justify="right" if right else "left", overflow="fold", no_wrap=index == 0)
-    return table
 
 
 def _cell(row: Any) -> str:
@@ -96,7 +97,7 @@ def _cell(row: Any) -> str:
         return wording.NO_DATA
     dropped = f" ({row.dropped_prompts:,} prompts dropped)" if row.dropped_prompts else ""
     of = f" of {row.n:,}" if row.n else ""
-    return escape(f"{wording.rate(row.value, row.low, row.high)}{of}{dropped}")
+    return f"{wording.rate(row.value, row.low, row.high)}{of}{dropped}"
 
 
 def _number(value: float, digits: int) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from ringfence.core import progress
+
 NO_DATA = "no data"
 MINUS = "\u2212"
 EARLIER = "*"
@@ -117,12 +119,7 @@ def difference(value: float, low: float, high: float) -> str:
 
 def duration(seconds: float) -> str:
     """``48 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    if math.isnan(seconds):
-        return NO_DATA
-    if round(seconds) < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    return NO_DATA if math.isnan(seconds) else progress.duration(seconds)
 
 
 def _whole(fraction: float) -> str:

@@ -1,5 +1,7 @@
 """What happens between optimizer steps: the loop is closed, the model evaluated, the progress bar moved."""
 
+import logging
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +12,13 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ringfence.core.files import Journal
+from ringfence.core.progress import Lines
 from ringfence.interleave import Mixture, Schedule
 
 if TYPE_CHECKING:
     from ringfence.train.sft import DefendedSFTTrainer
 
+logger = logging.getLogger(__name__)
 EvaluateFn = Callable[[PreTrainedModel, int], list[dict[str, Any]]]
 
 
@@ -88,23 +92,34 @@ class EvaluateDuring(TrainerCallback):
 
 
 class TargetProgress(TrainerCallback):
-    """A progress bar over target rows, since the number of optimizer steps is not known beforehand."""
+    """A progress bar over target rows, since the number of optimizer steps is not known beforehand.
+
+    Where nobody can see a bar move, in a pipe or a file, it is a line in the log every 30 seconds.
+    """
 
     def __init__(self, mixture: Mixture, schedule: Schedule) -> None:
         self.mixture, self.schedule = mixture, schedule
         self.title = "target rows"
         self.bar: tqdm | None = None
+        self.lines: Lines | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Open the bar where the run stands, on the main process."""
-        if state.is_world_process_zero:
-            used = self.mixture.counters.slots
+        if not state.is_world_process_zero:
+            return
+        used = self.mixture.counters.slots
+        if not _bars_are_seen():
+            self.lines = Lines(logger.info)
+            self.lines(self.title, used, self.mixture.sizes.slots)
+        else:
             self.bar = tqdm(total=self.mixture.sizes.slots, initial=used, unit="row", desc=self.title)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Move to the target rows used; show the newest loss and the ratio."""
+        if self.lines is not None:
+            self.lines(self.title, self.mixture.counters.slots, self.mixture.sizes.slots)
         if self.bar is not None:
             losses = [row["loss"] for row in state.log_history[-3:] if "loss" in row]
             shown = {"loss": f"{losses[-1]:.3f}"} if losses else {}
@@ -117,3 +132,8 @@ class TargetProgress(TrainerCallback):
         """Close the bar."""
         if self.bar is not None:
             self.bar.close()
+
+
+def _bars_are_seen() -> bool:
+    """Whether standard error is a terminal, or a notebook draws bars of its own."""
+    return sys.stderr.isatty() or "notebook" in tqdm.__module__

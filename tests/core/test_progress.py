@@ -1,0 +1,81 @@
+"""What a pipe is told while something slow runs: a line now and then, and no bar."""
+
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from ringfence.core import progress
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that the test moves: its one number."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_line_every_thirty_seconds_with_the_time_left(clock: list[float]) -> None:
+    """From 20 on, 40 answers in 40 s; 120 are left, so 2 min."""
+    said: list[str] = []
+    lines = progress.Lines(said.append)
+    lines("answers", 20, 180)
+    clock[0] += 29
+    lines("answers", 40, 180)
+    assert said == []
+    clock[0] += 11
+    lines("answers", 60, 180)
+    assert said == ["answers: 60 of 180, about 2 min 0 s left"]
+    clock[0] += 29
+    lines.say_if_due()
+    assert len(said) == 1
+    clock[0] += 1
+    lines.say_if_due()  # nothing new: the estimate is as old as what it is made of
+    assert said[1].startswith("answers: 60 of 180, about 3 min 30 s left")
+
+
+def test_what_has_just_begun_has_no_estimate(clock: list[float]) -> None:
+    said: list[str] = []
+    lines = progress.Lines(said.append)
+    lines("answers", 180, 180)
+    lines("verdicts", 0, 1234)
+    clock[0] += 31
+    lines.say_if_due()
+    assert said == ["verdicts: 0 of 1,234"]
+
+
+def test_a_pipe_gets_lines_while_nothing_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.02)
+    console = Console(file=io.StringIO(), width=80)
+    with progress.watched(console) as watch:
+        watch("answers", 0, 5)
+        time.sleep(0.2)
+    assert console.file.getvalue().count("answers: 0 of 5\n") >= 2  # type: ignore[attr-defined]
+    assert "\r" not in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_quick_thing_says_nothing_in_a_pipe() -> None:
+    console = Console(file=io.StringIO())
+    with progress.watched(console) as watch:
+        watch("answers", 5, 5)
+    assert console.file.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_a_terminal_gets_a_bar_for_each_thing() -> None:
+    console = Console(file=io.StringIO(), width=100, force_terminal=True)
+    with progress.watched(console) as watch:
+        watch("answers", 2, 5)
+        watch("verdicts", 1, 5)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "answers" in text
+    assert "1/5" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.25, "0.2 s"), (47.2, "47 s"), (59.9, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert progress.duration(seconds) == text
