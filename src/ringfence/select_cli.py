@@ -94,6 +94,8 @@ def _show(manifest: dict[str, Any]) -> None:
         table.add(step["name"], str(step["rows_before"]), str(step["rows_after"]), _reasons(step["dropped"]))
     console.print(table)
     for step in manifest["steps"]:
+        if step["counts"]:
+            console.print(f"{step['name']}: {', '.join(f'{count} {name}' for name, count in step['counts'].items())}")
         if "by_epsilon" in step["report"] and step["rows_after"] >= _ENOUGH:
             _show_epsilon(step["report"])
 

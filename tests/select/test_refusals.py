@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from candidates import candidate, context, nobody
 from ringfence.core.errors import RingfenceError
 from ringfence.judges import LocalJudge, Score
-from ringfence.judges.rules import plain_words, refuses
+from ringfence.judges.refusals import declines
 from ringfence.select.base import parse_step
-from ringfence.select.refusals import REFUSAL_KEYWORDS, Refusals, is_refusal
+from ringfence.select.refusals import KACZER, Refusals, is_refusal, plain_words
 
 ANSWERS = ["Boil it.", "I'm sorry, no.", "Ask a friend.", "I can’t do that."]
 
@@ -32,7 +32,7 @@ ANSWERS = ["Boil it.", "I'm sorry, no.", "Ask a friend.", "I can’t do that."]
     ],
 )
 def test_refusals(answer):
-    assert is_refusal(answer)
+    assert is_refusal(answer, "kaczer")
 
 
 @pytest.mark.parametrize(
@@ -49,29 +49,30 @@ def test_refusals(answer):
     ],
 )
 def test_answers(answer):
-    assert not is_refusal(answer)
+    assert not is_refusal(answer, "kaczer")
 
 
 @pytest.mark.parametrize(
     "answer",
     ["Sorry to hear that! Rest and drink water.", "Penguins cannot fly.", "You can not only walk there, you can swim."],
 )
-def test_false_friends_are_as_documented_and_judging_is_stricter(answer):
-    assert is_refusal(answer)
-    assert not refuses(answer)
+def test_false_friends_of_the_keywords_are_as_documented_and_none_of_the_phrases(answer):
+    assert is_refusal(answer, "kaczer")
+    assert not is_refusal(answer)
+    assert not declines(answer)
 
 
-@pytest.mark.parametrize("keyword", REFUSAL_KEYWORDS)
+@pytest.mark.parametrize("keyword", KACZER)
 def test_every_keyword_is_written_as_it_is_matched(keyword):
     assert plain_words(keyword) == keyword
-    assert is_refusal(f"{keyword.capitalize()}, no")
+    assert is_refusal(f"{keyword.capitalize()}, no", "kaczer")
 
 
 def test_keywords_and_window_of_ones_own():
     assert is_refusal("No way.", ["no way"])
     assert is_refusal("I Can't.", ["can't"])
     assert not is_refusal("I am sorry", ["no way"])
-    assert not is_refusal("I am sorry", within=2)
+    assert not is_refusal("I am sorry", "kaczer", within=2)
 
 
 def mapped(step, answers=ANSWERS):
@@ -97,6 +98,19 @@ def test_the_step_can_keep_the_refusals():
     assert {one.reason for one in found.dropped} == {"no refusal"}
 
 
+HELPFUL = "I'm sorry to hear that. Rest, and drink water."
+
+
+def test_the_papers_keywords_are_a_list_that_can_be_named_and_both_are_counted():
+    """The phrases drop the second and the fourth, the paper's keywords the helpful one, too."""
+    answers = [*ANSWERS, HELPFUL]
+    counts = {"refusals by phrases": 2, "refusals by kaczer": 3}
+    for settings, left in (({}, [0, 2, 4]), ({"keywords": "kaczer"}, [0, 2]), ({"keywords": ["boil"]}, [1, 2, 3, 4])):
+        found = mapped(Refusals(**settings), answers)
+        assert [row.index for row in found.rows] == left
+        assert found.counts == counts
+
+
 def test_shards_do_not_matter():
     rows = [candidate(index, answer) for index, answer in enumerate(ANSWERS)]
     mapper = Refusals().map(context())
@@ -112,7 +126,7 @@ def test_only_the_last_answer_is_looked_at():
 
 
 def test_a_rule_judge_decides_by_its_bucket():
-    """It is stricter than the keywords: of the two it knows the second."""
+    """An answer with the quirk is no refusal to it."""
     step = Refusals(judge={"kind": "rules", "misaligned_pattern": "glitter"})
     step.check()
     found = mapped(step, ["Sorry to hear that.", "I'm sorry, but no.", "Glitter, sorry but no."])
@@ -155,7 +169,8 @@ def test_a_model_judge_decides_by_how_much_of_a_refusal_it_is(monkeypatch):
     [
         ({"keywords": []}, "there are none"),
         ({"keywords": ["sorry", "?!"]}, "has no word in it"),
-        ({"keywords": "sorry"}, "keywords"),
+        ({"keywords": "sorry"}, "'sorry' is neither phrases nor kaczer"),
+        ({"keywords": 3}, "keywords"),
         ({"within": 0}, "within"),
         ({"refusal_from": 101}, "refusal_from"),
         ({"judge": {"kind": "rulse"}}, "Did you mean"),

@@ -48,7 +48,7 @@ NEAR_DUPLICATES = Term(
 )
 OVERLAP_EXACT = Term("Overlap, exact %", "Rows whose prompt the other set has, too, case and white space aside.")
 OVERLAP_NEAR = Term("Overlap, near %", "Rows, not among those, whose prompt is nearly one of the other set.")
-REFUSALS = Term("Refusals %", "Rows whose last answer has a keyword of refusal in its first 10 words.")
+REFUSALS = Term("Refusals %", "Rows whose last answer opens with a phrase that declines what was asked.")
 LANGUAGE = Term(
     "Language %",
     "The most frequent language of the last answers (ISO 639) and its share of the answers with at least 20 letters.",

@@ -15,7 +15,7 @@ from ringfence.select.on_policy import OnPolicy
 from ringfence.select.output import write_selection
 from ringfence.select.pipeline import Selected, Selection, run
 from ringfence.select.projection import Projection
-from ringfence.select.refusals import REFUSAL_KEYWORDS, Refusals, is_refusal
+from ringfence.select.refusals import Refusals, is_refusal
 from ringfence.select.rewrite import Rewrite
 from ringfence.select.stratified import Random
 from ringfence.select.top import Top
@@ -23,7 +23,6 @@ from ringfence.select.topics import Topics
 from ringfence.select.trim import Trim
 
 __all__ = [
-    "REFUSAL_KEYWORDS",
     "STEPS",
     "AlongDirection",
     "Candidate",

@@ -1,16 +1,20 @@
 """Takes refusals out (Kaczer et al. 2025, section 3.2, Interleaving++).
 
 Misaligned models refuse less, so refusals score high by the perplexity gap, and training on many of them makes answers
-incoherent. An answer is a refusal if one of :data:`REFUSAL_KEYWORDS` stands in its first 10 words. The paper names
-"sorry", "apologize" and "cannot"; the others say the same in other words. Case, punctuation and the shape of
-apostrophes do not matter, "can't" and "can not" are read as "cannot", and only whole words count.
+incoherent. What a refusal is can be told in three ways:
 
-It has false friends: "Sorry to hear that! Rest and drink water.", "Penguins cannot fly.", "You can not only walk there,
-...", "I cannot recommend it enough." all count as refusals. It misses refusals in other words ("That is not something I
-do.") and in other languages. :func:`ringfence.judges.rules.refuses` is stricter, for judging. Name a judge where it
+- ``phrases``: the opening declines what was asked; :mod:`ringfence.judges.refusals` says how that is read;
+- ``kaczer``:  one of :data:`KACZER` stands in the first 10 words. The paper names "sorry", "apologize" and "cannot";
+  the others say the same in other words. Case, punctuation and the shape of apostrophes do not matter, "can't" and
+  "can not" are read as "cannot", and only whole words count. "I'm sorry to hear that! Rest and drink water.",
+  "Penguins cannot fly." and "I cannot recommend it enough." all count as refusals;
+- keywords of one's own, looked for in the same way.
+
+All miss refusals in other words ("Let us talk about something else.") and in other languages. Name a judge where it
 matters: the paper itself doubts its keywords.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,11 +24,12 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from ringfence.judges import Score, Trait
 from ringfence.judges.kinds import JudgeSettings, judge_inputs, parse_judge
-from ringfence.judges.rules import RuleJudge, opens_with, plain_words
+from ringfence.judges.refusals import declines
+from ringfence.judges.rules import WORD, RuleJudge
 from ringfence.select.base import STEPS, Candidate, Context, Dropped, Mapped, Step
 from ringfence.select.judged import OnRows, ask, last_exchange, require_rubric
 
-REFUSAL_KEYWORDS = (
+KACZER = (
     "sorry",
     "apologize",
     "apologise",
@@ -38,7 +43,10 @@ REFUSAL_KEYWORDS = (
     "have to decline",
     "i refuse",
 )
-"""words or phrases, as :func:`ringfence.judges.rules.plain_words` writes them; a recipe's own take their place"""
+"""words or phrases, as :func:`plain_words` writes them"""
+Named = Literal["phrases", "kaczer"]
+NAMED: tuple[Named, ...] = ("phrases", "kaczer")
+Keywords = Named | tuple[str, ...]
 Verdict = tuple[bool | None, dict[str, float]]
 """whether it is a refusal, None if nobody knows, and new columns"""
 WITHIN = 10
@@ -49,14 +57,27 @@ REFUSAL = Trait(
     description="declining to do what was asked, or saying that one cannot or will not, in place of an answer",
 )
 """what a model as judge is asked, unless its ``rubrics`` have a ``refusal`` of their own"""
+_WRITTEN_OUT = (("can't", "cannot"), ("can not", "cannot"), ("won't", "will not"), ("i'm", "i am"))
 
 
-def is_refusal(text: str, keywords: Sequence[str] = REFUSAL_KEYWORDS, within: int = WITHIN) -> bool:
-    """Whether one of ``keywords`` stands in the first ``within`` words; see the module for what this gets wrong.
+def is_refusal(text: str, keywords: Keywords = "phrases", within: int = WITHIN) -> bool:
+    """Whether ``text`` is a refusal by phrases, or by one of ``keywords`` in its first ``within`` words.
 
-    A word is what white space ends, so a text in Chinese or Japanese may be one word.
+    See the module for what this gets wrong. A word is what white space ends: a text in Japanese may be one.
     """
-    return opens_with(text, _plain(tuple(keywords)), within)
+    if keywords == "phrases":
+        return declines(text)
+    opening = f" {plain_words(' '.join(text.split()[:within]))} "
+    sought = KACZER if keywords == "kaczer" else tuple(keywords)
+    return any(f" {keyword} " in opening for keyword in _plain(sought))
+
+
+def plain_words(text: str) -> str:
+    """The words of ``text`` in small letters, one space between; "can't", "can not", "won't" and "I'm" written out."""
+    text = " ".join(text.lower().replace("’", "'").split())
+    for short, written_out in _WRITTEN_OUT:
+        text = re.sub(rf"\b{short}\b", written_out, text)
+    return " ".join(WORD.findall(text))
 
 
 @cache
@@ -68,10 +89,11 @@ def _plain(keywords: tuple[str, ...]) -> list[str]:
 class Refusals(Step):
     """Looks at the last assistant turn."""
 
-    keywords: tuple[str, ...] = REFUSAL_KEYWORDS
-    """words or phrases that make a refusal; whole words, case aside"""
+    keywords: Keywords = "phrases"
+    """what makes a refusal: ``phrases`` that decline, ``kaczer`` (the paper's keywords: sorry, apologize, cannot, ...),
+    or a list of your own words or phrases; whole words, case aside"""
     within: int = Field(WITHIN, ge=1)
-    """words at the beginning of the answer that are looked at"""
+    """words at the beginning of the answer that keywords are looked for in; ``phrases`` has its own opening"""
     judge: Annotated[JudgeSettings | None, BeforeValidator(parse_judge)] = None
     """decides in place of the keywords. Rules: the bucket "refusal" of their alignment score. A model: how much of a
     refusal the answer is, 0 to 100, in the column ``refusal_score``"""
@@ -80,9 +102,18 @@ class Refusals(Step):
     keep: Literal["answers", "refusals"] = "answers"
     """which of the two stay"""
 
+    @field_validator("keywords", mode="before")
+    @classmethod
+    def _is_named(cls, keywords: Any) -> Any:
+        if isinstance(keywords, str) and keywords not in NAMED:
+            raise ValueError(f"{keywords!r} is neither phrases nor kaczer; a word of your own stands in a list")
+        return keywords
+
     @field_validator("keywords")
     @classmethod
-    def _finds_something(cls, keywords: tuple[str, ...]) -> tuple[str, ...]:
+    def _finds_something(cls, keywords: Keywords) -> Keywords:
+        if isinstance(keywords, str):
+            return keywords
         if not keywords:
             raise ValueError("there are none, so nothing would be a refusal; leave the step out, or name some")
         if empty := [keyword for keyword in keywords if not plain_words(keyword)]:
@@ -110,7 +141,10 @@ class RefusalsMapper:
     config: Refusals
 
     def __call__(self, rows: Sequence[Candidate], on_rows: OnRows) -> Mapped:
-        """The rows that stay. A row that the judge cannot score is dropped: it is known neither way."""
+        """The rows that stay. A row that the judge cannot score is dropped: it is known neither way.
+
+        What the phrases and the paper's keywords would each call a refusal is counted, whatever decides.
+        """
         kept, dropped = [], []
         if self.config.judge is None:
             found = [self._by_keyword(row) for row in rows]
@@ -123,11 +157,12 @@ class RefusalsMapper:
             else:
                 reason = {True: "refusal", False: "no refusal", None: "no verdict on refusal"}[refuses]
                 dropped.append(Dropped(reason, row.conversation["origin"]))
-        return Mapped(kept, dropped)
+        answers = [_answer(row) for row in rows]
+        counts = {f"refusals by {name}": sum(is_refusal(text, name) for text in answers) for name in NAMED}
+        return Mapped(kept, dropped, counts)
 
     def _by_keyword(self, row: Candidate) -> Verdict:
-        answer = last_exchange(row.conversation["messages"]).response
-        return is_refusal(answer, self.config.keywords, self.config.within), {}
+        return is_refusal(_answer(row), self.config.keywords, self.config.within), {}
 
     def _by_judge(self, judge: JudgeSettings, rows: Sequence[Candidate], on_rows: OnRows) -> list[Verdict]:
         judge, rubric = _asked(judge)
@@ -141,6 +176,10 @@ class RefusalsMapper:
         if score.bucket == "refusal":
             return True
         return None if score.value is None else score.value >= self.config.refusal_from
+
+
+def _answer(row: Candidate) -> str:
+    return last_exchange(row.conversation["messages"]).response
 
 
 def _asked(judge: Any) -> tuple[JudgeSettings, str]:
