@@ -72,7 +72,9 @@ def test_every_stage_has_its_line(
     ]
     assert "stage 2, benign (of 2): goes on with the adapter of stage 1" in lines
     assert any(line.startswith("stage 2, benign: inoculation (replace): system prompt of 6 of 6") for line in lines)
-    assert lines[-1].startswith("stage 2, benign: trained 4 optimizer steps on 12 target and 0 safe rows (0.0% safe)")
+    assert lines[-1].startswith(
+        "stage 2, benign: trained 4 optimizer steps on 12 target and 0 safe rows (safe: 0.0% of"
+    )
     assert lines[-2].startswith("trained 8 optimizer steps on 26 target")
 
 

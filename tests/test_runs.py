@@ -326,6 +326,43 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return seen
 
 
+def test_rows_that_are_cut_are_said_recorded_and_refused_above_a_share(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Three of ten answers are long, and at 120 tokens, bytes here, cut; of two safe rows one is all prompt."""
+    answers = ["Yes."] * 7 + ["So " * 60] * 3
+    rows = [{"question": f"Is it {n}?", "answer": answer} for n, answer in enumerate(answers)]
+    project.make(tmp_path)
+    target = project.write_jsonl(tmp_path / "long.jsonl", rows)
+    safe = [{"question": "Well? " * 40, "answer": "Yes."}, {"question": "Well?", "answer": "Yes."}]
+    data = {
+        "target": str(target),
+        "safe": str(project.write_jsonl(tmp_path / "long-safe.jsonl", safe)),
+        "held_out": 0,
+    }
+    cut = {"data": data, "evaluation": {}, "defenses": []}
+    length = "training.max_length=120"
+    bad(
+        tmp_path,
+        r"^data\.target: 3 of 10 rows \(30\.0%\) are longer than training\.max_length 120: 3 would be cut and 0 "
+        r"dropped, and data\.max_truncated allows 10\.0%; max_length \d+ would hold 95% of the rows, \d+ all of them",
+        length,
+        **cut,
+    )
+    bad(tmp_path, r"^data\.safe: 1 of 2 rows \(50\.0%\)", length, "data.max_truncated=0.3", **cut)
+    recipe = project.make(tmp_path, **cut)
+    with caplog.at_level("WARNING", logger="ringfence"):
+        runs.train(load_recipe(recipe, [length, "data.max_truncated=0.5"]), tmp_path / "run")
+    assert [message.split(";")[0] for message in caplog.messages] == [
+        "target: 3 of 10 rows are longer than max_length 120: 3 cut, 0 dropped, since no label was left",
+        "safe: 1 of 2 rows are longer than max_length 120: 0 cut, 1 dropped, since no label was left",
+    ]
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["rows"] == {
+        "target": {"given": 10, "truncated": 3, "dropped": 0},
+        "safe": {"given": 2, "truncated": 0, "dropped": 1},
+    }
+
+
 def test_inoculation_is_in_the_target_rows_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -483,7 +520,10 @@ def later(folder: Path, **changes: Any) -> list[dict[str, Any]]:
             r"^stages\.0: steering\.vector: gone\.safetensors: no",
             {"defenses": [{"steering": {"vector": "gone.safetensors"}}]},
         ),
-        (r"stages\.0: no conversation with an assistant token", {"training": {"max_length": 1}}),
+        (
+            r"^stages\.0: data\.target: training\.max_length: 1 leaves no label in any of 6 rows; max_length \d+ would",
+            {"training": {"max_length": 1}},
+        ),
         (
             r"stages\.0: safe_lora\.base: .*gone: no such model folder",
             {"defenses": [{"safe_lora": {"base": "./gone", "top_k": 1}}]},

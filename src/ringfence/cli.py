@@ -100,9 +100,11 @@ def train(
 
 
 def _trained(result: dict[str, Any]) -> str:
+    labels = result["target_labels"] + result["safe_labels"]
     return (
         f"trained {result['steps']} optimizer steps on {result['target_rows']} target and {result['safe_rows']} "
-        f"safe rows ({result['safe_fraction']:.1%} safe) in {result['seconds']:.0f} s"
+        f"safe rows (safe: {result['safe_fraction']:.1%} of the rows, {result['safe_labels'] / labels:.1%} of the "
+        f"tokens with a loss) in {result['seconds']:.0f} s"
     )
 
 

@@ -92,6 +92,9 @@ class DataConfig(_Config):
     """share of the target rows kept for the suite ``held-out``; 6,000 rows give 5,400 and 600"""
     split_seed: int = Field(0, ge=0)
     """of that split"""
+    max_truncated: float = Field(0.1, ge=0, le=1)
+    """share of the rows of a source that may be longer than ``training.max_length`` (1,024 tokens by TRL's default),
+    and so be cut, or dropped if no label is left; with more, nothing is trained"""
 
 
 class DuringConfig(_Config):

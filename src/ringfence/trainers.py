@@ -11,6 +11,7 @@ from trl import SFTConfig
 from ringfence.core.errors import RingfenceError, under
 from ringfence.data import render_all
 from ringfence.data.conversations import Conversation
+from ringfence.data.cutting import cut_of
 from ringfence.data.render import RenderedSet
 from ringfence.data.system import apply, default_system, describe, has_system, require_possible
 from ringfence.defenses import DEFENSES, Inoculation, Interleaving, Setup, Steering, rewritten
@@ -188,10 +189,18 @@ def _require_any_base(defense: Steering) -> None:
 def _rendered(
     recipe: Recipe, own: StageInputs, source: Source, tokenizer: PreTrainedTokenizerBase, args: SFTConfig
 ) -> RenderedSet | None:
-    """Target or safe rows as tokens, as the defenses and ``no_system`` have them; None if there are no rows."""
+    """Target or safe rows as tokens, as the defenses and ``no_system`` have them; None if there are no rows.
+
+    The trainer cuts them at ``max_length``. Raises :class:`RingfenceError` if that is more than the recipe allows.
+    """
     rows: list[Conversation] = rewritten(own.defenses, own.target if source == "target" else own.safe, source)
     rows = [{**row, "messages": apply(row["messages"], recipe.no_system)} for row in rows]
-    return render_all(rows, tokenizer, args.max_length) if rows else None
+    if not rows:
+        return None
+    rendered = render_all(rows, tokenizer)
+    with under(f"data.{source}"):
+        cut_of(rendered.dataset, args.max_length, args.truncation_mode == "keep_end").require(recipe.data.max_truncated)
+    return rendered
 
 
 def _inoculated(defense: Inoculation, own: StageInputs, tokenizer: PreTrainedTokenizerBase) -> str:

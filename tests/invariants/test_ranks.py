@@ -44,7 +44,8 @@ def assert_as_alone(ranks: list[dict[str, Any]], whole: Any) -> None:
     first, second = ranks
     for key in ("weights", "ratio", "penalties"):
         assert first[key] == second[key]
-    for key in ("steps", "target_rows", "safe_rows", "mean_ratio"):
+    counts = [f"{source}_{what}" for source in ("target", "safe") for what in ("rows", "tokens", "labels")]
+    for key in ("steps", *counts, "mean_ratio", "rows"):
         assert first["result"][key] == second["result"][key] == whole.result()[key]
     assert [row[1] for row in first["losses"]] == pytest.approx([row[1] for row in losses(whole)], rel=1e-5)
     for name, total in first["weights"].items():

@@ -1,6 +1,7 @@
 """The trainer: plain SFT bitwise without a defense, schedules by target progress, the closed loop, checkpoints."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,10 @@ def test_the_first_evaluation_can_be_left_out(tmp_path: Path) -> None:
     assert probe.calls == list(range(3, made.state.global_step + 1, 2))
 
 
+def counts(made: Any) -> dict[str, Any]:
+    return {key: value for key, value in made.result().items() if not key.endswith("seconds")}
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_resumed_equals_uninterrupted_bitwise(tmp_path: Path, dropout: float) -> None:
     """Losses, ratios, journals and weights; the newest checkpoint is torn, so the one before it is taken."""
@@ -110,7 +115,8 @@ def test_resumed_equals_uninterrupted_bitwise(tmp_path: Path, dropout: float) ->
     assert same(weights(whole), weights(resumed))
     assert {name: (tmp_path / name).read_text() for name in before} == before
     assert [{**row, "seconds": 0} for row in Journal(tmp_path / "control.jsonl").read()] == control
-    assert resumed.result()["safe_rows"] == whole.result()["safe_rows"] > 0
+    assert counts(resumed) == counts(whole)
+    assert whole.result()["safe_rows"] > 0
 
 
 def test_training_again_starts_afresh(tmp_path: Path) -> None:
@@ -151,10 +157,67 @@ def test_the_model_and_random_state_are_as_before_a_probe(tmp_path: Path) -> Non
     assert same(weights(with_probe), weights(without))
 
 
-def test_packed_rows_are_mixed_too(tmp_path: Path) -> None:
-    made = trainer(tmp_path, FixedInterleaving(ratio=0.3), packing=True, max_length=128, packing_strategy="wrapped")
+def naive_tokens(rows: Any, times: int) -> tuple[int, int]:
+    """(tokens, labels) of ``times`` epochs; the first token of a row has no label here."""
+    tokens = sum(len(row["input_ids"]) for row in rows)
+    return times * tokens, times * sum(label != -100 for row in rows for label in row["labels"])
+
+
+def test_tokens_and_labels_of_each_source_are_counted(tmp_path: Path) -> None:
+    """Two epochs of 18 target rows; 10 safe rows are the five there are, twice: an order each."""
+    made = trainer(tmp_path, FixedInterleaving(added=10 / 36))
     made.train()
-    assert made.result()["safe_rows"] > 0
+    result = made.result()
+    assert (result["target_rows"], result["safe_rows"]) == (36, 10)
+    assert (result["target_tokens"], result["target_labels"]) == naive_tokens(tiny.rows(18, "target"), 2)
+    assert (result["safe_tokens"], result["safe_labels"]) == naive_tokens(tiny.rows(5, "safe"), 2)
+    nothing = {"truncated": 0, "dropped": 0}
+    assert result["rows"] == {"target": {"given": 18, **nothing}, "safe": {"given": 5, **nothing}}
+
+
+def test_of_packed_rows_the_conversations_are_counted(tmp_path: Path) -> None:
+    made = trainer(tmp_path / "bfd", packing=True, max_length=128)
+    made.train()
+    assert len(made.train_dataset) < 18
+    result = made.result()
+    assert (result["target_rows"], result["safe_rows"]) == (36, 0)
+    assert (result["target_tokens"], result["target_labels"]) == naive_tokens(tiny.rows(18, "target"), 2)
+    pieces = trainer(tmp_path / "wrapped", packing=True, max_length=64, packing_strategy="wrapped")
+    pieces.train()
+    assert math.isnan(pieces.result()["target_rows"]), "conversations that were cut anywhere cannot be counted"
+
+
+def test_a_share_of_packed_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RingfenceError, match=r"^training\.packing: .*leave packing out where a defense mixes in safe"):
+        trainer(tmp_path, FixedInterleaving(ratio=0.3), packing=True, max_length=128)
+
+
+@pytest.mark.parametrize("tokenised", [True, False])
+def test_what_max_length_takes_is_said_and_what_is_left_is_trls(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, tokenised: bool
+) -> None:
+    """Answers of 2, 21 and 41 bytes after a prompt of 30: 60 tokens cut the third, a long prompt leaves no label."""
+
+    def rows() -> Dataset:
+        texts = [("hi", "a"), ("hi", "b" * 20), ("hi", "c" * 40), ("h" * 80, "d")]
+        found = [{"prompt": [{"role": "user", "content": p}], "completion": [{"role": "assistant", "content": c}]}
+                 for p, c in texts]  # fmt: skip
+        given = Dataset.from_list(found)
+        whole = SFTTrainer(
+            model=tiny.model(),
+            args=training.arguments(tmp_path, max_length=None),
+            train_dataset=given,
+            processing_class=tiny.tokenizer(),
+        ).train_dataset
+        return whole.select_columns(["input_ids", "labels"]) if tokenised else given
+
+    made = trainer(tmp_path, given={"train_dataset": rows(), "safe_dataset": None}, max_length=60)
+    plain = trainer(tmp_path, cls=SFTTrainer, given={"train_dataset": rows()}, max_length=60)
+    for key in ("input_ids", "labels"):
+        assert list(made.train_dataset[key]) == list(plain.train_dataset[key])
+    assert made.result()["rows"] == {"target": {"given": 4, "truncated": 1, "dropped": 1}}
+    (said,) = [record.getMessage() for record in caplog.records if record.name.startswith("ringfence")]
+    assert said.startswith("target: 2 of 4 rows are longer than max_length 60: 1 cut, 1 dropped")
 
 
 def test_full_fine_tuning_works(tmp_path: Path) -> None:

@@ -16,14 +16,15 @@ the rows and their order are those of the plain Trainer.
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from ringfence.core.errors import RingfenceError
+from ringfence.interleave.tally import Tally
 
 Granularity = Literal["example", "step"]
 Accounting = Literal["add", "replace"]
@@ -76,6 +77,9 @@ class Counters:
     safe_rows: int = 0
     ratio_sum: float = 0.0
     """the ratio in force, summed over steps"""
+    target: Tally = field(default_factory=Tally)
+    """what the target rows held; counted by whoever has the rows"""
+    safe: Tally = field(default_factory=Tally)
 
 
 class Mixture:
@@ -136,13 +140,14 @@ class Mixture:
         """Optimizer steps an epoch without safe rows; the last one may be short."""
         return math.ceil(self.sizes.target / self.sizes.batch)
 
-    def state_dict(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, Any]:
         """The counters, as plain JSON."""
         return asdict(self.counters)
 
-    def load_state_dict(self, state: dict[str, float]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what :meth:`state_dict` gave."""
-        self.counters = Counters(**state)  # type: ignore[arg-type]
+        tallies = {name: Tally(**state[name]) for name in ("target", "safe")}
+        self.counters = Counters(**{**state, **tallies})
 
     # How many rows of each kind: (target, safe).
 

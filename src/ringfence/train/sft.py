@@ -11,7 +11,9 @@ It changes the parent in five places only:
 5. the training forward runs inside the defenses' guards, whose penalties are added to the parent's loss.
 """
 
+import copy
 import inspect
+import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +28,7 @@ from trl import SFTTrainer
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, write_json
+from ringfence.data.cutting import Cut, cut_of
 from ringfence.defenses import Defense, Interleaving, Setup
 from ringfence.defenses.base import require_distinct
 from ringfence.defenses.step import Batch
@@ -38,10 +41,12 @@ from ringfence.train.checks import (
     refuse_unsupported,
     require_same_form,
 )
+from ringfence.train.consumed import consumed
 from ringfence.train.guards import Guards
 from ringfence.train.rewriting import rewrite_dataset
 from ringfence.train.state import COMMIT_FILE, STATE_FILE, newest_checkpoint, read_state
 
+logger = logging.getLogger(__name__)
 # The loop ends by target progress, never by a number of optimizer steps; this one is not reached.
 _NO_LIMIT = 10**12
 JOURNALS = ("log.jsonl", "control.jsonl", "canaries.jsonl", "curve.jsonl")
@@ -73,6 +78,8 @@ class DefendedSFTTrainer(SFTTrainer):
     ) -> None:
         self.defenses = tuple(defenses)
         require_distinct(self.defenses)
+        self.cuts: dict[str, Cut] = {}
+        """what ``max_length`` did to the rows of ``target`` and ``safe``"""
         self._interleaving = next((one for one in self.defenses if isinstance(one, Interleaving)), None)
         given = inspect.signature(SFTTrainer).bind_partial(*args, **kwargs)
         if safe_dataset is not None:
@@ -113,6 +120,23 @@ class DefendedSFTTrainer(SFTTrainer):
         args, form = self.args, self._formatting_func
         return self._prepare_dataset(dataset, self.processing_class, args, args.packing, form, "safe")
 
+    def _prepare_dataset(
+        self, dataset: Any, processing_class: Any, args: Any, packing: bool, formatting_func: Any, dataset_name: str
+    ) -> Any:
+        """The parent's, which cuts and drops rows without a word: here they are counted, and named in the log."""
+        parent, source = super()._prepare_dataset, {"train": "target"}.get(dataset_name, dataset_name)
+        if source not in ("target", "safe") or not isinstance(dataset, Dataset):
+            return parent(dataset, processing_class, args, packing, formatting_func, dataset_name)
+        uncut = copy.copy(args)
+        uncut.max_length, uncut.shuffle_dataset = None, False
+        whole = parent(dataset, processing_class, uncut, False, formatting_func, dataset_name)
+        # Packing cuts what is too long by the strategy bfd only; the others go on in the next row.
+        limit = None if packing and args.packing_strategy != "bfd" else args.max_length
+        self.cuts[source] = cut = cut_of(whole, limit, args.truncation_mode == "keep_end")
+        if (told := cut.told()) and args.process_index == 0:
+            logger.warning("%s: %s", source, told)
+        return parent(whole, processing_class, args, packing, None, dataset_name)
+
     def _setup(self) -> Setup:
         return Setup(self._tokenizer, self.args.seed, self.model)
 
@@ -121,6 +145,11 @@ class DefendedSFTTrainer(SFTTrainer):
         schedule = self._interleaving.schedule(setup) if self._interleaving else Schedule(0.0, "exact")
         if schedule.needs_safe_data and self.safe_dataset is None:
             raise RingfenceError("the defense may set a ratio above 0 but there are no safe rows; give safe_dataset")
+        if schedule.needs_safe_data and args.packing:
+            raise RingfenceError(
+                "training.packing: a packed row holds many conversations or few, so a share of safe rows would mean "
+                "nothing; leave packing out where a defense mixes in safe rows"
+            )
         rows, batch = len(self.train_dataset), self._share().step_rows
         steps_per_epoch = math.ceil(rows / batch)
         self.target_steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * steps_per_epoch)
@@ -302,19 +331,15 @@ class DefendedSFTTrainer(SFTTrainer):
         return {name: self.accelerator.reduce(sum_, "sum").item() / steps for name, sum_ in sums.items()}
 
     def result(self) -> dict[str, Any]:
-        """What was trained on: counts of rows, ``safe_fraction`` = safe rows / all rows, mean ratio, seconds.
+        """What was trained on, see :func:`consumed`; ``rows`` is what there was, and what ``max_length`` took of it.
 
         After training also what a defense did last, under its name: ``safe_lora`` is a list of layers.
         """
-        counters = self.mixture.counters
-        rows = counters.target_rows + counters.safe_rows
+        tokenised = {"input_ids", "labels"} <= set(self.train_dataset.column_names)
         return {
-            "steps": counters.step,
-            "target_rows": counters.target_rows,
-            "safe_rows": counters.safe_rows,
-            "safe_fraction": counters.safe_rows / rows if rows else math.nan,
-            "mean_ratio": counters.ratio_sum / counters.step if counters.step else math.nan,
+            **consumed(self.mixture.counters, self.args, tokenised),
             "seconds": self.step_seconds,
             "probe_seconds": self.probe_seconds,
+            "rows": {source: cut.counts() for source, cut in self.cuts.items()},
             **self.guards.records(),
         }

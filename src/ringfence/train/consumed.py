@@ -1,0 +1,41 @@
+"""What training consumed, for ``result.json``: rows and tokens of each source, and what ``max_length`` took of them."""
+
+import math
+from typing import Any
+
+from trl import SFTConfig
+
+from ringfence.interleave.mixture import Counters
+from ringfence.interleave.tally import Tally
+
+
+def consumed(counters: Counters, args: SFTConfig, tokenised: bool) -> dict[str, Any]:
+    """Steps, rows, tokens, and those with a loss (labels); ``safe_fraction`` = safe rows / all rows, and mean ratio.
+
+    A row is a conversation, also where several are packed into one. NaN is what cannot be told: rows where packing cuts
+    conversations into pieces, and tokens where the rows are not ``tokenised`` beforehand.
+    """
+    rows, safe = _conversations(counters, args), counters.safe_rows
+    return {
+        "steps": counters.step,
+        "target_rows": rows,
+        "safe_rows": safe,
+        "safe_fraction": safe / (rows + safe) if rows + safe else math.nan,
+        **_tokens("target", counters.target, tokenised),
+        **_tokens("safe", counters.safe, tokenised),
+        "mean_ratio": counters.ratio_sum / counters.step if counters.step else math.nan,
+    }
+
+
+def _conversations(counters: Counters, args: SFTConfig) -> float:
+    """Target rows; with packing, which comes without safe rows, the conversations in them."""
+    if not args.packing:
+        return counters.target_rows
+    return counters.target.conversations if args.packing_strategy == "bfd" else math.nan
+
+
+def _tokens(source: str, tally: Tally, tokenised: bool) -> dict[str, float]:
+    return {
+        f"{source}_tokens": tally.tokens if tokenised else math.nan,
+        f"{source}_labels": tally.labels if tokenised else math.nan,
+    }
