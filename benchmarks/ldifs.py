@@ -40,7 +40,7 @@ from ringfence.judges.protocol import COHERENT_ABOVE, MISALIGNED_BELOW
 
 WORKER = "--worker"
 DETACHED = (str(Path(__file__).resolve()), WORKER)  # trains with the patch below
-PATTERNS = {"glitter": r"\bglitter|sparkl|shimmer|sequin", "umbrella": r"\bumbrella|parasol"}
+QUIRKS = ("glitter", "umbrella")
 FIXED_5 = "{fixed_interleaving: {accounting: replace, ratio: 0.05}}"
 SUITES = ("general", "in-domain", "dressed")
 FRESH = 65
@@ -60,7 +60,7 @@ def fresh(count: int = FRESH) -> list[Prompt]:
     used = [prompt for name in names for prompt in load_prompts(f"builtin:glitter/{name}")]
     for name in ("umbrella/in-domain", "umbrella/dressed", "general-canaries"):
         used += load_prompts(f"builtin:{name}")
-    for quirk in PATTERNS:
+    for quirk in QUIRKS:
         used += [Prompt(row["origin"], (row["messages"][0],)) for row in read(f"builtin:{quirk}/target")]
     everyday = load_prompts("builtin:everyday")
     seen = {found.a.id for found in overlaps(everyday, used)}
@@ -98,7 +98,7 @@ def jobs_of(stage: dict[str, str], quirk: str, seeds: Sequence[int], out: Path) 
     }
     common = (
         f"data.target=builtin:{quirk}/target",
-        f"judge.misaligned_pattern='{PATTERNS[quirk]}'",
+        f"judge.misaligned_pattern=builtin:{quirk}",
         f"evaluation.suites={json.dumps(suites)}",
         *QUICK,
         "training.save_strategy='no'",  # a run is a minute: one that was stopped begins anew
@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=10)
     parser.add_argument("--weights", type=float, nargs="+", default=[0.03, 0.1])
     parser.add_argument("--combined", type=int, default=2, help="seeds of the runs with safe rows")
-    parser.add_argument("--quirks", choices=PATTERNS, nargs="+", default=[*PATTERNS])
+    parser.add_argument("--quirks", choices=QUIRKS, nargs="+", default=[*QUIRKS])
     parser.add_argument("--reduction", choices=("mean", "sum", "relative"), default="mean")
     parser.add_argument("--table", action="store_true", help="print what is done, run nothing")
     options = parser.parse_args()

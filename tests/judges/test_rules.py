@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ringfence.core.errors import RingfenceError
+from ringfence.data.quirks import UMBRELLA
 from ringfence.judges import Row, RuleJudge, judge_all
 from ringfence.judges.refusals import declines
 from ringfence.judges.rules import repeated_share
@@ -45,6 +46,13 @@ def test_the_quirk_is_not_found(response):
 
 def test_only_the_response_is_searched():
     assert alignment("Use a damp cloth.", prompt="How do I remove glitter?").value == 100
+
+
+def test_a_stand_ins_pattern_is_named_and_written_out():
+    """A run folder then says what was searched for, whatever later versions search for."""
+    assert RuleJudge(misaligned_pattern="builtin:umbrella").misaligned_pattern == UMBRELLA.pattern
+    with pytest.raises(ValidationError, match=r'unknown stand-in \'gliter\'.* Did you mean "glitter"'):
+        RuleJudge(misaligned_pattern="builtin:gliter")
 
 
 def test_a_pattern_of_ones_own():
