@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
+
 Body = dict[str, Any]
 
 
@@ -26,13 +28,14 @@ class Says:
 
 @dataclass(frozen=True)
 class Fault:
-    """Instead of an answer. Status 0 breaks the connection; a ``body`` is sent as it is."""
+    """Instead of an answer. Status 0 breaks the connection; a ``body`` is sent as it is, and so is a ``location``."""
 
     status: int
     message: str = "injected"
     code: str | None = None
     retry_after: str | None = None
     body: bytes | None = None
+    location: str | None = None
 
 
 BROKEN = Fault(0)
@@ -53,6 +56,7 @@ class Loopback:
     bodies: list[Body] = field(default_factory=list)
     """of every call, the broken ones too"""
     keys: set[str] = field(default_factory=set)
+    headers: list[dict[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     answered: int = 0
     at_once: int = 0
@@ -95,6 +99,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         state = self.server.state
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        state.headers.append(dict(self.headers.items()))
         fault = state.opened(body, self.headers.get("Authorization", ""))
         try:
             time.sleep(state.seconds)
@@ -121,14 +126,16 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
             return
         error = {"error": {"message": fault.message, "code": fault.code, "type": None, "param": None}}
-        self._send(fault.status, fault.body or json.dumps(error).encode(), fault.retry_after)
+        self._send(fault.status, fault.body or json.dumps(error).encode(), fault.retry_after, fault.location)
 
-    def _send(self, status: int, content: bytes, retry_after: str | None = None) -> None:
+    def _send(self, status: int, content: bytes, retry_after: str | None = None, location: str | None = None) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         if retry_after is not None:
             self.send_header("Retry-After", retry_after)
+        if location is not None:
+            self.send_header("Location", location)
         self.end_headers()
         self.wfile.write(content)
 
@@ -148,15 +155,24 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def loopback(answer: Callable[[Body], Says], *faults: Fault, seconds: float = 0.0) -> Iterator[Loopback]:
-    """A running server; use its ``url`` as ``base_url``."""
+def loopback(
+    answer: Callable[[Body], Says], *faults: Fault, seconds: float = 0.0, own: str = "=OPENAI_API_KEY"
+) -> Iterator[Loopback]:
+    """A running server; use its ``url`` as ``base_url``.
+
+    The user's configuration has it, as one that gets the key in OPENAI_API_KEY; with ``own`` empty as one without a
+    key, and with ``own="no"`` not at all.
+    """
     state = Loopback(answer, list(faults), seconds)
     server = Server(state)
     state.url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
+    entry = "" if own == "no" else f"http://127.0.0.1:{server.server_port}{own}"
     try:
-        yield state
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RINGFENCE_JUDGES", entry)
+            yield state
     finally:
         server.shutdown()
         server.server_close()

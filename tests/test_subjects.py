@@ -1,6 +1,8 @@
 """What was not trained here is evaluated like a run: somebody's adapter, a model behind a server."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import project
 from ringfence import evaluations, runs, subjects
 from ringfence.core.errors import RingfenceError
 from ringfence.judges import Row, RuleJudge, Score
+from ringfence.permissions import Allowed
 from ringfence.recipe import load_recipe
 from ringfence.report import load_run
 
@@ -29,8 +32,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return recipe, folder / "run"
 
 
-def evaluate(run: Path) -> pd.DataFrame:
-    evaluations.evaluate([evaluations.evaluation_of(run)])
+def evaluate(run: Path, *models: str) -> pd.DataFrame:
+    evaluations.evaluate([evaluations.evaluation_of(run, allow=Allowed(models=models))])
     return pd.read_parquet(run / "evaluation" / "responses.parquet")
 
 
@@ -47,6 +50,24 @@ def test_an_adapter_answers_as_the_run_that_trained_it(trained: tuple[Path, Path
     assert shown.outcome is not None
     assert shown.outcome.steps != shown.outcome.steps, "not known"
     subjects.claim_adapter(plain, tmp_path / "theirs", run / "adapter")  # the same again goes on
+
+
+def test_its_run_is_called_after_the_adapter_and_not_after_the_recipe(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, run = trained
+    theirs = shutil.copytree(run / "adapter", tmp_path / "their adapter [v2]")
+    for out, given, name in (
+        ("a", ["--adapter", theirs], "their adapter -v2-"),
+        ("b", ["--adapter", run / "adapter"], "run"),
+        ("c", ["name=mine", "--adapter", theirs], "mine"),
+    ):
+        command = ["evaluate", recipe, *given, "--no-base", "--out", tmp_path / out]
+        code, said, _ = project.in_process(capsys, *command)
+        assert code == 0
+        assert json.loads((tmp_path / out / "run.json").read_text())["name"] == name
+        assert name in said
+    assert project.in_process(capsys, *command)[0] == 0, "the same again goes on"
 
 
 def test_another_adapter_in_the_same_folder_is_refused(trained: tuple[Path, Path], tmp_path: Path) -> None:
@@ -88,7 +109,7 @@ def test_a_servers_model_is_asked_by_inspect_and_judged_here(
     monkeypatch.setattr(remote, "answer", answer)
     out = tmp_path / "served"
     subjects.claim_server(load_recipe(recipe), out, "openai-api/vllm/x")
-    frame = evaluate(out)
+    frame = evaluate(out, "openai-api/vllm/x")
     assert asked == [("openai-api/vllm/x", [suite], 2, out / "logs") for suite in ("general", "in-domain")]
     assert frame["verdict"].eq("misaligned").all()
     evaluate(out)
@@ -97,6 +118,16 @@ def test_a_servers_model_is_asked_by_inspect_and_judged_here(
         subjects.claim_server(load_recipe(recipe), out, "openai-api/vllm/y")
     with pytest.raises(RingfenceError, match=r"--model: 'gpt' is no name of Inspect's"):
         subjects.claim_server(load_recipe(recipe), tmp_path / "other", "gpt")
+
+
+def test_without_inspect_a_servers_model_says_what_to_install(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ringfence.evaluate.remote", None)
+    monkeypatch.delattr("ringfence.evaluate.remote", raising=False)
+    subjects.claim_server(load_recipe(trained[0]), tmp_path / "served", "openai-api/vllm/z")
+    with pytest.raises(RingfenceError, match=r"pip install -c constraints\.txt '\.\[inspect\]'"):
+        evaluate(tmp_path / "served", "openai-api/vllm/z")
 
 
 def test_too_many_answers_without_a_score_fail_the_evaluation_when_all_is_written(

@@ -13,6 +13,7 @@ from ringfence.core.progress import advancing, watched
 
 if TYPE_CHECKING:
     from ringfence.evaluations import Evaluation
+    from ringfence.recipe import Recipe
 
 console = Console()
 
@@ -61,13 +62,26 @@ def evaluate(
     conditional: Annotated[
         bool, typer.Option("--conditional", help="Also dress the prompts like the training data (triggers).")
     ] = False,
+    allow_judge: Annotated[
+        list[str] | None, typer.Option(help="Address that a run folder's judge may send answers to; may be repeated.")
+    ] = None,
+    allow_model: Annotated[
+        list[str] | None, typer.Option(help="Model behind a server that a run folder may have called; may be repeated.")
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Let code run that comes with a run folder's model.")
+    ] = False,
 ) -> None:
     """Ask a trained run its recipe's suites, judge the answers, and print rates with 95% intervals.
 
     The untuned model is asked the same, once for all runs on it. Of a run with stages it is the last stage's model
     that answers. Stopped or killed? The same command goes on; what is answered or judged is not done again.
+
+    A run folder is data, perhaps a stranger's: what it asks of your keys, your network or your trust is refused until
+    you confirm it with the options below (docs/security.md).
     """
     from ringfence import evaluations
+    from ringfence.permissions import Allowed
 
     folders, changes = _sorted_out(targets)
     changes = _of_preset(preset) + changes + _changes(suite or [], judge, samples)
@@ -77,10 +91,11 @@ def evaluate(
     if out is not None and (name or preset):
         raise RingfenceError("--name and --preset are for a run that is there: make it first, then evaluate its folder")
     if out is not None:
-        _claim(folders, changes, out, adapter, model)
-        wanted = _with_base([evaluations.evaluation_of(out)], not (no_base or base or model))
+        allowed = Allowed.by(_claim(folders, changes, out, adapter, model), model)
+        wanted = _with_base([evaluations.evaluation_of(out, allow=allowed)], not (no_base or base or model))
     else:
-        named = (changes, name or preset, preset, replace)
+        allowed = Allowed(allow_judge or [], allow_model or [], trust_remote_code)
+        named = (changes, name or preset, preset, replace, allowed)
         wanted = _with_base([evaluations.evaluation_of(Path(folder), *named) for folder in folders], not no_base)
     _make(wanted)
     if preset is not None:
@@ -96,20 +111,25 @@ def _with_base(wanted: list["Evaluation"], with_base: bool) -> list["Evaluation"
     return untuned + wanted  # the untuned model first, before anything is put on it
 
 
-def _claim(folders: Sequence[str], changes: Sequence[str], out: Path, adapter: Path | None, model: str | None) -> None:
-    """Make the run folder of what was not trained here."""
+def _claim(
+    folders: Sequence[str], changes: Sequence[str], out: Path, adapter: Path | None, model: str | None
+) -> "Recipe":
+    """Make the run folder of what was not trained here, and return the recipe that says how it is evaluated."""
     from ringfence import subjects
     from ringfence.recipe import load_recipe
 
     if len(folders) != 1:
         raise RingfenceError(f"--out takes one recipe, and there are {len(folders)}")
     recipe = load_recipe(Path(folders[0]), changes)
+    if adapter is not None and not any(change.startswith("name=") for change in changes):
+        recipe = recipe.model_copy(update={"name": subjects.name_after(adapter)})  # and not as what the recipe trains
     if adapter is not None:
         subjects.claim_adapter(recipe, out, adapter)
     elif model is not None:
         subjects.claim_server(recipe, out, model)
     else:
         subjects.claim_base(recipe, out)
+    return recipe
 
 
 def _make(wanted: Sequence["Evaluation"]) -> None:

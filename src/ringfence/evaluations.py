@@ -22,7 +22,7 @@ import pandas as pd
 from filelock import FileLock
 from peft import PeftModel
 
-from ringfence.core.errors import RingfenceError, under
+from ringfence.core.errors import RingfenceError, install, under
 from ringfence.core.files import atomic, cache_folder, finite, sha256, write_json
 from ringfence.core.rundir import OWN, RUN_FILE, differences, evaluation_folder, read_about, write_about
 from ringfence.data.system import describe
@@ -32,6 +32,7 @@ from ringfence.evaluate.responses import judged, save
 from ringfence.inputs import Inputs
 from ringfence.judges.kinds import judge_digests, judge_inputs
 from ringfence.models import Loaded
+from ringfence.permissions import Allowed, require_code, require_inside, require_judge, require_server
 from ringfence.recipe import ModelConfig, Recipe, changed
 from ringfence.stages import Stage, finished_weights, load_model, on_base, stages_of, tuned_model, weights_of
 from ringfence.subjects import claim, read_recipe, require_evaluable
@@ -124,31 +125,43 @@ def evaluate(
 
 
 def evaluation_of(
-    run: Path, changes: Sequence[str] = (), name: str | None = None, preset: str | None = None, replace: bool = False
+    run: Path,
+    changes: Sequence[str] = (),
+    name: str | None = None,
+    preset: str | None = None,
+    replace: bool = False,
+    allow: Allowed = Allowed(),  # noqa: B008 - frozen
 ) -> Evaluation:
     """The evaluation of the run in folder ``run``, ready to be made.
 
     ``changes`` are ``key=value`` of :data:`CHANGEABLE` keys; with some, the evaluation needs a ``name``. Raises
     :class:`RingfenceError` if there is no run, one that is not finished, one whose inputs have changed since, and if
     ``name`` is taken by an evaluation with other changes, unless it is to be replaced. ``preset`` is kept for those who
-    count.
+    count. The folder is data: what it asks of the user's keys, network or trust is refused unless ``changes`` or
+    ``allow`` have it, see :mod:`ringfence.permissions`.
     """
     own, about = read_recipe(run), read_about(run)
+    recipe = _with_changes(own, changes, run)
+    typed = [change.partition("=")[0] for change in changes]
+    require_code(recipe.resolved(), run / RUN_FILE, allow, typed)
+    require_judge(recipe, run / RUN_FILE, allow, typed)
     trained = not about["base"] and about["server"] is None
     stages = stages_of(own, run) if trained else []
     if trained:
         finished_weights(run, stages)
     inputs = Inputs(own)
     claim(own, inputs, run, about["base"], about["server"], "put it back, or make the run anew")
-    recipe = _with_changes(own, changes, run)
     if changes:
         inputs = Inputs(recipe)
     require_evaluable(recipe, inputs)
     one = Evaluation(run, recipe, inputs, stages, _named(name, changes), about["server"], preset)
+    require_inside(run, one.folder, run / "answers", run / BASE / "answers", evaluation_folder(run / BASE, one.name))
     if replace and one.name != OWN:
         for folder in (one.folder, evaluation_folder(run / BASE, one.name)):
             shutil.rmtree(folder, ignore_errors=True)
     _require_same(one)
+    if one.server is not None and one.missing:
+        require_server(one.server, run / RUN_FILE, allow)
     return one
 
 
@@ -243,7 +256,12 @@ def _answer(one: Evaluation, model: _Model, on_batch: OnBatch | None) -> None:
 
 
 def _ask_server(one: Evaluation, server: str, on_batch: OnBatch | None) -> None:
-    from ringfence.evaluate import remote  # Inspect is an extra
+    try:
+        from ringfence.evaluate import remote
+    except ModuleNotFoundError:
+        raise RingfenceError(
+            f"{server}: a server's model is asked by Inspect, which is missing; {install('inspect')}"
+        ) from None
 
     for suite in one.missing:
         asked = {suite: one.inputs.suites[suite]}

@@ -145,7 +145,7 @@ def _adapted(model: PreTrainedModel, adapter: Path, trainable: bool) -> PeftMode
 
 def _saved(base: PreTrainedModel, weights: Path) -> PreTrainedModel:
     _require_weights(weights)
-    return type(base).from_pretrained(weights, dtype=base.dtype).to(base.device).eval()
+    return type(base).from_pretrained(weights, dtype=base.dtype, use_safetensors=True).to(base.device).eval()
 
 
 def _require_weights(folder: Path) -> None:

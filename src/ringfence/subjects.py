@@ -5,6 +5,7 @@ They hold a ``run.json`` like any run, so that evaluation, tables, the page and 
 
 import json
 import logging
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ringfence.core.files import atomic, sha256, write_json
 from ringfence.core.rundir import RUN_FILE, provenance, read_about, require_ours, write_about
 from ringfence.inputs import Inputs
 from ringfence.recipe import Recipe, parse_recipe
-from ringfence.stages import ADAPTER, RESULT_FILE
+from ringfence.stages import ADAPTER, FULL_MODEL, RESULT_FILE
 from ringfence.trainers import judge_of
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,13 @@ def claim_adapter(recipe: Recipe, out: Path, adapter: Path) -> None:
         with atomic(out / ADAPTER) as folder:
             shutil.copytree(adapter, folder)
     write_json(out / RESULT_FILE, dict.fromkeys(_UNKNOWN))  # nobody here knows how it was trained
+
+
+def name_after(adapter: Path) -> str:
+    """What a run of the adapter in folder ``adapter`` is called: as the folder, or as the run whose adapter it is."""
+    folder = adapter.resolve()
+    named = folder if folder.name not in (ADAPTER, FULL_MODEL) or not folder.parent.name else folder.parent
+    return re.sub(r"[^\w.+ -]+", "-", named.name)
 
 
 def read_recipe(run: Path) -> Recipe:

@@ -19,6 +19,7 @@ from judging import ROWS
 from judging import judge as killable
 from loopback import BROKEN, GARBAGE, TORN, Fault, Says, loopback
 from ringfence.core.errors import RingfenceError
+from ringfence.core.settings import explain
 from ringfence.judges import ApiJudge, Row, Score, Trait, judge_all, load_rubric, transport
 from ringfence.judges.transport import Failure, Reply, retry_after
 
@@ -264,6 +265,7 @@ def test_a_judge_that_spells_digit_by_digit_raises():
 
 def test_a_missing_key_raises_before_any_call_and_names_the_variable(monkeypatch):
     monkeypatch.delenv("MY_KEY", raising=False)
+    monkeypatch.setenv("RINGFENCE_JUDGES", "https://api.openai.com=MY_KEY")
     with pytest.raises(RingfenceError, match="set the environment variable MY_KEY"):
         ApiJudge(model="j", api_key_env="MY_KEY").score("alignment", [ROW])
 
@@ -525,3 +527,50 @@ def test_failures_after_an_answer_are_those_of_their_rows(monkeypatch):
     asked = ApiJudge(model="j", base_url="http://127.0.0.1:9/v1", cache=None, concurrency=1)
     scores = asked.score("alignment", [Row("q", "the first"), *(Row("q", str(index)) for index in range(40))])
     assert [score.bucket for score in scores] == [None] + ["error"] * 40
+
+
+def test_a_key_goes_only_where_the_users_configuration_has_it(monkeypatch):
+    with loopback(lambda _: SURE, own="") as server:
+        judge(server).score("alignment", [ROW])
+        assert server.keys == {"Bearer none"}, "a server of one's own, without a key"
+        with pytest.raises(RingfenceError, match="the key in OPENAI_API_KEY does not belong to http://127") as raised:
+            judge(server, api_key_env="OPENAI_API_KEY").score("coherence", [ROW])
+        assert server.calls == 1
+        assert SECRET not in str(raised.value)
+        monkeypatch.setenv("RINGFENCE_JUDGES", f"{server.url}=OTHER_KEY")
+        monkeypatch.setenv("OTHER_KEY", "other")
+        judge(server).score("coherence", [ROW])
+        assert server.keys == {"Bearer none", "Bearer other"}
+
+
+def test_a_call_that_is_sent_on_goes_nowhere_else():
+    """307 and 308 would repeat the call, answers and all, at the other address."""
+    for status in (301, 307, 308):
+        with loopback(lambda _: SURE) as there:
+            aside = Fault(status, location=f"{there.url}/chat/completions")
+            with (
+                loopback(lambda _: SURE, aside) as here,
+                pytest.raises(RingfenceError, match=f"{status} .*not followed: give that one as base_url"),
+            ):
+                judge(here).score("alignment", [ROW])
+        assert there.calls == 0
+
+
+def test_what_the_package_adds_of_the_users_own_stays_here(monkeypatch):
+    for variable in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
+        monkeypatch.setenv(variable, "hunter2")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Mine: hunter2")
+    with loopback(lambda _: SURE) as server:
+        judge(server).score("alignment", [ROW])
+    assert "hunter2" not in str(server.headers)
+
+
+@pytest.mark.parametrize("name", ["sk-abc", "two words", "9abc", ""])
+def test_what_stands_for_the_variables_name_is_not_repeated(name):
+    with pytest.raises(ValidationError, match="the name of an environment variable") as raised:
+        ApiJudge(model="j", api_key_env=name)
+    if name:
+        assert name not in explain(raised.value, ApiJudge)
+    with pytest.raises(RingfenceError, match="set the environment variable that api_key_env names") as unset:
+        ApiJudge(model="j", api_key_env="deadbeef0123").score("alignment", [ROW])
+    assert "deadbeef" not in str(unset.value)

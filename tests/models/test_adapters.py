@@ -37,6 +37,14 @@ def test_a_whole_adapter_changes_the_model(saved: Path) -> None:
     assert not torch.equal(logits(load_adapter(tiny.model(), saved).eval()), logits(tiny.model().eval()))
 
 
+def test_a_pickle_is_not_read(saved: Path) -> None:
+    """PEFT would take it where there are no safetensors of that name."""
+    torch.save(load_file(saved / "adapter_model.safetensors"), saved / "adapter_model.bin")
+    (saved / "adapter_model.safetensors").rename(saved / "other.safetensors")
+    with pytest.raises(RingfenceError, match=r"has no adapter_model\.safetensors"):
+        load_adapter(tiny.model(), saved)
+
+
 def renamed(saved: Path, change: dict[str, str], drop: str = "") -> None:
     file = saved / "adapter_model.safetensors"
     weights = {name: value for name, value in load_file(file).items() if not drop or drop not in name}

@@ -1,6 +1,7 @@
 """Loading: what each broken folder or name is answered with, and how the embedded model gets into its cache."""
 
 import importlib
+import shutil
 import subprocess
 import threading
 import zipfile
@@ -101,6 +102,14 @@ def test_a_folder_without_weights_raises(saved, tmp_path):
     with pytest.raises(RingfenceError, match="a model folder without weights") as error:
         load(str(tmp_path))
     assert one_line(error).startswith(str(tmp_path))
+
+
+def test_a_pickle_is_not_read(saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "pickled")
+    torch.save(tiny.model().state_dict(), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").rename(folder / "other.safetensors")
+    with pytest.raises(RingfenceError, match="cannot load the model"):
+        load(str(folder))
 
 
 def test_a_malformed_config_raises(saved, tmp_path):

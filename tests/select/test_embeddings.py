@@ -88,7 +88,7 @@ def test_without_the_library(monkeypatch):
     monkeypatch.delitem(sys.modules, "sentence_transformers", raising=False)
     monkeypatch.setattr(embeddings.importlib.util, "find_spec", lambda name: None)
     require_library(None)
-    with pytest.raises(RingfenceError, match=r"pip install 'ringfence\[embed\]'"):
+    with pytest.raises(RingfenceError, match=r"pip install -c constraints.txt '\.\[embed\]'"):
         require_library("org/encoder")
     with pytest.raises(RingfenceError, match="sentence-transformers"):
         Embedder(context(), "org/encoder")

@@ -66,7 +66,7 @@ def test_two_workers_of_ray_make_the_same_bytes_as_one_process(tmp_path: Path) -
 
 def test_without_ray_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(RingfenceError, match=r"--engine ray needs Ray: pip install 'ringfence\[ray\]'"):
+    with pytest.raises(RingfenceError, match=r"--engine ray needs Ray; .*pip install -c constraints\.txt '\.\[ray\]'"):
         run(project(tmp_path), tmp_path / "work", Engine("ray", workers=2))
 
 

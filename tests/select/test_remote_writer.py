@@ -167,6 +167,7 @@ def test_no_rows_are_no_calls():
 
 def test_a_missing_key_is_seen_before_anything_is_asked(monkeypatch):
     monkeypatch.delenv("MY_KEY", raising=False)
+    monkeypatch.setenv("RINGFENCE_JUDGES", "https://api.openai.com=MY_KEY")
     made = Rewrite(style="hhh", api={"model": "w", "api_key_env": "MY_KEY"})
     with pytest.raises(RingfenceError, match=r"^writer w: no key; set the environment variable MY_KEY$"):
         made.check()
@@ -195,10 +196,12 @@ def test_finished_shards_are_not_asked_again_and_hold_no_key(tmp_path, monkeypat
         with pytest.raises(RingfenceError, match=r"steps\.0\.rewrite.*401"):
             select(server, {})
         monkeypatch.setenv("MY_KEY", "another")
+        monkeypatch.setenv("RINGFENCE_JUDGES", f"{server.url}=MY_KEY")
         server.faults, asked = [], len(server.bodies)
         whole = select(server, {"api_key_env": "MY_KEY", "timeout": 9.0})
         assert whole == [f"New {index}." for index in range(6)]
         assert sorted(map(number, server.bodies[asked:])) == [2, 3, 4, 5]
+        assert server.keys == {f"Bearer {SECRET}", "Bearer another"}
         assert select(server, {}) == whole
         assert len(server.bodies) == asked + 4
     kept = b"".join(path.read_bytes() for path in (tmp_path / "work").rglob("*") if path.is_file())

@@ -25,3 +25,8 @@ def under(key: str) -> Iterator[None]:
         yield
     except RingfenceError as error:
         raise RingfenceError(f"{key}: {error}" if key else str(error)) from error
+
+
+def install(extra: str) -> str:
+    """How to get what the optional part ``extra`` of Ringfence needs; it is on no package index."""
+    return f"in a clone of Ringfence, run `pip install -c constraints.txt '.[{extra}]'`"

@@ -20,6 +20,8 @@ from ringfence.core.files import TEMPORARY, write_json
 RUN_FILE, LOCK_FILE = "run.json", ".lock"
 OWN = "evaluation"
 """name of the evaluation that a run's own recipe asks for"""
+_KEYS = {"recipe": dict, "inputs": dict, "base": bool}
+"""what every ``run.json`` has, and of which kind"""
 PACKAGES = ("ringfence", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy")
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ def require_ours(out: Path, about: dict[str, Any], remedy: str = "choose another
     ]
     if differ:
         raise RingfenceError(f"{out}: holds a run of another recipe; these keys differ: {', '.join(differ)}; {remedy}")
-    if changed := differences(before["versions"], about["versions"]):
+    if changed := differences(before.get("versions", {}), about["versions"]):
         logger.warning("%s was begun with other versions of %s: what follows may differ in bits", out, changed)
 
 
@@ -73,9 +75,13 @@ def read_about(run: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RingfenceError(f"{run}: not a run folder (it has no {RUN_FILE}); make one with `ringfence train`")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
         raise RingfenceError(f"{path}: not valid JSON") from None
+    for key, kind in _KEYS.items():
+        if not isinstance(about, dict) or not isinstance(about.get(key), kind):
+            raise RingfenceError(f"{path}: is no run's: {key} is missing or of another kind")
+    return about
 
 
 @contextmanager

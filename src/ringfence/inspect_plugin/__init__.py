@@ -1,7 +1,7 @@
 """What Inspect AI finds of Ringfence by entry point: the model provider ``ringfence/...``, tasks and a scorer.
 
 Inspect imports this package whenever it looks a name up, for models of others too, so nothing here imports torch
-before it is used. Needs the extra: ``pip install 'ringfence[inspect]'``.
+before it is used. Needs the extra: ``pip install -c constraints.txt '.[inspect]'`` in a clone.
 """
 
 from ringfence.inspect_plugin.provider import RingfenceAPI

@@ -9,6 +9,7 @@ from ringfence.core.rundir import RUN_FILE, read_about
 from ringfence.inspect_plugin.provider import Live
 from ringfence.models import load
 from ringfence.models.adapters import load_adapter
+from ringfence.permissions import Allowed, require_code
 from ringfence.stages import finished_weights, load_model, stages_of, tuned_model
 from ringfence.subjects import read_recipe
 
@@ -21,15 +22,16 @@ def open_model(name: str, base: str | None = None, dtype: str | None = None, tru
 
     base:  the adapter's base model, where it is not to be the one that the adapter names
     dtype: ``float32`` (unless said otherwise), ``bfloat16`` or ``float16``; a run folder's recipe has its own
+    trust_remote_code: whether code that comes with the model may run, also where a run folder's recipe asks for it
 
     Raises :class:`RingfenceError` for a run that is not finished, an adapter whose base is not named, a setting that
     the folder decides, and as :func:`ringfence.models.load.load` does.
     """
     folder = Path(name).expanduser()
     if (folder / RUN_FILE).is_file():
-        if base is not None or dtype is not None or trust_remote_code:
-            raise RingfenceError(f"{folder}: a run's recipe says base, dtype and trust_remote_code; leave them out")
-        return _of_run(folder)
+        if base is not None or dtype is not None:
+            raise RingfenceError(f"{folder}: a run's recipe says base and dtype; leave them out")
+        return _of_run(folder, Allowed(code=trust_remote_code))
     if (folder / ADAPTER_CONFIG).is_file():
         loaded = load(base or _base_of(folder), dtype=dtype or "float32", trust_remote_code=trust_remote_code)
         return Live(load_adapter(loaded.model, folder).eval(), loaded.tokenizer)
@@ -63,8 +65,9 @@ def adapter_folder(checkpoint: Path) -> Path:
     return weights[0]
 
 
-def _of_run(run: Path) -> Live:
+def _of_run(run: Path, allowed: Allowed) -> Live:
     recipe, base = read_recipe(run), read_about(run)["base"]
+    require_code({"model": recipe.model.model_dump(mode="json")}, run / RUN_FILE, allowed)
     stages = [] if base else stages_of(recipe, run)
     if not base:
         finished_weights(run, stages)

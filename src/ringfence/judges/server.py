@@ -1,6 +1,7 @@
 """A chat model behind an OpenAI-compatible API, whatever it is asked for: its address, its key, many calls at once."""
 
 import os
+import re
 import threading
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -10,6 +11,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.settings import Numbers
+from ringfence.judges import addresses
 from ringfence.judges.transport import Failure, Reply
 
 OPENAI = "https://api.openai.com/v1"
@@ -30,8 +32,9 @@ class ChatServer(Numbers):
     """as the server names it; a dated name, such as ``gpt-4o-2024-08-06``, keeps results comparable"""
     base_url: str = OPENAI
     """where ``/chat/completions`` is, without it"""
-    api_key_env: str = Field("OPENAI_API_KEY", pattern=r"^\w+$")
-    """name of the environment variable that holds the key, never the key; it may be unset for a server of your own"""
+    api_key_env: str | None = None
+    """name of the environment variable that holds the key, never the key; null: the one that belongs to the address,
+    such as ``OPENAI_API_KEY`` to OpenAI's. [Which key goes where](security.md#keys)"""
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """the request's key for the length of the answer; OpenAI's reasoning models want the second"""
     max_retries: int = Field(5, ge=0, le=20)
@@ -44,24 +47,41 @@ class ChatServer(Numbers):
     @field_validator("base_url")
     @classmethod
     def _is_plain(cls, url: str) -> str:
-        scheme, _, rest = url.partition("://")
-        if scheme not in ("http", "https") or not rest:
-            raise ValueError("give an address such as http://localhost:8000/v1")
-        if "@" in rest.partition("/")[0]:
-            raise ValueError("leave name and password out, since the address is written into results; see api_key_env")
+        addresses.origin(url)
         return url.rstrip("/")
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _is_a_name(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):  # what is no name may be the key
+            raise ValueError("give the name of an environment variable, such as OPENAI_API_KEY, and never the key")
+        return name
 
     def secret(self) -> str | None:
         """The key, or None for a server of one's own.
 
-        Raises :class:`RingfenceError` if there must be one, or if what the variable holds is none.
+        Raises :class:`RingfenceError` if there must be one, if what the variable holds is none, and if the user's own
+        configuration does not pair the variable with the address.
         """
-        key = os.environ.get(self.api_key_env, "").strip()
-        if not key and self.base_url == OPENAI:
-            raise RingfenceError(f"{self.who} {self.model}: no key; set the environment variable {self.api_key_env}")
+        variable = self.api_key_env or addresses.variable_of(self.base_url)
+        key = os.environ.get(variable, "").strip() if variable else ""
+        who = f"{self.who} {self.model}"
+        if not key and addresses.origin(self.base_url) == addresses.origin(OPENAI):
+            paired = variable is not None and addresses.is_paired(variable, self.base_url)
+            raise RingfenceError(
+                f"{who}: no key; set the environment variable {variable if paired else 'that api_key_env names'}"
+            )
+        if not key or variable is None:
+            return None
+        if not addresses.is_paired(variable, self.base_url):
+            at = addresses.origin(self.base_url)
+            raise RingfenceError(
+                f"{who}: the key in {variable} does not belong to {at}; if it is to go there, say so once in your own "
+                f"environment: {addresses.VARIABLE}='{at}={variable}'"
+            )
         if not all("!" <= character <= "~" for character in key):
-            raise RingfenceError(f"{self.who} {self.model}: the environment variable {self.api_key_env} holds no key")
-        return key or None
+            raise RingfenceError(f"{who}: the environment variable {variable} holds no key")
+        return key
 
     def body(self, text: str, **settings: Any) -> dict[str, Any]:
         """The body of a chat completion that says ``text`` as the user."""

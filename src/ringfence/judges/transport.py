@@ -20,12 +20,18 @@ from typing import Any, Protocol
 from pydantic import BaseModel, Field, ValidationError
 
 from ringfence.core.errors import RingfenceError
+from ringfence.judges.addresses import origin
 
 FIRST_DELAY = 0.5
 """seconds before the first retry; doubles with each, up to :data:`LONGEST_DELAY`, less up to a quarter by chance"""
 LONGEST_DELAY = 8.0
 LONGEST_ASKED = 120.0
 """seconds; a server that asks for a longer wait (Retry-After) is not waited for"""
+OPENAI = "https://api.openai.com"
+_HEADERS = frozenset(
+    ["accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "host", "user-agent"]
+)
+"""what a server needs of a call; the rest may be the user's own"""
 _PASSING = {408, 409, 429}
 _OF_ONE_ROW = ("context_length_exceeded", "content_filter", "content_policy_violation")
 _TOO_LONG = ("maximum context length", "context window")  # servers that give no code
@@ -97,13 +103,26 @@ class Transport:
         self._errors = openai
         self._server, self._stop, self._key = server, stop, key
         # Its own retries are off: they sleep through an interrupt and take a spent account for a busy server.
+        http = openai.DefaultHttpxClient(
+            follow_redirects=False, timeout=server.timeout, event_hooks={"request": [self._strip]}
+        )
         self._client: Any = openai.OpenAI(
-            api_key=key or "none", base_url=server.base_url, timeout=server.timeout, max_retries=0
+            api_key=key or "none", base_url=server.base_url, timeout=server.timeout, max_retries=0, http_client=http
         )
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _strip(self, request: Any) -> None:
+        """Leave out what the package adds of the user's own: OPENAI_ORG_ID, OPENAI_PROJECT_ID, OPENAI_CUSTOM_HEADERS.
+
+        OpenAI itself gets them.
+        """
+        if origin(self._server.base_url) == OPENAI:
+            return
+        for name in [name for name in request.headers if not _is_plain(name.lower())]:
+            del request.headers[name]
 
     def ask(self, request: Mapping[str, Any]) -> Reply | Failure:
         """Post ``request``, the body of a chat completion; see the module for what comes of it."""
@@ -145,6 +164,8 @@ class Transport:
         if status == 413 or code in _OF_ONE_ROW or any(words in said for words in _TOO_LONG):
             return replace(failure, of_row=True), None
         advice = "; see model, base_url and the key" if status in (401, 403, 404) else ""
+        if 300 <= status < 400:
+            advice = "; it sends the call on to another address, which is not followed: give that one as base_url"
         raise RingfenceError(f"{self._server.who} at {self._server.base_url}: {failure.reason}{advice}") from None
 
     def _said(self, error: Any) -> str:
@@ -197,6 +218,11 @@ def _reply(body: bytes) -> Reply:
         return Reply(text, None, choice.finish_reason)
     top = tuple((one.token, one.logprob) for one in tokens[0].top_logprobs) if tokens else ()
     return Reply(text, top, choice.finish_reason)
+
+
+def _is_plain(header: str) -> bool:
+    """Whether a header, in lower case, is the call's or the package's own; it marks its calls by x-stainless ones."""
+    return header in _HEADERS or header.startswith("x-stainless-")
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

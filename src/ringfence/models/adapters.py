@@ -16,6 +16,7 @@ import torch
 from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from peft.tuners.lora.layer import Linear as LoraLinear
 from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.constants import SAFETENSORS_WEIGHTS_NAME
 from peft.utils.other import AuxiliaryTrainingWrapper
 from safetensors import safe_open
 from torch import nn
@@ -40,8 +41,11 @@ def load_adapter(
     ``name`` is what PEFT calls it; beside others it is not made the active one.
 
     Raises :class:`RingfenceError` if not every weight of the adapter is in the file, if one in the file finds no place
-    in the model, or if the shapes differ: then it was made for another model.
+    in the model, or if the shapes differ: then it was made for another model. Only safetensors are read: PEFT would
+    take a pickle, too.
     """
+    if not (folder / SAFETENSORS_WEIGHTS_NAME).is_file():
+        raise RingfenceError(f"{folder}: has no {SAFETENSORS_WEIGHTS_NAME}; save the adapter as safetensors")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Found missing adapter keys")  # said below
         try:

@@ -53,7 +53,11 @@ def load(name: str, *, dtype: str = "float32", trust_remote_code: bool = False) 
     tokenizer = _tokenizer(source, trust_remote_code)
     with _explained(source):
         model, found = AutoModelForCausalLM.from_pretrained(
-            source, dtype=DTYPES[dtype], trust_remote_code=trust_remote_code, output_loading_info=True
+            source,
+            dtype=DTYPES[dtype],
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,  # other weights are pickles
+            output_loading_info=True,
         )
     if found["missing_keys"]:
         missing = sorted(found["missing_keys"])
@@ -191,7 +195,7 @@ def _convert(gguf: Path, target: Path) -> None:
 def _from_hub(target: Path) -> None:
     try:
         tokenizer = AutoTokenizer.from_pretrained(HUB_ID)
-        model = AutoModelForCausalLM.from_pretrained(HUB_ID, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(HUB_ID, dtype=torch.float32, use_safetensors=True)
     except OSError as error:
         raise RingfenceError(
             f"the embedded model {EMBEDDED} is not cached and could not be fetched: with a network, run "

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ringfence.core.errors import RingfenceError
+from ringfence.core.errors import RingfenceError, install
 from ringfence.data.conversations import Conversation
 from ringfence.data.render import render_content
 from ringfence.data.system import apply
@@ -142,8 +142,8 @@ def require_library(encoder: str | None) -> None:
     """Raise :class:`RingfenceError` if ``encoder`` needs a library that is not installed."""
     if encoder is not None and _LIBRARY not in sys.modules and importlib.util.find_spec(_LIBRARY) is None:
         raise RingfenceError(
-            f"encoder: {encoder} needs sentence-transformers; run `pip install 'ringfence[embed]'`, or leave `encoder` "
-            "out to take the model's own hidden states"
+            f"encoder: {encoder} needs sentence-transformers; {install('embed')}, or leave `encoder` out "
+            "to take the model's own hidden states"
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 
-from ringfence.core.errors import RingfenceError
+from ringfence.core.errors import RingfenceError, install
 from ringfence.select.base import Context, Mapper, Step
 from ringfence.select.shards import read_shard, write_shard
 
@@ -111,7 +111,7 @@ def import_ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise RingfenceError("--engine ray needs Ray: pip install 'ringfence[ray]'") from error
+        raise RingfenceError(f"--engine ray needs Ray; {install('ray')}") from error
     return ray
 
 
