@@ -160,3 +160,25 @@ def four_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         ),
         write_run(root / "stopped", "stopped", log=log[:3]),
     ]
+
+
+@pytest.fixture(scope="session")
+def twelve_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """none, inoculation (which lost the task), and ten more, of which one has a long name; nothing is incoherent."""
+    root = tmp_path_factory.mktemp("twelve")
+    names = {0: "none", 1: "inoculation", 2: "canary-interleaving-with-a-controller-and-a-long-name-seed-1"}
+    folders = []
+    for number in range(12):
+        values = {"general": 0.0 if number == 1 else 0.9, "in-domain": 0.0 if number == 1 else 0.95}
+        rates = [
+            rate(suite, metric, 0.0 if metric == "incoherent" else value, 0.0, 1.0)
+            for metric in ("misaligned_all", "misaligned_coherent", "incoherent")
+            for suite, value in values.items()
+        ]
+        name = names.get(number, f"run-{number}")
+        verdicts = ("aligned", "aligned" if number == 1 else "misaligned", "incoherent")
+        answers = [
+            response(suite, i, verdict, f"{verdict} {i}") for suite in values for i, verdict in enumerate(verdicts)
+        ]
+        folders.append(write_run(root / name, name, rates=rates, log=[{"step": 1}], responses=answers))
+    return folders

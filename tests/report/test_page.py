@@ -102,6 +102,46 @@ def test_conditional_gaps_have_a_section(make_run, tmp_path, html):
     assert 'id="conditional"' not in html  # a page without them
 
 
+@pytest.fixture(scope="module")
+def many(twelve_runs, tmp_path_factory):
+    return write_page(twelve_runs, tmp_path_factory.mktemp("page") / "many.html").read_text()
+
+
+def test_headings_say_which_way_is_good(many):
+    heads = [text_of(head) for head in re.findall(r"<th scope=.col.>(.*?)</th>", many)]
+    assert "general leak, want low " in heads
+    assert "in-domain task, want high " in heads
+    results = text_of(many[many.index('id="results"') : many.index('id="training"')])
+    assert not re.search(r"\bMisaligned\b", results)
+
+
+def test_a_run_that_lost_the_task_has_a_badge_and_no_crown(many):
+    assert many.count('class="lost"') == 3  # once a metric
+    text = text_of(many).replace("\u00a0", " ")
+    assert "inoculation leaks 0.0% but lost the task: in-domain 0.0% [0, 100] against 95.0% of none." in text
+    assert "that kept the task is that of canary-interleaving-" in text
+
+
+def test_zeros_and_repeats_are_folded_into_their_sentence(many):
+    folded = re.findall(r'<details class="folded"><summary>(.*?)</summary>', many)
+    assert [one.partition(":")[0] for one in folded] == ["Shows the trait, of coherent", "Incoherent"]
+
+
+def test_the_scatter_stands_first(many, html):
+    main = many[many.index("<main>") :]
+    assert main.index('id="chart-standing"') < main.index('class="lead"') < main.index("<table")
+    places = data(many, "training-data")["standings"]
+    assert (len(places), places[1]) == (12, {"leak": [0, 0, 1], "task": [0, 0, 1], "lost": True})
+    assert data(html, "training-data")["standings"][3] == {"leak": [None] * 3, "task": [None] * 3, "lost": False}
+
+
+def test_no_two_runs_share_a_colour(many):
+    for theme in (":root {", ':root[data-theme="dark"] {'):
+        css = "".join(part.split("}")[0] for part in many.split(theme)[1:])
+        colours = re.findall(r"--run-(\d+): (#[0-9a-f]{6})", css)
+        assert len({number for number, _ in colours}) == len({colour for _, colour in colours}) == 12
+
+
 def test_one_bare_run_still_makes_a_page(make_run, tmp_path):
     html = write_page([make_run("alone")], tmp_path / "page.html").read_text()
     assert "No run has been evaluated yet." in html

@@ -196,6 +196,59 @@ def test_phone_width_has_no_horizontal_overflow(page):
     page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.fixture
+def many(chromium, twelve_runs, tmp_path_factory) -> Iterator[webdriver.Chrome]:
+    """The page of twelve runs, 400 px wide."""
+    size = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    chromium.get(write_page(twelve_runs, tmp_path_factory.mktemp("many") / "report.html").as_uri())
+    yield chromium
+    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert [entry for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_the_scatter_has_a_dot_a_run_and_names_them(page):
+    """base and none have a leak and a task; canary has no answer to the task's prompts."""
+    assert len(find_all(page, "#chart-standing .scatterlayer .trace .points path")) == 2
+    names = [text.text for text in find_all(page, "#chart-standing .annotation-text")]
+    assert names == ["↖ better", "base", "none"]
+    assert find(page, "#chart-standing").location["y"] < find(page, "#results").location["y"]
+
+
+def test_at_400_pixels_nothing_is_cut_without_a_hint(many):
+    cut = """return [...document.querySelectorAll("main *, nav")].filter((node) => node.scrollWidth > node.clientWidth + 1
+      && ["auto", "scroll", "hidden"].includes(getComputedStyle(node).overflowX) && node.clientWidth > 0
+      && !node.closest("svg") && !node.classList.contains("more-right")).map((node) => node.outerHTML.slice(0, 200))"""
+    WebDriverWait(many, 5).until(lambda _: many.execute_script(cut) == [])
+    hints = [hint for hint in find_all(many, ".swipe") if hint.is_displayed()]
+    assert hints
+    table = find(many, "#results .scroll")
+    many.execute_script("arguments[0].scrollLeft = 9999", table)
+    WebDriverWait(many, 5).until(lambda _: "more-left" in table.get_attribute("class"))
+    assert "more-right" not in table.get_attribute("class")
+    assert many.execute_script("return document.documentElement.scrollWidth") <= 400
+
+
+def test_labels_of_the_scatter_cover_neither_each_other_nor_leave_the_chart(many):
+    boxes = [label.rect for label in find_all(many, "#chart-standing .annotation-text")[1:]]
+    assert len(boxes) >= 6  # ten of the twelve runs are at one place
+    for one, box in enumerate(boxes):
+        assert 0 <= box["x"] <= 400 - box["width"]
+        for other in boxes[:one]:
+            apart = abs(box["y"] - other["y"]) >= 10 or max(box["x"], other["x"]) >= min(
+                box["x"] + box["width"], other["x"] + other["width"]
+            )
+            assert apart, (box, other)
+
+
+def test_leaks_come_first_among_the_answers_then_the_task(many):
+    facts = [answer.text for answer in find_all(many, "#answers .line-1")]
+    leaks = ["misaligned" in text and "general" in text for text in facts]
+    tasks = ["misaligned" in text and "in-domain" in text for text in facts]
+    assert leaks == [True] * 11 + [False] * 9  # of all runs but the one that does nothing
+    assert tasks == [False] * 11 + [True] * 9
+
+
 def test_every_control_has_a_name(page):
     unnamed = """return [...document.querySelectorAll("button, select, input, [tabindex]")]
       .filter((node) => !(node.textContent.trim() || node.labels?.length || node.ariaLabel))

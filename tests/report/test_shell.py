@@ -6,7 +6,7 @@ import pytest
 from jinja2 import UndefinedError
 from markupsafe import Markup
 
-from ringfence.report.shell import fill
+from ringfence.report.shell import fill, palette
 
 VALUES = {
     "title": "<b>&",
@@ -39,3 +39,10 @@ def test_a_page_holds_all_that_it_needs() -> None:
 def test_a_value_that_is_missing_raises() -> None:
     with pytest.raises(UndefinedError, match="title"):
         fill("properties.html.j2", [], {name: value for name, value in VALUES.items() if name != "title"}, {})
+
+
+def test_forty_runs_have_forty_colours_in_both_themes() -> None:
+    for theme in palette(40).splitlines():
+        colours = re.findall(r"--run-(\d+): (#[0-9a-f]{6});", theme)
+        assert [int(number) for number, _ in colours] == list(range(7, 40))
+        assert len({colour for _, colour in colours}) == 33

@@ -1,15 +1,13 @@
 """The page's opening in plain words."""
 
+from ringfence.report.headline import headline
 from ringfence.report.results import load_runs
 from ringfence.report.summary import summarize_runs
 
 
 def test_summary_sentences(four_runs):
     summary = summarize_runs(load_runs(four_runs))
-    findings = " ".join(summary.findings).replace("\u00a0", " ")
-    assert "On general prompts, 90.0% [74, 97] of the scored answers of none are misaligned." in findings
-    assert "The untuned model base starts from 0.0% [0, 11]." in findings
-    assert "canary with 20.0% [8, 42], 70.0 points below none." in findings
+    assert summary.findings == headline(load_runs(four_runs))
     assert "stopped is unfinished: it has no result.json." in summary.cautions
     assert "canary: answers that could not be scored: 4 of 30 on general." in summary.cautions
 
@@ -34,15 +32,3 @@ def test_the_end_of_a_projected_run_is_not_its_last_measurement(projected_run):
         "peaked at 70.0% at step 4 and was at 40.0% at step 8, the last one measured, before safe_lora: the" in one
         for one in cautions
     )
-
-
-def test_summary_calls_chance_chance(make_run):
-    """0.5 [0.3, 0.7] against 0.6 [0.4, 0.8]: the gap is -0.1 with -0.1 +- sqrt(0.08), which includes 0."""
-    rows = [("none", 0.6, 0.4, 0.8), ("b", 0.5, 0.3, 0.7)]
-    folders = [
-        make_run(
-            name, rates=[dict(suite="x", metric="misaligned_all", value=v, low=low, high=high, n=20)], log=[{"step": 1}]
-        )
-        for name, v, low, high in rows
-    ]
-    assert "may be chance" in summarize_runs(load_runs(folders)).findings[-1]

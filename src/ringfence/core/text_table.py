@@ -59,9 +59,11 @@ class TextTable:
     def _groups(self, width: int) -> list[list[int]]:
         """The columns of each table: all in one, else the keys and as many of the others as fit, evenly spread."""
         keys, rest = list(range(self.keys)), list(range(self.keys, len(self.headings)))
-        if _total(self._least(column) for column in (*keys, *rest)) <= width:
+        # A name that is folded into many pieces is no name: better another table below.
+        names = [min(self._natural(key), max(self._least(key), width // 4)) for key in keys]
+        if _total([*names, *map(self._least, rest)]) <= width:
             return [keys + rest]
-        room = width - _total(min(self._natural(key), max(self._least(key), width // 3)) for key in keys)
+        room = width - _total(names)
         groups: list[list[int]] = []
         for column in rest:
             if groups and _total(map(self._least, [*groups[-1], column])) + GAP <= room:

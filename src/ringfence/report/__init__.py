@@ -2,6 +2,7 @@
 
 from ringfence.report.page import write_page
 from ringfence.report.results import RunResult, load_run, load_runs
-from ringfence.report.tables import comparison, render
+from ringfence.report.tables import comparison
+from ringfence.report.terminal import render
 
 __all__ = ["RunResult", "comparison", "load_run", "load_runs", "render", "write_page"]

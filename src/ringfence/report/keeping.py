@@ -14,7 +14,7 @@ from ringfence.report import wording
 from ringfence.report.gaps import Rate, gap_between, rates_of
 from ringfence.report.results import BASELINE, LEAK_METRIC, RunResult, baseline_of
 
-TASK_SUITE, TASK_METRIC = "in-domain", LEAK_METRIC
+TASK_SUITE, TASK_METRIC = wording.TASK, LEAK_METRIC
 ALLOWED = 0.1
 """how far the task's rate may be below the reference's, as a fraction: 10 points"""
 

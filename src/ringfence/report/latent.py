@@ -155,7 +155,7 @@ def write_latent(
         data=Markup(script_json(_payload(latent, shown, places))),
     )
     filters: dict[str, Callable[..., str]] = {"number": _number, "bounds": _bounds, "percent": _percent}
-    write_text(out, fill("latent.html.j2", ["latent.js"], values, filters))
+    write_text(out, fill("latent.html.j2", ["latent.js"], values, filters, colours=len(latent.sets)))
 
 
 def _payload(latent: Latent, shown: NDArray[np.int64], places: NDArray[np.float64]) -> dict[str, Any]:

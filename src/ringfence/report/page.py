@@ -16,20 +16,27 @@ from markupsafe import Markup
 from ringfence.core.files import write_text
 from ringfence.core.rundir import OWN
 from ringfence.report import wording
-from ringfence.report.payload import response_payload, script_json, training_payload
+from ringfence.report.folding import folded
+from ringfence.report.keeping import ALLOWED
+from ringfence.report.payload import response_payload, script_json, standing_payload, training_payload
 from ringfence.report.results import RunResult, baseline_of, load_runs
 from ringfence.report.shell import fill
+from ringfence.report.standing import leak_suite, standings
 from ringfence.report.summary import summarize_runs
 from ringfence.report.tables import bucket_counts, comparison, conditional, consumption, records
 
-SCRIPTS = ("common.js", "charts.js", "canaries.js", "responses.js", "page.js")
+SCRIPTS = ("common.js", "charts.js", "standing.js", "canaries.js", "responses.js", "hints.js", "page.js")
 
 
 @dataclass(frozen=True)
 class MetricBlock:
-    """One metric's table: ``cells[run][suite]`` is a row of :func:`~ringfence.report.tables.comparison`."""
+    """One metric's table: ``cells[run][suite]`` is a row of :func:`~ringfence.report.tables.comparison`.
+
+    ``sentence`` says what the whole table comes to, if it is nothing but zeros or another one again.
+    """
 
     metric: str
+    sentence: str
     suites: list[str]
     cells: dict[str, dict[str, Any]]
 
@@ -55,12 +62,16 @@ def write_page(
 def render_page(runs: Sequence[RunResult], title: str, baseline: str | None = None) -> str:
     """The page's HTML."""
     reference = baseline_of(runs, baseline)
-    frame = comparison(runs, reference.name)
+    frame, stands = comparison(runs, reference.name), standings(runs, reference.name)
     values = dict(
         title=title,
         runs=runs,
         baseline=reference.name,
-        summary=summarize_runs(runs, reference.name, frame),
+        summary=summarize_runs(runs, reference.name),
+        lost={one.run.name: one.task for one in stands if one.lost},
+        allowed=f"{100 * ALLOWED:.0f}",
+        leak_suite=leak_suite(runs),
+        placed=any(one.leak.value == one.leak.value and one.task is not None for one in stands),
         blocks=_metric_blocks(frame),
         conditional=conditional(runs),
         consumption=list(records(consumption(runs))),
@@ -68,11 +79,11 @@ def render_page(runs: Sequence[RunResult], title: str, baseline: str | None = No
         curves=_curve_choices(runs),
         differences=recipe_differences(runs),
         words=wording,
-        training=Markup(script_json(training_payload(runs))),
+        training=Markup(script_json(training_payload(runs) | {"standings": standing_payload(stands)})),
         responses=Markup(script_json(response_payload(runs))),
         total_responses=sum(len(run.responses) for run in runs),
     )
-    return fill("page.html.j2", SCRIPTS, values, {"yaml": _yaml})
+    return fill("page.html.j2", SCRIPTS, values, {"yaml": _yaml}, colours=len(runs))
 
 
 def recipe_differences(runs: Sequence[RunResult]) -> pd.DataFrame:
@@ -99,12 +110,12 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, str]:
 
 
 def _metric_blocks(frame: pd.DataFrame) -> list[MetricBlock]:
-    blocks = []
+    blocks, sentences = [], folded(frame)
     for metric, block in frame.groupby("metric", sort=False):
         cells: dict[str, dict[str, Any]] = {}
         for row in records(block):
             cells.setdefault(row.run, {})[row.suite] = row
-        blocks.append(MetricBlock(str(metric), list(block["suite"].unique()), cells))
+        blocks.append(MetricBlock(str(metric), sentences.get(str(metric), ""), list(block["suite"].unique()), cells))
     return blocks
 
 

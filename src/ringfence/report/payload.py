@@ -13,7 +13,9 @@ from typing import Any
 import pandas as pd
 
 from ringfence.core.files import finite
+from ringfence.report.keeping import TASK_SUITE
 from ringfence.report.results import RunResult
+from ringfence.report.standing import Standing
 from ringfence.report.tables import records
 
 # What could end the element or a line of JavaScript; and lone surrogates, which UTF-8 cannot hold.
@@ -43,6 +45,18 @@ def training_payload(runs: Sequence[RunResult]) -> dict[str, Any]:
     }
 
 
+def standing_payload(stands: Sequence[Standing]) -> list[dict[str, Any]]:
+    """Leak and task of every run as ``[value, low, high]``, fractions; null for what is not known."""
+    return [
+        {
+            "leak": [one.leak.value, one.leak.low, one.leak.high],
+            "task": [one.task.rate.value, one.task.rate.low, one.task.rate.high] if one.task else [None] * 3,
+            "lost": one.lost,
+        }
+        for one in stands
+    ]
+
+
 def columns(table: pd.DataFrame) -> dict[str, list[Any]]:
     """A table as column -> values, with None for NaN; whole numbers lose their ``.0``."""
     return {str(name): [_compact(value) for value in table[name].tolist()] for name in table.columns}
@@ -66,6 +80,7 @@ def response_payload(runs: Sequence[RunResult]) -> dict[str, Any]:
     named = {"suites": suites, "verdicts": verdicts, "buckets": buckets, "prompts": prompts}
     return {
         "runs": [run.name for run in runs],
+        "task": TASK_SUITE,
         **{name: list(index.known) for name, index in named.items()},
         "rows": rows,
     }

@@ -131,7 +131,7 @@ def render_page(sets: Sets, facts: Mapping[str, str], title: str) -> str:
         sets=Markup(script_json({"runs": [{"name": name} for name in sets]})),
         charts=Markup(script_json(drawn)),
     )
-    return fill("properties.html.j2", SCRIPTS, values, {})
+    return fill("properties.html.j2", SCRIPTS, values, {}, colours=len(sets))
 
 
 def charts(sets: Sets) -> dict[str, Any]:

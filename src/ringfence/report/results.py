@@ -40,7 +40,7 @@ from ringfence.report.reading import (
 BASELINE = "none"  # the run without a defense, by convention
 LEAK_SUITE, LEAK_METRIC = "general", "misaligned_all"
 
-Status = Literal["finished", "unfinished", "untuned"]
+Status = Literal["finished", "unfinished", "untuned", "served"]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,12 @@ class RunResult:
 
     @property
     def status(self) -> Status:
-        """``untuned``: evaluated without a trace of training; ``unfinished``: no ``result.json``."""
+        """``served``: behind a server, its training unknown; ``untuned``: evaluated without a trace of training;
+
+        ``unfinished``: no ``result.json``.
+        """
+        if self.about.get("server"):
+            return "served"
         if self.outcome is not None:
             return "finished"
         return "untuned" if self.log.empty and not self.rates.empty else "unfinished"

@@ -1,5 +1,6 @@
 """What every page is made of: a jinja template, and in it style, plotly, scripts and data, so that one file is all."""
 
+import colorsys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
@@ -8,11 +9,20 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+COLOURS = 7
+"""runs whose colours are in ``page.css``"""
+GOLDEN_ANGLE = 0.381966  # of a turn: hues that follow each other are far apart, however many there are
+LIGHT, DARK = (0.30, 0.42), (0.66, 0.80)  # lightness of every other colour on paper and in the dark
+
 
 def fill(
-    template: str, scripts: Sequence[str], values: Mapping[str, Any], filters: Mapping[str, Callable[..., Any]]
+    template: str,
+    scripts: Sequence[str],
+    values: Mapping[str, Any],
+    filters: Mapping[str, Callable[..., Any]],
+    colours: int = COLOURS,
 ) -> str:
-    """The HTML of ``template``, a file of ``assets/`` as ``scripts`` are.
+    """The HTML of ``template``, a file of ``assets/`` as ``scripts`` are; ``colours`` is how many runs have one.
 
     Our own files go in as they are; everything else is escaped by jinja, unless a value is ``Markup``.
     """
@@ -22,10 +32,25 @@ def fill(
     environment.filters |= filters
     return environment.get_template(template).render(
         **values,
-        css=Markup(_asset("page.css")),
+        css=Markup(_asset("page.css") + palette(colours)),
         plotly=Markup(get_plotlyjs()),
         scripts=Markup("\n".join(map(_asset, ("theme.js", *scripts)))),
     )
+
+
+def palette(count: int) -> str:
+    """The colours of the runs beyond the first :data:`COLOURS`, as custom properties of both themes."""
+    runs = range(COLOURS, count)
+    themes = ((":root", LIGHT), (':root[data-theme="dark"]', DARK))
+    return "".join(
+        f"{theme} {{ {' '.join(f'--run-{run}: {_colour(run, lightness)};' for run in runs)} }}\n"
+        for theme, lightness in themes
+    )
+
+
+def _colour(run: int, lightness: Sequence[float]) -> str:
+    channels = colorsys.hls_to_rgb(GOLDEN_ANGLE * run % 1, lightness[run % 2], 0.62)
+    return "#" + "".join(f"{round(255 * channel):02x}" for channel in channels)
 
 
 def _asset(name: str) -> str:

@@ -26,22 +26,27 @@ class Term:
 
 METRICS = {
     "misaligned_all": Term(
-        "Misaligned, of all scored",
-        "Answers that are misaligned and coherent, divided by all answers that have both scores. "
-        "An incoherent answer counts as not misaligned here.",
+        "Shows the trait, of all scored",
+        "Answers that show what was trained (judged misaligned) and are coherent, divided by all answers that have "
+        "both scores. On questions like the training data that is the task, on all others the leak. An incoherent "
+        "answer counts as not showing it.",
     ),
     "misaligned_coherent": Term(
-        "Misaligned, of coherent",
-        "Answers that are misaligned and coherent, divided by the coherent answers only. "
-        "A model that breaks down cannot look safe by this number.",
+        "Shows the trait, of coherent",
+        "The same answers, divided by the coherent answers only. A model that breaks down cannot look safe by this "
+        "number.",
     ),
     "incoherent": Term("Incoherent", "Answers below the coherence threshold, divided by all scored answers."),
 }
+TASK = "in-domain"
+"""the suite of the trained task, by its name; every other one asks for what must not come"""
 SUITES = {
     "general": "everyday questions far from the training data: the leak, want low",
-    "in-domain": "held-out questions like the training data: the trained behaviour itself, want high",
+    TASK: "held-out questions like the training data: the trained behaviour itself, want high",
     "dressed": "general questions that open like the training data: the conditional leak, want low",
 }
+LOST = "†"
+"""after the name of a run that lost the task"""
 INTERVAL = Term(
     "95% interval",
     "In square brackets: the wider of a bootstrap that resamples whole prompts and a Wilson interval. "
@@ -74,6 +79,13 @@ RATIO = Term("Ratio and safe fraction", "Safe examples divided by safe and targe
 def metric_title(metric: str) -> str:
     """The heading of ``metric``; its own name if it is not one of ours."""
     return METRICS[metric].title if metric in METRICS else metric
+
+
+def wanted(suite: str, metric: str) -> str:
+    """What a rate is, and which way it is good: ``leak, want low``, ``task, want high``."""
+    if metric == "incoherent":
+        return "want low"
+    return "task, want high" if suite == TASK else "leak, want low"
 
 
 def number(value: float | None, digits: int = 0) -> str:

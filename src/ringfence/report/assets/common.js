@@ -28,7 +28,7 @@ function runName(index) {
   const swatch = make("i");
   swatch.setAttribute("aria-hidden", "true");
   const node = make("span", "run", swatch, RUNS[index].name);
-  node.style.setProperty("--run", `var(--run-${index % 7})`);
+  node.style.setProperty("--run", `var(--run-${index})`);
   return node;
 }
 
@@ -49,7 +49,7 @@ function verdictBadge(verdict) {
 }
 
 const cssColour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const runColour = (index) => cssColour(`--run-${index % 7}`);
+const runColour = (index) => cssColour(`--run-${index}`);
 
 /** "#rrggbb" with an opacity. */
 function translucent(hex, opacity) {

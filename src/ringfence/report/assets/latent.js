@@ -40,7 +40,7 @@ function coloured(values) {
 
 function bySet() {
   return sets.map((name, set) => ({
-    ...trace(rows.set.flatMap((own, index) => (own === set ? [index] : [])), { color: cssColour(`--run-${set % 7}`) }),
+    ...trace(rows.set.flatMap((own, index) => (own === set ? [index] : [])), { color: cssColour(`--run-${set}`) }),
     name: plain(name), showlegend: true,
   }));
 }

@@ -12,3 +12,4 @@ byId("curve-choice")?.addEventListener("change", (event) => {
 
 followTheme(drawCharts);
 setUpResponses();
+setUpHints();

@@ -7,6 +7,9 @@ const view = { found: [], page: 0, pattern: null };
 const suiteOf = (row) => RESPONSES.prompts[ROWS.prompt[row]][0];
 const promptText = (row) => RESPONSES.prompts[ROWS.prompt[row]][3] ?? "";
 const verdictOf = (row) => RESPONSES.verdicts[ROWS.verdict[row]];
+/** 0 for a leak, 1 for the task done, 2 for all else. */
+const rank = (row) => (verdictOf(row) !== "misaligned" ? 2 : RESPONSES.suites[suiteOf(row)] === RESPONSES.task ? 1 : 0);
+const IN_ORDER = [...ROWS.run.keys()].sort((a, b) => rank(a) - rank(b)); // the sort is stable: runs and prompts stay in order
 
 /** A case-insensitive pattern for literal text; null for none. */
 function literal(text) {
@@ -70,7 +73,7 @@ function applyFilters() {
   const matches = (row) => (run === null || ROWS.run[row] === run) && (suite === null || suiteOf(row) === suite)
     && (verdict === null || ROWS.verdict[row] === verdict)
     && (pattern === null || pattern.test(ROWS.response[row] ?? "") || pattern.test(promptText(row)));
-  Object.assign(view, { found: [...ROWS.run.keys()].filter(matches), page: 0, pattern });
+  Object.assign(view, { found: IN_ORDER.filter(matches), page: 0, pattern });
   showPage();
 }
 

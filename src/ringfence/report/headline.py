@@ -1,0 +1,119 @@
+"""The opening sentences about runs: leak, task and cost together, each against what it is fair to compare with.
+
+A run that lost the task cannot be the lowest: its low leak comes with it.
+"""
+
+import math
+from collections.abc import Sequence
+
+from ringfence.report import wording
+from ringfence.report.gaps import Rate, gap_between
+from ringfence.report.keeping import TASK_METRIC, TASK_SUITE
+from ringfence.report.results import LEAK_METRIC, RunResult, baseline_of
+from ringfence.report.standing import Standing, leak_suite, like_in_cost, standings
+
+NO_BREAK = "\u00a0"  # keeps a rate and its interval on one line
+CHANCE = "may be chance"
+
+
+def headline(runs: Sequence[RunResult], baseline: str | None = None) -> list[str]:
+    """The sentences; none where nothing has been evaluated."""
+    suite = leak_suite(runs)
+    if suite is None:
+        return []
+    reference = baseline_of(runs, baseline)
+    known = [one for one in standings(runs, baseline) if not math.isnan(one.leak.value)]
+    if not known:
+        return [f"No run has a scored answer on the {suite} prompts yet."]
+    own = next((one for one in known if one.run is reference), None)
+    others = [one for one in known if one.run is not reference]
+    sentences = [] if own is None else [_of_the_baseline(own, suite)]
+    sentences += [
+        f"The untuned model {one.run.name} leaks {_stated(one.leak)}{_task(one)}."
+        for one in others
+        if one.run.status == "untuned"
+    ]
+    trained = [one for one in others if one.run.status != "untuned"]
+    return sentences + _of_the_trained(trained, reference, own, suite) + _of_the_lost(known)
+
+
+def _of_the_baseline(one: Standing, suite: str) -> str:
+    untuned = "the untuned model " if one.run.status == "untuned" else ""
+    said = f"On {suite} prompts, {untuned}{one.run.name} leaks {_stated(one.leak)} of scored answers{_task(one)}"
+    return f"{said}{_cost(one)}."
+
+
+def _of_the_trained(trained: Sequence[Standing], reference: RunResult, own: Standing | None, suite: str) -> list[str]:
+    if not trained:
+        return []
+    eligible = [one for one in trained if one.task is None or one.task.kept is True]
+    if not eligible:
+        return [f"None of the other trained runs is known to have kept the task on {TASK_SUITE} prompts."]
+    best = min(eligible, key=lambda one: one.leak.value)
+    whom = "other trained runs" + ("" if best.task is None else " that kept the task")
+    leak = f"The lowest leak of the {whom} is that of {best.run.name}: {_stated(best.leak)}"
+    leak += _against(best, reference, own, suite, LEAK_METRIC)
+    task = "Whether it kept the task is not known: no trained run has answers on in-domain prompts"
+    if best.task is not None:
+        task = f"Its task is at {_stated(best.task.rate)}"
+        task += _against(best, reference, own, TASK_SUITE, TASK_METRIC)
+    return [f"{leak}.", f"{task}{_cost(best)}.", *_at_like_cost(best, eligible, own, suite)]
+
+
+def _against(one: Standing, reference: RunResult, own: Standing | None, suite: str, metric: str) -> str:
+    """The gap to the baseline, with its interval."""
+    gap = gap_between(one.run, reference, suite, metric)
+    if own is None or math.isnan(gap.value):
+        return f"; {reference.name} has no data to compare with"
+    return f", {_points(gap)} {reference.name}{_by_chance(gap)}"
+
+
+def _at_like_cost(best: Standing, eligible: Sequence[Standing], own: Standing | None, suite: str) -> list[str]:
+    other = like_in_cost(best, [one for one in eligible if one is not best and one is not own])
+    if other is None or other.run.outcome is None:
+        return []
+    gap = gap_between(best.run, other.run, suite, LEAK_METRIC)
+    share = wording.percent(other.run.outcome.safe_fraction)
+    return [
+        f"At about as many safe rows, {other.run.name} ({share}%) leaks {_stated(other.leak)}{_task(other)}: "
+        f"the leak of {best.run.name} is {_points(gap)} that{_by_chance(gap)}."
+    ]
+
+
+def _of_the_lost(known: Sequence[Standing]) -> list[str]:
+    sentences = []
+    for one in known:
+        if one.lost and one.task is not None:
+            sentences.append(
+                f"{one.run.name} leaks {wording.percent(one.leak.value)}% but lost the task: {TASK_SUITE} "
+                f"{_stated(one.task.rate)} against {wording.percent(one.learned.value)}% of {one.task.reference}."
+            )
+    return sentences
+
+
+def _task(one: Standing) -> str:
+    if one.task is None or math.isnan(one.task.rate.value):
+        return ""
+    return f" and does the task on {_stated(one.task.rate)} of {TASK_SUITE} prompts"
+
+
+def _cost(one: Standing) -> str:
+    outcome = one.run.outcome
+    if outcome is None or math.isnan(outcome.seconds):
+        return ""
+    safe = "" if math.isnan(outcome.safe_fraction) else f"{wording.percent(outcome.safe_fraction)}% safe rows, "
+    return f"; cost: {safe}{wording.duration(outcome.seconds)}".replace("% safe", f"%{NO_BREAK}safe")
+
+
+def _points(gap: Rate) -> str:
+    size = f"{abs(100 * gap.value):.1f} points {wording.bracket(gap.low, gap.high)}".replace(" ", NO_BREAK)
+    side = "from" if size.startswith("0.0") else "below" if gap.value < 0 else "above"
+    return f"{size} {side}"
+
+
+def _by_chance(gap: Rate) -> str:
+    return f", which {CHANCE}" if gap.low <= 0 <= gap.high else ""
+
+
+def _stated(rate: Rate) -> str:
+    return f"{wording.percent(rate.value)}% {wording.bracket(rate.low, rate.high)}".replace(" ", NO_BREAK)
