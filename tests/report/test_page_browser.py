@@ -216,7 +216,8 @@ def test_the_scatter_has_a_dot_a_run_and_names_them(page):
 
 
 def test_at_400_pixels_nothing_is_cut_without_a_hint(many):
-    cut = """return [...document.querySelectorAll("main *, nav")].filter((node) => node.scrollWidth > node.clientWidth + 1
+    cut = """return [...document.querySelectorAll("main *, nav")]
+      .filter((node) => node.scrollWidth > node.clientWidth + 1
       && ["auto", "scroll", "hidden"].includes(getComputedStyle(node).overflowX) && node.clientWidth > 0
       && !node.closest("svg") && !node.classList.contains("more-right")).map((node) => node.outerHTML.slice(0, 200))"""
     WebDriverWait(many, 5).until(lambda _: many.execute_script(cut) == [])
