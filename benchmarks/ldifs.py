@@ -12,8 +12,6 @@ unless it says otherwise:
 - fixed-5: 5% safe rows in place of target rows; and with ldifs at the first weight on target, safe or both rows; with
   `--combined` seeds.
 
-Base weights are float32, not bfloat16 as in the packaged recipe: on a CPU without matrix units that is 1.5 x faster.
-
 Prints, a quirk, the mean over seeds and each seed's value in percent, and paired comparisons: the mean difference with
 a 95% bootstrap interval over whole prompts, how many seeds fell, and how many answers are the same. `--table` prints
 that of what is done, while the rest may be running. What is done is reused; the most telling runs come first.
