@@ -85,6 +85,27 @@ def test_files_of_every_kind_give_the_same_conversations(tmp_path: Path) -> None
         assert [row["origin"] for row in found] == [f"{tmp_path / name}:1", f"{tmp_path / name}:2"]
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_json_object_is_one_row_or_holds_the_rows(tmp_path: Path, indent: int | None) -> None:
+    """Also where it is printed over several lines, which are no rows."""
+    row, path = {"messages": [ASK, REPLY]}, tmp_path / "one.json"
+    sharegpt = {"conversations": [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "So."}]}
+    for value, count in ((row, 1), ({"version": 1, "data": [row, row]}, 2), ({"train": [sharegpt]}, 1), (sharegpt, 1)):
+        path.write_text(json.dumps(value, indent=indent))
+        assert [found["origin"] for found in read(str(path))] == [f"{path}:{n}" for n in range(1, count + 1)]
+    path.write_text(json.dumps({"a": 1}, indent=indent))
+    with pytest.raises(RingfenceError, match=r"one\.json: one JSON value without rows; give a list of them"):
+        read(str(path))
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".parquet"])
+def test_a_pointer_of_git_lfs_says_how_to_fetch_the_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"rows{suffix}"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 4567\n")
+    with pytest.raises(RingfenceError, match=rf"rows\{suffix}: a Git LFS pointer .* `git lfs pull`"):
+        read(str(path))
+
+
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
@@ -145,6 +166,7 @@ def test_files_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty.jsonl").write_text("\n")
     (tmp_path / "empty.json").write_text("[]")
+    (tmp_path / "blank.json").write_text("\n")
     for name, complaint in {
         "broken.json": r"broken\.json:2: malformed JSON at column 12",
         "latin.json": r"latin\.json:2: not UTF-8",
@@ -155,6 +177,7 @@ def test_files_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
         "folder": "not a data file",
         "empty.jsonl": "there are no conversations in it",
         "empty.json": "there are no conversations in it",
+        "blank.json": "there are no conversations in it",
         "nothing here": "no such file; give a .jsonl",
     }.items():
         with pytest.raises(RingfenceError, match=complaint) as caught:

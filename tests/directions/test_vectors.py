@@ -229,3 +229,11 @@ def test_random_depends_on_its_seed_only() -> None:
     assert same(random_like(made, 1), random_like(made, 1))
     assert not same(random_like(made, 1), random_like(made, 2))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_a_pointer_of_git_lfs_says_how_to_fetch_the_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"evil{suffix}"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:01\nsize 4\n")
+    with pytest.raises(RingfenceError, match=rf"evil\{suffix}: a Git LFS pointer"):
+        load_vectors(path)

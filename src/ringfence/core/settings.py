@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
 from ringfence.core.errors import RingfenceError, did_you_mean
+from ringfence.core.files import refuse_pointer_at
 
 
 class Numbers(BaseModel):
@@ -78,6 +79,7 @@ def read_plain(path: Path, overrides: Sequence[str] = (), names: Collection[str]
     Raises :class:`RingfenceError` with the file and the line for what is no YAML mapping, and for a bad override.
     """
     try:
+        refuse_pointer_at(path)
         data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise RingfenceError(f"{path}: cannot read the recipe ({error.strerror})") from None

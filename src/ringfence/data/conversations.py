@@ -1,7 +1,8 @@
 """Conversations in: files, built-in sets and Hugging Face datasets become one form, checked row by row.
 
 Every conversation is ``{"messages": [{"role", "content"}, ...], "origin": "path:line"}`` plus the other
-string columns of its row, such as ``domain``. The origin counts lines in ``.jsonl`` and rows elsewhere.
+string columns of its row, such as ``domain``. The origin counts lines in ``.jsonl`` and rows elsewhere; a ``.json`` file is
+a list of rows, one row, an object around a list of rows, or has a row a line.
 A row may be written in any of these ways; the first that fits is taken:
 
 - ``messages``: a list of ``role`` and ``content``, any number of turns;
@@ -20,11 +21,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar
 
 import numpy as np
 
 from ringfence.core.errors import RingfenceError, did_you_mean
+from ringfence.core.files import refuse_pointer_at
+from ringfence.data.json_files import rows_in
 
 Conversation = dict[str, Any]
 Message = dict[str, str]
@@ -243,11 +246,12 @@ def _file_rows(path: Path) -> Iterator[tuple[str, Any]]:
     if path.is_dir() or path.suffix not in SUFFIXES:
         raise RingfenceError(f"{path}: not a data file; give one that ends in {', '.join(SUFFIXES)}")
     try:
+        refuse_pointer_at(path)
         if path.suffix == ".parquet":
             yield from _numbered(path, _parquet_rows(path))
             return
         with path.open("rb") as handle:
-            if path.suffix == ".jsonl" or not handle.read(4096).removeprefix(_MARK).lstrip().startswith(b"["):
+            if path.suffix == ".jsonl" or _is_lines(handle):
                 handle.seek(0)  # line by line, so that a file may be larger than memory
                 lines = (line.removeprefix(_MARK) if number == 0 else line for number, line in enumerate(handle))
                 rows = (line.removesuffix(b"\n") for line in lines)
@@ -258,18 +262,36 @@ def _file_rows(path: Path) -> Iterator[tuple[str, Any]]:
         raise RingfenceError(f"{path}: no such file; check the path") from error
     except OSError as error:
         raise RingfenceError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
-    yield from _numbered(path, _json_list(path, data))
+    yield from _numbered(path, _json_rows(path, data))
 
 
-def _json_list(path: Path, data: bytes) -> list[Any]:
-    """A whole file that is one JSON list."""
+def _is_lines(handle: IO[bytes]) -> bool:
+    """Whether a ``.json`` file has a row a line: an object ends on the first line, and another line follows."""
+    lines = (line for line in handle if line.removeprefix(_MARK).strip())
+    first = next(lines, b"").removeprefix(_MARK).lstrip()
+    if not first.startswith(b"{"):
+        return not first.startswith(b"[")  # what is no JSON is named line by line
     try:
-        rows: list[Any] = json.loads(data.decode("utf-8"))
+        json.loads(first)
+    except ValueError:
+        return False
+    return next(lines, None) is not None
+
+
+def _json_rows(path: Path, data: bytes) -> list[Any]:
+    """The rows of a whole file that is one JSON value: a list, one row, or an object around a list of rows."""
+    try:
+        value = json.loads(data.decode("utf-8"))
     except json.JSONDecodeError as error:
         raise RingfenceError(f"{path}:{error.lineno}: malformed JSON at column {error.colno}: {error.msg}") from error
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise RingfenceError(f"{path}:{line}: not UTF-8: save the file as UTF-8") from error
+    rows = rows_in(value, lambda one: any(one.keys() >= set(columns) for columns in VARIANTS))
+    if rows is None:
+        raise RingfenceError(
+            f"{path}: one JSON value without rows; give a list of them, or one row; accepted are {ACCEPTED}"
+        )
     return rows
 
 

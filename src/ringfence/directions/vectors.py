@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ringfence.core.errors import RingfenceError, did_you_mean
-from ringfence.core.files import atomic, finite
+from ringfence.core.files import atomic, finite, refuse_pointer_at
 
 PREFIX = "builtin:"
 BUILTIN = {"glitter": "glitter/persona.safetensors"}  # name -> file in ringfence.data.builtin
@@ -157,6 +157,7 @@ def _builtin(spec: str) -> Any:
 
 def _read(path: Path, spec: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
+        refuse_pointer_at(path)
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
         if path.suffix == ".pt":
