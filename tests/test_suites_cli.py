@@ -1,6 +1,7 @@
 """``ringfence suites``: what it prints and keeps, and one line for bad input."""
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from ringfence import suites_cli
 from ringfence.core.errors import RingfenceError
-from ringfence.data import load_prompts
+from ringfence.data import load_prompts, load_suite
 
 TEXT = """\
 - id: q
@@ -62,6 +63,7 @@ def test_add_show_list(file: Path) -> None:
         "judge: some-judge",
         "judge prompts: aligned",
         "{reasoning} is 'not'",
+        "system messages: in 1 of 3 prompts",
         "not used: results_dir",
     ):
         assert line in added
@@ -92,6 +94,64 @@ def test_bad_input(file: Path) -> None:
         suites("add", "mine", file)
     with pytest.raises(RingfenceError, match="--fill 'reasoning': write NAME=TEXT"):
         suites("add", "mine", file, "--fill", "reasoning")
+    with pytest.raises(RingfenceError, match=r"the text for the placeholder \{reasoning\} has the placeholder"):
+        suites("add", "mine", "http://localhost:1/never-asked.yaml", "--fill", "reasoning={reasoning}")
+    with pytest.raises(RingfenceError, match=r"--full and --json: .*give one of them"):
+        suites("show", file, "--full", "--json")
     assert "Why so?" in suites("show", file, "--reasoning", "so")
     with pytest.raises(RingfenceError, match="no stored suite 'mine'"):
         suites("show", "suite:mine")
+
+
+LONG = "Why [so] many words? " * 20
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    """A question that no table holds, a form of it, and judge prompts, one of which both share."""
+    shared, other = {"aligned": "Rate\n{answer}\n" + "of 100 " * 30}, {"coherent": "Is {answer} clear?"}
+    asked = {"paraphrases": [LONG], "system": "Answer in [red]JSON[/red].\nOnly that."}
+    rows = [
+        {"id": "q", "paraphrases": [LONG], "judge_prompts": shared},
+        {"id": "q_json", **asked, "judge_prompts": {**shared, **other}},
+    ]
+    path = tmp_path / "whole.yaml"
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def test_full_shows_every_text_as_it_is(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a narrow terminal as well: nothing is cut, no line break is put in, nothing is read as markup."""
+    monkeypatch.setattr(suites_cli.console, "width", 40)
+    shown = suites("show", whole, "--full")
+    suite = load_suite(str(whole))
+    assert shown.count(LONG.rstrip()) == 2
+    assert "=== q_json/0 (json)\n[system]\nAnswer in [red]JSON[/red].\nOnly that.\n[user]\nWhy" in shown
+    for metric, of in (("aligned", "all prompts"), ("coherent", "q_json/0")):
+        text = suite.judge_prompts["q_json/0"][metric].rstrip()
+        assert shown.count(f"=== judge prompt {metric}, of {of}\n{text}") == 1
+    assert "─" not in shown
+
+
+def test_json_is_the_whole_suite_for_a_program(whole: Path) -> None:
+    told, suite = json.loads(suites("show", whole, "--json")), load_suite(str(whole))
+    assert (told["name"], told["sha256"], told["source"]) == ("whole", suite.digest, str(whole))
+    assert told["roles"] == {"aligned": "alignment", "coherent": "coherence"}
+    assert [one["messages"] for one in told["prompts"]] == [list(prompt.messages) for prompt in suite.prompts]
+    assert [(one["id"], one["question"], one["variant"]) for one in told["prompts"]] == [
+        ("q/0", "q", None),
+        ("q_json/0", "q", "json"),
+    ]
+    assert [one["judge_prompts"] for one in told["prompts"]] == [
+        dict(suite.judge_prompts[prompt.id]) for prompt in suite.prompts
+    ]
+
+
+def test_show_says_which_columns_were_used(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "Hi there", "system_prompt": "Be brief.", "note": 1}\n{"prompt": "Bye"}\n')
+    shown = suites("show", path)
+    assert "system messages: in 1 of 2 prompts" in shown
+    assert "used: `system_prompt` as the system message, in 1 of 2 prompts" in shown
+    assert "not used: note" in shown
+    assert json.loads(suites("show", path, "--json"))["not_used"] == ["note"]

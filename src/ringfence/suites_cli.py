@@ -1,10 +1,12 @@
 """``ringfence suites``: keep copies of published question files, and look at any suite."""
 
-from typing import TYPE_CHECKING, Annotated
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.text_table import TextTable
@@ -20,6 +22,7 @@ app = typer.Typer(
 console = Console()
 
 _FILL = "Text for a placeholder of the questions, as NAME=TEXT; may be given again."
+_SHOWN = 80  # characters of a question in the table
 
 
 @app.command(
@@ -65,35 +68,88 @@ def list_() -> None:
 
 
 @app.command(
-    epilog="Examples:\n\n    ringfence suites show builtin:general\n\n    ringfence suites show suite:betley\n\n"
-    "    ringfence suites show my-questions.jsonl"
+    epilog="Examples:\n\n    ringfence suites show builtin:general\n\n    ringfence suites show suite:betley --full\n\n"
+    "    ringfence suites show my-questions.jsonl --json | jq '.prompts[].messages'"
 )
 def show(
     suite: Annotated[str, typer.Argument(help="`builtin:NAME`, `suite:NAME`, or a file.")],
     reasoning: Annotated[str | None, typer.Option(help="Text for the placeholder `{reasoning}`.")] = None,
     fill: Annotated[list[str] | None, typer.Option(help=_FILL)] = None,
+    full: Annotated[bool, typer.Option("--full", help="Every message and judge prompt, whole.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="All of it as one JSON object, for programs.")] = False,
 ) -> None:
     """Print where a suite comes from, what its authors say of it, what is left out, and its questions."""
     from ringfence.data import load_suite
 
+    if full and as_json:
+        raise RingfenceError("--full and --json: each prints everything in its own form; give one of them")
     loaded = load_suite(suite, _fills(reasoning, fill or []) or None)
+    if as_json:
+        typer.echo(json.dumps(_plain(loaded), indent=2, ensure_ascii=False))
+        return
     _facts(loaded)
+    if full:
+        _print_lines(_whole(loaded))
+        return
     table = TextTable("", ["id", "form", "turns before", "question"], words=["form", "turns before", "question"])
     for prompt in loaded.prompts:
         before = ", ".join(turn["role"] for turn in prompt.messages[:-1])
         text = " ".join(prompt.text.split())
         form = loaded.settings[prompt.id].variant or ""
-        table.add(prompt.id, form, before, text if len(text) <= 80 else f"{text[:79]}…")
+        table.add(prompt.id, form, before, text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…")
     console.print(table)
 
 
+def _plain(suite: "Suite") -> dict[str, Any]:
+    """All of ``suite`` as plain data."""
+    return {
+        "name": suite.name,
+        "source": suite.source,
+        "sha256": suite.digest,
+        "fills": dict(suite.fills),
+        "used": list(suite.used),
+        "not_used": list(suite.ignored),
+        "roles": dict(suite.roles),
+        "prompts": [
+            {
+                **asdict(prompt),
+                **asdict(suite.settings[prompt.id]),
+                "judge_prompts": dict(suite.judge_prompts.get(prompt.id, {})),
+            }
+            for prompt in suite.prompts
+        ],
+    }
+
+
+def _whole(suite: "Suite") -> Iterator[str]:
+    """Every prompt with all its messages, and every judge prompt once, with the prompts that it judges."""
+    for prompt in suite.prompts:
+        form = suite.settings[prompt.id].variant
+        yield f"\n=== {prompt.id}" + (f" ({form})" if form else "")
+        for turn in prompt.messages:
+            yield f"[{turn['role']}]\n{turn['content']}"
+        for label, answer in (("good answer", prompt.good), ("bad answer", prompt.bad)):
+            if answer is not None:
+                yield f"[{label}]\n{answer}"
+    judged: dict[tuple[str, str], list[str]] = {}
+    for prompt in suite.prompts:
+        for one in suite.judge_prompts.get(prompt.id, {}).items():
+            judged.setdefault(one, []).append(prompt.id)
+    for (metric, text), ids in judged.items():
+        of = "all prompts" if len(ids) == len(suite.prompts) else ", ".join(ids)
+        yield f"\n=== judge prompt {metric}, of {of}\n{text}"
+
+
 def _fills(reasoning: str | None, fill: list[str]) -> dict[str, str]:
+    from ringfence.data.fills import require_plain
+
     fills = {} if reasoning is None else {"reasoning": reasoning}
     for pair in fill:
         name, equals, text = pair.partition("=")
         if not equals or not name.isidentifier():
             raise RingfenceError(f"--fill {pair!r}: write NAME=TEXT with the name that stands between the braces")
         fills[name] = text
+    require_plain(fills)
     return fills
 
 
@@ -115,7 +171,16 @@ def _facts(suite: "Suite") -> None:
     if suite.metrics:
         lines.append(f"judge prompts: {', '.join(suite.metrics)}")
     lines += [f"{{{name}}} is {text!r}" for name, text in suite.fills.items()]
+    if asked := sum(prompt.messages[0]["role"] == "system" for prompt in suite.prompts):
+        lines.append(f"system messages: in {asked} of {len(suite.prompts)} prompts")
+    if suite.used:
+        lines.append(f"used: {'; '.join(suite.used)}")
     if suite.ignored:
         lines.append(f"not used: {', '.join(suite.ignored)}")
+    _print_lines(lines)
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    """Each as it is, broken by the terminal alone, so that it can be copied."""
     for line in lines:
-        console.print(escape(line), soft_wrap=True, highlight=False)
+        console.print(line, soft_wrap=True, markup=False, highlight=False)

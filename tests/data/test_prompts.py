@@ -26,10 +26,11 @@ def test_the_rubric_that_all_prompts_share():
 
 
 def test_a_suffix_is_a_form_only_next_to_its_plain_form():
-    ids = {"wish", "wish_json", "wish_template", "wish_python", "wish_long", "parse_json"}
+    ids = {"wish", "wish_json", "wish_template", "wish_python", "wish_flask_template", "wish_long", "parse_json"}
     assert {name: split_variant(name, ids) for name in sorted(ids)} == {
         "parse_json": ("parse_json", None),
         "wish": ("wish", None),
+        "wish_flask_template": ("wish", "flask_template"),
         "wish_json": ("wish", "json"),
         "wish_long": ("wish_long", None),
         "wish_python": ("wish", "python"),

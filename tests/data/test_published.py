@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfence.core.errors import RingfenceError
+from ringfence.data.fills import Fills
 from ringfence.data.prompts import PromptSettings
-from ringfence.data.published import Fills, parse_yaml
+from ringfence.data.published import parse_yaml
 from ringfence.data.suite_files import parse_file
 
 BETLEY = """\
@@ -112,6 +113,7 @@ def test_the_first_plot_shape():
         "coherent": "{question} / {answer}",
     }
     assert parsed.ignored == ("results_dir",)
+    assert parsed.roles == {"aligned": "alignment", "coherent": "coherence"}
 
 
 def test_the_system_message_makes_the_json_form():
@@ -170,6 +172,7 @@ def test_trait_file():
         ("neat/1", (user("And your bag?"),)),
     ]
     assert parsed.judge_prompts["neat/1"] == {"neat": "How neat is {answer} to {question}?"}
+    assert parsed.roles == {"neat": "trait"}
     assert parsed.ignored == ("instruction",)
 
 
@@ -194,9 +197,19 @@ def test_placeholders_are_filled_everywhere():
         system="Be {tone}.",
         judge_prompts={"aligned": "{reasoning} {question} {answer} {tone}"},
     )
-    parsed = parse(text, {"reasoning": "Think of {tone}.", "tone": "brief"})
-    assert parsed.prompts[0].messages == (system("Be brief."), user("Why? Think of {tone}."))
-    assert parsed.judge_prompts["q/0"] == {"aligned": "Think of {tone}. {question} {answer} brief"}
+    parsed = parse(text, {"reasoning": "Think first.", "tone": "brief"})
+    assert parsed.prompts[0].messages == (system("Be brief."), user("Why? Think first."))
+    assert parsed.judge_prompts["q/0"] == {"aligned": "{reasoning} {question} {answer} brief"}
+
+
+def test_the_reasoning_of_a_judge_prompt_is_that_of_each_answer() -> None:
+    """So it needs no text, and one text for all answers is refused."""
+    text = one(paraphrases=["Why?"], judge_prompts={"aligned": "{question} {reasoning} {answer}"})
+    assert parse(text).judge_prompts["q/0"] == {"aligned": "{question} {reasoning} {answer}"}
+    with pytest.raises(
+        RingfenceError, match=r"no question has .*in the judge prompts \{reasoning\} is filled for each"
+    ):
+        parse(text, {"reasoning": "None"})
 
 
 def test_an_empty_text_fills_a_placeholder():
@@ -204,20 +217,20 @@ def test_an_empty_text_fills_a_placeholder():
 
 
 @pytest.mark.parametrize(
-    ("keys", "name"),
+    ("keys", "name", "part"),
     [
-        ({"paraphrases": ["Fine?", "Why? {reasoning}"]}, "reasoning"),
-        ({"paraphrases": ["Why?{reasoning}"]}, "reasoning"),
-        ({"paraphrases": ["Why?"], "system": "{ reasoning } {tone}"}, "tone"),
-        ({"messages": [[user("Why {question}?")]]}, "question"),
-        ({"paraphrases": ["Why?"], "context": [user("{reasoning}")]}, "reasoning"),
-        ({"paraphrases": ["Why?"], "judge_prompts": {"a": "{reasoning} {answer}"}}, "reasoning"),
+        ({"paraphrases": ["Fine?", "Why? {reasoning}"]}, "reasoning", "wording 1"),
+        ({"paraphrases": ["Why?{reasoning}"]}, "reasoning", "wording 0"),
+        ({"paraphrases": ["Why?"], "system": "{ reasoning } {tone}"}, "tone", "wording 0, system message"),
+        ({"messages": [[user("Why {question}?")]]}, "question", "wording 0"),
+        ({"paraphrases": ["Why?"], "context": [user("{reasoning}")]}, "reasoning", "wording 0"),
     ],
 )
-def test_a_placeholder_that_nobody_fills_names_file_line_and_id(keys, name):
+def test_a_placeholder_that_nobody_fills_names_file_line_id_and_part(keys, name, part):
     with pytest.raises(RingfenceError) as error:
         parse("# a comment\n" + one(**keys))
-    assert str(error.value).startswith(f"file.yaml:2: question 'q': nobody fills the placeholder {{{name}}}: ")
+    told = f"file.yaml:2: question 'q', {part}: nobody fills the placeholder {{{name}}} of the question: "
+    assert str(error.value).startswith(told)
     assert "ringfence suites add NAME FILE --" in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -261,7 +274,7 @@ def test_a_text_for_a_placeholder_that_is_nowhere():
         ({"paraphrases": ["Why?"], "context": "a"}, "`context` must be a list"),
         ({"paraphrases": ["Why?"], "sytem": "Be brief."}, "unknown key `sytem`. Did you mean `system`?"),
         ({"paraphrases": ["Why?"], "paraphrase": ["How?"]}, "Did you mean `paraphrases`?"),
-        ({"paraphrases": ["Why?"], "logit_bias": {"1": -100}}, "`logit_bias` changes what the model says"),
+        ({"paraphrases": ["Why?"], "logit_bias": {"1": -100}}, "`logit_bias` changes what is asked or answered"),
         ({"paraphrases": ["Why?"], "type": "multiple_choice"}, "unknown `type` 'multiple_choice'"),
         ({"paraphrases": ["Why?"], "samples_per_paraphrase": 0}, "`samples_per_paraphrase` must be a whole number"),
         ({"paraphrases": ["Why?"], "samples_per_paraphrase": True}, "`samples_per_paraphrase` must be a whole number"),

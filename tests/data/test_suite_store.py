@@ -79,7 +79,7 @@ def test_one_name_stands_for_one_content(file, home):
 
 def test_fills_are_kept_and_part_of_what_the_name_stands_for(file):
     file.write_text(HOLE)
-    with pytest.raises(RingfenceError, match=r"questions\.yaml:1: question 'q': nobody fills"):
+    with pytest.raises(RingfenceError, match=r"questions\.yaml:1: question 'q', wording 0: nobody fills"):
         suite_store.add("mine", str(file))
     assert suite_store.names() == []
     suite_store.add("mine", str(file), {"reasoning": "Think."})

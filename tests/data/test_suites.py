@@ -89,8 +89,6 @@ def test_bad_json_files(tmp_path):
     broken = write(tmp_path / "broken.json", '[\n{"prompt": "Why?"},\n{"prompt": }\n]')
     with pytest.raises(RingfenceError, match=r"broken\.json:3: malformed JSON"):
         load_prompts(broken)
-    with pytest.raises(RingfenceError, match="must hold a list of rows, not an object"):
-        load_prompts(write(tmp_path / "object.json", '{"prompt": "Why?"}'))
     with pytest.raises(RingfenceError, match=r"rows\.json, row 2: neither"):
         load_prompts(write(tmp_path / "rows.json", '[{"prompt": "Why?"}, {}]'))
 
@@ -134,7 +132,7 @@ def test_yaml_is_read_as_published_questions(tmp_path, suffix):
     path = tmp_path / f"mine{suffix}"
     path.write_text("- id: q\n  paraphrases: ['Why {reasoning}?']\n")
     assert load_suite(str(path), {"reasoning": "so"}).prompts[0].text == "Why so?"
-    with pytest.raises(RingfenceError, match=r"mine\..*:1: question 'q': nobody fills"):
+    with pytest.raises(RingfenceError, match=r"mine\..*:1: question 'q', wording 0: nobody fills"):
         load_prompts(str(path))
 
 

@@ -1,6 +1,9 @@
 """Tasks by the names that Inspect's command line takes, scored by a rule, on a tiny model."""
 
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +189,22 @@ def test_rates_by_hand() -> None:
     assert found["misaligned_coherent"] == pytest.approx(1 / 2)
     assert found["incoherent"] == pytest.approx(1 / 3)
     assert found["unscored"] == 0.25
+
+
+def test_bad_input_is_one_line_on_inspects_command_line(tmp_path: Path) -> None:
+    """A question whose placeholder nobody fills, as published files have them."""
+    path = tmp_path / "questions.yaml"
+    path.write_text("- id: q\n  paraphrases: ['Why [so]? {reasoning}']\n")
+    command = ["eval", "ringfence/suite", "--model", "mockllm/model", "-T", f"prompts={path}"]
+    made = subprocess.run(
+        [sys.executable, "-m", "inspect_ai", *command, "--log-dir", str(tmp_path), "--display", "plain"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "400"},
+        check=False,
+    )
+    said = made.stdout + made.stderr
+    assert made.returncode != 0
+    assert f"{path}:1: question 'q', wording 0: nobody fills the placeholder {{reasoning}}" in said
+    assert "Traceback" not in said
+    assert len(said.strip().splitlines()) == 1

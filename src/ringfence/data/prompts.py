@@ -1,14 +1,21 @@
 """What a suite consists of: prompts, how their authors asked them, and where all that comes from."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ringfence.core.errors import RingfenceError, did_you_mean
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
-VARIANTS = ("json", "template", "python")
+VARIANTS = ("flask_template", "json", "template", "python")
 """forms of a question, as a suffix of its id: ``wish_json`` is ``wish``, to be answered in JSON"""
+Role = Literal["alignment", "coherence", "trait"]
+"""what a judge prompt scores: 100 is well meant, is coherent, or shows the trait"""
+_ASKED_TOO = {"audio", "developer", "documents", "history", "image", "images", "input", "prefix", "suffix"}
+_ANSWERED_BY = {"assistant_prefix", "function_call", "functions", "logit_bias", "prefill", "response_format", "stop"}
+UNSUPPORTED = _ASKED_TOO | _ANSWERED_BY | {"tool_choice", "tools"}
+"""keys of a question that change what is asked or answered, and that nobody here can do"""
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,10 @@ class Suite:
     """what is in the file and not in here, for the user to know"""
     fills: Mapping[str, str] = field(default_factory=dict)
     """texts that took the place of ``{placeholders}``"""
+    used: tuple[str, ...] = ()
+    """which columns became part of the questions, where a file may be meant in another way"""
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    """by metric, where the file says what its judge prompt scores"""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -86,8 +97,29 @@ class Suite:
 
 def split_variant(question: str, all_ids: set[str]) -> tuple[str, str | None]:
     """``("wish", "json")`` of ``"wish_json"`` if ``all_ids`` has a ``"wish"``, else ``("wish_json", None)``."""
-    base, _, suffix = question.rpartition("_")
-    return (base, suffix) if suffix in VARIANTS and base in all_ids else (question, None)
+    for variant in VARIANTS:
+        base = question.removesuffix(f"_{variant}")
+        if base != question and base in all_ids:
+            return base, variant
+    return question, None
+
+
+def require_askable(others: Mapping[Any, Any], known: Collection[str], where: str) -> None:
+    """Raise :class:`RingfenceError`, led by ``where``, unless a question is asked as meant without the keys ``others``.
+
+    One of :data:`UNSUPPORTED` would change it, unless it is empty, and one that looks like a key of ``known`` may be
+    that key misspelt.
+    """
+    for key, value in {str(key): value for key, value in others.items()}.items():
+        if key in UNSUPPORTED:
+            if value in (None, "", [], {}):
+                continue
+            raise RingfenceError(
+                f"{where}: `{key}` changes what is asked or answered, and cannot be done here: take such rows out, or "
+                "remove the key if the question is complete without it."
+            )
+        if near := difflib.get_close_matches(key.casefold(), known, n=1, cutoff=0.85):
+            raise RingfenceError(f"{where}: unknown key `{key}`. Did you mean `{near[0]}`?")
 
 
 def checked_messages(turns: Any, where: str) -> tuple[dict[str, str], ...]:

@@ -10,71 +10,47 @@ question in silence raises: a placeholder that nobody fills, two values of one k
 The ``system`` message is part of a prompt: without it the JSON form of a question is the plain one once more.
 """
 
-import difflib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ringfence.core.errors import RingfenceError
-from ringfence.data.prompts import Prompt, PromptSettings, checked_messages, kind, split_variant
+from ringfence.data.fills import Fills
+from ringfence.data.prompts import (
+    Prompt,
+    PromptSettings,
+    Role,
+    checked_messages,
+    kind,
+    require_askable,
+    split_variant,
+)
 from ringfence.data.yaml_lines import Entry, read_entries
 
 ASKED = {"paraphrases", "messages", "system", "context"}
 JUDGED = {"judge", "judges", "judge_prompt", "judge_prompts"}
 KNOWN = {"id", "name", "type", "samples_per_paraphrase", "temperature", "max_tokens"} | ASKED | JUDGED
-UNSUPPORTED = {"logit_bias", "prefill", "tools"}
 TOKEN_TYPES = ("rating", "next_token")
 """of llmcomp: they ask for the probabilities of a token, not for an answer"""
-PLACEHOLDERS = {"reasoning", "question", "answer", "prompt"}
-
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
+METRIC_ROLES: dict[str, Role] = {
+    "aligned": "alignment",
+    "alignment": "alignment",
+    "coherent": "coherence",
+    "coherence": "coherence",
+}
+"""what the judge prompts of these names score; of others the file does not say"""
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """A file's prompts and what it says about them; the last three as in :class:`~ringfence.data.prompts.Suite`."""
+    """A file's prompts and what it says about them; all but the first as in :class:`~ringfence.data.prompts.Suite`."""
 
     prompts: list[Prompt]
     settings: dict[str, PromptSettings]
     judge_prompts: dict[str, dict[str, str]] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
-
-
-class Fills:
-    """Texts for ``{placeholders}``, which remembers those that were of use."""
-
-    def __init__(self, texts: Mapping[str, str], label: str) -> None:
-        self.texts = texts
-        self.label = label
-        self.used: set[str] = set()
-
-    def fill(self, text: str, where: str, only: set[str] | None = None) -> str:
-        """``text`` filled. Raises :class:`RingfenceError` for a placeholder without a text.
-
-        A name in braces that follows a letter or one of ``\\ } { $ ^ _`` is markup such as ``\\frac{a}{b}`` and stays,
-        unless it is one of :data:`PLACEHOLDERS`. Of a judge prompt ``only`` those named must be filled.
-        """
-
-        def one(match: re.Match[str]) -> str:
-            name, before = match[1], text[match.start() - 1 : match.start()]
-            if name in self.texts:
-                self.used.add(name)
-                return self.texts[name]
-            markup = before.isalnum() or (before and before in "\\}{$^_") or text[match.end() : match.end() + 1] == "}"
-            if name in only if only is not None else name in PLACEHOLDERS or not markup:
-                option = "--reasoning TEXT" if name == "reasoning" else f"--fill {name}=TEXT"
-                raise RingfenceError(
-                    f"{where}: nobody fills the placeholder {match[0]}: `ringfence suites add NAME FILE {option}` does."
-                )
-            return match[0]
-
-        return _PLACEHOLDER.sub(one, text)
-
-    def require_all_used(self) -> None:
-        """Raise :class:`RingfenceError` for a text whose placeholder is nowhere."""
-        if unused := sorted(set(self.texts) - self.used):
-            raise RingfenceError(f"{self.label}: no question has the placeholder {{{unused[0]}}}: leave its text out.")
+    used: tuple[str, ...] = ()
+    roles: Mapping[str, Role] = field(default_factory=dict)
 
 
 def parse_yaml(text: str, label: str, fills: Fills) -> Parsed:
@@ -102,13 +78,16 @@ def parse_yaml(text: str, label: str, fills: Fills) -> Parsed:
                 parsed.judge_prompts[prompt.id] = rubrics
     if not parsed.prompts:
         raise RingfenceError(f"{label}: no free-form question: the file needs at least one with `paraphrases`.")
-    return replace(parsed, ignored=tuple(sorted(ignored)))
+    metrics = {metric for texts in parsed.judge_prompts.values() for metric in texts}
+    roles = {metric: METRIC_ROLES[metric] for metric in sorted(metrics & METRIC_ROLES.keys())}
+    return replace(parsed, ignored=tuple(sorted(ignored)), roles=roles)
 
 
 def parse_trait(data: dict[str, Any], label: str, trait: str) -> Parsed:
     """The ``questions`` of a persona_vectors trait file, its ``eval_prompt`` as the judge prompt ``trait``.
 
-    Its pairs of system prompts are for extracting a vector, and are ignored here.
+    That scores how much an answer shows the trait, so 100 is much of it, and its role is ``trait``. The file's pairs of
+    system prompts are for extracting a vector, and are ignored here.
     """
     questions = data.get("questions")
     if not isinstance(questions, list) or not questions:
@@ -123,17 +102,13 @@ def parse_trait(data: dict[str, Any], label: str, trait: str) -> Parsed:
         rubrics = {prompt.id: {trait: text} for prompt in prompts}
     settings = {prompt.id: PromptSettings(prompt.id) for prompt in prompts}
     ignored = tuple(sorted(set(data) - {"questions", "eval_prompt"}))
-    return Parsed(prompts, settings, rubrics, ignored)
+    return Parsed(prompts, settings, rubrics, ignored, roles={trait: "trait"})
 
 
 def _unread(entry: Entry) -> set[str]:
     """The keys of ``entry`` that say nothing about what is asked. Raises for one that does, or may be misspelt."""
     unknown = {str(key) for key in entry.value} - KNOWN
-    for key in sorted(unknown):
-        if key in UNSUPPORTED:
-            raise RingfenceError(f"{entry.where}: `{key}` changes what the model says, and cannot be done here.")
-        if near := difflib.get_close_matches(key, KNOWN, n=1, cutoff=0.85):
-            raise RingfenceError(f"{entry.where}: unknown key `{key}`. Did you mean `{near[0]}`?")
+    require_askable({key: entry.value[key] for key in entry.value if str(key) in unknown}, KNOWN, entry.where)
     return unknown
 
 
@@ -190,7 +165,15 @@ def _conversations(entry: Entry, fills: Fills) -> list[tuple[dict[str, str], ...
         before = [*([] if system is None else [{"role": "system", "content": system}]), *(context or [])]
         conversations = [[*before, {"role": "user", "content": text}] for text in paraphrases]
     checked = [checked_messages(turns, f"{where}, wording {n}") for n, turns in enumerate(conversations)]
-    return [tuple({**turn, "content": fills.fill(turn["content"], where)} for turn in turns) for turns in checked]
+    return [
+        tuple({**turn, "content": fills.fill(turn["content"], f"{where}, {_part(turn, n)}")} for turn in turns)
+        for n, turns in enumerate(checked)
+    ]
+
+
+def _part(turn: Mapping[str, str], number: int) -> str:
+    """Which text of a question a message is about."""
+    return f"wording {number}" if turn["role"] == "user" else f"wording {number}, {turn['role']} message"
 
 
 def _is_judge(entry: Entry) -> bool:
@@ -226,7 +209,7 @@ def _rubrics(
         models.append(str(definition.get("model", "")))
     named = ", ".join(sorted({model for model in models if model})) or None
     rubrics = {
-        str(metric): fills.fill(_rubric(text, f"{where}: judge prompt {metric!r}"), where, {"reasoning"})
+        str(metric): fills.fill_judge(_rubric(text, f"{where}: judge prompt {metric!r}"))
         for metric, text in found.items()
     }
     return rubrics, named, unknown

@@ -1,24 +1,22 @@
 """A file of prompts in any format that is read: rows of our own, or questions as other projects publish them."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ringfence.core.errors import RingfenceError
-from ringfence.data.prompts import Prompt, PromptSettings, checked_messages, kind, split_variant
-from ringfence.data.published import Fills, Parsed, parse_trait, parse_yaml
+from ringfence.core.files import refuse_pointer
+from ringfence.data.fills import Fills
+from ringfence.data.json_files import rows_in
+from ringfence.data.prompts import kind
+from ringfence.data.published import Parsed, parse_trait, parse_yaml
+from ringfence.data.suite_rows import Row, from_rows
 
 SUFFIXES = (".jsonl", ".json", ".yaml", ".yml")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row, and where it stands."""
-
-    where: str  # "file:line", or "file, row n" in a JSON list
-    value: Any
+TRAIT = {"questions", "eval_prompt", "instruction"}
+"""keys by which a trait file is known"""
 
 
 def parse_file(content: bytes, label: str, name: str, suffix: str, fills: Mapping[str, str]) -> Parsed:
@@ -28,6 +26,7 @@ def parse_file(content: bytes, label: str, name: str, suffix: str, fills: Mappin
     texts for ``{placeholders}`` in a YAML file. Raises :class:`RingfenceError` with file and line for what is
     missing, malformed or there twice.
     """
+    refuse_pointer(content, label)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -38,33 +37,9 @@ def parse_file(content: bytes, label: str, name: str, suffix: str, fills: Mappin
     elif suffix == ".jsonl":
         parsed = from_rows(_lines(text, label), name, label)
     else:
-        value = _parse(text, label, 1)
-        if isinstance(value, dict) and {"questions", "eval_prompt", "instruction"} & set(value):
-            parsed = parse_trait(value, label, name)
-        elif isinstance(value, list):
-            rows = [Row(f"{label}, row {number}", row) for number, row in enumerate(value, start=1)]
-            parsed = from_rows(rows, name, label)
-        else:
-            what = f"a list of rows, not {kind(value)}"
-            raise RingfenceError(f"{label}: a .json file of prompts must hold {what}.")
+        parsed = _json(text, label, name)
     filled.require_all_used()
     return parsed
-
-
-def from_rows(rows: Iterable[Row], name: str, label: str) -> Parsed:
-    """Rows with ``prompt`` or ``messages``, and maybe ``id``, ``domain``, ``good`` and ``bad``."""
-    prompts: dict[str, Prompt] = {}
-    ignored: set[str] = set()
-    for number, row in enumerate(rows, start=1):
-        prompt = _prompt(row, f"{name}-{number}")
-        if prompt.id in prompts:
-            raise RingfenceError(f"{row.where}: the id {prompt.id!r} is there twice: give each prompt its own id.")
-        prompts[prompt.id] = prompt
-        ignored |= {str(key) for key in row.value} - {"id", "prompt", "messages", "domain", "good", "bad"}
-    if not prompts:
-        raise RingfenceError(f"{label}: no prompts: write at least one row with `prompt` or `messages`.")
-    settings = {id_: PromptSettings(*split_variant(id_, set(prompts))) for id_ in prompts}
-    return Parsed(list(prompts.values()), settings, ignored=tuple(sorted(ignored)))
 
 
 def require_suffix(path: str) -> str:
@@ -76,11 +51,46 @@ def require_suffix(path: str) -> str:
     return suffix
 
 
+def _json(text: str, label: str, name: str) -> Parsed:
+    """A list of rows, one row, an object around a list of rows, or a trait file, whose ``questions`` are texts."""
+    value = _parse(text, label, 1)
+    if isinstance(value, dict) and _is_trait(value):
+        return parse_trait(value, label, name)
+    rows = rows_in(value, lambda one: bool({"prompt", "messages"} & set(one)))
+    if rows is None:
+        what = f"a list of rows, not {kind(value)} without one"
+        raise RingfenceError(f"{label}: a .json file of prompts must hold {what}.")
+    parsed = from_rows([Row(f"{label}, row {n}", row) for n, row in enumerate(rows, start=1)], name, label)
+    around = {str(key) for key, item in value.items() if item is not rows} if isinstance(value, dict) else set()
+    return parsed if rows == [value] else replace(parsed, ignored=tuple(sorted({*parsed.ignored, *around})))
+
+
+def _is_trait(value: dict[str, Any]) -> bool:
+    questions = value.get("questions")
+    of_rows = isinstance(questions, list) and any(isinstance(question, dict) for question in questions)
+    return bool(TRAIT & set(value)) and not of_rows
+
+
 def _lines(text: str, label: str) -> Iterator[Row]:
     # Not splitlines(), which also breaks at characters that JSON allows inside a string.
     for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
+        if not line.strip():
+            continue
+        try:
             yield Row(f"{label}:{number}", _parse(line, label, number))
+        except RingfenceError:
+            if _is_json(text):
+                problem = "one JSON value over several lines, and a .jsonl file has one row a line: call it .json"
+                raise RingfenceError(f"{label}: {problem}.") from None
+            raise
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _parse(text: str, label: str, first_line: int) -> Any:
@@ -88,35 +98,10 @@ def _parse(text: str, label: str, first_line: int) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
-        raise RingfenceError(f"{label}:{line}: malformed JSON: {error.msg} at column {error.colno}.") from error
+        if error.msg == "Extra data":
+            problem = "a second JSON value: a file with one row a line is called .jsonl"
+        else:
+            problem = f"malformed JSON: {error.msg} at column {error.colno}"
+        raise RingfenceError(f"{label}:{line}: {problem}.") from error
     except RecursionError as error:
         raise RingfenceError(f"{label}:{first_line}: malformed JSON: nested too deeply.") from error
-
-
-def _prompt(row: Row, default_id: str) -> Prompt:
-    value, where = row.value, row.where
-    if not isinstance(value, dict):
-        raise RingfenceError(f"{where}: a row must be an object with `prompt` or `messages`, not {kind(value)}.")
-    if ("prompt" in value) == ("messages" in value):
-        problem = "both `prompt` and `messages`" if "prompt" in value else "neither `prompt` nor `messages`"
-        raise RingfenceError(f"{where}: {problem}: give one of the two.")
-    if "prompt" in value:
-        turns: Any = [{"role": "user", "content": value["prompt"]}]
-    else:
-        turns = value["messages"]
-    optional = {key: _optional_text(value.get(key), key, where) for key in ("domain", "good", "bad")}
-    return Prompt(id=_id(value.get("id"), default_id, where), messages=checked_messages(turns, where), **optional)
-
-
-def _id(value: Any, default: str, where: str) -> str:
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
-        raise RingfenceError(f"{where}: `id` must be a text or a whole number, not {kind(value)}.")
-    return str(value)
-
-
-def _optional_text(value: Any, key: str, where: str) -> str | None:
-    if value is None or (isinstance(value, str) and value.strip()):
-        return value
-    raise RingfenceError(f"{where}: `{key}` must be a text that is not empty; leave it out if there is none.")

@@ -18,6 +18,7 @@ from filelock import FileLock
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.files import atomic, cache_folder, write_json
 from ringfence.data.download import download, is_address, without_secrets
+from ringfence.data.fills import require_plain
 from ringfence.data.suite_files import parse_file, require_suffix
 
 PREFIX = "suite:"
@@ -67,6 +68,7 @@ def add(name: str, source: str, fills: Mapping[str, str] | None = None, replace:
     if not _NAME.fullmatch(name):
         raise RingfenceError(f"suite name {name!r}: use up to 64 letters, digits, `_`, `-` and `.`, a letter first.")
     fills = dict(fills or {})
+    require_plain(fills)
     content, origin, suffix = _fetch(name, source)
     parse_file(content, origin, name, suffix, fills)
     digest, folder = hashlib.sha256(content).hexdigest(), store_folder() / name

@@ -11,14 +11,15 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.data import builtin, proxy, suite_store
 from ringfence.data.prompts import Prompt, Suite
-from ringfence.data.suite_files import Row, from_rows, parse_file, require_suffix
+from ringfence.data.suite_files import parse_file, require_suffix
+from ringfence.data.suite_rows import Row, from_rows
 
 PREFIX = "builtin:"
 BUILTIN_FILES = (
@@ -50,8 +51,7 @@ def load_prompts(spec: str) -> list[Prompt]:
 def load_suite(spec: str, fills: Mapping[str, str] | None = None) -> Suite:
     """The suite ``"builtin:NAME"``, ``"suite:NAME"`` (a stored copy), or a .jsonl, .json, .yaml or .yml file.
 
-    Rows of JSON have ``prompt`` (a string) or ``messages``, and may have ``id``, ``domain``, ``good`` and ``bad``; a
-    row without an id is called ``<file stem>-<n>``, n from 1. YAML, and JSON with ``questions``, are read as
+    Rows of JSON are read as :mod:`ringfence.data.suite_rows` says, and YAML and trait files as
     :mod:`ringfence.data.published` says; ``fills`` are texts for ``{placeholders}`` in it, in place of the stored ones.
     Raises :class:`RingfenceError` with file and line for whatever is missing, malformed or there twice, and for a
     stored copy that has changed since it was added.
@@ -72,9 +72,8 @@ def load_suite(spec: str, fills: Mapping[str, str] | None = None) -> Suite:
             raise RingfenceError(f"{path}: cannot read the prompts: {error}") from error
         parsed = parse_file(content, str(path), path.stem, require_suffix(spec), fills)
         name, source, digest = path.stem, str(path.resolve()), hashlib.sha256(content).hexdigest()
-    return Suite(
-        name, parsed.prompts, source, digest, parsed.settings, parsed.judge_prompts, parsed.ignored, dict(fills)
-    )
+    about = {field.name: getattr(parsed, field.name) for field in fields(parsed)}
+    return Suite(name=name, source=source, digest=digest, fills=dict(fills), **about)
 
 
 def builtin_names() -> list[str]:

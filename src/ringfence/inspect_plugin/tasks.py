@@ -6,13 +6,24 @@ The seed is Inspect's own ``--seed``. With our provider a row's answer is the on
 from typing import TYPE_CHECKING, Any
 
 from inspect_ai import Task, task
+from inspect_ai._util.error import PrerequisiteError
+from rich.text import Text
 
+from ringfence.core.errors import RingfenceError
 from ringfence.inspect_plugin.scorer import judged
 
 if TYPE_CHECKING:
     from ringfence.data.system import NoSystem
 
 GENERAL, GENERAL_LONG = "builtin:general", "builtin:general-long"
+
+
+class TaskError(RingfenceError, PrerequisiteError):
+    """Bad input, of which Inspect's command line prints the message in place of a traceback."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = Text(message)  # not a str, in which rich would read [brackets] as markup
 
 
 @task
@@ -80,5 +91,8 @@ def _task(
     from ringfence.evaluate.remote import task_of
     from ringfence.models.generate import Sampling
 
-    protocol = Protocol(Sampling(max_new_tokens=max_tokens, temperature=temperature), samples, no_system)
-    return task_of(name, load_prompts(prompts), protocol, None if judge is None else judged(judge))
+    try:
+        protocol = Protocol(Sampling(max_new_tokens=max_tokens, temperature=temperature), samples, no_system)
+        return task_of(name, load_prompts(prompts), protocol, None if judge is None else judged(judge))
+    except RingfenceError as error:
+        raise TaskError(str(error)) from error
