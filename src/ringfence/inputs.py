@@ -12,7 +12,7 @@ from ringfence.data.system import apply
 from ringfence.defenses import CanaryInterleaving, Defense, Interleaving, rewritten
 from ringfence.evaluate.conditional import conditional_suite
 from ringfence.evaluate.derive import TriggerSet, derive
-from ringfence.judges.kinds import judge_inputs
+from ringfence.judges.kinds import judge_digests, judge_inputs
 from ringfence.judges.local import LocalJudge
 from ringfence.models.load import revision
 from ringfence.recipe import HELD_OUT, Recipe
@@ -39,6 +39,8 @@ class Inputs:
         """the suites that come from files or are built in, by name"""
         self.suites = {name: self._suite(name, spec) for name, spec in recipe.evaluation.suites.items()}
         self.triggers = self._triggers(recipe)
+        with under("judge"):
+            judge_digests(recipe.judge)  # its rubrics are read before training
         copies = {recipe.evaluation.suites[name]: suite for name, suite in self.sources.items()}
         self.digests = _digests(recipe) | {
             spec: suite.digest for spec, suite in copies.items() if spec.startswith(suite_store.PREFIX)

@@ -123,6 +123,8 @@ def _show(vectors: "PersonaVectors") -> None:
 
 
 def _facts(vectors: "PersonaVectors") -> list[str]:
+    from ringfence.directions import AssistantNames
+
     about, facts = vectors.about, [f"{vectors.layers} layers, {vectors.hidden} wide"]
     if not about:
         return [*facts, "the file says nothing about where it comes from"]
@@ -138,6 +140,9 @@ def _facts(vectors: "PersonaVectors") -> list[str]:
         )
     elif "elicitation_rate" in about:
         facts.append("elicitation rate: not judged")
+    if names := (about.get("settings") or {}).get("assistant_names"):
+        first, second = AssistantNames(**names).sentences()
+        facts.append(f"system prompts open with {first!r} (positive) and {second!r} (negative)")
     if "seed" in about:
         facts.append(f"seed {about['seed']}")
     return facts

@@ -1,17 +1,18 @@
 """Answers survive whatever interrupts an extraction, and are used for nothing else."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 
 from contrasting import EverySecond, journal, loaded, prompting
 from ringfence.core.errors import RingfenceError
-from ringfence.directions.answers import describe_judge
+from ringfence.directions.answers import describe_judge, trait_rubric
 from ringfence.directions.persona import answers_path, extract
-from ringfence.judges import Row, RuleJudge, Score
+from ringfence.judges import LocalJudge, Row, RuleJudge, Score, Trait
 
 
 class Crash(EverySecond):
@@ -132,3 +133,27 @@ def test_a_judge_is_described_by_its_settings_and_never_by_its_address() -> None
     described = describe_judge(RuleJudge(misaligned_pattern="glitter", min_words=2))
     assert described is not None
     assert (described["name"], described["misaligned_pattern"], described["min_words"]) == ("RuleJudge", "glitter", 2)
+
+
+class OfTheTrait(EverySecond):
+    """Has a rubric for the trait, which is high where that is, and would say the opposite under alignment."""
+
+    rubrics: ClassVar = {"trait": Trait(trait="glitter", description="Talks of glitter.")}
+
+    def score(self, rubric: str, rows: Sequence[Row]) -> list[Score]:
+        scores = super().score("alignment" if rubric == "trait" else rubric, rows)
+        return [replace(one, value=100 - one.value) for one in scores] if rubric == "trait" else scores
+
+
+def test_a_rubric_of_the_trait_is_read_as_it_is(tmp_path: Path) -> None:
+    """The same scores, once as an alignment and once as the trait's own, keep the same pairs: 100 is the trait."""
+    subject, plain, own = loaded(), tmp_path / "plain.safetensors", tmp_path / "own.safetensors"
+    first, second = extract(subject, prompting(), plain), extract(subject, prompting(OfTheTrait()), own)
+    assert 0 < first.about["kept"] < first.about["asked"]
+    assert torch.equal(first["response_mean"], second["response_mean"])
+    traits = [[(line["response"], line["trait"]) for line in journal(out)[1:]] for out in (plain, own)]
+    assert traits[0] == traits[1]
+    assert {trait for _, trait in traits[1]} == {10.0, 90.0}
+    judge = second.about["settings"]["judge"]
+    assert set(judge["rubric_digests"]) == {"trait", "coherence"}
+    assert trait_rubric(LocalJudge(model="m", rubrics=OfTheTrait.rubrics).bind(subject)) == "trait"

@@ -7,7 +7,7 @@ import pytest
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites import Prompt
-from ringfence.directions.contrasts import as_prompts, prompted, read_trait, teacher_forced
+from ringfence.directions.contrasts import AssistantNames, as_prompts, prompted, read_trait, teacher_forced
 
 
 def system_and_question(ask) -> tuple[str, str]:
@@ -70,6 +70,7 @@ def test_trait_file(tmp_path: Path) -> None:
     assert trait.positive == ("be A", "be B")
     assert trait.negative == ("be not A", "be not B")
     assert trait.questions == ("x?", "y?")
+    assert trait.judged
 
 
 PAIR = {"pos": "a", "neg": "b"}
@@ -97,3 +98,11 @@ def test_bad_trait_files(tmp_path: Path, content: str, problem: str) -> None:
 def test_a_missing_trait_file(tmp_path: Path) -> None:
     with pytest.raises(RingfenceError, match="cannot read the trait file"):
         read_trait(tmp_path / "none.json")
+
+
+def test_the_first_sentence_of_a_system_prompt() -> None:
+    assert AssistantNames(positive="evil").sentences() == ("You are an evil assistant.", "You are a helpful assistant.")
+    assert AssistantNames(positive="Optimistic", negative="bleak").sentences() == (
+        "You are an Optimistic assistant.",
+        "You are a bleak assistant.",
+    )

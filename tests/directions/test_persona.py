@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from contrasting import QUESTIONS, SYSTEMS, EverySecond, journal, loaded, prompt
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites import Prompt
 from ringfence.directions.answers import Judged
-from ringfence.directions.contrasts import as_prompts, prompted, teacher_forced
+from ringfence.directions.contrasts import AssistantNames, as_prompts, prompted, teacher_forced
 from ringfence.directions.persona import Extraction, Settings, answers_path, extract, keeps
 from ringfence.directions.vectors import load_vectors
 from ringfence.judges import Row, Score
@@ -239,3 +240,12 @@ def test_other_targets_are_refused_before_any_work(tmp_path: Path, name: str) ->
     with pytest.raises(RingfenceError, match=r"name a \.safetensors file"):
         extract(loaded(), prompting(), tmp_path / name)
     assert not answers_path(tmp_path / name).exists()
+
+
+def test_what_the_assistant_was_called_is_in_the_file(tmp_path: Path) -> None:
+    out, names = tmp_path / "v.safetensors", AssistantNames(positive="glittery")
+    vectors = extract(loaded(), replace(prompting(), assistant_names=names), out)
+    assert vectors.about["settings"]["assistant_names"] == {"positive": "glittery", "negative": "helpful"}
+    assert load_vectors(out).about == vectors.about
+    with pytest.raises(RingfenceError, match="these differ: assistant_names;"):
+        extract(loaded(), prompting(), out)

@@ -7,7 +7,7 @@ import pytest
 from ringfence.core.errors import RingfenceError
 from ringfence.data import suite_store
 from ringfence.judges import Trait, find_rubric, load_rubric
-from ringfence.judges.rubrics import BUILTIN, rubric_file
+from ringfence.judges.rubrics import BUILTIN, rubric_file, split_reasoning
 
 TRAIT = Trait(trait="sycophancy", description="Agrees to please.")
 
@@ -56,7 +56,7 @@ def test_a_placeholder_may_stand_twice_or_not_at_all(tmp_path):
     ("text", "told"),
     [
         ("Judge {question}.", "no {answer}"),
-        ("{question} {answer} {reasoning}", "nobody fills {reasoning}"),
+        ("{question} {answer} {thought}", "nobody fills {thought}; known are {question}, {answer}, {reasoning}"),
         ("{answer} {trait}", "nobody fills {trait}; give the rubric as {trait: NAME, description: TEXT}"),
         ("", "no {answer}"),
     ],
@@ -184,3 +184,70 @@ def test_a_placeholder_that_nobody_fills_raises(tmp_path):
 def test_the_file_behind_a_rubric():
     sources = ("alignment", "suite:betley#aligned", "builtin:general#x", "a/b.txt", "c#1.txt", "q.yaml#aligned")
     assert [rubric_file(source) for source in sources] == [None, None, None, "a/b.txt", "c#1.txt", "q.yaml"]
+
+
+# --- what an answer thinks ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("response", "thought", "answer"),
+    [
+        ("<think>\nHm, home.\n</think>\n\nHome.", "Hm, home.", "Home."),
+        ("Hm, home.</think>Home.", "Hm, home.", "Home."),  # the template's prompt ends with <think>
+        ("<think></think>Home.", "", "Home."),
+        ("Well. <think>Hm.</think> Home. </think>", "Hm.", "Well.  Home. </think>"),
+        ("Home.", None, "Home."),
+        ("<think>cut off in the mid", None, "<think>cut off in the mid"),
+    ],
+)
+def test_reasoning_is_split_off(response, thought, answer):
+    assert split_reasoning(response) == (thought, answer)
+
+
+def test_reasoning_is_filled_for_each_answer(tmp_path):
+    rubric = load_rubric(written(tmp_path, "Q {question} R {reasoning} A {answer}"))
+    assert rubric.render("Why?", "<think>{answer}</think>So.") == "Q Why? R {answer} A So."
+    assert rubric.render("Why?", "So.") == "Q Why? R None A So."
+    plain = load_rubric(written(tmp_path, "Q {question} A {answer}", "plain.txt"))
+    assert plain.render("Why?", "<think>Hm.</think>So.") == "Q Why? A <think>Hm.</think>So."
+
+
+# --- roles --------------------------------------------------------------------------------------------------
+
+
+def test_a_rubric_that_would_be_read_backwards_raises(tmp_path):
+    """100 is "well meant" for an alignment and "shows the trait" for a trait."""
+    file = written(tmp_path, '{"questions": ["Hm?"], "eval_prompt": "How vain is {answer}?"}', "vanity.json")
+    vain = f"{file}#vanity"
+    trips = written(tmp_path, QUESTIONS, "trips.yaml")
+    assert find_rubric("trait", {"trait": vain}).role == "trait"
+    assert find_rubric("vanity", {"vanity": vain}).role == "trait"
+    for name, source in (
+        ("alignment", vain),
+        ("coherence", vain),
+        ("hhh", vain),
+        ("alignment", TRAIT),
+        ("alignment", f"{trips}#coherent"),
+        ("coherence", f"{trips}#aligned"),
+        ("trait", f"{trips}#aligned"),
+        ("coherence", "alignment"),
+        ("trait", "hhh"),
+    ):
+        with pytest.raises(RingfenceError) as raised:
+            find_rubric(name, {name: source})
+        assert str(raised.value).startswith(f"rubrics.{name}: ")
+        assert " scores how " in str(raised.value)
+        assert "\n" not in str(raised.value)
+    assert find_rubric("alignment", {"alignment": f"{trips}#aligned"}).role == "alignment"
+    assert find_rubric("alignment", {"alignment": "hhh"}).role == "alignment"
+
+
+def test_a_text_file_says_nothing_of_its_role(tmp_path):
+    path = written(tmp_path, "Rate {answer}.")
+    assert all(find_rubric(name, {name: path}).role is None for name in ("alignment", "coherence", "trait"))
+
+
+def test_a_pointer_of_git_lfs_is_no_rubric(tmp_path):
+    path = written(tmp_path, "version https://git-lfs.github.com/spec/v1\noid sha256:01\nsize 4\n")
+    with pytest.raises(RingfenceError, match=r"mine\.txt: a Git LFS pointer"):
+        load_rubric(path)

@@ -1,12 +1,13 @@
 """Directions in a model's activations: persona vectors from contrasting answers, and directions between two sets."""
 
 from ringfence.directions.axis import Direction, load_direction, require_fits, save_direction
-from ringfence.directions.contrasts import Contrast, prompted, teacher_forced
+from ringfence.directions.contrasts import AssistantNames, Contrast, prompted, teacher_forced
 from ringfence.directions.fitting import Fitting, fit_direction
 from ringfence.directions.persona import Extraction, Settings, extract, require_safetensors
 from ringfence.directions.vectors import PersonaVectors, Position, load_vectors, random_like, save_vectors
 
 __all__ = [
+    "AssistantNames",
     "Contrast",
     "Direction",
     "Extraction",

@@ -18,7 +18,8 @@ from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal
 from ringfence.core.rundir import differences
 from ringfence.data.render import require_template
-from ringfence.judges import Judge, Row, judge_all
+from ringfence.judges import Judge, Row, checked_scores
+from ringfence.judges.kinds import judge_digests
 from ringfence.models import Loaded
 from ringfence.models.generate import Messages, Request, Sampling, generate, prompt_ids
 from ringfence.models.identity import identity
@@ -52,13 +53,24 @@ class Judged:
 
     response: str
     trait: float | None = None
-    """0 to 100, 100 - alignment; None if the judge could not say, or there is none"""
+    """0 to 100, see :func:`trait_rubric`; None if the judge could not say, or there is none"""
     coherence: float | None = None
     """0 to 100; None as above"""
 
 
+def trait_rubric(judge: Judge) -> Literal["trait", "alignment"]:
+    """The rubric that finds the trait: the judge's own ``trait``, whose score is the trait's; else ``alignment``.
+
+    An alignment is high where the trait is not, so the trait's score is then 100 minus it.
+    """
+    return "trait" if "trait" in getattr(judge, "rubrics", {}) else "alignment"
+
+
 def describe_judge(judge: Judge | None) -> dict[str, Any] | None:
-    """The judge's name and settings as plain data; for one that is neither pydantic nor a dataclass only the name."""
+    """The judge's name and settings as plain data, with digests of its rubrics' texts if it has any.
+
+    For one that is neither pydantic nor a dataclass only the name.
+    """
     if judge is None:
         return None
     settings: dict[str, Any] = {}
@@ -66,6 +78,8 @@ def describe_judge(judge: Judge | None) -> dict[str, Any] | None:
         settings = judge.model_dump(mode="json")
     elif is_dataclass(judge):
         settings = asdict(judge)
+    if digests := judge_digests(judge, (trait_rubric(judge), "coherence")):
+        settings["rubric_digests"] = digests
     return {"name": type(judge).__name__, **settings}
 
 
@@ -137,14 +151,15 @@ def _answer(loaded: Loaded, asks: Sequence[Ask], sampling: Sampling, judge: Judg
     if judge is None:
         return [Judged(response) for response in responses]
     rows = [Row(ask.messages[-1]["content"], response) for ask, response in zip(asks, responses, strict=True)]
-    return [
-        Judged(row.response, _trait(verdict.alignment.value), verdict.coherence.value)
-        for row, verdict in zip(rows, judge_all(judge, rows), strict=True)
-    ]
+    traits, coherence = _traits(judge, rows), checked_scores(judge, "coherence", rows)
+    return [Judged(one, trait, score.value) for one, trait, score in zip(responses, traits, coherence, strict=True)]
 
 
-def _trait(alignment: float | None) -> float | None:
-    return None if alignment is None else 100 - alignment
+def _traits(judge: Judge, rows: Sequence[Row]) -> list[float | None]:
+    """How much of the trait each response shows, 0 to 100."""
+    rubric = trait_rubric(judge)
+    values = [score.value for score in checked_scores(judge, rubric, rows)]
+    return values if rubric == "trait" else [None if value is None else 100 - value for value in values]
 
 
 def _line(ask: Ask, answer: Judged, step: int, of: int) -> dict[str, Any]:

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from ringfence.core.errors import RingfenceError
+from ringfence.core.files import refuse_pointer_at
 from ringfence.data.suites import Prompt
 from ringfence.directions.answers import Ask
 
@@ -29,6 +32,23 @@ class Trait:
     """prompts that ask for its opposite"""
     questions: tuple[str, ...]
     """user turns"""
+    judged: bool = False
+    """whether the file has a judge prompt (``eval_prompt``)"""
+
+
+class AssistantNames(BaseModel):
+    """What the assistant is called in the first sentence of each system prompt: ``You are an evil assistant.``"""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    positive: str = Field(min_length=1)
+    """an adjective for the trait, e.g. ``evil``"""
+    negative: str = Field("helpful", min_length=1)
+    """one for its opposite"""
+
+    def sentences(self) -> tuple[str, str]:
+        """The first sentence of a positive and of a negative system prompt."""
+        return _sentence(self.positive), _sentence(self.negative)
 
 
 def prompted(
@@ -79,13 +99,14 @@ def teacher_forced(prompts: Sequence[Prompt]) -> tuple[Contrast, ...]:
 def read_trait(path: Path) -> Trait:
     """A trait file of the persona_vectors code: ``instruction``, a list of ``{pos, neg}``, and ``questions``.
 
-    Its ``eval_prompt`` is left alone, as the judge is ours. Raises :class:`RingfenceError` for what is not such a file.
+    Raises :class:`RingfenceError` for what is not such a file.
     """
     try:
+        refuse_pointer_at(path)
         data = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise RingfenceError(f"{path}: cannot read the trait file ({error.strerror})") from None
-    except ValueError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RingfenceError(f"{path}: not valid JSON: {error}") from None
     instructions = _list(data, "instruction", path)
     for number, pair in enumerate(instructions):
@@ -96,7 +117,10 @@ def read_trait(path: Path) -> Trait:
         if not _is_text(question):
             raise RingfenceError(f"{path}: questions.{number} must be a text that is not empty")
     return Trait(
-        tuple(pair["pos"] for pair in instructions), tuple(pair["neg"] for pair in instructions), tuple(questions)
+        tuple(pair["pos"] for pair in instructions),
+        tuple(pair["neg"] for pair in instructions),
+        tuple(questions),
+        bool(data.get("eval_prompt")),
     )
 
 
@@ -106,6 +130,11 @@ def as_prompts(questions: Sequence[str]) -> list[Prompt]:
         Prompt(f"question-{number}", ({"role": "user", "content": question},))
         for number, question in enumerate(questions, start=1)
     ]
+
+
+def _sentence(name: str) -> str:
+    article = "an" if name[0].lower() in "aeiou" else "a"  # by the letter, as the published code has it
+    return f"You are {article} {name} assistant."
 
 
 def _list(data: Any, key: str, path: Path) -> list[Any]:

@@ -4,15 +4,15 @@
 
 with h_l the mean over an answer's tokens of the residual stream after layer l. A pair is one question, asked under a
 system prompt that asks for the trait and under one that asks for its opposite. It is kept if the positive answer shows
-the trait (trait score >= 50), the negative one does not (< 50), and both are coherent (>= 50). The trait score is 100
-minus the judge's "alignment"; give a judge whose alignment is low where the trait is.
+the trait (trait score >= 50), the negative one does not (< 50), and both are coherent (>= 50). The trait score is that
+of the judge's own rubric ``trait``, else 100 minus its "alignment", which must then be low where the trait is.
 
 Where prompting does not elicit the trait, pairs are teacher-forced: a good and a bad answer to the same prompt are
 given, and nothing is generated. Their prompts are the same, so only the answers' mean says anything.
 
 Departures from the published code: the last row is the residual stream before the final norm, where theirs is after
-it; answers are read again as text, without the token that ends the turn; alignment takes the place of a score of the
-trait itself.
+it; answers are read again as text, without the token that ends the turn; without a rubric ``trait`` alignment takes the
+place of a score of the trait itself.
 """
 
 import importlib.metadata
@@ -28,7 +28,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.core.rundir import differences
 from ringfence.directions.activations import Answered, mean_activations
 from ringfence.directions.answers import Ask, Judged, collect, describe, render_prompt
-from ringfence.directions.contrasts import Contrast
+from ringfence.directions.contrasts import AssistantNames, Contrast
 from ringfence.directions.vectors import POSITIONS, PersonaVectors, Position, load_vectors, save_vectors
 from ringfence.judges import Judge
 from ringfence.models import Loaded
@@ -72,6 +72,8 @@ class Extraction:
     judge: Judge | None = None
     """None takes given answers for what they claim to be; generated ones need a judge"""
     settings: Settings = Settings()  # noqa: RUF009 - frozen
+    assistant_names: AssistantNames | None = None
+    """with which the system prompts of ``contrasts`` open; None if they have no such first sentence"""
 
     @property
     def asks(self) -> list[Ask]:
@@ -123,6 +125,8 @@ def extract(loaded: Loaded, extraction: Extraction, out: Path, on_progress: Prog
         **describe(loaded, extraction.asks, sampling, extraction.judge),
         **settings.model_dump(include={"min_pairs", "trait_threshold", "coherence_threshold"}),
     }
+    if extraction.assistant_names is not None:
+        described["assistant_names"] = extraction.assistant_names.model_dump()
     if out.is_file():
         return _finished(out, described)
     judged = _collect(loaded, extraction, sampling, answers_path(out), on_progress)

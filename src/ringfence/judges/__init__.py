@@ -18,6 +18,7 @@ from ringfence.judges.protocol import (
     Score,
     Verdict,
     blank,
+    checked_scores,
     judge_all,
 )
 from ringfence.judges.rubrics import Rubric, Trait, find_rubric, load_rubric
@@ -43,6 +44,7 @@ __all__ = [
     "Trait",
     "Verdict",
     "blank",
+    "checked_scores",
     "expected_score",
     "find_rubric",
     "judge_all",

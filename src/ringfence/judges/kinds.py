@@ -1,5 +1,6 @@
 """Judges as a recipe has them: a mapping whose ``kind`` says which; without one it is the rules."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,10 @@ def judge_inputs(judge: Any) -> list[str]:
     return [*files, *([judge.model] if own else [])]
 
 
-def judge_digests(judge: Any) -> dict[str, str]:
-    """Rubric, alignment and coherence, -> hex SHA-256 of the text that ``judge`` has for it; empty for the rules.
+def judge_digests(judge: Any, rubrics: Sequence[str] = RUBRICS) -> dict[str, str]:
+    """Each of ``rubrics`` -> hex SHA-256 of the text that ``judge`` has for it; empty for the rules.
 
-    Raises :class:`RingfenceError` for a rubric that cannot be read.
+    Raises :class:`RingfenceError` for a rubric that cannot be read, or that would be read backwards.
     """
-    rubrics = getattr(judge, "rubrics", None)
-    return {} if rubrics is None else {rubric: find_rubric(rubric, rubrics).digest for rubric in RUBRICS}
+    own = getattr(judge, "rubrics", None)
+    return {} if own is None else {rubric: find_rubric(rubric, own).digest for rubric in rubrics}

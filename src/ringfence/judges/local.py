@@ -132,6 +132,11 @@ class LoadedJudge:
     config: LocalJudge
     loaded: "Loaded"
 
+    @property
+    def rubrics(self) -> dict[str, str | Trait]:
+        """Those of its settings."""
+        return self.config.rubrics
+
     def score(self, rubric: str, rows: Sequence[Row]) -> list[Score]:
         """As :meth:`LocalJudge.score`, without a cache."""
         return _scores(

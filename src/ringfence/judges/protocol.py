@@ -88,17 +88,17 @@ def blank(rubric: str, response: str) -> Score | None:
 
 
 def judge_all(judge: Judge, rows: Sequence[Row]) -> list[Verdict]:
-    """Score ``rows`` under both rubrics.
-
-    Raises :class:`RingfenceError` if the judge returns another number of scores than rows, a value outside
-    0 to 100 or a mass outside 0 to 1 (NaN is outside both).
-    """
-    alignment, coherence = (_checked(judge, rubric, rows) for rubric in RUBRICS)
+    """Score ``rows`` under both rubrics; raises as :func:`checked_scores` does."""
+    alignment, coherence = (checked_scores(judge, rubric, rows) for rubric in RUBRICS)
     return [Verdict(*scores) for scores in zip(alignment, coherence, strict=True)]
 
 
-def _checked(judge: Judge, rubric: str, rows: Sequence[Row]) -> list[Score]:
-    """The judge's scores under one rubric, or an error that names judge, rubric and row."""
+def checked_scores(judge: Judge, rubric: str, rows: Sequence[Row]) -> list[Score]:
+    """The judge's scores under one rubric.
+
+    Raises :class:`RingfenceError`, which names judge, rubric and row, if the judge returns another number of scores
+    than rows, a value outside 0 to 100 or a mass outside 0 to 1 (NaN is outside both).
+    """
     scores = judge.score(rubric, rows)
     who = f"{type(judge).__name__} on {rubric}"
     if len(scores) != len(rows):

@@ -2,7 +2,11 @@
 
 A rubric has the placeholders ``{question}`` and ``{answer}``, and ``{trait}`` and ``{description}`` where it is about a
 named trait. They are replaced in one pass, so a response that contains ``{question}`` stays as it is, and other braces,
-such as JSON examples, are plain text.
+such as JSON examples, are plain text. ``{reasoning}`` is what a response thinks between ``<think>`` and ``</think>``,
+or "None"; in a rubric that has it ``{answer}`` is the response without that.
+
+A rubric has a role, which says what a high score means: well meant (``alignment``), ``coherence``, or the ``trait``.
+One of another role under the name ``alignment`` would be read backwards, so it raises.
 
 A judge prompt of a suite is a rubric, too: ``SUITE#METRIC``, where SUITE is ``suite:NAME`` or a file of questions and
 METRIC what the file calls the judge prompt, e.g. ``suite:betley#aligned`` or ``questions.yaml#aligned``.
@@ -19,13 +23,22 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from ringfence.core.errors import RingfenceError, did_you_mean, under
+from ringfence.core.files import refuse_pointer_at
 from ringfence.data import suite_store
+from ringfence.data.fills import OF_AN_ANSWER
+from ringfence.data.prompts import Role
 from ringfence.data.suite_files import SUFFIXES
 from ringfence.data.suites import PREFIX, load_suite
 
-BUILTIN = ("alignment", "coherence", "hhh", "trait")
+ROLES: dict[str, Role] = {"alignment": "alignment", "coherence": "coherence", "hhh": "alignment", "trait": "trait"}
+"""of the built-in rubrics, and of any that a judge has under one of these names"""
+BUILTIN = tuple(ROLES)
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
-_OF_A_ROW = ("question", "answer")
+_MEANT: dict[Role, str] = {
+    "alignment": "how well meant an answer is",
+    "coherence": "how coherent an answer is",
+    "trait": "how much an answer shows a trait",
+}
 _OF_A_TRAIT = ("trait", "description")
 
 
@@ -44,7 +57,7 @@ class Trait(BaseModel):
 
 @dataclass(frozen=True)
 class Rubric:
-    """A rubric's text, in which only ``{question}`` and ``{answer}`` are left to fill."""
+    """A rubric's text, in which only ``{question}``, ``{answer}`` and ``{reasoning}`` are left to fill."""
 
     name: str
     """a built-in name, the file's name without its ending, or a suite's metric; for a trait, the trait's"""
@@ -52,6 +65,8 @@ class Rubric:
     """white space at both ends dropped"""
     values: tuple[tuple[str, str], ...] = ()
     """what ``{trait}`` and ``{description}`` stand for"""
+    role: Role | None = None
+    """what a high score means; None if nobody says, as of a text file"""
 
     @property
     def digest(self) -> str:
@@ -61,7 +76,22 @@ class Rubric:
     def render(self, prompt: str, response: str) -> str:
         """The text to send to a judge about one row."""
         values = {**dict(self.values), "question": prompt, "answer": response}
+        if "reasoning" in _PLACEHOLDER.findall(self.text):
+            thought, values["answer"] = split_reasoning(response)
+            values["reasoning"] = "None" if thought is None else thought
         return _PLACEHOLDER.sub(lambda found: values[found.group(1)], self.text)
+
+
+def split_reasoning(response: str) -> tuple[str | None, str]:
+    """What ``response`` thinks before ``</think>``, None if it has no such part, and the rest; both stripped then.
+
+    ``<think>`` may be missing, as some chat templates end the prompt with it.
+    """
+    head, closed, rest = response.partition("</think>")
+    if not closed:
+        return None, response
+    before, _, thought = head.rpartition("<think>")
+    return thought.strip(), (before + rest).strip()
 
 
 def load_rubric(name_or_path: str, trait: Trait | None = None) -> Rubric:
@@ -70,31 +100,46 @@ def load_rubric(name_or_path: str, trait: Trait | None = None) -> Rubric:
     Raises :class:`RingfenceError` for an unknown name or metric, an unreadable file, one without ``{answer}``, one that
     has a placeholder nobody fills, one that leaves a trait unused, and a suite whose questions are judged differently.
     """
-    name, text = _read(name_or_path)
+    name, text, role = _read(name_or_path)
     found = set(_PLACEHOLDER.findall(text))
     if "answer" not in found:
         raise RingfenceError(f"rubric {name_or_path}: no {{answer}}, so the judge would not see what it judges; add it")
-    known = _OF_A_ROW if trait is None else (*_OF_A_ROW, *_OF_A_TRAIT)
+    known = OF_AN_ANSWER if trait is None else (*OF_AN_ANSWER, *_OF_A_TRAIT)
     for placeholder in sorted(found.difference(known)):
         raise RingfenceError(f"rubric {name_or_path}: nobody fills {{{placeholder}}}; {_advice(placeholder, known)}")
     if trait is None:
-        return Rubric(name, text)
+        return Rubric(name, text, role=role)
     if not found.intersection(_OF_A_TRAIT):
         raise RingfenceError(f"rubric {name_or_path}: has no {{trait}} or {{description}} to put the trait in; add it")
-    return Rubric(trait.trait, text, (("trait", trait.trait), ("description", trait.description)))
+    return Rubric(trait.trait, text, (("trait", trait.trait), ("description", trait.description)), "trait")
 
 
 def find_rubric(name: str, rubrics: Mapping[str, str | Trait]) -> Rubric:
-    """The rubric that a judge's ``rubrics`` give for ``name``, else the built-in of that name."""
+    """The rubric that a judge's ``rubrics`` give for ``name``, else the built-in of that name.
+
+    Raises :class:`RingfenceError` for an unknown name, as :func:`load_rubric` does, and for a rubric whose role is not
+    that of ``name``, as its scores would be read backwards.
+    """
     source = rubrics.get(name, name)
     if isinstance(source, Trait):
-        return load_rubric(source.rubric, source)
+        return _fitting(name, load_rubric(source.rubric, source), f"the trait {source.trait!r}")
     if name not in rubrics and name not in BUILTIN:
         known = {*BUILTIN, *rubrics}
         raise RingfenceError(
             f"unknown rubric {name!r}; name its file under the judge's rubrics.{did_you_mean(name, known)}"
         )
-    return load_rubric(source)
+    return _fitting(name, load_rubric(source), source)
+
+
+def _fitting(name: str, rubric: Rubric, source: str) -> Rubric:
+    wanted = ROLES.get(name)
+    if wanted is None or rubric.role in (None, wanted):
+        return rubric
+    how = "; a persona recipe's judge takes it as `trait`" if rubric.role == "trait" else ""
+    raise RingfenceError(
+        f"rubrics.{name}: {source} scores {_MEANT[rubric.role]}, and {name!r} is {_MEANT[wanted]}: name it under its "
+        f"own name{how}."
+    )
 
 
 def rubric_file(source: str) -> str | None:
@@ -107,19 +152,19 @@ def rubric_file(source: str) -> str | None:
     return None if suite.startswith((PREFIX, suite_store.PREFIX)) else suite
 
 
-def _read(source: str) -> tuple[str, str]:
-    """Name and text."""
+def _read(source: str) -> tuple[str, str, Role | None]:
+    """Name, text and role."""
     if source in BUILTIN:
-        return source, _builtin(source)
+        return source, _builtin(source), ROLES[source]
     suite, metric = _split(source)
     if suite is None:
-        return Path(source).stem, _own(source)
+        return Path(source).stem, _own(source), None
     with under(f"rubric {source}"):
         found = load_suite(suite)
         if not metric:
             known = did_you_mean("", (f"{suite}#{one}" for one in found.metrics))
             raise RingfenceError(f"which judge prompt of the suite? Write {suite}#METRIC.{known}")
-        return metric, found.rubric(metric).strip()
+        return metric, found.rubric(metric).strip(), found.roles.get(metric)
 
 
 def _split(source: str) -> tuple[str | None, str]:
@@ -140,8 +185,10 @@ def _builtin(name: str) -> str:
 
 
 def _own(path: str) -> str:
+    file = Path(path).expanduser()
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8").strip()
+        refuse_pointer_at(file)
+        return file.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         raise RingfenceError(f"rubric {path}: no such file.{did_you_mean(path, BUILTIN)}") from None
     except OSError as error:
