@@ -1,8 +1,8 @@
 """Conversations in: files, built-in sets and Hugging Face datasets become one form, checked row by row.
 
 Every conversation is ``{"messages": [{"role", "content"}, ...], "origin": "path:line"}`` plus the other
-string columns of its row, such as ``domain``. The origin counts lines in ``.jsonl`` and rows elsewhere; a ``.json`` file is
-a list of rows, one row, an object around a list of rows, or has a row a line.
+string columns of its row, such as ``domain``. The origin counts lines in ``.jsonl`` and rows elsewhere; a ``.json``
+file is a list of rows, one row, an object around a list of rows, or has a row a line.
 A row may be written in any of these ways; the first that fits is taken:
 
 - ``messages``: a list of ``role`` and ``content``, any number of turns;
