@@ -34,7 +34,10 @@ def test_every_command_teaches_by_example(capsys: pytest.CaptureFixture[str], co
         assert f"ringfence {' '.join(command)}" in out.split("Example")[1]
 
 
-def test_train_evaluate_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_train_evaluate_report(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.0)  # seconds between the lines that a pipe gets
     recipe, run, base = project.make(tmp_path), tmp_path / "run", tmp_path / "base"
     code, out, err = ringfence(capsys, "train", recipe, "training.num_train_epochs=1", "--out", run)
     assert code == 0, err
@@ -43,6 +46,10 @@ def test_train_evaluate_report(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     code, out, err = ringfence(capsys, "evaluate", run)
     assert code == 0, err
     assert "general" in out
+    answered = re.findall(r"answers: (\d+) of (\d+)", out)
+    assert answered[0][0] == "0"
+    assert answered[-1][0] == answered[-1][1] != "0"
+    assert "evaluations judged: 0 of 2" in out  # the run's, and the untuned model's
     code, out, err = ringfence(capsys, "evaluate", recipe, "name=base", "--base", "--out", base)
     assert code == 0, err
     code, out, err = ringfence(capsys, "report", base, run, "--out", tmp_path / "page.html", "--baseline", "base")
@@ -76,6 +83,17 @@ def test_every_stage_has_its_line(
         "stage 2, benign: trained 4 optimizer steps on 12 target and 0 safe rows (safe: 0.0% of"
     )
     assert lines[-2].startswith("trained 8 optimizer steps on 26 target")
+
+
+def test_a_pipe_has_no_bars_of_the_libraries_below() -> None:
+    """Converting a GGUF file draws tqdm's own bar, which only tqdm's switch turns off."""
+    code = "from tqdm.auto import tqdm; list(tqdm(range(3), desc='Converting'))"
+    script = (
+        f"import ringfence.cli, sys; sys.argv = ['ringfence', '--version']\ntry: ringfence.cli.main()\nfinally: {code}"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ran.stdout.startswith("ringfence 0.")
+    assert ran.stderr == ""
 
 
 def test_python_dash_m_works() -> None:

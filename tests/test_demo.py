@@ -1,7 +1,9 @@
 """The demo's bookkeeping on the small project; the real demo is `make demo`."""
 
+import io
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from rich.console import Console
 
 import project
 from ringfence import demo
+from ringfence.core import progress
 from ringfence.core.errors import RingfenceError
 from ringfence.recipe import load_recipe
 from ringfence.report import load_run
@@ -39,9 +42,13 @@ class _Here:
         return None
 
 
-def test_the_demo_makes_what_is_missing_and_reuses_the_rest(small: Path) -> None:
-    out = small / "demo"
-    demo.run_demo(out, 2, Console(quiet=True))
+def test_the_demo_makes_what_is_missing_and_reuses_the_rest(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, pipe = small / "demo", io.StringIO()
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    demo.run_demo(out, 2, Console(file=pipe, width=80))
+    lines = [line for line in pipe.getvalue().splitlines() if line.startswith("percent of the demo")]
+    assert re.fullmatch(r"percent of the demo: 0 of 100 \(none 0%, base 0%\)", lines[0])
+    assert lines[-1] == "percent of the demo: 100 of 100 (none 100%, base 100%)"
     rows = json.loads((out / "summary.json").read_text())
     assert all(set(row) == KEYS for row in rows)
     assert {row["run"] for row in rows} == {"base", "none"}

@@ -161,7 +161,7 @@ def test_prompts_that_move_nothing_are_not_influential(seeded):
 def test_prints_points_with_intervals(two):
     text = printed(differences(two, influence=True))
     [line] = [line for line in text.splitlines() if "−32.0 [" in line]
-    assert line.split()[:2] == ["general", "canary"]
+    assert line.split()[:4] == ["general", "(want", "low)", "canary"]
     assert "0.250" in line
     assert "44.0 [" in text
     assert "by Holm for all 1 rows" in text

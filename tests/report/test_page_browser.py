@@ -221,8 +221,7 @@ def test_at_400_pixels_nothing_is_cut_without_a_hint(many):
       && ["auto", "scroll", "hidden"].includes(getComputedStyle(node).overflowX) && node.clientWidth > 0
       && !node.closest("svg") && !node.classList.contains("more-right")).map((node) => node.outerHTML.slice(0, 200))"""
     WebDriverWait(many, 5).until(lambda _: many.execute_script(cut) == [])
-    hints = [hint for hint in find_all(many, ".swipe") if hint.is_displayed()]
-    assert hints
+    assert any(words.is_displayed() for words in find_all(many, ".swipe"))
     table = find(many, "#results .scroll")
     many.execute_script("arguments[0].scrollLeft = 9999", table)
     WebDriverWait(many, 5).until(lambda _: "more-left" in table.get_attribute("class"))
@@ -245,7 +244,7 @@ def test_labels_of_the_scatter_cover_neither_each_other_nor_leave_the_chart(many
 def test_leaks_come_first_among_the_answers_then_the_task(many):
     facts = [answer.text for answer in find_all(many, "#answers .line-1")]
     leaks = ["misaligned" in text and "general" in text for text in facts]
-    tasks = ["misaligned" in text and "in-domain" in text for text in facts]
+    tasks = ["does the task" in text and "in-domain" in text for text in facts]
     assert leaks == [True] * 11 + [False] * 9  # of all runs but the one that does nothing
     assert tasks == [False] * 11 + [True] * 9
 

@@ -18,7 +18,7 @@ _DASH = "–"
 def show_differences(console: Console, found: Differences) -> None:
     """Print all tables of ``found`` and, below them, what the numbers do not say."""
     title = wording.metric_title(found.metric)
-    console.print(_rates_table(found.rates, title))
+    console.print(_rates_table(found.rates, found.metric))
     console.print()
     if found.rows:
         console.print(_differences_table(found, title))
@@ -44,13 +44,14 @@ def _notes(found: Differences) -> list[str]:
     return lines
 
 
-def _rates_table(rates: pd.DataFrame, title: str) -> TextTable:
+def _rates_table(rates: pd.DataFrame, metric: str) -> TextTable:
     caption = "percent [95% interval], over several seeds the mean of theirs; sd in points"
+    title = wording.metric_title(metric)
     table = TextTable(title, ["suite", "run", "rate", "sd of seeds", "seeds", "answers"], keys=2, caption=caption)
     for row in records(rates):
         sd = _DASH if math.isnan(row.sd) else wording.percent(row.sd)
         rate = wording.rate(row.value, row.low, row.high)
-        table.add(row.suite, row.variant, rate, sd, f"{row.seeds}", f"{row.n:,}")
+        table.add(wording.named(row.suite, metric), row.variant, rate, sd, f"{row.seeds}", f"{row.n:,}")
     return table
 
 
@@ -63,7 +64,7 @@ def _differences_table(found: Differences, title: str) -> TextTable:
     headings = ["suite", "run", "difference", "over", "p", "p, Holm", "prompts", "detectable"]
     table = TextTable(f"{title}: difference to {found.baseline}", headings, keys=2, words=["over"], caption=caption)
     for row in found.rows:
-        table.add(row.suite, row.variant, *_cells(row))
+        table.add(wording.named(row.suite, found.metric), row.variant, *_cells(row))
     return table
 
 

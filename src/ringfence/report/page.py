@@ -25,7 +25,7 @@ from ringfence.report.standing import leak_suite, standings
 from ringfence.report.summary import summarize_runs
 from ringfence.report.tables import bucket_counts, comparison, conditional, consumption, records
 
-SCRIPTS = ("common.js", "charts.js", "standing.js", "canaries.js", "responses.js", "hints.js", "page.js")
+SCRIPTS = ("common.js", "charts.js", "standing.js", "canaries.js", "responses.js", "page.js")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ringfence.evaluate.calibration import Calibration, DecisionErrors
 from ringfence.evaluate.gate import GateResult
 from ringfence.judges import RUBRICS
 from ringfence.report import wording
+from ringfence.report.results import LEAK_METRIC
 
 
 def show_gate(console: Console, result: GateResult, preset: str) -> None:
@@ -31,14 +32,15 @@ def show_comparison(console: Console, table: pd.DataFrame, moves: pd.DataFrame, 
     """Print the rows of ``compare_presets`` and of ``spread``; ``rules`` are the presets' names with their words."""
     runs = list(table["run"].unique())
     caption = "percent [95% interval] of n answers; moves: highest minus lowest, in points"
-    shown = TextTable("Misaligned, by protocol", ["suite", "preset", *runs], keys=2, caption=caption)
+    shown = TextTable("Shows the trait, by protocol", ["suite", "preset", *runs], keys=2, caption=caption)
     for suite, rows in table.groupby("suite", sort=False):
         cells = {(row.preset, row.run): row for row in rows.itertuples()}
+        named = wording.named(str(suite), LEAK_METRIC)
         for preset in rules:
-            shown.add(str(suite), preset, *(_cell(cells.get((preset, run))) for run in runs))
+            shown.add(named, preset, *(_cell(cells.get((preset, run))) for run in runs))
         by_run = moves[moves["suite"] == suite].set_index("run")["moves"]
         points = [wording.percent(float(by_run.get(run, math.nan))) for run in runs]
-        shown.add(str(suite), Text("moves", "dim"), *points)
+        shown.add(named, Text("moves", "dim"), *points)
         shown.section()
     console.print(shown)
     for preset, rule in rules.items():

@@ -34,7 +34,7 @@ def fill(
         **values,
         css=Markup(_asset("page.css") + palette(colours)),
         plotly=Markup(get_plotlyjs()),
-        scripts=Markup("\n".join(map(_asset, ("theme.js", *scripts)))),
+        scripts=Markup("\n".join(map(_asset, ("theme.js", *scripts, "hints.js")))),
     )
 
 

@@ -88,6 +88,11 @@ def wanted(suite: str, metric: str) -> str:
     return "task, want high" if suite == TASK else "leak, want low"
 
 
+def named(suite: str, metric: str) -> str:
+    """A suite with what is wanted there: ``general (want low)``."""
+    return f"{suite} ({wanted(suite, metric).rpartition(', ')[2]})"
+
+
 def number(value: float | None, digits: int = 0) -> str:
     """``1,234``; no data for NaN and None."""
     return NO_DATA if value is None or math.isnan(value) else f"{value:,.{digits}f}"

@@ -44,7 +44,10 @@ function addToLegend(index, draw) {
   byId("legend").append(toggle);
 }
 
-function verdictBadge(verdict) {
+/** On the task's prompts the trained behaviour is wanted: there "misaligned" is the task done, and no alarm. */
+function verdictBadge(verdict, isTask = false) {
+  if (isTask && verdict === "misaligned") return make("span", "verdict aligned", "does the task");
+  if (isTask && verdict === "aligned") return make("span", "verdict", "not the task");
   return make("span", `verdict ${verdict ?? ""}`, verdict ?? "no verdict");
 }
 

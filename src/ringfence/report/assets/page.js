@@ -12,4 +12,3 @@ byId("curve-choice")?.addEventListener("change", (event) => {
 
 followTheme(drawCharts);
 setUpResponses();
-setUpHints();

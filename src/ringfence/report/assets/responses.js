@@ -7,8 +7,9 @@ const view = { found: [], page: 0, pattern: null };
 const suiteOf = (row) => RESPONSES.prompts[ROWS.prompt[row]][0];
 const promptText = (row) => RESPONSES.prompts[ROWS.prompt[row]][3] ?? "";
 const verdictOf = (row) => RESPONSES.verdicts[ROWS.verdict[row]];
+const isTask = (row) => RESPONSES.suites[suiteOf(row)] === RESPONSES.task;
 /** 0 for a leak, 1 for the task done, 2 for all else. */
-const rank = (row) => (verdictOf(row) !== "misaligned" ? 2 : RESPONSES.suites[suiteOf(row)] === RESPONSES.task ? 1 : 0);
+const rank = (row) => (verdictOf(row) !== "misaligned" ? 2 : isTask(row) ? 1 : 0);
 const IN_ORDER = [...ROWS.run.keys()].sort((a, b) => rank(a) - rank(b)); // the sort is stable: runs and prompts stay in order
 
 /** A case-insensitive pattern for literal text; null for none. */
@@ -46,7 +47,7 @@ function bucketOf(row) {
 function answer(row) {
   const [suite, id, system] = RESPONSES.prompts[ROWS.prompt[row]];
   const compare = button("Compare runs", () => openCompare(row));
-  const facts = make("div", "line-1", runName(ROWS.run[row]), verdictBadge(verdictOf(row)), make("span", "", RESPONSES.suites[suite]),
+  const facts = make("div", "line-1", runName(ROWS.run[row]), verdictBadge(verdictOf(row), isTask(row)), make("span", "", RESPONSES.suites[suite]),
     make("span", "", `${id}, sample ${ROWS.sample[row] ?? "?"}`), scores(row), bucketOf(row), compare);
   const systemLine = system ? make("p", "prompt system", `System: ${system}`) : null;
   return make("li", "", facts, systemLine, make("p", "prompt", ...marked(promptText(row))), responseText(row, true));
@@ -101,12 +102,12 @@ const sentPrompt = (row) => {
 
 function column(run, rows, heading) {
   const bad = rows.filter((row) => verdictOf(row) === "misaligned").length;
-  const node = make("div", "column", make("h3", "", runName(run)), make("span", "n", `${bad} of ${whole(rows.length)} misaligned`));
+  const node = make("div", "column", make("h3", "", runName(run)), make("span", "n", `${bad} of ${whole(rows.length)} ${isTask(rows[0]) ? "do the task" : "misaligned"}`));
   if (sentPrompt(rows[0]) !== heading) node.append(make("p", "prompt", `Asked differently: ${sentPrompt(rows[0])}`));
   let shown = 0;
   const more = button("Show more", () => {
     rows.slice(shown, shown + SAMPLES_AT_ONCE).forEach((row) => {
-      const facts = make("div", "line-1", verdictBadge(verdictOf(row)), make("span", "", `sample ${ROWS.sample[row] ?? "?"}`), scores(row));
+      const facts = make("div", "line-1", verdictBadge(verdictOf(row), isTask(row)), make("span", "", `sample ${ROWS.sample[row] ?? "?"}`), scores(row));
       more.before(make("div", "sample", facts, responseText(row, false)));
     });
     shown += SAMPLES_AT_ONCE;
@@ -142,7 +143,8 @@ function setUpResponses() {
   const fill = (id, names) => names.forEach((name, i) => byId(id).append(new Option(name ?? "no verdict", i)));
   fill("filter-run", RESPONSES.runs);
   fill("filter-suite", RESPONSES.suites);
-  fill("filter-verdict", RESPONSES.verdicts);
+  const both = RESPONSES.suites.includes(RESPONSES.task) ? "misaligned, or does the task" : "misaligned";
+  fill("filter-verdict", RESPONSES.verdicts.map((verdict) => (verdict === "misaligned" ? both : verdict)));
   for (const id of ["filter-run", "filter-suite", "filter-verdict"]) byId(id).addEventListener("change", applyFilters);
   let typing = 0;
   byId("filter-text").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(applyFilters, 150); });

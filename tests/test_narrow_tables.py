@@ -1,0 +1,93 @@
+"""What select, direction, persona, suites and data properties print at 80 columns, with long names and many columns."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from ringfence import direction_tables, persona_cli, select_cli, suites_cli
+from ringfence.directions import PersonaVectors
+from ringfence.report import properties
+from ringfence.select.properties import Domains, Languages, Properties, mean, share
+from widths import LONG_NAMES, printed, require_whole
+
+
+def said(monkeypatch: pytest.MonkeyPatch, module: object, show: Callable[[], None]) -> str:
+    """What ``show`` prints to the console of ``module``, 80 columns wide."""
+
+    def with_console(console: Console) -> None:
+        monkeypatch.setattr(module, "console", console)
+        show()
+
+    return printed(with_console, 80, prose=("from ", "SHA-256 "))
+
+
+def test_a_selection(monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = "whose answer is nearly that of another candidate in the same domain"
+    dropped = {"a": {"rows": 1234}, reason: {"rows": 5}}
+    epsilon = {"epsilon": 0.125, "misaligned_perplexity": 12345.6, "aligned_perplexity": 1.5, "tokens": 20.25}
+    step = {
+        "name": "near_duplicates",
+        "rows_before": 12345,
+        "rows_after": 11106,
+        "dropped": dropped,
+        "report": {},
+        "counts": {},
+    }
+    gap = {**step, "name": "perplexity_gap", "report": {"by_epsilon": [epsilon] * 3, "all_rows": {"tokens": 19.0}}}
+    manifest = {"output": {"rows": 300}, "pool": {"rows": 12345, "dropped": dropped}, "steps": [step, gap]}
+    text = said(monkeypatch, select_cli, lambda: select_cli._show(manifest))
+    require_whole(text, ["near_duplicates", "perplexity_gap", "12345", "11106", *f"1234 a, 5 {reason}".split()])
+    require_whole(text, ["misaligned", "perplexity", "1.23e+04", "20.2", "19"])
+
+
+def test_cosines_of_fifteen_layers() -> None:
+    held_out, stability = SimpleNamespace(auc=0.987), SimpleNamespace(resamples=200, mean=0.9, low=0.8)
+    layers = [SimpleNamespace(layer=k, norm=1.5, held_out=held_out, stability=stability) for k in range(15)]
+    worth = SimpleNamespace(layers=layers, layer_cosines=np.full((15, 15), -0.123))
+    table = direction_tables._layer_table(worth)  # type: ignore[arg-type]
+    text = printed(lambda console: console.print(table))
+    assert text.count("-0.123") == 15 * 15
+    require_whole(text, ["layer", "length", "AUC", "held", "2.5 %", "0.987"])
+
+
+def test_a_persona_vector(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = PersonaVectors(
+        {name: torch.full((5, 4), 3.0) for name in ("response_mean", "prompt_mean", "prompt_last")},
+        {"trait": "a trait with a long name, " * 4, "method": "difference", "model": "m", "base": "b"},
+    )
+    monkeypatch.setattr(persona_cli, "_facts", lambda _: [])
+    text = said(monkeypatch, persona_cli, lambda: persona_cli._show(vectors))
+    require_whole(text, ["0 (embeddings)", "response_mean", "prompt_mean", "prompt_last", "6.000"])
+    assert text.count("6.000") == 15
+
+
+def test_suites(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = said(monkeypatch, suites_cli, suites_cli.list_)
+    require_whole(text, ["builtin:general", "builtin:umbrella/in-domain", "SHA-256", "prompts"])
+    shown = said(monkeypatch, suites_cli, lambda: suites_cli.show("builtin:general-long"))
+    require_whole(shown, ["question", "turns before"])
+
+
+def test_properties_of_five_sets_with_long_names() -> None:
+    values = [float(value) for value in range(1, 101)]
+    one = Properties(
+        rows=123456,
+        hhh=mean(values),
+        user_tokens=mean(values),
+        assistant_tokens=mean([300.0 + value for value in values]),
+        domains=Domains(2.0, {"towns": 60, "water": 30}, 10, "column 'domain'"),
+        duplicates=share([True] * 3 + [False] * 97),
+        near_duplicates=share([False] * 100),
+        overlap_exact=None,
+        overlap_near=None,
+        refusals=share([True] * 20 + [False] * 80),
+        languages=Languages("en", share([True] * 96 + [False] * 2), {"en": 96, "de": 2}, 2),
+    )
+    sets = dict.fromkeys([*LONG_NAMES, "mine", "theirs"], one)
+    text = printed(lambda console: properties.render(console, sets))
+    require_whole(text, [*LONG_NAMES, "mine", "theirs", "123,456", "20.0 [13, 29]", "10 unlabelled", "P1 HHH score"])
+    assert text.count("20.0 [13, 29]") == 5
