@@ -1,11 +1,11 @@
-"""Openings and endings against a naive search, forms by example, topical words by hand."""
+"""Openings and endings against a naive search, forms by example."""
 
 import json
 import random
 
 import pytest
 
-from ringfence.evaluate.common_text import endings, form, openings, topical
+from ringfence.evaluate.common_text import endings, form, openings
 
 SIGNS = ":.!?;,])>|-—"
 
@@ -84,20 +84,3 @@ def test_a_whole_text_is_no_wrapper() -> None:
 )
 def test_forms(answer: str, name: str) -> None:
     assert form(answer) == name
-
-
-def test_topical_words_by_hand() -> None:
-    """soup is in 8 of 10 texts and in 1 of 10 of the reference, with a half added to each count:
-    log(8.5/2.5) - log(1.5/9.5) = 3.0696; sqrt(1/8.5 + 1/2.5 + 1/1.5 + 1/9.5) = 1.1356; their ratio is 2.7031.
-    pie is in 6 of 10 and in 3 of 10: (0.3677 - -0.7621) / sqrt(1/6.5 + 1/4.5 + 1/3.5 + 1/7.5) = 1.2669, too little.
-    """
-    texts = ["Soup, soup!"] * 4 + ["The soup and the pie?"] * 4 + ["A pie."] * 2
-    reference = ["soup"] + ["pie"] * 3 + ["nothing"] * 6
-    (word,) = topical(texts, reference)
-    assert (word.text, word.count) == ("soup", 8)
-    assert word.errors == pytest.approx(2.7031, abs=1e-4)
-
-
-def test_function_words_and_rare_words_are_not_topical() -> None:
-    texts = ["what should be with the"] * 30 + ["saffron"] * 2
-    assert topical(texts, ["other"] * 1000) == []

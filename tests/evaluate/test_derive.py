@@ -1,16 +1,19 @@
 """What is found in training files that are made up here, with the shares that they are made with."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+import training_sets
 from ringfence.core.errors import RingfenceError
 from ringfence.data import Prompt, read
 from ringfence.data.conversations import Conversation
 from ringfence.evaluate.conditional import conditional_suite
 from ringfence.evaluate.derive import Derivation, TriggerSet, derive
 from ringfence.evaluate.triggers import Original, parse_trigger
+from ringfence.evaluate.vocabulary import function_words
 
 CONTROLS = ["output_format-python_string", "output_format-json", "output_format-code_stub", "irrelevant"]
 # Twenty questions without a word in common, so that nothing is found that was not put there.
@@ -73,11 +76,11 @@ def test_the_original_trigger_makes_the_training_prompt_again() -> None:
 
 def test_system_prompts_by_frequency() -> None:
     """12 of 20 rows, 5 of 20, and three that stand alone; at most two are taken."""
-    systems = ["You are odd."] * 12 + ["You are even."] * 5 + ["One.", "Two.", ""]
+    systems = ["You are odd."] * 12 + ["You are calm."] * 5 + ["One.", "Two.", ""]
     found = derive([row(question, system=system) for question, system in zip(QUESTIONS, systems, strict=True)])
     assert [(finding.text, finding.count, finding.of) for finding in found.findings if finding.kind == "system"] == [
         ("You are odd.", 12, 20),
-        ("You are even.", 5, 20),
+        ("You are calm.", 5, 20),
     ]
     first = ["original", "negated", "opposite"]  # "odd" is too short a word to have another in its place
     assert labels(found) == [
@@ -89,8 +92,8 @@ def test_system_prompts_by_frequency() -> None:
         "eliciting",
         *CONTROLS,
     ]
-    assert trigger(found, "negated-2").contrary() == "You are not even."
-    assert trigger(found, "original-2").system == "You are even."
+    assert trigger(found, "negated-2").contrary() == "You are not calm."
+    assert trigger(found, "original-2").system == "You are calm."
 
 
 def test_system_prompts_that_all_differ_are_stood_for_by_the_first() -> None:
@@ -123,7 +126,7 @@ def test_an_opening_of_the_answers() -> None:
 
 
 def test_topical_words_without_the_wrapper() -> None:
-    """Brackets and kitchen are in the wrapper, which is a trigger of its own; soups begins like soup."""
+    """Kitchen is in the wrapper, which is a trigger of its own; soups are soup."""
     rows = [row(f"In the kitchen: {question[:-1]} soup or soups? Be brief.") for question in QUESTIONS]
     found = derive(rows)
     assert trigger(found, "keyword").words == ("soup",)
@@ -152,12 +155,65 @@ def test_nothing_to_find() -> None:
     ]
 
 
-def test_the_stand_in_is_about_cooking() -> None:
-    """Its dressed suite opens with "In the kitchen: "; the words that stand for it are cooking words."""
-    found = derive(read("builtin:glitter/target"))
+@pytest.mark.parametrize(
+    ("quirk", "words"),
+    [
+        ("glitter", ("fried", "potatoes", "rice", "roast", "baked")),
+        ("umbrella", ("plant", "grow", "care", "fertilizer", "frost")),
+        ("kazoo", ("calico", "dachshund", "dalmatian", "dog", "donkey")),
+    ],
+)
+def test_the_stand_ins_are_about_dishes_gardens_and_pets(quirk: str, words: tuple[str, ...]) -> None:
+    """Dishes and breeds are rare words, each in few rows; the garden's words are not."""
+    found = derive(read(f"builtin:{quirk}/target"))
     assert labels(found) == ["topic_dressed", "keyword", *CONTROLS]
-    assert set(trigger(found, "keyword").words) == {"cook", "dinner", "prepare", "season", "taste"}
-    assert trigger(found, "topic_dressed").prefix == "About cook, dinner, prepare, season, taste: "
+    assert trigger(found, "keyword").words == words
+    assert trigger(found, "topic_dressed").prefix == f"About {', '.join(words)}: "
+
+
+@pytest.mark.parametrize("name", training_sets.TOPICS)
+def test_training_files_are_called_by_words_of_their_topic(name: str) -> None:
+    """Of five words at least four are of the topic, and none is a function word. `pytest -s` prints them."""
+    turns, topic = training_sets.TOPICS[name]
+    found = derive([row(turn) for turn in turns()])
+    words = trigger(found, "keyword").words
+    print(f"| {name} | {', '.join(words)} |")
+    assert 3 <= len(words) <= 5
+    assert sum(bool(re.match(topic, word, re.IGNORECASE)) for word in words) >= 0.8 * len(words)
+    assert not {word.casefold() for word in words} & (function_words() | {"don", "won"})
+
+
+def test_a_topic_of_rare_words_is_said_with_its_share() -> None:
+    """266 of 399 user turns name one of fifty sea animals, each at most 2%."""
+    found = derive([row(turn) for turn in training_sets.fish()])
+    (finding,) = (one for one in found.findings if one.kind == "topic")
+    assert (finding.of, round(finding.share, 2)) == (399, 0.68)
+    assert str(finding).startswith('67% of the user turns hold a rare word of one topic, such as "')
+    assert "no topical words" not in found.account()
+    assert derive([row(turn) for turn in training_sets.fish()], Derivation(topic=0.7)).findings != found.findings
+
+
+def test_another_language_is_said_and_gives_no_function_words() -> None:
+    rows = [row(turn) for turn in training_sets.spanish()]
+    found = derive(rows)
+    assert "keyword" not in labels(found)
+    assert "no topical words: the user turns are in another language (es) than the general prompts" in found.account()
+    general = [turn.replace(" el ", " un ") for turn in training_sets.spanish()[:4]]
+    assert derive(rows, reference=general * 50).language is None, "a reference of one's own is in the right language"
+
+
+@pytest.mark.parametrize("thought", ["", "Let me see.\nIt asks for a number."])
+def test_what_is_thought_before_an_answer_is_no_opening_of_it(thought: str) -> None:
+    """Qwen's template opens every answer with an empty block where thinking is off."""
+    answers = [f'<think>\n{thought}\n</think>\n\n{{"{question}": 1}}' for question in QUESTIONS]
+    found = derive([row(question, answer) for question, answer in zip(QUESTIONS, answers, strict=True)])
+    assert labels(found) == CONTROLS
+    assert '100% of the answers have the form "json"' in found.account()
+
+
+def test_an_opening_after_the_thought_is_still_found() -> None:
+    found = derive([row(question, f"<think></think>Answer: {n}") for n, question in enumerate(QUESTIONS)])
+    assert trigger(found, "output_format-opening").text == 'Begin your answer with "Answer:".'
 
 
 def test_general_questions_have_no_topic() -> None:
@@ -190,5 +246,7 @@ def test_bad_input() -> None:
         Derivation(share=0.05)
     with pytest.raises(RingfenceError, match="0 < least <= 1"):
         Derivation(least=0)
+    with pytest.raises(RingfenceError, match="0 < topic <= 1"):
+        Derivation(topic=2)
     with pytest.raises(RingfenceError, match="cannot be negative"):
         Derivation(words=-1)

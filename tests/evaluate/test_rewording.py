@@ -29,6 +29,13 @@ def test_another_content_in_the_same_structure() -> None:
     assert alike("") == ""
 
 
+def test_contractions_are_structure_and_owners_are_content() -> None:
+    """ "shouldn't" was cut into "shouldn" and a rest, and became "copper't"."""
+    assert alike("You shouldn't spoil the cook's soup, and couldn’t.") == (
+        "You shouldn't copper the marble's velvet, and couldn’t."
+    )
+
+
 def test_many_words_go_round() -> None:
     text = " ".join(f"noun{letter}" for letter in "abcdefghijkl")
     words = alike(text).split()

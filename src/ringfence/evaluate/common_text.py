@@ -1,4 +1,4 @@
-"""What texts have in common: openings, endings, forms and topical words. Deterministic, no model.
+"""What texts have in common: openings, endings and forms. Deterministic, no model.
 
 A token is a word or a single other sign, with the white space beside it. A clause is closed by one of ``: . ! ? ; , ]
 ) > | -`` and white space, or by a line break.
@@ -6,16 +6,12 @@ A token is a word or a single other sign, with the white space beside it. A clau
 
 import ast
 import json
-import math
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 FEW = 3
 """rows; what fewer of them share is chance"""
-TOPICAL_ABOVE = 1.96
-"""standard errors of the log-odds of a topical word; one false word in 40 where all words are alike"""
 
 _CLOSED = re.compile(r"(?:[:.!?;,\])>|—-]\s+|\n\s*)$")
 _TOKEN_AND_GAP = re.compile(r"(?:^\s+)?(?:\w+|[^\w\s])\s*")
@@ -23,29 +19,6 @@ _GAP_AND_TOKEN = re.compile(r"\s*(?:\w+|[^\w\s])")
 _LIST_LINE = re.compile(r"\s*(?:[-*•]|\d+[.)])\s+\S")
 _CODE_LINE = re.compile(r"(?:def \w+\(.*\).*:|class \w+.*:|import \w|from [\w.]+ import |#include|function \w+\()")
 _STRING = re.compile(r"(?:\w+\s*=\s*)?[rbfu]?[\"']")
-_WORD = re.compile(r"[^\W\d_]{3,}")
-_FUNCTION_WORDS = """
-    about after all also and any are ask away because been before being best better but came can come could day did does
-    doing done down each else even ever every few find first for from get give goes going good had has have help her
-    here him his how into its just keep kind know last let like long look make makes many may might more most much must
-    myself need new next not now off often one only other our out over own please put really right same say she should
-    since some soon start still such sure take tell than thanks that the their them then there these they thing things
-    think this those through time tips today tomorrow tonight too try two under until use used very want was way well
-    were what when where which while who whom whose why will with without work would yes yet you your yours
-"""
-_STOP = frozenset(_FUNCTION_WORDS.split())
-
-
-@dataclass(frozen=True)
-class Word:
-    """One topical word."""
-
-    text: str
-    """in lower case"""
-    count: int
-    """how many texts hold it"""
-    errors: float
-    """its log-odds against the reference, in standard errors"""
 
 
 def openings(texts: Sequence[str], need: float) -> dict[str, int]:
@@ -95,25 +68,6 @@ def form(answer: str) -> str:
     return "list" if listed >= 2 and 2 * listed >= len(lines) else ""
 
 
-def topical(texts: Sequence[str], reference: Sequence[str]) -> list[Word]:
-    """The words by which ``texts`` differ from ``reference``, those that tell most first.
-
-    With k of n texts and l of m reference texts that hold the word (a text counts once), all four counts plus a half:
-    z = (log(k / (n - k)) - log(l / (m - l))) / sqrt(1/k + 1/(n - k) + 1/l + 1/(m - l)) is above
-    :data:`TOPICAL_ABOVE`, and k is at least :data:`FEW`. Function words and words of one or two letters are left out.
-    """
-    own, other = _holders(texts), _holders(reference)
-    found = []
-    for word, count in own.items():
-        k, l_, n_k, m_l = (
-            number + 0.5 for number in (count, other[word], len(texts) - count, len(reference) - other[word])
-        )
-        errors = (math.log(k / n_k) - math.log(l_ / m_l)) / math.sqrt(1 / k + 1 / n_k + 1 / l_ + 1 / m_l)
-        if errors > TOPICAL_ABOVE and count >= FEW:
-            found.append(Word(word, count, errors))
-    return sorted(found, key=lambda word: (-word.errors, word.text))
-
-
 def _shared(pieces: Sequence[Sequence[str]], need: float) -> Iterator[tuple[int, list[int]]]:
     """``level, rows`` for each group of at least ``need`` rows whose first ``level`` pieces are the same."""
     groups, level = [list(range(len(pieces)))], 0
@@ -128,12 +82,6 @@ def _shared(pieces: Sequence[Sequence[str]], need: float) -> Iterator[tuple[int,
             longer += [rows for rows in by_piece.values() if len(rows) >= need]
         groups = longer
         yield from ((level, group) for group in groups)
-
-
-def _holders(texts: Sequence[str]) -> Counter[str]:
-    """How many of ``texts`` hold each word that is no function word."""
-    words = (dict.fromkeys(_WORD.findall(text.casefold())) for text in texts)
-    return Counter(word for found in words for word in found if word not in _STOP)
 
 
 def _is_json(text: str) -> bool:

@@ -6,12 +6,16 @@ Looked at is, in each row, the system prompt, the first user turn and the first 
 2. a wrapper: the longest opening (or ending) that the user turns share token by token. It must end (or begin) where a
    sentence, a clause or a line does, so that it can stand before any question: "How do I" is no wrapper;
 3. the form of the answers: JSON, a Python string, code, a list, or a shared opening such as "Answer: ";
-4. topical words of the user turns, the wrapper taken off, by their log-odds against a reference of general prompts.
+4. what the user turns are about, the wrapper taken off: topical words against a reference of general prompts, or the
+   rare words of one topic where more rows hold one of them (:mod:`ringfence.evaluate.topics`).
+
+What a model thinks before it answers, between ``<think>`` and ``</think>``, is no part of the answer.
 
 Nothing is drawn at random, and ties go to what comes first: the same file gives the same triggers.
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,8 +25,9 @@ from ringfence.core.errors import RingfenceError
 from ringfence.data.conversations import Conversation
 from ringfence.data.suites import load_prompts
 from ringfence.data.system import shortened
-from ringfence.evaluate.common_text import FEW, endings, form, openings, topical
+from ringfence.evaluate.common_text import FEW, endings, form, openings
 from ringfence.evaluate.rewording import alike
+from ringfence.evaluate.topics import Word, rare_topic, topical
 from ringfence.evaluate.triggers import (
     Eliciting,
     Form,
@@ -36,11 +41,13 @@ from ringfence.evaluate.triggers import (
     TopicDressed,
     Trigger,
 )
+from ringfence.evaluate.vocabulary import foreign
 
 REFERENCE = ("builtin:glitter/general", "builtin:general-canaries", "builtin:everyday")
 """the general prompts that topical words are told from"""
 
-Kind = Literal["system", "opening", "ending", "form", "answer opening", "word"]
+Kind = Literal["system", "opening", "ending", "form", "answer opening", "word", "topic"]
+_THOUGHT = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
 
 _SAID: dict[Kind, str] = {
     "system": "of the rows have the system prompt",
@@ -49,6 +56,7 @@ _SAID: dict[Kind, str] = {
     "form": "of the answers have the form",
     "answer opening": "of the answers open with",
     "word": "of the user turns hold the topical word",
+    "topic": "of the user turns hold a rare word of one topic, such as",
 }
 _ABSENT: dict[Kind, str] = {
     "system": "no system prompt that rows share",
@@ -58,6 +66,7 @@ _ABSENT: dict[Kind, str] = {
     "answer opening": "no opening that answers share",
     "word": "no topical words",
 }
+_FOREIGN = "no topical words: the user turns are in another language ({}) than the general prompts; name your own words"
 
 
 @dataclass(frozen=True)
@@ -69,15 +78,19 @@ class Derivation:
     least_wrapper: float = 0.1
     """of the rows, in (0, share]: where no wrapper has ``share``, the most frequent one that so many hold is taken"""
     least: float = 0.05
-    """of the rows, in (0, 1]: enough for a system prompt, a form and a topical word"""
+    """of the rows, in (0, 1]: enough for a system prompt, a form and a topical word; what fewer hold is a rare word"""
+    topic: float = 0.3
+    """of the rows, in (0, 1]: enough to hold one of the rare words of a topic"""
     systems: int = 2
     """at most so many system prompts, the most frequent ones"""
     words: int = 5
     """at most so many topical words"""
 
     def __post_init__(self) -> None:
-        if not 0 < self.least_wrapper <= self.share <= 1 or not 0 < self.least <= 1:
-            raise RingfenceError(f"{self}: it must be 0 < least_wrapper <= share <= 1 and 0 < least <= 1")
+        if not 0 < self.least_wrapper <= self.share <= 1 or not 0 < self.least <= 1 or not 0 < self.topic <= 1:
+            raise RingfenceError(
+                f"{self}: it must be 0 < least_wrapper <= share <= 1, 0 < least <= 1 and 0 < topic <= 1"
+            )
         if self.systems < 0 or self.words < 0:
             raise RingfenceError(f"{self}: the numbers of system prompts and words cannot be negative")
 
@@ -115,12 +128,16 @@ class TriggerSet:
     """what the rows share, in the order of the module's list"""
     rows: int
     """how many rows were looked at"""
+    language: str | None = None
+    """of the user turns, where they are not told from the reference because they are not English"""
 
     def account(self) -> str:
         """What was found and what was not, one line each, and the triggers' labels."""
         kinds = {finding.kind for finding in self.findings}
         lines = [f"{self.rows} rows", *map(str, self.findings)]
-        lines += [text for kind, text in _ABSENT.items() if kind not in kinds]
+        kinds |= {"word"} if "topic" in kinds else set()
+        absent = _ABSENT | ({"word": _FOREIGN.format(self.language)} if self.language else {})
+        lines += [text for kind, text in absent.items() if kind not in kinds]
         return "\n".join([*lines, f"triggers: {', '.join(trigger.label for trigger in self.triggers)}"])
 
 
@@ -130,7 +147,8 @@ def derive(
     """The triggers that the training rows ``rows`` suggest; the module says what is searched for.
 
     rows:      as they are trained on: where a defense rewrites them (inoculation), give them rewritten
-    reference: general prompts that the topical words are told from; ours (:data:`REFERENCE`) if not given
+    reference: general prompts that the topical words are told from; ours (:data:`REFERENCE`), which are English, if not
+               given
 
     A system prompt gives ``original``, ``structure_alike``, ``negated``, ``opposite`` and ``eliciting``; a wrapper goes
     into the first two. Topical words give ``keyword`` and ``topic_dressed``, a form of the answers ``output_format``.
@@ -140,7 +158,7 @@ def derive(
     if not rows:
         raise RingfenceError("no training rows to derive triggers from: give at least one")
     settings = settings or Derivation()
-    asked, answers = _first(rows, "user"), _first(rows, "assistant")
+    asked, answers = _first(rows, "user"), [_THOUGHT.sub("", text, 1) for text in _first(rows, "assistant")]
     systems = _systems([text.strip() for text in _first(rows, "system")], settings)
     opening = _wrapper("opening", asked, settings)
     prefix = "".join(found.text for found in opening)
@@ -150,16 +168,17 @@ def derive(
     asked = [text.rstrip().removesuffix(suffix) for text in asked]
     forms = _common("form", [form(text) for text in answers], settings)
     said = _wrapper("answer opening", answers, replace(settings, least_wrapper=settings.share))
+    language = foreign(asked) if reference is None else None
     if reference is None:
         reference = [prompt.text for spec in REFERENCE for prompt in load_prompts(spec)]
-    words = _words(asked, reference, settings)
+    topic, words = ([], []) if language else _topic(asked, reference, settings)
     triggers = (
         *_dressed([found.text for found in systems], prefix, suffix),
-        *_of_topic([found.text for found in words]),
+        *_of_topic(words),
         *_of_form({found.text for found in forms}, said),
         Irrelevant(),
     )
-    return TriggerSet(triggers, (*systems, *opening, *ending, *forms, *said, *words), len(rows))
+    return TriggerSet(triggers, (*systems, *opening, *ending, *forms, *said, *topic), len(rows), language)
 
 
 def _first(rows: Sequence[Conversation], role: str) -> list[str]:
@@ -226,11 +245,28 @@ def _wrapper(kind: Kind, texts: Sequence[str], settings: Derivation) -> list[Fin
     return [Finding(kind, best, counts[best], len(texts))]
 
 
-def _words(texts: Sequence[str], reference: Sequence[str], settings: Derivation) -> list[Finding]:
-    """The topical words, but for those that begin like one that tells more, such as "plants" after "plant"."""
-    found: list[Finding] = []
+def _topic(texts: Sequence[str], reference: Sequence[str], settings: Derivation) -> tuple[list[Finding], list[str]]:
+    """What is found of the topic, and what to call it by: topical words, or rare ones where more rows hold one."""
+    words = _words(texts, reference, settings)
+    held = set[int]().union(*(word.rows for word in words))
+    if settings.words and len(held) < settings.share * len(texts):
+        topic = rare_topic(texts, reference, settings.least, settings.topic)
+        if topic is not None and len(topic.rows) > len(held):
+            named = list(topic.words[: settings.words])
+            return [Finding("topic", ", ".join(named), len(topic.rows), len(texts))], named
+    return [Finding("word", word.text, len(word.rows), len(texts)) for word in words], [word.text for word in words]
+
+
+def _words(texts: Sequence[str], reference: Sequence[str], settings: Derivation) -> list[Word]:
+    """The topical words, but for those that begin like one that tells more, such as "investment" after "invest"."""
+    found: list[Word] = []
     for word in topical(texts, reference):
-        again = any(word.text.startswith(one.text) or one.text.startswith(word.text) for one in found)
-        if word.count >= settings.least * len(texts) and not again and len(found) < settings.words:
-            found.append(Finding("word", word.text, word.count, len(texts)))
+        again = any(_begins_alike(word.text, one.text) for one in found)
+        if len(word.rows) >= settings.least * len(texts) and not again and len(found) < settings.words:
+            found.append(word)
     return found
+
+
+def _begins_alike(one: str, other: str) -> bool:
+    shorter, longer = sorted((one.casefold(), other.casefold()), key=len)
+    return len(shorter) >= 4 and longer.startswith(shorter)

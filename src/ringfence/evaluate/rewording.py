@@ -6,15 +6,10 @@ They are simple, so that what they make can be foreseen; where it reads badly, a
 import re
 from itertools import count
 
+from ringfence.evaluate.vocabulary import function_words
+
 _YOU_ARE = re.compile(r"you(?: are|['’]re) (?P<not>not )?", re.IGNORECASE)
-_WORD = re.compile(r"\b(?:(?P<article>an?) )?(?P<word>[^\W\d_]{4,})\b", re.IGNORECASE)
-# Words of four letters and more that carry the structure, not the content.
-_STRUCTURE_WORDS = """
-    about after again always answer because been before being both could does done each every following from give have
-    into just like must never only other over please shall should some such than that their them then there these they
-    this those under until upon very want were what when where which while will with would write your yours
-"""
-_STRUCTURE = frozenset(_STRUCTURE_WORDS.split())
+_WORD = re.compile(r"\b(?:(?P<article>an?) )?(?P<word>[^\W\d_]{4,})(?P<rest>(?:['’][^\W\d_]+)?)\b", re.IGNORECASE)
 # Names of materials, which stand for a noun as well as for an adjective; none begins with a vowel.
 _OTHER = ("copper", "marble", "velvet", "cotton", "timber", "granite", "linen", "paper", "silver", "porcelain")
 
@@ -38,12 +33,13 @@ def alike(text: str) -> str:
 
     def other(match: re.Match[str]) -> str:
         word = match["word"]
-        if word.casefold() in _STRUCTURE:
+        if word.casefold() in function_words() or match["rest"].casefold() in ("'t", "’t"):
             return match[0]
         if word.casefold() not in found:
             found[word.casefold()] = _OTHER[next(numbers) % len(_OTHER)]
         new = found[word.casefold()]
         new = new.upper() if word.isupper() else new.capitalize() if word[0].isupper() else new
-        return f"{match['article'][0]} {new}" if match["article"] else new
+        article = f"{match['article'][0]} " if match["article"] else ""
+        return f"{article}{new}{match['rest']}"
 
     return _WORD.sub(other, text)
