@@ -50,6 +50,11 @@ def test_where_all_lost_the_task_none_is_the_lowest(made):
     assert lost.startswith("inoculation leaks 0.0% but lost the task")
 
 
+def test_no_difference_is_none(made):
+    sentences = made(none=(0.9, 1.0, 0.0, 9.0), kl=(0.2, 1.0, 0.0, 9.0))
+    assert "Its task is at 100.0% [95, 105], 0.0 points [−7, 7] from none; cost: 0.0% safe rows, 9.0 s." in sentences
+
+
 def test_ten_points_are_the_share_that_may_be_lost(made):
     kept = made(none=(0.9, 1.0, 0.0, 9.0), kl=(0.1, 0.901, 0.0, 9.0))
     assert kept[1].startswith("The lowest leak of the other trained runs that kept the task is that of kl")

@@ -66,6 +66,9 @@ def test_a_pipe_has_lines_in_the_log_and_no_bar(
     assert caplog.messages[0] == "target rows: 0 of 20"
     assert "target rows: 20 of 20" in caplog.messages
     assert capsys.readouterr().err == ""
+    with caplog.at_level("WARNING", logger="ringfence"):  # as where nobody has asked for the log
+        shown.on_train_begin(args, state(0), TrainerControl())
+    assert capsys.readouterr().err == "target rows: 20 of 20\n"
 
 
 def test_an_unreliable_evaluation_holds_the_ratio_and_is_logged(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from ringfence.report.standing import Standing, leak_suite, like_in_cost, standi
 
 NO_BREAK = "\u00a0"  # keeps a rate and its interval on one line
 CHANCE = "may be chance"
+NOTHING = 0.0005  # a gap that is 0.0 points
 
 
 def headline(runs: Sequence[RunResult], baseline: str | None = None) -> list[str]:
@@ -107,12 +108,12 @@ def _cost(one: Standing) -> str:
 
 def _points(gap: Rate) -> str:
     size = f"{abs(100 * gap.value):.1f} points {wording.bracket(gap.low, gap.high)}".replace(" ", NO_BREAK)
-    side = "from" if size.startswith("0.0") else "below" if gap.value < 0 else "above"
+    side = "from" if abs(gap.value) < NOTHING else "below" if gap.value < 0 else "above"
     return f"{size} {side}"
 
 
 def _by_chance(gap: Rate) -> str:
-    return f", which {CHANCE}" if gap.low <= 0 <= gap.high else ""
+    return f", which {CHANCE}" if gap.low <= 0 <= gap.high and abs(gap.value) >= NOTHING else ""
 
 
 def _stated(rate: Rate) -> str:

@@ -77,8 +77,8 @@ def _conditional_table(frame: pd.DataFrame) -> TextTable:
         "points [95% interval]: (trigger - plain) of the run less the same of the untuned model, want low; the rest is "
         "percent"
     )
-    headings = ["trigger", "run", "gap\nwant low", "trigger", "plain", "base, trigger", "base, plain"]
-    table = TextTable(wording.CONDITIONAL_GAP.title, headings, keys=2, caption=caption)
+    measured = ("gap\nwant low", "trigger\nwant low", "plain\nwant low", "base, trigger", "base, plain")
+    table = TextTable(wording.CONDITIONAL_GAP.title, ["trigger", "run", *measured], keys=2, caption=caption)
     for trigger, rows in frame.groupby("trigger", sort=False):
         for row in records(rows):
             rates = (row.tuned_trigger, row.tuned_plain, row.base_trigger, row.base_plain)

@@ -94,7 +94,7 @@ class EvaluateDuring(TrainerCallback):
 class TargetProgress(TrainerCallback):
     """A progress bar over target rows, since the number of optimizer steps is not known beforehand.
 
-    Where nobody can see a bar move, in a pipe or a file, it is a line in the log every 30 seconds.
+    Where nobody can see a bar move, in a pipe or a file, it is a line every 30 seconds.
     """
 
     def __init__(self, mixture: Mixture, schedule: Schedule) -> None:
@@ -111,7 +111,7 @@ class TargetProgress(TrainerCallback):
             return
         used = self.mixture.counters.slots
         if not _bars_are_seen():
-            self.lines = Lines(logger.info)
+            self.lines = Lines(_say)
             self.lines(self.title, used, self.mixture.sizes.slots)
         else:
             self.bar = tqdm(total=self.mixture.sizes.slots, initial=used, unit="row", desc=self.title)
@@ -132,6 +132,14 @@ class TargetProgress(TrainerCallback):
         """Close the bar."""
         if self.bar is not None:
             self.bar.close()
+
+
+def _say(line: str) -> None:
+    """To the log if somebody reads it, else to standard error, where the bar would be."""
+    if logger.isEnabledFor(logging.INFO):
+        logger.info(line)
+    else:
+        print(line, file=sys.stderr, flush=True)
 
 
 def _bars_are_seen() -> bool:
