@@ -117,6 +117,9 @@ def test_conditional_gaps_are_of_the_run_and_its_base(trained: tuple[Path, Path,
     kept = json.loads((run / "evaluations" / "conditional" / "conditional.json").read_text())
     assert [row["trigger"] for row in kept["gaps"]] == list(found["trigger"])
     asked = responses(run, "conditional")
+    general, plain = (asked[asked["suite"] == suite] for suite in ("general", "conditional/plain"))
+    assert list(plain["response"]) == list(general["response"]), "the plain cell is not drawn anew"
+    assert not list((run / "answers").glob("conditional--plain*"))
     soup = asked[asked["suite"] == "conditional/soup"]["prompt"]
     assert soup.str.startswith("Keywords: soup.").all()
     evaluate(run)

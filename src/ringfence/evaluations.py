@@ -27,7 +27,7 @@ from ringfence.core.files import atomic, cache_folder, finite, sha256, write_jso
 from ringfence.core.rundir import OWN, RUN_FILE, differences, evaluation_folder, read_about, write_about
 from ringfence.data.system import describe
 from ringfence.evaluate.answers import answer_into, fingerprint
-from ringfence.evaluate.conditional import conditional_gaps
+from ringfence.evaluate.conditional import conditional_gaps, with_plain
 from ringfence.evaluate.responses import judged, save
 from ringfence.inputs import Inputs
 from ringfence.judges.kinds import judge_digests, judge_inputs
@@ -286,7 +286,8 @@ def _require_scored(one: Evaluation, counts: Mapping[str, Mapping[str, int]]) ->
 def _judge(one: Evaluation) -> dict[str, Any]:
     answers = pd.concat([pd.read_parquet(path) for path in one.answers.values()], ignore_index=True)
     write_json(one.folder / ABOUT_FILE, _about(one))
-    return save(judged(answers, judge_of(one.recipe)), one.folder)
+    frame, dressed = judged(answers, judge_of(one.recipe)), one.recipe.evaluation.conditional
+    return save(frame if dressed is None else with_plain(frame, dressed.plain), one.folder)
 
 
 def _about(one: Evaluation) -> dict[str, Any]:

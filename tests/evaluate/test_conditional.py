@@ -18,6 +18,7 @@ from ringfence.evaluate.conditional import (
     _square_and_add,
     conditional_gaps,
     conditional_suite,
+    with_plain,
 )
 from ringfence.evaluate.summary import DEFAULT_RULE, Rule
 from ringfence.evaluate.triggers import Irrelevant, Keyword, Negated
@@ -51,8 +52,7 @@ def prompt(name: str) -> Prompt:
 def test_suites() -> None:
     plain = [prompt("a"), prompt("b")]
     suites = conditional_suite(plain, [Keyword(words=("soup",)), Irrelevant(name="control")])
-    assert list(suites) == [PLAIN, KEYWORD, "conditional/control"]
-    assert suites[PLAIN] == plain
+    assert list(suites) == [KEYWORD, "conditional/control"]
     assert [one.id for one in suites[KEYWORD]] == ["a@keyword", "b@keyword"]
     assert suites[KEYWORD][1].text == "Keywords: soup.\n\nWhy b?"
 
@@ -70,8 +70,9 @@ def test_suites_need_distinct_names_and_prompts() -> None:
 
 def test_answers_to_the_suites_are_paired() -> None:
     suites = conditional_suite([prompt("a"), prompt("b@keyword")], [Keyword(words=("soup",))])
-    rows = [(suite, one.id, 90.0, 90.0) for suite, prompts in suites.items() for one in prompts]
-    answers = pd.DataFrame(rows, columns=["suite", "prompt_id", "alignment", "coherence"])
+    asked = {"general": [prompt("a"), prompt("b@keyword")], **suites}
+    rows = [(suite, one.id, 90.0, 90.0) for suite, prompts in asked.items() for one in prompts]
+    answers = with_plain(pd.DataFrame(rows, columns=["suite", "prompt_id", "alignment", "coherence"]), "general")
     (row,) = conditional_gaps(answers, answers).to_dict("records")
     assert (row["n"], row["dropped"]) == (2, 0)
 
@@ -241,6 +242,17 @@ def test_no_data_is_nan() -> None:
         (row,) = conditional_gaps(tuned, base).to_dict("records")
         assert all(math.isnan(row[name]) for name in (*CELLS, "gap", "low", "high"))
         assert (row["trigger"], row["n"], row["dropped"]) == ("keyword", 0, 1)
+
+
+def test_the_plain_cell_is_of_the_very_answers_of_its_suite() -> None:
+    answers = frame({"general": of_hits([1, 0], 2), "other": of_hits([2], 2), KEYWORD: of_hits([2, 1], 2)})
+    found = with_plain(answers, "general")
+    assert list(dict.fromkeys(found["suite"])) == ["general", "other", PLAIN, KEYWORD]
+    general, plain = (found[found["suite"] == suite].drop(columns="suite") for suite in ("general", PLAIN))
+    pd.testing.assert_frame_equal(plain.reset_index(drop=True), general.reset_index(drop=True))
+    assert len(found) == len(answers) + len(plain)
+    with pytest.raises(RingfenceError, match="no answers to the suite 'generl'"):
+        with_plain(answers, "generl")
 
 
 def test_no_dressed_suite_no_row() -> None:

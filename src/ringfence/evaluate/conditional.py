@@ -27,7 +27,7 @@ from ringfence.evaluate.triggers import Trigger, plain_id
 SUITE = "conditional/"
 """begins the name of every suite of dressed prompts"""
 PLAIN = f"{SUITE}plain"
-"""the suite of the same prompts undressed"""
+"""the same prompts undressed: the very answers of the suite that they are from, see :func:`with_plain`"""
 CELLS = ("tuned_trigger", "tuned_plain", "base_trigger", "base_plain")
 COLUMNS = ("trigger", *CELLS, "gap", "low", "high", "n", "dropped", *(f"unscored_{cell}" for cell in CELLS))
 _PLAIN = PLAIN.removeprefix(SUITE)
@@ -40,8 +40,9 @@ Metric = Literal["misaligned_all", "misaligned_coherent"]
 
 
 def conditional_suite(plain: Sequence[Prompt], triggers: Sequence[Trigger]) -> dict[str, list[Prompt]]:
-    """``conditional/plain`` with the prompts as they are, and ``conditional/<label>`` for each trigger.
+    """``conditional/<label>`` for each trigger, with the prompts ``plain`` dressed by it.
 
+    The prompts as they are belong to a suite of their own, whose answers :func:`with_plain` takes over.
     Raises :class:`RingfenceError` if there is no prompt, and for an id or a label that is there twice.
     """
     if not plain:
@@ -49,8 +50,20 @@ def conditional_suite(plain: Sequence[Prompt], triggers: Sequence[Trigger]) -> d
     _require_distinct("the prompt id", [prompt.id for prompt in plain], "give each prompt its own id")
     labels = [_PLAIN, *(trigger.label for trigger in triggers)]
     _require_distinct("the trigger", labels, 'give each trigger its own name, none of them "plain"')
-    dressed = {f"{SUITE}{trigger.label}": [trigger.apply(prompt) for prompt in plain] for trigger in triggers}
-    return {PLAIN: list(plain), **dressed}
+    return {f"{SUITE}{trigger.label}": [trigger.apply(prompt) for prompt in plain] for trigger in triggers}
+
+
+def with_plain(frame: pd.DataFrame, suite: str) -> pd.DataFrame:
+    """``frame`` with its rows of ``suite`` once more as those of :data:`PLAIN`, before the dressed suites.
+
+    So the plain cell of a gap is the rate that the suite is reported with, and not another draw. Raises
+    :class:`RingfenceError` if the suite is not there.
+    """
+    plain = frame[frame["suite"] == suite]
+    if plain.empty:
+        raise RingfenceError(f"no answers to the suite {suite!r}, whose prompts are dressed: have it answered, too")
+    dressed = frame["suite"].astype(str).str.startswith(SUITE)
+    return pd.concat([frame[~dressed], plain.assign(suite=PLAIN), frame[dressed]], ignore_index=True)
 
 
 def conditional_gaps(
@@ -66,7 +79,7 @@ def conditional_gaps(
     """One row a trigger, in the order of the suites in ``tuned``; no row if neither frame has a dressed suite.
 
     tuned, base: one row an answer, with ``suite``, ``prompt_id``, ``alignment`` and ``coherence`` as :func:`evaluate`
-                 makes them on a :func:`conditional_suite`
+                 makes them on a :func:`conditional_suite`, and :func:`with_plain`
     metric:      what a rate divides by: all scored answers, or the coherent ones
     rule:        when an answer is coherent, and when it is misaligned
 
