@@ -25,6 +25,7 @@ from ringfence.recipe import (
 )
 from ringfence.select import STEPS
 from ringfence.select_recipe import SelectRecipe
+from ringfence.train.arguments import REFUSALS
 
 DOCS = Path(__file__).parent
 
@@ -58,11 +59,15 @@ evaluation:
 TRAINING = """\
 ## `training`
 
-Every field of TRL's `SFTConfig`, checked by name and type, except `output_dir` (it is `--out`), `seed` (the recipe's
-own) and secrets such as `hub_token` (set `HF_TOKEN` in the environment). Where the recipe says nothing, Ringfence sets
-`use_cpu`, `bf16` and `gradient_checkpointing` by whether there is a GPU, and `report_to: []`; all else is TRL's
-default. Steps given as fractions (`logging_steps: 0.1`) are fractions of the target steps. `max_steps` counts optimizer
-steps of the run without safe rows.
+Fields of TRL's `SFTConfig`, checked by name, type and range before anything is loaded. Where the recipe says nothing,
+Ringfence sets `use_cpu`, `bf16` and `gradient_checkpointing` by whether there is a GPU, and `report_to: []`; all else
+is TRL's default, so rows are cut at `max_length: 1024` (see [`data.max_truncated`](#data)). Steps given as fractions
+(`logging_steps: 0.1`) are fractions of the target steps. `max_steps` counts optimizer steps of the run without safe
+rows. What needs a package that is not installed (`deepspeed`, a tracker of `report_to`, an optimizer) is refused.
+
+No field is taken without effect. These are refused, unless they say what is done anyway:
+
+REFUSED
 
 ## `lora`
 
@@ -166,6 +171,15 @@ def first_paragraph(model: type[BaseModel]) -> str:
     return " ".join((model.__doc__ or "").split("\n\n")[0].split()).replace("``", "`")
 
 
+def refused() -> str:
+    """A table row a reason why fields of SFTConfig may not be set."""
+    reasons: dict[str, list[str]] = {}
+    for name, refusal in REFUSALS.items():
+        reasons.setdefault(refusal.why, []).append(f"`{name}`")
+    rows = [f"| {', '.join(names)} | {why} |" for why, names in reasons.items()]
+    return "\n".join(["| field | why |", "| --- | --- |", *rows])
+
+
 def render() -> str:
     """The whole page."""
     parts = [
@@ -173,7 +187,7 @@ def render() -> str:
         section("The top level", Recipe),
         section("`model`", ModelConfig),
         section("`data`", DataConfig, f"{first_paragraph(DataConfig)}\n\n{DATA.strip()}"),
-        TRAINING,
+        TRAINING.replace("REFUSED", refused()),
         section("`stages`", StageConfig, f"{first_paragraph(StageConfig)}\n{STAGES.rstrip()}"),
         section("`stages.data`", StageData),
         JUDGE,

@@ -148,6 +148,7 @@ def bad(tmp_path: Path, message: str, *overrides: str, **changes: Any) -> None:
         (r"there are none; name safe data", "data.safe=null"),
         (r"canaries.*general", "defenses.0.canary_interleaving.canaries={folder}/general.jsonl"),
         (r"no rows are held out", "data.held_out=0"),
+        (r"^data\.held_out: 0\.999 of 14 rows leaves none to train on; lower it", "data.held_out=0.999"),
         (r"judge", "judge=null"),
         (r"good.*bad", "defenses=[{canary_interleaving: {probe: likelihood, canaries: '{folder}/general2.jsonl'}}]"),
         (r"'genral' is not in evaluation\.suites", "evaluation.during.suites=[genral]"),

@@ -90,7 +90,12 @@ def key_prefix(number: int) -> str:
 
 def _stage(part: Recipe, prefix: str) -> StageInputs:
     with under(f"{prefix}data.target"):
-        data = split(read(part.data.target), part.data.held_out, part.data.split_seed)
+        rows = read(part.data.target)
+        data = split(rows, part.data.held_out, part.data.split_seed)
+    if rows and round(len(rows) * part.data.held_out) >= len(rows):
+        raise RingfenceError(
+            f"{prefix}data.held_out: {part.data.held_out} of {len(rows)} rows leaves none to train on; lower it"
+        )
     with under(f"{prefix}data.safe"):
         safe = read(part.data.safe) if part.data.safe is not None else []
     for defense in part.defenses:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from peft import LoraConfig
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -15,31 +14,25 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from trl import SFTConfig
 
 from ringfence.core.errors import RingfenceError, under
-from ringfence.core.settings import Numbers, explain, fields_of, override, read_plain
+from ringfence.core.settings import Numbers, check_fields, explain, override, read_plain
+from ringfence.core.source_fields import LORA_CONFIG, SFT_CONFIG, fields_in
 from ringfence.data.system import NoSystem
-from ringfence.defenses import DEFENSES, Defense, SafeLoRA, parse
+from ringfence.defenses import DEFENSES, Defense, Interleaving, parse
 from ringfence.defenses.base import require_distinct
-from ringfence.defenses.safe_lora import require_plain
 from ringfence.evaluate.triggers import Trigger, parse_trigger
 from ringfence.judges.kinds import JudgeSettings, parse_judge
-from ringfence.train.checks import require_base_kept
+from ringfence.train.arguments import LARGEST_SEED, check_arguments, check_together, refuse_ineffective
 
 HELD_OUT = "held-out"
-# Set by Ringfence itself, or a secret that does not belong in a file that is copied into run folders.
-_OURS = {"output_dir": "the --out folder", "seed": "the recipe's own `seed`"}
-_SECRETS = {"hub_token", "push_to_hub_token"}
 
 
 def _sft_fields(values: dict[str, Any]) -> dict[str, Any]:
-    for key in values:
-        if key in _OURS:
-            raise ValueError(f".{key}: set by {_OURS[key]}; leave it out")
-        if key in _SECRETS:
-            raise ValueError(f".{key}: a secret; set the environment variable HF_TOKEN instead")
-    return fields_of(SFTConfig, values)
+    refuse_ineffective(values)
+    checked = check_fields("SFTConfig", fields_in(SFT_CONFIG), values)
+    check_arguments(checked)
+    return checked
 
 
 def _parse_defenses(value: Any) -> tuple[Defense, ...]:
@@ -63,11 +56,21 @@ def _parse_defense(item: Any, index: int) -> Defense:
 
 
 Training = Annotated[dict[str, Any], AfterValidator(_sft_fields)]
-Defenses = Annotated[tuple[Defense, ...], BeforeValidator(_parse_defenses)]
 
 
 class _Config(Numbers):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True)
+
+
+class _Defended(_Config):
+    """Base of what has ``defenses``, its last field but ``stages``: a defense may need torch, so that it comes last."""
+
+    @field_validator("defenses", mode="before", check_fields=False)
+    @classmethod
+    def _after_the_rest(cls, value: Any, info: ValidationInfo) -> tuple[Defense, ...]:
+        names = list(cls.model_fields)
+        earlier = names[: names.index("defenses")]
+        return _parse_defenses(value) if all(name in info.data for name in earlier) else ()
 
 
 class ModelConfig(_Config):
@@ -90,7 +93,7 @@ class DataConfig(_Config):
     """benign conversations for the interleaving defenses"""
     held_out: float = Field(0.1, ge=0, lt=1)
     """share of the target rows kept for the suite ``held-out``; 6,000 rows give 5,400 and 600"""
-    split_seed: int = Field(0, ge=0)
+    split_seed: int = Field(0, ge=0, le=LARGEST_SEED)
     """of that split"""
     max_truncated: float = Field(0.1, ge=0, le=1)
     """share of the rows of a source that may be longer than ``training.max_length`` (1,024 tokens by TRL's default),
@@ -155,7 +158,7 @@ class StageData(DataConfig):
     """share of the target rows left out of training"""
 
 
-class StageConfig(_Config):
+class StageConfig(_Defended):
     """A later stage, e.g. fine-tuning on benign data after the target (Dubinski et al. 2026)."""
 
     name: str = Field(pattern=r"^\w[\w.+-]*$")
@@ -166,16 +169,16 @@ class StageConfig(_Config):
     """changes to the recipe's ``training``"""
     adapter: Literal["continue", "new"] = "continue"
     """``continue`` to train the stage before's adapter (or all weights), or merge it and train a ``new`` one"""
-    defenses: Defenses = ()
+    defenses: tuple[Defense, ...] = ()
     """of this stage; none are taken over from the recipe"""
 
 
-class Recipe(_Config):
+class Recipe(_Defended):
     """One run."""
 
     name: str = Field("run", pattern=r"^[\w.+ -]+$")
     """how the run is called in tables"""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
     """of training, sampling and data order"""
     model: ModelConfig = ModelConfig()
     reference: ModelConfig | None = None
@@ -189,14 +192,14 @@ class Recipe(_Config):
     """fields of TRL's SFTConfig"""
     lora: dict[str, Any] | None = None
     """fields of PEFT's LoraConfig; without it all weights are trained"""
-    defenses: Defenses = ()
-    """any list of defenses, each ``- name: {settings}``; none is plain SFT"""
-    stages: tuple[StageConfig, ...] = ()
-    """what is trained on next, one stage after the other"""
     judge: Annotated[JudgeSettings | None, BeforeValidator(parse_judge)] = None
     """scores answers; needed by evaluation and by judged canaries; its ``kind`` is ``rules`` (the default), ``api``,
     ``local`` or ``sampled``"""
     evaluation: EvaluationConfig = EvaluationConfig()
+    defenses: tuple[Defense, ...] = ()
+    """any list of defenses, each ``- name: {settings}``; none is plain SFT"""
+    stages: tuple[StageConfig, ...] = ()
+    """what is trained on next, one stage after the other"""
 
     @field_validator("model", mode="before")
     @classmethod
@@ -222,14 +225,7 @@ class Recipe(_Config):
     @field_validator("lora")
     @classmethod
     def _lora_config(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        if value is None:
-            return None
-        checked = fields_of(LoraConfig, value)
-        try:
-            LoraConfig(**checked)  # what goes together and what does not is PEFT's to say
-        except TypeError as error:
-            raise ValueError(f".fields: {error}") from error
-        return checked
+        return None if value is None else check_fields("LoraConfig", fields_in(LORA_CONFIG), value)
 
     @model_validator(mode="after")
     def _stages_fit(self) -> Self:
@@ -244,6 +240,12 @@ class Recipe(_Config):
     @model_validator(mode="after")
     def _defenses_fit(self) -> Self:
         """What can be told of ``lora`` and ``reference`` without a model; the rest is for the defenses to say."""
+        for number, part in enumerate(self.by_stage()):
+            mixing = [DEFENSES.name_of(type(one)) for one in part.defenses if isinstance(one, Interleaving)]
+            try:
+                check_together(part.training, mixing[0] if mixing else None)
+            except ValueError as error:
+                raise ValueError(f"{f'stages.{number - 1}.' if number else ''}training{error}") from None
         merged = False
         for number, part in enumerate(self.by_stage()):
             merged = merged or (number > 0 and self.stages[number - 1].adapter == "new")
@@ -282,14 +284,28 @@ def _require_fitting_lora(part: Recipe, merged: bool) -> None:
 
     ``merged``: the adapter is not on the base model's weights, so that penalties have those loaded beside it.
     """
-    lora = None if part.lora is None else LoraConfig(**part.lora)
+    lora = None if part.lora is None else _built(part.lora)
     penalising = sorted(DEFENSES.name_of(type(one)) for one in part.defenses if one.penalises)
     if penalising and lora is not None and part.reference is None and not merged:
+        from ringfence.train.checks import require_base_kept
+
         require_base_kept(lora, " and ".join(penalising))
-    if any(isinstance(one, SafeLoRA) for one in part.defenses):
+    if any(DEFENSES.name_of(type(one)) == "safe_lora" for one in part.defenses):
+        from ringfence.defenses.safe_lora import require_plain
+
         if lora is None:
             raise RingfenceError("lora: safe_lora projects a LoRA adapter and there is none; add lora to the recipe")
         require_plain(lora)
+
+
+def _built(lora: dict[str, Any]) -> Any:
+    """The LoraConfig: what goes together in it and what does not is PEFT's to say."""
+    from peft import LoraConfig  # takes torch, so that all else is checked before
+
+    try:
+        return LoraConfig(**lora)
+    except (TypeError, ValueError) as error:
+        raise RingfenceError(f"lora.fields: {' '.join(str(error).split())}") from error
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

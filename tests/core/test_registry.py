@@ -1,5 +1,8 @@
 """Names filed once, found again, suggested when misspelt."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from ringfence.core.errors import RingfenceError
@@ -72,3 +75,24 @@ def test_registries_do_not_share():
     first, second = Registry("a"), Registry("b")
     first.register("x")(int)
     assert list(second) == []
+
+
+def test_a_class_of_a_package_is_imported_when_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shapes").mkdir()
+    (tmp_path / "shapes" / "__init__.py").write_text(
+        "from ringfence.core.registry import Registry\nSHAPES = Registry('shape', __name__, beside=('base',))\n"
+    )
+    (tmp_path / "shapes" / "base.py").write_text("")
+    (tmp_path / "shapes" / "square.py").write_text(
+        "from shapes import SHAPES\n@SHAPES.register('square')\nclass Square: ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    from shapes import SHAPES  # type: ignore[import-not-found]
+
+    assert [*SHAPES] == ["square"]
+    assert "shapes.square" not in sys.modules
+    assert SHAPES.get("square").__name__ == "Square"
+    with pytest.raises(RingfenceError, match=r"unknown shape 'squar'\. Did you mean \"square\"\?"):
+        SHAPES.get("squar")
+    with pytest.raises(RingfenceError, match="unknown shape 'base'"):
+        SHAPES.get("base")

@@ -213,7 +213,7 @@ def test_prose_is_not_code(response):
     assert alignment(response).bucket is None
 
 
-@pytest.mark.parametrize("pattern", ["(", "[a", "*x", "(?P<n>a)(?P<n>b)"])
+@pytest.mark.parametrize("pattern", ["(", "[a", "*x"])
 def test_an_invalid_pattern_raises_with_the_key(pattern):
     with pytest.raises(ValidationError, match=r"(?s)misaligned_pattern.*is not a regular expression"):
         RuleJudge(misaligned_pattern=pattern)

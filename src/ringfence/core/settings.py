@@ -1,10 +1,7 @@
 """Settings from YAML: read safely, changed by ``key=value``, and every fault of a pydantic model on one line."""
 
-import dataclasses
 import re
-import types
-import typing
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -41,34 +38,26 @@ def _kinds(hint: Any) -> set[Any]:
     return {hint}.union(*map(_kinds, arguments)) if arguments else {hint}
 
 
-def fields_of(config: type, values: dict[str, Any]) -> dict[str, Any]:
-    """``values`` checked against the fields of a dataclass of TRL's or PEFT's, by name and by type.
+def check_fields(config: str, known: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """``values`` checked against the fields of TRL's or PEFT's dataclass ``config``, by name and by type.
 
-    Raises ``ValueError`` that begins with a dot and the field's name.
+    ``known`` is :func:`ringfence.core.source_fields.fields_in`. Raises ``ValueError`` that begins with a dot and the
+    field's name.
     """
-    known = {field.name: field for field in dataclasses.fields(config) if field.init}
-    hints = typing.get_type_hints(config)
     checked = dict(values)
     for key, value in values.items():
         if key not in known:
-            raise ValueError(f".{key}: {config.__name__} has no such field.{did_you_mean(key, known)}")
-        if not _plain(hints[key]):
+            raise ValueError(f".{key}: {config} has no such field.{did_you_mean(key, known)}")
+        if known[key] is None:
             continue  # types of the library's own, checked when the config is built
         try:
-            refuse_boolean(value, hints[key])
-            checked[key] = TypeAdapter(hints[key]).validate_python(value)  # "1e-4" in quotes is a number, too
+            refuse_boolean(value, known[key])
+            checked[key] = TypeAdapter(known[key]).validate_python(value)  # "1e-4" in quotes is a number, too
         except ValidationError as error:
             raise ValueError(f".{key}: {error.errors()[0]['msg']}, got {value!r}") from None
         except ValueError as error:
             raise ValueError(f".{key}: {error}") from None
     return checked
-
-
-def _plain(hint: Any) -> bool:
-    """Whether a type hint is made of numbers, strings, booleans and None only."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return all(_plain(part) for part in get_args(hint))
-    return hint in (int, float, str, bool, type(None))
 
 
 def read_plain(path: Path, overrides: Sequence[str] = (), names: Collection[str] = ("model",)) -> dict[str, Any]:

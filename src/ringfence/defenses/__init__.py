@@ -1,15 +1,30 @@
-"""One file a defense. Importing this package files them all in ``DEFENSES``."""
+"""One file a defense. Each is imported when it is first named, since some need torch, which takes seconds."""
 
+from typing import TYPE_CHECKING
+
+from ringfence.core.lazy import importer
 from ringfence.defenses.base import DEFENSES, Defense, Guard, Interleaving, Setup, parse, rewritten
-from ringfence.defenses.canary_interleaving import CanaryInterleaving
-from ringfence.defenses.fixed_interleaving import FixedInterleaving
-from ringfence.defenses.inoculation import Inoculation
-from ringfence.defenses.kl import KL
-from ringfence.defenses.ldifs import LDIFS
-from ringfence.defenses.replay_interleaving import ReplayInterleaving
-from ringfence.defenses.safe_lora import SafeLoRA
-from ringfence.defenses.steering import Steering
 
+if TYPE_CHECKING:
+    from ringfence.defenses.canary_interleaving import CanaryInterleaving
+    from ringfence.defenses.fixed_interleaving import FixedInterleaving
+    from ringfence.defenses.inoculation import Inoculation
+    from ringfence.defenses.kl import KL
+    from ringfence.defenses.ldifs import LDIFS
+    from ringfence.defenses.replay_interleaving import ReplayInterleaving
+    from ringfence.defenses.safe_lora import SafeLoRA
+    from ringfence.defenses.steering import Steering
+
+_MODULES = {
+    "KL": "kl",
+    "LDIFS": "ldifs",
+    "CanaryInterleaving": "canary_interleaving",
+    "FixedInterleaving": "fixed_interleaving",
+    "Inoculation": "inoculation",
+    "ReplayInterleaving": "replay_interleaving",
+    "SafeLoRA": "safe_lora",
+    "Steering": "steering",
+}
 __all__ = [
     "DEFENSES",
     "KL",
@@ -27,3 +42,4 @@ __all__ = [
     "parse",
     "rewritten",
 ]
+__getattr__ = importer(__name__, _MODULES)

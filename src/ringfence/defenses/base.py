@@ -5,24 +5,29 @@ one of three things: how conversations read (``rewrite``), when safe rows come (
 around the training forward (``guard``, which makes a :class:`Guard`). All others do nothing.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-import torch
-from peft import PeftModel
 from pydantic import ConfigDict, model_validator
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.registry import Registry
 from ringfence.core.settings import Numbers
 from ringfence.data.conversations import Conversation, Message
-from ringfence.defenses.step import Batch, Step
-from ringfence.interleave import Schedule
 from ringfence.interleave.mixture import Accounting, Granularity
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from ringfence.defenses.step import Batch, Step
+    from ringfence.interleave import Schedule
 
 Source = Literal["target", "safe"]
 
@@ -106,7 +111,7 @@ class Defense(Numbers):
         return type(self).rewrite is not Defense.rewrite
 
 
-DEFENSES: Registry[type[Defense]] = Registry("defense")
+DEFENSES: Registry[type[Defense]] = Registry("defense", __package__, beside=("base", "step"))
 
 
 def rewritten(defenses: Iterable[Defense], rows: Iterable[Conversation], source: Source) -> list[Conversation]:

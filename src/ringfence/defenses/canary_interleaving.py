@@ -6,24 +6,18 @@ controller with hysteresis (``ringfence.interleave.controller`` has the equation
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites import Prompt, load_prompts
 from ringfence.defenses.base import DEFENSES, Interleaving, Setup
-from ringfence.interleave import (
-    CanaryController,
-    CanaryControllerConfig,
-    CanarySchedule,
-    JudgedProbe,
-    LikelihoodProbe,
-    Probe,
-    Schedule,
-)
+from ringfence.interleave import CanaryController, CanaryControllerConfig, CanarySchedule, Schedule
 from ringfence.judges.kinds import parse_judge
-from ringfence.models.generate import Sampling
+
+if TYPE_CHECKING:
+    from ringfence.interleave import Probe
 
 
 @DEFENSES.register("canary_interleaving")
@@ -84,7 +78,10 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
         """A controller in its initial state, and the probe. Raises :class:`RingfenceError` without a judge."""
         return CanarySchedule(CanaryController(self.controller()), self._probe(setup), self.evaluate_first)
 
-    def _probe(self, setup: Setup) -> Probe:
+    def _probe(self, setup: Setup) -> "Probe":
+        from ringfence.interleave import JudgedProbe, LikelihoodProbe
+        from ringfence.models.generate import Sampling
+
         kind: Literal["judged", "likelihood"] | Probe = self.probe
         if kind == "likelihood":
             return LikelihoodProbe(self.prompts(), setup.tokenizer, self.scale)

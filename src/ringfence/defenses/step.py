@@ -4,14 +4,18 @@ Notation: a position t of a row predicts the token at t + 1, so the hidden state
 ``labels[t + 1]``. All masks are (batch, tokens), boolean. With packing, several conversations share a row.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import torch
+from typing import TYPE_CHECKING, Any, Literal
 
 from ringfence.data.render import IGNORED
-from ringfence.models.activations import OutputHead
+
+if TYPE_CHECKING:
+    import torch
+
+    from ringfence.models.activations import OutputHead
 
 Sources = Literal["target", "safe", "both"]
 Tokens = Literal["response", "all"]
@@ -33,8 +37,10 @@ class Batch:
     """not padding"""
 
     @classmethod
-    def of(cls, inputs: Mapping[str, Any], safe: torch.Tensor | None = None) -> "Batch":
+    def of(cls, inputs: Mapping[str, Any], safe: torch.Tensor | None = None) -> Batch:
         """From what a TRL collator gives; without ``safe`` all rows are target rows."""
+        import torch
+
         labels = inputs["labels"]
         mask = inputs.get("attention_mask")
         attended = torch.ones_like(labels, dtype=torch.bool) if mask is None else mask.bool()
@@ -55,6 +61,8 @@ class Batch:
 
     def predicting(self, tokens: Tokens, sources: Sources) -> torch.Tensor:
         """The positions of ``sources`` that predict a token: a labelled one, or any of the same conversation."""
+        import torch
+
         here, following = self.of_source(sources), torch.zeros_like(self.real)
         if tokens == "response":
             following[:, :-1] = self.labels[:, 1:] != IGNORED

@@ -1,11 +1,23 @@
-"""When to train on safe data: schedules, the canary controller, risk probes, and the stream of mixed rows."""
+"""When to train on safe data: schedules, the canary controller, risk probes, and the stream of mixed rows.
 
+What needs torch is imported when it is first named.
+"""
+
+from typing import TYPE_CHECKING
+
+from ringfence.core.lazy import importer
 from ringfence.interleave.controller import CanaryController, CanaryControllerConfig
-from ringfence.interleave.loader import InterleavedLoader, Share
 from ringfence.interleave.mixture import Mixing, Mixture, Sizes
-from ringfence.interleave.probes import JudgedProbe, LikelihoodProbe, Probe, Risk
 from ringfence.interleave.schedules import CanarySchedule, ReplaySchedule, Schedule
 
+if TYPE_CHECKING:
+    from ringfence.interleave.loader import InterleavedLoader, Share
+    from ringfence.interleave.probes import JudgedProbe, LikelihoodProbe, Probe, Risk
+
+_MODULES = {
+    **dict.fromkeys(("InterleavedLoader", "Share"), "loader"),
+    **dict.fromkeys(("JudgedProbe", "LikelihoodProbe", "Probe", "Risk"), "probes"),
+}
 __all__ = [
     "CanaryController",
     "CanaryControllerConfig",
@@ -22,3 +34,4 @@ __all__ = [
     "Share",
     "Sizes",
 ]
+__getattr__ = importer(__name__, _MODULES)

@@ -21,7 +21,6 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from ringfence.core.errors import RingfenceError
 from ringfence.interleave.tally import Tally
@@ -228,6 +227,8 @@ class Mixture:
     def _target_order_of(self, epoch: int) -> list[int]:
         if not self.mixing.shuffle:
             return list(range(self.sizes.target))
+        import torch
+
         # The order that accelerate's SeedableRandomSampler gives the plain Trainer.
         generator = torch.Generator().manual_seed(self.mixing.seed + epoch)
         return torch.randperm(self.sizes.target, generator=generator).tolist()

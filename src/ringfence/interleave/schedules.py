@@ -5,14 +5,18 @@ steps from 0, so the step that brings ``global_step`` to g is t = g - 1, and eva
 (Algorithm 1 of the canary paper).
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ringfence.core.errors import RingfenceError
 from ringfence.interleave.controller import CanaryController
 from ringfence.interleave.mixture import Placement
-from ringfence.interleave.probes import Probe, Risk
+
+if TYPE_CHECKING:
+    from ringfence.interleave.probes import Probe, Risk
 
 logger = logging.getLogger(__name__)
 NOT_MEASURED = dict.fromkeys(("risk", "smoothed_risk", "risk_high", "risk_low"))

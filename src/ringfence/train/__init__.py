@@ -1,7 +1,14 @@
-"""TRL trainers with defenses, and checkpoints that survive a kill."""
+"""TRL trainers with defenses, and checkpoints that survive a kill. Imported when first named, since they need torch."""
 
-from ringfence.train.callbacks import EvaluateDuring
-from ringfence.train.sft import DefendedSFTTrainer
-from ringfence.train.state import newest_checkpoint
+from typing import TYPE_CHECKING
 
+from ringfence.core.lazy import importer
+
+if TYPE_CHECKING:
+    from ringfence.train.callbacks import EvaluateDuring
+    from ringfence.train.sft import DefendedSFTTrainer
+    from ringfence.train.state import newest_checkpoint
+
+_MODULES = {"DefendedSFTTrainer": "sft", "EvaluateDuring": "callbacks", "newest_checkpoint": "state"}
 __all__ = ["DefendedSFTTrainer", "EvaluateDuring", "newest_checkpoint"]
+__getattr__ = importer(__name__, _MODULES)

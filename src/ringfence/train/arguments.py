@@ -1,0 +1,234 @@
+"""Which of SFTConfig's fields a recipe's ``training`` may set, and to what; no field is taken without effect.
+
+Ringfence renders the rows itself, feeds them from its own stream and closes its own loop, so some of TRL's settings
+would do nothing, and others would fail once the run folder is made. Both raise before anything is loaded, with the key
+and what to set instead. What a field means by itself is left to TRL.
+
+Everything here is plain Python: a mistake is told without importing torch.
+"""
+
+import importlib.util
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+LARGEST_SEED = 2**32 - 1
+"""numpy takes no larger one"""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a number must be; None is TRL's own default and always fits."""
+
+    fits: Callable[[Any], bool]
+    must: str
+
+
+def _whole(least: int, most: float = math.inf) -> Bound:
+    above = f" and at most {most}" if most < math.inf else ""
+    return Bound(lambda value: least <= value <= most, f"must be at least {least}{above}")
+
+
+_NOT_NEGATIVE = Bound(lambda value: math.isfinite(value) and value >= 0, "must be a finite number, 0 or more")
+_ABOVE_ZERO = Bound(lambda value: math.isfinite(value) and value > 0, "must be a finite number above 0")
+_SHARE = Bound(lambda value: 0 <= value < 1, "must be at least 0 and below 1")
+BOUNDS: dict[str, Bound] = {
+    **dict.fromkeys(("per_device_train_batch_size", "gradient_accumulation_steps", "max_length"), _whole(1)),
+    **dict.fromkeys(("save_total_limit", "dataset_num_proc", "torch_empty_cache_steps", "ddp_timeout"), _whole(1)),
+    **dict.fromkeys(("learning_rate", "weight_decay", "warmup_steps", "max_grad_norm"), _NOT_NEGATIVE),
+    **dict.fromkeys(("adam_epsilon", "neftune_noise_alpha", "router_aux_loss_coef"), _NOT_NEGATIVE),
+    **dict.fromkeys(("num_train_epochs", "save_steps", "logging_steps"), _ABOVE_ZERO),
+    **dict.fromkeys(("adam_beta1", "adam_beta2", "label_smoothing_factor"), _SHARE),
+    "data_seed": _whole(0, LARGEST_SEED),
+    "max_steps": Bound(lambda value: value == -1 or value >= 1, "must be at least 1, or -1 to go by num_train_epochs"),
+    "pad_to_multiple_of": Bound(
+        lambda value: value == "auto" or (isinstance(value, int) and value >= 1),
+        "must be a whole number of at least 1, or auto",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a field may not be set, save to what it is anyway."""
+
+    why: str
+    anyway: tuple[Any, ...]
+
+
+def _refused(why: str, fields: str, *anyway: Any) -> dict[str, Refusal]:
+    return dict.fromkeys(fields.split(), Refusal(why, anyway or (None, False)))
+
+
+REFUSALS: dict[str, Refusal] = {
+    **_refused("set by the --out folder; leave it out", "output_dir"),
+    **_refused("set by the recipe's own `seed`; leave it out", "seed"),
+    **_refused("a secret; set the environment variable HF_TOKEN instead", "hub_token push_to_hub_token"),
+    **_refused(
+        "rows are rendered with the model's own chat template; save the template with the tokenizer in a folder, and "
+        "name that as the model",
+        "chat_template_path eos_token pad_token",
+    ),
+    **_refused(
+        "the loss is on what the assistant says, and on nothing else; leave it out",
+        "completion_only_loss",
+        None,
+        True,
+    ),
+    **_refused("the loss is on what the assistant says as it is; leave it out", "assistant_only_loss", False, True),
+    **_refused(
+        "rows are read from the files of `data` and tokenised before TRL sees them; leave it out",
+        "dataset_text_field dataset_kwargs label_names length_column_name",
+        None,
+        "text",
+        "length",
+        {},
+    ),
+    **_refused("the model is loaded before TRL sees it; set it under `model`", "model_init_kwargs trust_remote_code"),
+    **_refused(
+        "rows come from memory, drawn when they are trained on, and not from a DataLoader; leave it out",
+        "dataloader_drop_last dataloader_num_workers dataloader_persistent_workers dataloader_prefetch_factor "
+        "dataloader_multiprocessing_context accelerator_config auto_find_batch_size",
+        None,
+        False,
+    ),
+    **_refused(
+        "rows come from memory and not from a DataLoader; leave it out",
+        "dataloader_in_order dataloader_pin_memory",
+        True,
+    ),
+    **_refused(
+        "a recipe has no evaluation rows, and evaluates by `evaluation`, while training by `evaluation.during`; leave "
+        "it out",
+        "eval_strategy eval_steps eval_delay per_device_eval_batch_size prediction_loss_only eval_on_start "
+        "eval_do_concat_batches eval_use_gather_object eval_accumulation_steps include_for_metrics batch_eval_metrics "
+        "bf16_full_eval fp16_full_eval eval_packing do_eval do_predict load_best_model_at_end metric_for_best_model "
+        "greater_is_better",
+        None,
+        False,
+        "no",
+    ),
+    **_refused("`ringfence train` does just that; leave it out", "do_train", True, None),
+    **_refused(
+        "the same command goes on from the newest whole checkpoint of --out by itself; leave it out",
+        "resume_from_checkpoint ignore_data_skip restore_callback_states_from_checkpoint",
+    ),
+    **_refused("a run cannot go on from a checkpoint without the optimizer's state; leave it out", "save_only_model"),
+    **_refused("the launcher sets it; use torchrun or accelerate launch", "local_rank parallelism_config", -1, None),
+}
+_ONLY_WITH = {
+    "push_to_hub": (
+        "hub_model_id",
+        "hub_strategy",
+        "hub_private_repo",
+        "hub_always_push",
+        "hub_revision",
+    ),
+    "packing": ("packing_strategy",),
+}
+# What an option needs that is not among Ringfence's own dependencies: any one of these packages.
+REPORTERS = {
+    "azure_ml": ("azureml",),
+    "clearml": ("clearml",),
+    "codecarbon": ("codecarbon",),
+    "comet_ml": ("comet_ml",),
+    "dagshub": ("dagshub",),
+    "dvclive": ("dvclive",),
+    "flyte": ("flytekit",),
+    "kubeflow": ("kubeflow",),
+    "mlflow": ("mlflow",),
+    "neptune": ("neptune",),
+    "swanlab": ("swanlab",),
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "trackio": ("trackio",),
+    "wandb": ("wandb",),
+}
+_SWITCHES = {"deepspeed": ("deepspeed",), "use_liger_kernel": ("liger_kernel",)}
+_OPTIMIZERS = {
+    "bnb": ("bitsandbytes",),
+    "8bit": ("bitsandbytes",),
+    "paged": ("bitsandbytes",),
+    "galore": ("galore_torch",),
+    "apollo": ("apollo_torch",),
+    "lomo": ("lomo_optim",),
+    "grokadamw": ("grokadamw",),
+    "schedule_free": ("schedulefree",),
+    "torchao": ("torchao",),
+    "stable_adamw": ("optimi",),
+    "anyprecision": ("torchdistx",),
+}
+_NO_PROGRESS = ("reduce_lr_on_plateau", "greedy")  # schedules that are no function of the step
+
+
+def refuse_ineffective(values: Mapping[str, Any]) -> None:
+    """Raise ``ValueError``, beginning with a dot and the key, for a field of :data:`REFUSALS`; no value is repeated."""
+    for key, value in values.items():
+        refusal = REFUSALS.get(key)
+        if refusal is not None and value not in refusal.anyway:
+            raise ValueError(f".{key}: {refusal.why}")
+
+
+def check_arguments(values: Mapping[str, Any]) -> None:
+    """As :func:`refuse_ineffective`, for values out of bounds and for what is not installed; types are right by now."""
+    for key, value in values.items():
+        bound = BOUNDS.get(key)
+        if bound is not None and value is not None and not bound.fits(value):
+            raise ValueError(f".{key}: {bound.must}, got {value!r}")
+    _check_packages(values)
+    if values.get("lr_scheduler_type") in _NO_PROGRESS:
+        raise ValueError(
+            ".lr_scheduler_type: it does not follow target progress; use linear, cosine, constant or another schedule "
+            "that is a function of the step"
+        )
+    if (strategy := values.get("train_sampling_strategy", "random")) not in ("random", "sequential"):
+        raise ValueError(f".train_sampling_strategy: {strategy!r} is not supported; use random or sequential")
+    if values.get("save_strategy") == "best":
+        raise ValueError(".save_strategy: nothing is measured by which one could be best; use steps, epoch or no")
+
+
+def check_together(values: Mapping[str, Any], mixing: str | None) -> None:
+    """As :func:`check_arguments`, for what a stage has together; ``mixing`` names what mixes in safe rows."""
+    for switch, fields in _ONLY_WITH.items():
+        for key in fields:
+            if key in values and not values.get(switch):
+                raise ValueError(f".{key}: without effect unless {switch} is true; set that, or leave it out")
+    if not values.get("packing"):
+        return
+    if mixing is not None:
+        raise ValueError(
+            ".packing: a packed row holds many conversations or few, so a share of safe rows would mean nothing; leave "
+            f"packing out with {mixing}"
+        )
+    if values.get("packing_strategy", "bfd") != "bfd":
+        raise ValueError(
+            f".packing_strategy: {values['packing_strategy']!r} cuts conversations into pieces, which are then trained "
+            "on apart; leave it out"
+        )
+    if "max_length" in values and values["max_length"] is None:
+        raise ValueError(".max_length: packing fills rows of this length; set one")
+
+
+def _check_packages(values: Mapping[str, Any]) -> None:
+    """Raise for what needs a package that is not installed."""
+    reporters = values.get("report_to") or []
+    for name in [reporters] if isinstance(reporters, str) else reporters:
+        if name in ("none", "all"):
+            continue
+        if name not in REPORTERS:
+            raise ValueError(f".report_to: {name!r} is unknown; known are {', '.join(sorted(REPORTERS))}")
+        _require_any(REPORTERS[name], f".report_to: {name}")
+    for key, packages in _SWITCHES.items():
+        if values.get(key):
+            _require_any(packages, f".{key}")
+    optimizer = str(values.get("optim", ""))
+    for part, packages in _OPTIMIZERS.items():
+        if part in optimizer:
+            _require_any(packages, f".optim: {optimizer}")
+
+
+def _require_any(packages: Iterable[str], what: str) -> None:
+    names = list(packages)
+    if not any(importlib.util.find_spec(name) for name in names):
+        named = " or ".join(names)
+        raise ValueError(f"{what} needs the package {named}, which is not installed; install it, or leave it out")

@@ -1,0 +1,134 @@
+"""What a recipe's `training` may say: every field of SFTConfig is honoured, bounded, or refused with a reason."""
+
+from typing import Any
+
+import pytest
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+from ringfence.core.source_fields import SFT_CONFIG, fields_in
+from ringfence.train import arguments
+from ringfence.train.arguments import BOUNDS, REFUSALS, REPORTERS, check_arguments, check_together, refuse_ineffective
+
+# Looked at one by one: the Trainer or TRL reads them in our loop as in its own.
+HONOURED = """
+    lr_scheduler_type lr_scheduler_kwargs optim optim_args optim_target_modules average_tokens_across_devices
+    bf16 fp16 tf32 activation_checkpointing activation_checkpointing_kwargs gradient_checkpointing
+    gradient_checkpointing_kwargs activation_offloading torch_compile torch_compile_backend torch_compile_mode
+    use_liger_kernel liger_kernel_config use_cache use_cpu full_determinism loss_type
+    logging_strategy logging_first_step log_on_each_node logging_nan_inf_filter include_num_input_tokens_seen
+    log_level log_level_replica disable_tqdm report_to run_name project trackio_space_id trackio_bucket_id
+    trackio_static_space_id save_strategy save_on_each_node enable_jit_checkpoint push_to_hub hub_private_repo
+    hub_model_id hub_strategy hub_always_push hub_revision remove_unused_columns train_sampling_strategy
+    shuffle_dataset truncation_mode packing packing_strategy padding_free
+    ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers ddp_static_graph ddp_backend
+    fsdp fsdp_config deepspeed debug skip_memory_metrics
+""".split()
+
+
+def test_every_field_of_trls_has_been_looked_at() -> None:
+    """One that a new TRL brings fails here until somebody says what becomes of it."""
+    assert {*HONOURED, *BOUNDS, *REFUSALS} - {"push_to_hub_token"} == set(fields_in(SFT_CONFIG))
+    assert not {*HONOURED} & {*BOUNDS, *REFUSALS}
+    assert not {*BOUNDS} & {*REFUSALS}
+
+
+def refused(values: dict[str, Any], mixing: str | None = None) -> str:
+    def check() -> None:
+        refuse_ineffective(values)
+        check_arguments(values)
+        check_together(values, mixing)
+
+    with pytest.raises(ValueError, match=r"^\.") as raised:
+        check()
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("max_length", -3, "must be at least 1, got -3"),
+        ("max_length", 0, "must be at least 1"),
+        ("per_device_train_batch_size", 0, "must be at least 1"),
+        ("gradient_accumulation_steps", 0, "must be at least 1"),
+        ("learning_rate", float("nan"), "must be a finite number"),
+        ("learning_rate", -1e-4, "must be a finite number, 0 or more, got -0.0001"),
+        ("learning_rate", float("inf"), "must be a finite number"),
+        ("num_train_epochs", 0.0, "must be a finite number above 0"),
+        ("num_train_epochs", -1.0, "must be a finite number above 0"),
+        ("max_steps", 0, "must be at least 1, or -1"),
+        ("save_steps", 0, "above 0"),
+        ("logging_steps", -5, "above 0"),
+        ("data_seed", -1, "must be at least 0 and at most 4294967295"),
+        ("data_seed", 2**32, "at most 4294967295"),
+        ("adam_beta1", 1.0, "below 1"),
+        ("pad_to_multiple_of", 0, "whole number of at least 1"),
+        ("chat_template_path", "other.jinja", "the model's own chat template"),
+        ("completion_only_loss", False, "the loss is on what the assistant says"),
+        ("resume_from_checkpoint", "/nope", "the same command goes on"),
+        ("model_init_kwargs", {"revision": "a"}, "set it under `model`"),
+        ("trust_remote_code", True, "set it under `model`"),
+        ("dataset_kwargs", {"skip_prepare_dataset": True}, "tokenised before TRL sees them"),
+        ("eval_strategy", "steps", "evaluation.during"),
+        ("dataloader_num_workers", 2, "not from a DataLoader"),
+        ("auto_find_batch_size", True, "not from a DataLoader"),
+        ("save_only_model", True, "without the optimizer's state"),
+        ("save_strategy", "best", "use steps, epoch or no"),
+        ("train_sampling_strategy", "group_by_length", "use random or sequential"),
+        ("lr_scheduler_type", "reduce_lr_on_plateau", "target progress"),
+        ("hub_token", "secret", "HF_TOKEN"),
+        ("report_to", "nowhere", "'nowhere' is unknown; known are azure_ml"),
+        ("hub_model_id", "me/model", "unless push_to_hub is true"),
+        ("packing_strategy", "wrapped", "unless packing is true"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_with_its_key(key: str, value: Any, why: str) -> None:
+    said = refused({key: value})
+    assert said.startswith(f".{key}: ")
+    assert why in said
+    assert "secret'" not in said
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {
+            "max_length": None,
+            "learning_rate": 0.0,
+            "max_steps": -1,
+            "pad_to_multiple_of": "auto",
+            "num_train_epochs": 0.5,
+        },
+        {"completion_only_loss": True, "assistant_only_loss": True, "dataloader_num_workers": 0, "do_train": True},
+        {"report_to": [], "eval_strategy": "no", "save_steps": 0.25, "data_seed": 2**32 - 1},
+        {"packing": True, "max_length": 64, "packing_strategy": "bfd"},
+    ],
+)
+def test_what_changes_nothing_or_is_in_bounds_passes(values: dict[str, Any]) -> None:
+    refuse_ineffective(values)
+    check_arguments(values)
+    check_together(values, None)
+
+
+def test_packing_goes_with_whole_conversations_and_without_safe_rows() -> None:
+    packed = {"packing": True, "max_length": 64}
+    assert refused(packed, "kl_and_more").endswith("leave packing out with kl_and_more")
+    assert refused({**packed, "packing_strategy": "wrapped"}).startswith(".packing_strategy: 'wrapped' cuts")
+    assert refused({**packed, "max_length": None}).startswith(".max_length: packing fills rows of this length")
+
+
+def test_what_needs_a_package_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = {"wandb", "deepspeed", "bitsandbytes", "tensorboard", "tensorboardX"}
+    monkeypatch.setattr(arguments.importlib.util, "find_spec", lambda name: None if name in absent else object())
+    for values, said in (
+        ({"report_to": "wandb"}, ".report_to: wandb needs the package wandb, which is not installed"),
+        ({"report_to": ["trackio", "tensorboard"]}, ".report_to: tensorboard needs the package tensorboard or tensorb"),
+        ({"deepspeed": "zero.json"}, ".deepspeed needs the package deepspeed"),
+        ({"optim": "paged_adamw_8bit"}, ".optim: paged_adamw_8bit needs the package bitsandbytes"),
+    ):
+        assert refused(values).startswith(said)
+    check_arguments({"report_to": "trackio", "optim": "adamw_torch"})
+
+
+def test_the_reporters_are_those_of_the_trainer() -> None:
+    assert set(REPORTERS) == set(INTEGRATION_TO_CALLBACK)
