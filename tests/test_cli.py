@@ -245,3 +245,20 @@ def test_data_check(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert code == 1
     assert "bad.jsonl:2" in out
     assert "bad.jsonl:3" in out
+
+
+def test_a_dry_run_tells_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ringfence.forecast._SECONDS", 0.01)
+    recipe = project.make(tmp_path)
+    code, out, err = ringfence(capsys, "train", recipe, "--dry-run", "--out", tmp_path / "run")
+    assert (code, err) == (0, "")
+    assert out.startswith("stage 1: nothing is written")
+    assert "optimizer steps on 26 target and 0 safe rows" in out
+    assert not (tmp_path / "run").exists()
+    code, _, err = ringfence(capsys, "train", recipe)
+    assert (code, err) == (
+        2,
+        "ringfence: --out: name the run folder, to make or to go on with (or ask for a --dry-run)\n",
+    )

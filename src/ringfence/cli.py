@@ -76,23 +76,42 @@ def main() -> None:
     "    ringfence train recipe.yaml seed=1 training.learning_rate=1e-4 --out runs/seed-1\n\n"
     "    ringfence train recipes/dubinski-2026/sequential.yaml data.target=narrow.jsonl "
     "stages.0.data.target=benign.jsonl --out runs/two-stages\n\n"
-    "    torchrun --nproc-per-node 2 -m ringfence train recipe.yaml --out runs/two-ranks"
+    "    torchrun --nproc-per-node 2 -m ringfence train recipe.yaml --out runs/two-ranks\n\n"
+    "    ringfence train recipe.yaml --dry-run"
 )
 def train(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file; docs/recipes.md lists every key.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Changes to the recipe, as dotted.key=value with the value in YAML.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="The run folder, to make or to go on with.")] = ...,  # type: ignore[assignment]
+    out: Annotated[Path | None, typer.Option(help="The run folder, to make or to go on with.")] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say how many rows, steps and tokens it would be, and the least time and memory; write nothing.",
+        ),
+    ] = False,
 ) -> None:
     """Fine-tune by a recipe, and by each of its `stages` after that, e.g. on benign data.
 
     Stopped or killed? The same command goes on from the last checkpoint.
     """
-    from ringfence import runs
     from ringfence.recipe import load_recipe
 
-    result = runs.train(load_recipe(recipe, overrides or []), out)
+    if out is None and not dry_run:
+        raise RingfenceError("--out: name the run folder, to make or to go on with (or ask for a --dry-run)")
+    checked = load_recipe(recipe, overrides or [])
+    # These take torch; a mistake in the recipe is told before.
+    if out is None or dry_run:
+        from ringfence.forecast import forecast, told
+
+        for line in (line for stage in forecast(checked) for line in told(stage)):
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
+        return
+    from ringfence import runs
+
+    result = runs.train(checked, out)
     if _main_process():
         console.print(f"{_trained(result)}: {out}", soft_wrap=True)
         for number, stage in enumerate(result["stages"], 2):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from trl import SFTConfig
@@ -12,7 +13,6 @@ from ringfence.core.errors import RingfenceError, under
 from ringfence.data import render_all
 from ringfence.data.conversations import Conversation
 from ringfence.data.cutting import cut_of
-from ringfence.data.render import RenderedSet
 from ringfence.data.system import apply, default_system, describe, has_system, require_possible
 from ringfence.defenses import DEFENSES, Inoculation, Interleaving, Setup, Steering, rewritten
 from ringfence.defenses.base import Source
@@ -37,7 +37,7 @@ def new_trainer(stages: Sequence[Stage], number: int, inputs: Inputs) -> Defende
     """
     stage, later = stages[number - 1], range(number + 1, len(stages) + 1)
     # Each of these resets the state that accelerate shares, so that the one that is used comes last.
-    arguments = {one: _sft_config(stages[one - 1]) for one in [*later, number]}
+    arguments = {one: sft_config(stages[one - 1]) for one in [*later, number]}
     with under("model"):
         loaded = load_model(stage.recipe.model)
     require_possible(stage.recipe.no_system, loaded.tokenizer)
@@ -113,7 +113,7 @@ def _trainer(
     """The trainer of the last of ``stages``."""
     stage = stages[-1]
     own = inputs.stages[stage.number - 1]
-    target, safe = (_rendered(stage.recipe, own, source, loaded.tokenizer, args) for source in ("target", "safe"))
+    target, safe = (rendered_rows(stage.recipe, own, source, loaded.tokenizer, args) for source in ("target", "safe"))
     model = starting_model(loaded.model, stages)
     # Whatever was done in this process before: an adapter starts from the seed alone.
     set_seed(stage.seed)
@@ -121,10 +121,10 @@ def _trainer(
         return DefendedSFTTrainer(
             model=model,
             args=args,
-            train_dataset=target.dataset if target else None,
-            safe_dataset=safe.dataset if safe else None,
+            train_dataset=target,
+            safe_dataset=safe,
             processing_class=loaded.tokenizer,
-            peft_config=None if isinstance(model, PeftModel) else _lora_config(stage.recipe),
+            peft_config=None if isinstance(model, PeftModel) else lora_config(stage.recipe),
             defenses=[defense for defense in own.defenses if not defense.rewrites],
             reference_model=reference,
         )
@@ -162,8 +162,9 @@ def _require_trainable(
     stage, model = stages[-1], trainer.model
     own = inputs.stages[stage.number - 1]
     for source in ("target", "safe"):
-        if rendered := _rendered(stage.recipe, own, source, trainer.processing_class, args):
-            refuse_unsupported(args, rendered.dataset)
+        rows = rendered_rows(stage.recipe, own, source, trainer.processing_class, args)
+        if rows is not None:
+            refuse_unsupported(args, rows)
     setup, guards = Setup(trainer.processing_class, stage.seed, model), {}
     for defense in own.defenses:
         guards[DEFENSES.name_of(type(defense))] = guard = defense.guard(setup)
@@ -186,9 +187,9 @@ def _require_any_base(defense: Steering) -> None:
         )
 
 
-def _rendered(
+def rendered_rows(
     recipe: Recipe, own: StageInputs, source: Source, tokenizer: PreTrainedTokenizerBase, args: SFTConfig
-) -> RenderedSet | None:
+) -> Dataset | None:
     """Target or safe rows as tokens, as the defenses and ``no_system`` have them; None if there are no rows.
 
     The trainer cuts them at ``max_length``. Raises :class:`RingfenceError` if that is more than the recipe allows.
@@ -197,9 +198,9 @@ def _rendered(
     rows = [{**row, "messages": apply(row["messages"], recipe.no_system)} for row in rows]
     if not rows:
         return None
-    rendered = render_all(rows, tokenizer)
+    rendered = render_all(rows, tokenizer).dataset
     with under(f"data.{source}"):
-        cut_of(rendered.dataset, args.max_length, args.truncation_mode == "keep_end").require(recipe.data.max_truncated)
+        cut_of(rendered, args.max_length, args.truncation_mode == "keep_end").require(recipe.data.max_truncated)
     return rendered
 
 
@@ -230,7 +231,8 @@ def _during(recipe: Recipe, inputs: Inputs, tokenizer: PreTrainedTokenizerBase) 
     return EvaluateDuring(during.every, measure)
 
 
-def _sft_config(stage: Stage) -> SFTConfig:
+def sft_config(stage: Stage) -> SFTConfig:
+    """What the recipe says and Ringfence's own defaults, as TRL has them. Raises :class:`RingfenceError`."""
     # TRL's own defaults turn on bf16 and gradient checkpointing on a CPU as well, and report to whatever is installed.
     gpu, recipe = torch.cuda.is_available(), stage.recipe
     defaults = {
@@ -245,6 +247,7 @@ def _sft_config(stage: Stage) -> SFTConfig:
         raise RingfenceError(f"{key_prefix(stage.number)}training: {' '.join(str(error).split())}") from error
 
 
-def _lora_config(recipe: Recipe) -> LoraConfig | None:
+def lora_config(recipe: Recipe) -> LoraConfig | None:
+    """For a causal language model; None where all weights are trained."""
     # The recipe has built one already, so it is known to be good.
     return None if recipe.lora is None else LoraConfig(**{"task_type": "CAUSAL_LM", **recipe.lora})

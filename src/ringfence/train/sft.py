@@ -32,7 +32,7 @@ from ringfence.data.cutting import Cut, cut_of
 from ringfence.defenses import Defense, Interleaving, Setup
 from ringfence.defenses.base import require_distinct
 from ringfence.defenses.step import Batch
-from ringfence.interleave import InterleavedLoader, Mixing, Mixture, Risk, Schedule, Share, Sizes
+from ringfence.interleave import InterleavedLoader, Mixture, Risk, Schedule, Share
 from ringfence.interleave.loader import SAFE
 from ringfence.train.callbacks import CloseLoop, TargetProgress
 from ringfence.train.checks import (
@@ -45,6 +45,7 @@ from ringfence.train.consumed import consumed
 from ringfence.train.guards import Guards
 from ringfence.train.rewriting import rewrite_dataset
 from ringfence.train.state import COMMIT_FILE, STATE_FILE, newest_checkpoint, read_state
+from ringfence.train.stream import new_mixture, target_steps
 
 logger = logging.getLogger(__name__)
 # The loop ends by target progress, never by a number of optimizer steps; this one is not reached.
@@ -150,20 +151,9 @@ class DefendedSFTTrainer(SFTTrainer):
                 "training.packing: a packed row holds many conversations or few, so a share of safe rows would mean "
                 "nothing; leave packing out where a defense mixes in safe rows"
             )
-        rows, batch = len(self.train_dataset), self._share().step_rows
-        steps_per_epoch = math.ceil(rows / batch)
-        self.target_steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * steps_per_epoch)
-        epochs, steps = divmod(self.target_steps, steps_per_epoch)
-        safe = len(self.safe_dataset) if self.safe_dataset is not None else 0
-        sizes = Sizes(rows, safe, batch, slots=epochs * rows + min(steps * batch, rows))
-        mixing = Mixing(
-            granularity=self._interleaving.granularity if self._interleaving else "example",
-            accounting=self._interleaving.accounting if self._interleaving else "add",
-            placement=schedule.placement,
-            seed=args.data_seed if args.data_seed is not None else args.seed,
-            shuffle=args.train_sampling_strategy == "random",
-        )
-        return Mixture(sizes, mixing), schedule
+        rows = (len(self.train_dataset), len(self.safe_dataset) if self.safe_dataset is not None else 0)
+        self.target_steps = target_steps(args, rows[0], self._share())
+        return new_mixture(args, rows, self._share(), self._interleaving, schedule.placement), schedule
 
     def _share(self) -> Share:
         args = self.args

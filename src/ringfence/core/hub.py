@@ -1,0 +1,38 @@
+"""The Hugging Face hub, asked once whether it is there: its client would try for over a minute, file by file."""
+
+import logging
+import ssl
+import sys
+import urllib.error
+import urllib.request
+from functools import cache
+
+SECONDS = 5.0
+"""to wait for an answer"""
+logger = logging.getLogger(__name__)
+
+
+@cache
+def offline_if_unreachable() -> None:
+    """Where the hub does not answer, take only what is cached in this process; so what is not raises at once."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE or _answers(constants.ENDPOINT):
+        return
+    logger.warning("%s does not answer within %.0f s: only what is cached is used", constants.ENDPOINT, SECONDS)
+    constants.HF_HUB_OFFLINE = True
+    if (config := getattr(sys.modules.get("datasets"), "config", None)) is not None:
+        config.HF_HUB_OFFLINE = True
+
+
+def _answers(address: str) -> bool:
+    """Whether anything comes back, be it an error: proxies of the environment are used, as the client does."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=SECONDS).close()
+    except urllib.error.HTTPError:
+        return True
+    except urllib.error.URLError as error:
+        return isinstance(error.reason, ssl.SSLError)  # the client may know certificates that we do not
+    except OSError:
+        return False
+    return True

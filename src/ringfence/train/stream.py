@@ -1,0 +1,37 @@
+"""How many rows, steps and slots a run has, from its arguments: for the trainer, and for a forecast without one."""
+
+import math
+
+from transformers import TrainingArguments
+
+from ringfence.defenses import Interleaving
+from ringfence.interleave import Mixing, Mixture, Share, Sizes
+from ringfence.interleave.mixture import Placement
+
+
+def target_steps(args: TrainingArguments, rows: int, share: Share) -> int:
+    """Optimizer steps of the run without safe rows."""
+    if args.max_steps > 0:
+        return args.max_steps
+    return math.ceil(args.num_train_epochs * math.ceil(rows / share.step_rows))
+
+
+def new_mixture(
+    args: TrainingArguments,
+    rows: tuple[int, int],
+    share: Share,
+    interleaving: Interleaving | None,
+    placement: Placement,
+) -> Mixture:
+    """The stream at its beginning; ``rows`` are the target and safe rows that there are."""
+    (target, safe), batch = rows, share.step_rows
+    epochs, steps = divmod(target_steps(args, target, share), math.ceil(target / batch) or 1)
+    sizes = Sizes(target, safe, batch, slots=epochs * target + min(steps * batch, target))
+    mixing = Mixing(
+        granularity=interleaving.granularity if interleaving else "example",
+        accounting=interleaving.accounting if interleaving else "add",
+        placement=placement,
+        seed=args.data_seed if args.data_seed is not None else args.seed,
+        shuffle=args.train_sampling_strategy == "random",
+    )
+    return Mixture(sizes, mixing)
