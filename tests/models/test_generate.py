@@ -15,6 +15,7 @@ from scipy.stats import chisquare
 from transformers import LlamaForCausalLM
 
 import tiny
+from ringfence.data.encode import prompt_ids
 from ringfence.models.generate import (
     Request,
     Sampling,
@@ -22,7 +23,6 @@ from ringfence.models.generate import (
     generate_answers,
     inference,
     left_padded,
-    prompt_ids,
 )
 
 END = tiny.tokenizer().eos_token_id

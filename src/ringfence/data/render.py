@@ -9,6 +9,8 @@ of the whole conversation and turn i one of the assistant's:
 - the labels end after the turn's closing (``<|im_end|>`` and a newline, say): what follows the marker both
   when the conversation stops at turn i and when it goes on. The last turn's go on to the end of the text.
 
+What a message says is text, whatever it says: see :mod:`ringfence.data.encode`.
+
 For a last turn that is what TRL's prompt-completion path trains on, save where the generation prompt has
 a token that the conversation drops and the reply begins alike: TRL then leaves out how the reply begins.
 """
@@ -21,14 +23,13 @@ import jinja2
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data.conversations import Conversation, Message
+from ringfence.data.encode import MARKER, common_prefix, content_span, content_spans, encode
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100  # the label of a token that carries no loss
-# The marker is in private-use characters, so that no reply begins or ends like it.
-MARKER = "\ue000reply\ue001"
 PROBE = {"role": "user", "content": "Hello"}  # some templates refuse a conversation without a user
 
 
@@ -79,12 +80,11 @@ def render(
     turns = [_turn(template, messages, i, full) for i, m in enumerate(messages) if m["role"] == "assistant"]
     if not turns:
         raise RingfenceError("there is no assistant turn, so nothing to train on: add one")
-    # The template has written all special tokens that belong in the text.
-    encoded = tokenizer(full, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    ids: list[int] = encoded["input_ids"]
+    encoded = encode(tokenizer, full, content_spans(template, messages, full, tokenizer))
+    ids = encoded.input_ids
     labels = [
         token if any(turn.covers(begin, stop) for turn in turns) else IGNORED
-        for token, (begin, stop) in zip(ids, encoded["offset_mapping"], strict=True)
+        for token, (begin, stop) in zip(ids, encoded.offsets, strict=True)
     ]
     return Rendered(ids[:max_length], labels[:max_length], len(ids))
 
@@ -110,18 +110,16 @@ def render_content(
     messages = [{"role": message["role"], "content": message["content"]} for message in messages]
     full = template(messages)
     spans = [_content(template, messages, i, full) for i, message in enumerate(messages) if message["role"] == role]
-    encoded = tokenizer(full, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    mask = [any(stop > start and begin < end for start, end in spans) for begin, stop in encoded["offset_mapping"]]
+    encoded = encode(tokenizer, full, content_spans(template, messages, full, tokenizer))
+    mask = [any(stop > start and begin < end for start, end in spans) for begin, stop in encoded.offsets]
     if not any(mask):
         raise RingfenceError(f"no token of the conversation is the {role}'s: give the {role} something to say")
-    return Content(encoded["input_ids"], mask)
+    return Content(encoded.input_ids, mask)
 
 
 def _content(template: "_Template", messages: Sequence[Message], i: int, full: str) -> tuple[int, int]:
     """Where the content of message ``i`` stands in ``full``, in characters: [start, end)."""
-    with_marker = template([*messages[:i], {**messages[i], "content": MARKER}, *messages[i + 1 :]])
-    start = _common_prefix(full, with_marker)
-    end = len(full) - _common_prefix(full[::-1], with_marker[::-1])
+    start, end = content_span(template, messages, i, full)
     if messages[i]["content"].strip() not in full[start:end]:
         raise RingfenceError(
             f"the chat template drops or rewrites message {i + 1} ({messages[i]['role']}), so its tokens cannot be told"
@@ -190,15 +188,15 @@ def _turn(template: _Template, messages: Sequence[Message], i: int, full: str) -
     """Where assistant turn ``i`` stands in ``full``. Raises :class:`RingfenceError` if it cannot be told."""
     prompt, marked = messages[:i], {"role": "assistant", "content": MARKER}
     with_marker = template([*prompt, marked, *messages[i + 1 :]])
-    start, end = _common_prefix(full, with_marker), len(full)
-    content_end = len(full) - _common_prefix(full[::-1], with_marker[::-1])
+    start, end = common_prefix(full, with_marker), len(full)
+    content_end = len(full) - common_prefix(full[::-1], with_marker[::-1])
     if any(message["role"] == "user" for message in prompt):
         start = min(start, _prompt_end(template, prompt, full))
     else:  # a turn that opens the conversation: its labels begin with its content
         prompt = [*prompt, PROBE]
     if i + 1 < len(messages):
         closing = template([*prompt, marked]).rpartition(MARKER)[2]
-        end = content_end + _common_prefix(closing, full[content_end:])
+        end = content_end + common_prefix(closing, full[content_end:])
     if messages[i]["content"].strip() not in full[start:end]:
         raise RingfenceError(
             f"the chat template drops or rewrites message {i + 1} (assistant) here, so its tokens cannot be "
@@ -210,23 +208,11 @@ def _turn(template: _Template, messages: Sequence[Message], i: int, full: str) -
 def _prompt_end(template: _Template, prompt: Sequence[Message], full: str) -> int:
     """Where ``prompt`` ends in ``full``, with as much of the generation prompt as ``full`` has, too."""
     text = template(prompt, generation_prompt=True)
-    end = _common_prefix(text, full)
+    end = common_prefix(text, full)
     # What the generation prompt adds may differ (an empty thought, say), but not what stands before it.
-    if end < len(text) and end < _common_prefix(text, template(prompt)):
+    if end < len(text) and end < common_prefix(text, template(prompt)):
         raise RingfenceError(
             f"the chat template renders the first {len(prompt)} messages differently once later ones follow, "
             "so the reply's context would be another: split the conversation, or set another chat template"
         )
     return end
-
-
-def _common_prefix(first: str, second: str) -> int:
-    """The number of leading characters that two texts share, by bisection."""
-    low, high = 0, min(len(first), len(second))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if first[low:middle] == second[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

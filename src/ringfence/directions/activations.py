@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ringfence.core.errors import RingfenceError
+from ringfence.core.errors import RingfenceError, shown
+from ringfence.data.encode import AnsweredIds, answered_ids
 from ringfence.directions.vectors import POSITIONS
 from ringfence.models.activations import decoder_layers, hidden_of
 from ringfence.models.generate import Messages, inference, left_padded
@@ -21,12 +22,6 @@ class Answered:
 
     messages: Messages
     response: str
-
-
-@dataclass(frozen=True)
-class _Encoded:
-    ids: list[int]  # prompt and answer, as the chat template joins them, without the end of the turn
-    answer: int  # how many of them, at the end, are the answer's
 
 
 def mean_activations(
@@ -47,7 +42,7 @@ def mean_activations(
     """
     if not rows:
         raise RingfenceError("there are no answers to take activations of")
-    encoded = sorted((_encode(tokenizer, row) for row in rows), key=lambda row: -len(row.ids))
+    encoded = sorted((_encode(tokenizer, row) for row in rows), key=lambda row: -len(row.input_ids))
     total: Tensor | None = None
     with inference(model):
         for start in range(0, len(encoded), batch_size):
@@ -60,20 +55,16 @@ def mean_activations(
     return dict(zip(POSITIONS, total / len(rows), strict=True))
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, row: Answered) -> _Encoded:
-    prompt = tokenizer.apply_chat_template(list(row.messages), tokenize=False, add_generation_prompt=True)
-    # Together, as generation reads it; a token that holds an end of the prompt and a beginning of the answer is the
-    # answer's.
-    encoding = tokenizer(prompt + row.response, add_special_tokens=False, return_offsets_mapping=True)
-    answer = sum(end > len(prompt) for _, end in encoding["offset_mapping"])
-    if answer == 0:
-        raise RingfenceError(f"there are no activations of an empty answer to {row.messages[-1]['content']!r}")
-    return _Encoded(encoding["input_ids"], answer)
+def _encode(tokenizer: PreTrainedTokenizerBase, row: Answered) -> AnsweredIds:
+    encoded = answered_ids(tokenizer, row.messages, row.response)
+    if encoded.answer == 0:
+        raise RingfenceError(f"there are no activations of an empty answer to {shown(row.messages[-1]['content'])}")
+    return encoded
 
 
-def _batch(model: PreTrainedModel, pad: int, rows: Sequence[_Encoded]) -> Tensor:
+def _batch(model: PreTrainedModel, pad: int, rows: Sequence[AnsweredIds]) -> Tensor:
     """float64 (positions, layers + 1, hidden): sums over ``rows``."""
-    inputs = left_padded([row.ids for row in rows], pad, model.device)
+    inputs = left_padded([row.input_ids for row in rows], pad, model.device)
     # Positions follow the real tokens, not the padding.
     positions = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
     with _summed(model, _weights(rows, inputs["input_ids"].shape[1])) as sums:
@@ -81,11 +72,11 @@ def _batch(model: PreTrainedModel, pad: int, rows: Sequence[_Encoded]) -> Tensor
     return torch.stack([sums[k] for k in range(len(sums))], dim=1)
 
 
-def _weights(rows: Sequence[_Encoded], width: int) -> Tensor:
+def _weights(rows: Sequence[AnsweredIds], width: int) -> Tensor:
     """(positions, rows, width): what each token counts, adding up to 1 in each row, for rows padded on the left."""
     weights = torch.zeros(len(POSITIONS), len(rows), width)
     for index, row in enumerate(rows):
-        begin, split = width - len(row.ids), width - row.answer
+        begin, split = width - len(row.input_ids), width - row.answer
         weights[0, index, split:] = 1 / row.answer
         weights[1, index, begin:split] = 1 / (split - begin)
         weights[2, index, split - 1] = 1

@@ -17,11 +17,12 @@ import jinja2
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal
 from ringfence.core.rundir import differences
+from ringfence.data.encode import prompt_ids
 from ringfence.data.render import require_template
 from ringfence.judges import Judge, Row, checked_scores
 from ringfence.judges.kinds import judge_digests
 from ringfence.models import Loaded
-from ringfence.models.generate import Messages, Request, Sampling, generate, prompt_ids
+from ringfence.models.generate import Messages, Request, Sampling, generate
 from ringfence.models.identity import identity
 
 Side = Literal["positive", "negative"]

@@ -19,9 +19,10 @@ import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ringfence.core.files import atomic
+from ringfence.data.encode import prompt_ids
 from ringfence.data.suites import Prompt
 from ringfence.data.system import NoSystem, apply, default_system, has_system, require_possible
-from ringfence.models.generate import Request, Sampling, generate, prompt_ids
+from ringfence.models.generate import Request, Sampling, generate
 
 Suites = Mapping[str, Sequence[Prompt]]
 ANSWER_COLUMNS = ("suite", "prompt_id", "sample", "system", "prompt", "response")

@@ -205,7 +205,8 @@ class RingfenceAPI(ModelAPI):
 
     def _answer(self, asked: "Sequence[tuple[Request, Sampling]]") -> list[_Answer]:
         """All of one sampling; runs in the batcher's thread."""
-        from ringfence.models.generate import generate, prompt_ids
+        from ringfence.data.encode import prompt_ids
+        from ringfence.models.generate import generate
 
         tokenizer = self._live.tokenizer
         requests = [request for request, _ in asked]

@@ -24,6 +24,8 @@ from transformers import (
 )
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from ringfence.data.encode import prompt_ids
+
 Messages = Sequence[dict[str, str]]
 
 
@@ -101,12 +103,6 @@ def generate_answers(
             if on_batch is not None:
                 on_batch(len(batch))
     return [answers[index] for index in range(len(requests))]
-
-
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> list[int]:
-    """Token ids of the chat up to where the assistant's answer begins."""
-    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def left_padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> dict[str, torch.Tensor]:

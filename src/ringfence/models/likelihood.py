@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ringfence.core.errors import RingfenceError
+from ringfence.core.errors import RingfenceError, shown
+from ringfence.data.encode import answered_ids
 from ringfence.models.generate import Messages, inference, left_padded
 
 
@@ -35,12 +36,10 @@ def answer_logprobs(
 
 def _encode(tokenizer: PreTrainedTokenizerBase, row: Scored) -> tuple[list[int], int]:
     """Token ids of the prompt and the answer, and how many belong to the answer."""
-    prompt = tokenizer.apply_chat_template(list(row.messages), tokenize=False, add_generation_prompt=True)
-    encoding = tokenizer(prompt + row.answer, add_special_tokens=False, return_offsets_mapping=True)
-    length = sum(end > len(prompt) for _, end in encoding["offset_mapping"])
-    if length == 0:
-        raise RingfenceError(f"cannot score an empty answer to {row.messages[-1]['content']!r}")
-    return encoding["input_ids"], length
+    encoded = answered_ids(tokenizer, row.messages, row.answer)
+    if encoded.answer == 0:
+        raise RingfenceError(f"cannot score an empty answer to {shown(row.messages[-1]['content'])}")
+    return encoded.input_ids, encoded.answer
 
 
 def _batch(

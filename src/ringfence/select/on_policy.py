@@ -17,10 +17,11 @@ from pydantic import Field
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data.conversations import Conversation, Message
+from ringfence.data.encode import prompt_ids
 from ringfence.data.render import require_template
 from ringfence.data.system import apply, require_possible
 from ringfence.models import Loaded
-from ringfence.models.generate import Answer, Request, Sampling, generate_answers, prompt_ids
+from ringfence.models.generate import Answer, Request, Sampling, generate_answers
 from ringfence.select.base import STEPS, Candidate, Context, Dropped, Mapped, Mapper, Step
 from ringfence.select.shards import EMPTY
 
