@@ -143,6 +143,39 @@ def test_a_killed_selection_goes_on_with_the_first_unfinished_shard(tmp_path: Pa
     assert list(range(10)) == READ
 
 
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda data: data[: len(data) // 2],
+    "cut at its end": lambda data: data[:-1],
+    "empty": lambda data: b"",
+    "a value changed": lambda data: data[:40] + bytes([data[40] ^ 255]) + data[41:],
+    "not parquet": lambda data: b"version https://git-lfs.github.com/spec/v1\n",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("folder", ["pool-*", "test_lengths-*"])
+def test_a_damaged_shard_is_made_again(tmp_path: Path, caplog: Any, folder: str, damage: str) -> None:
+    """Of the pool, of a step that scores, or of one that chooses: the same rows as from scratch, and only those read
+    again whose shard was damaged."""
+    work = tmp_path / "work"
+    whole = list(run(selection(tmp_path), work).candidates())
+    for made in sorted(work.glob(folder)):
+        if made.is_dir():
+            READ.clear()
+            shard = shards_in(made)[1]
+            shard.write_bytes(DAMAGES[damage](shard.read_bytes()))
+            assert list(run(selection(tmp_path), work).candidates()) == whole
+            assert f"{shard} is damaged and is made again" in caplog.text
+            assert READ in ([], [3, 4, 5])
+
+
+def test_a_damaged_shard_at_the_end_is_one_line(tmp_path: Path) -> None:
+    found = run(selection(tmp_path), tmp_path / "work")
+    found.shards[0].write_bytes(found.shards[0].read_bytes()[:-3])
+    with pytest.raises(RingfenceError, match=r"0\.parquet: not a readable shard .*; delete it, and it"):
+        list(found.candidates())
+
+
 def test_what_a_map_depends_on_makes_its_shards_stale_and_nothing_else_does(tmp_path: Path) -> None:
     def read(*steps: Step, **changes: Any) -> list[int]:
         READ.clear()

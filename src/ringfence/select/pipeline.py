@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import json
 import logging
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,11 +23,22 @@ from filelock import FileLock, Timeout
 
 from ringfence.core.errors import RingfenceError, under
 from ringfence.core.files import atomic, sha256, write_json
+from ringfence.core.plain import read_json
 from ringfence.data.conversations import scan
 from ringfence.models.load import EMBEDDED, revision
 from ringfence.select.base import STEPS, Candidate, Context, Gathered, Mapped, Step, require_enough
 from ringfence.select.engines import Engine, Task
-from ringfence.select.shards import ShardTable, Tally, ingest, kept, read_about, read_shard, shards_in, write_shard
+from ringfence.select.shards import (
+    ShardTable,
+    Tally,
+    ingest,
+    is_whole,
+    kept,
+    read_about,
+    read_shard,
+    shards_in,
+    write_shard,
+)
 
 SHARD_ROWS = 256
 logger = logging.getLogger(__name__)
@@ -86,7 +98,7 @@ def run(selection: Selection, work: Path, engine: Engine | None = None, watch: W
     """
     engine, watch = engine or Engine(), watch or (lambda step, done, total: None)
     folder, digest = pool_of(selection, work)
-    pool = json.loads((folder / "pool.json").read_text(encoding="utf-8"))
+    pool = read_json(folder / "pool.json")
     _require_enough(selection, len(ShardTable(shards_in(folder))))
     steps: list[dict[str, Any]] = []
     for number, step in enumerate(selection.steps):
@@ -124,7 +136,7 @@ def pool_of(selection: Selection, work: Path) -> tuple[Path, str]:
         folder = work / f"pool-{digest}"
         work.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
-            if not folder.is_dir():
+            if not _made(folder, "pool.json"):
                 ingest(selection.pool, folder, selection.shard_rows)
     return folder, digest
 
@@ -169,7 +181,7 @@ class _Stage:
     def _map(self, engine: Engine, watch: Watch) -> None:
         sources = shards_in(self.source)
         tasks = [Task(path, self.mapped / path.name) for path in sources]
-        waiting = [task for task in tasks if not task.target.is_file()]
+        waiting = [task for task in tasks if not _finished(task.target)]
         total = len(ShardTable(sources))
         done = total - len(ShardTable([task.source for task in waiting]))
         watch(self.name, done, total)
@@ -185,9 +197,10 @@ class _Stage:
     def _gather(self, about: dict[str, Any]) -> dict[str, Any]:
         """Changes to ``about``; the chosen rows are in :attr:`result`, which appears when all are."""
         with _alone(self.result):
-            if not self.result.is_dir():
+            if not _made(self.result, "gathered.json"):
                 self._choose(about)
-        return json.loads((self.result / "gathered.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = read_json(self.result / "gathered.json")
+        return found
 
     def _choose(self, about: dict[str, Any]) -> None:
         paths = shards_in(self.mapped)
@@ -244,6 +257,25 @@ def _digest(name: str) -> str | None:
         return _rows_digest(name)
     except RingfenceError:
         return None
+
+
+def _finished(shard: Path) -> bool:
+    """Whether ``shard`` need not be made; says so where it has been and is damaged."""
+    if not shard.is_file():
+        return False
+    if not (whole := is_whole(shard)):
+        logger.warning("%s is damaged and is made again", shard)
+    return whole
+
+
+def _made(folder: Path, about: str) -> bool:
+    """Whether ``folder``, which appears whole, still is; a damaged one is removed, to be made again."""
+    if not folder.is_dir():
+        return False
+    if (folder / about).is_file() and all(map(_finished, shards_in(folder))):
+        return True
+    shutil.rmtree(folder)
+    return False
 
 
 @contextmanager

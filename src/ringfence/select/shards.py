@@ -6,6 +6,7 @@ that there is to know about it, on whatever machine it was made.
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -42,13 +43,13 @@ def write_shard(path: Path, shard: Mapped) -> None:
     about = {"dropped": [[one.reason, one.origin] for one in shard.dropped], "counts": dict(shard.counts)}
     table = pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(about).encode()})
     with atomic(path) as temporary:
-        pq.write_table(table, temporary)
+        pq.write_table(table, temporary, write_page_checksum=True)
 
 
 def read_shard(path: Path) -> Mapped:
     """What :func:`write_shard` wrote. Raises :class:`RingfenceError` for a damaged file."""
     table = _read(path)
-    about = json.loads(table.schema.metadata[_METADATA])
+    about = _about(path, table.schema)
     scores = {name.removeprefix(_SCORE): _numbers(table, name) for name in table.column_names if _is(name, _SCORE)}
     vectors = {name.removeprefix(_VECTOR): _matrix(table, name) for name in table.column_names if _is(name, _VECTOR)}
     texts, indices = table["conversation"].to_pylist(), table["index"].to_pylist()
@@ -66,8 +67,19 @@ def read_shard(path: Path) -> Mapped:
 
 def read_about(path: Path) -> Mapped:
     """What was dropped and counted on the way to a shard, without its rows."""
-    about = json.loads(pq.read_schema(path).metadata[_METADATA])
+    with _explained(path):
+        schema = pq.read_schema(path)
+    about = _about(path, schema)
     return Mapped((), [Dropped(*one) for one in about["dropped"]], about["counts"])
+
+
+def is_whole(path: Path) -> bool:
+    """Whether ``path`` is a shard as it was written: the disk, or a copy, may have cut or changed it since."""
+    try:
+        read_shard(path)
+    except RingfenceError:
+        return False
+    return True
 
 
 def kept(shard: Mapped, places: Sequence[int], scores: dict[str, Floats], texts: dict[str, Texts]) -> Mapped:
@@ -100,11 +112,11 @@ class ShardTable:
     paths: Sequence[Path]
 
     def __len__(self) -> int:
-        return sum(pq.read_metadata(path).num_rows for path in self.paths)
+        return sum(map(_rows, self.paths))
 
     @property
     def columns(self) -> list[str]:
-        names = (name for path in self.paths for name in pq.read_schema(path).names if _is(name, _SCORE))
+        names = (name for path in self.paths for name in _names(path) if _is(name, _SCORE))
         return [name.removeprefix(_SCORE) for name in dict.fromkeys(names)]
 
     def scores(self, name: str) -> Floats:
@@ -117,7 +129,7 @@ class ShardTable:
 
     def vectors(self, name: str) -> Iterator[NDArray[np.float32]]:
         for path in self._filled():
-            require_column(_VECTOR + name, pq.read_schema(path).names, "vector column")
+            require_column(_VECTOR + name, _names(path), "vector column")
             yield _matrix(_read(path, [_VECTOR + name]), _VECTOR + name)
 
     def candidates(self) -> Iterator[Candidate]:
@@ -125,7 +137,7 @@ class ShardTable:
             yield from read_shard(path).rows
 
     def _filled(self) -> list[Path]:
-        return [path for path in self.paths if pq.read_metadata(path).num_rows]
+        return [path for path in self.paths if _rows(path)]
 
 
 class Tally:
@@ -187,11 +199,36 @@ def shards_in(folder: Path) -> list[Path]:
 
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    with _explained(path):
+        return pq.read_table(path, columns=columns, page_checksum_verification=True)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
     try:
-        return pq.read_table(path, columns=columns)
+        yield
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RingfenceError(f"{path}: not a readable shard ({reason}); delete it, and it is made again") from None
+
+
+def _about(path: Path, schema: pa.Schema) -> dict[str, Any]:
+    """What stands in a shard's metadata."""
+    text = (schema.metadata or {}).get(_METADATA)
+    if text is None:
+        raise RingfenceError(f"{path}: a parquet file, but no shard of a selection; delete it, and it is made again")
+    about: dict[str, Any] = json.loads(text)
+    return about
+
+
+def _rows(path: Path) -> int:
+    with _explained(path):
+        return int(pq.read_metadata(path).num_rows)
+
+
+def _names(path: Path) -> list[str]:
+    with _explained(path):
+        return list(pq.read_schema(path).names)
 
 
 def _is(name: str, kind: str) -> bool:
