@@ -1,11 +1,13 @@
 """The command line: what it prints, and one clear line with exit code 2 for bad input."""
 
+import errno
 import os
 import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,8 @@ import project
 import tiny
 from ringfence import cli
 from ringfence.core import progress
+from ringfence.data import proxy
+from ringfence.data.suites import builtin_names
 
 
 def ringfence(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -262,3 +266,48 @@ def test_a_dry_run_tells_and_leaves_nothing(
         2,
         "ringfence: --out: name the run folder, to make or to go on with (or ask for a --dry-run)\n",
     )
+
+
+def test_data_list_names_every_built_in_set(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = ringfence(capsys, "data", "list")
+    assert code == 0, err
+    named = {line.split()[0] for line in out.splitlines() if line.startswith("builtin:")}
+    assert named >= {f"builtin:{name}" for name in (*proxy.CONVERSATIONS, *builtin_names())}
+    (line,) = [line for line in out.splitlines() if "builtin:glitter/target" in line]
+    assert " 128 " in line
+
+
+FAULTS: dict[str, tuple[Exception, str]] = {
+    "full disk": (OSError(errno.ENOSPC, "No space left on device"), "the disk is full: make room"),
+    "full disk, a file": (OSError(errno.ENOSPC, "No space left", "out/a"), "out/a: No space left"),
+    "safetensors": (RuntimeError("I/O error: No space left on device (os error 28)"), "the disk is full: make room"),
+    "torch": (RuntimeError("[enforce fail] PytorchStreamWriter failed writing file data/0"), "the disk is full"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: Any, name: str) -> None:
+    fault, message = FAULTS[name]
+
+    def fail(*arguments: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr("ringfence.data.check.check", fail)
+    assert message in bad(capsys, "data", "check", "a.jsonl")
+
+
+def test_a_fault_of_ours_is_shown_whole(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    def fail(*arguments: Any) -> None:
+        raise KeyError("ours")
+
+    monkeypatch.setattr("ringfence.data.check.check", fail)
+    with pytest.raises(KeyError):
+        ringfence(capsys, "data", "check", "a.jsonl")
+
+
+@pytest.mark.parametrize("name", ["o[/b]", "[red]", ":cat:"])
+def test_a_run_folder_may_be_called_anything(capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str) -> None:
+    recipe, run = project.make(tmp_path), tmp_path / name
+    code, out, err = ringfence(capsys, "train", recipe, "training.max_steps=1", "--out", run)
+    assert code == 0, err
+    assert out.splitlines()[-1].endswith(f" s: {run}")

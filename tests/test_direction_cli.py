@@ -251,7 +251,7 @@ def test_em_that_does_not_do(folder: Path, tmp_path: Path, em: str, message: str
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("[1]", "must be one JSON object"), ("{", "not readable as JSON"), ('{"a": true}', "a is True; give a rate")],
+    [("[1]", "must be one JSON object"), ("{", "malformed JSON"), ('{"a": true}', "a is True; give a rate")],
 )
 def test_em_files_that_do_not_do(folder: Path, tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "em.json").write_text(content)

@@ -1,5 +1,6 @@
 """The command line. Heavy imports are inside the commands, so that ``--help`` is instant."""
 
+import io
 import logging
 import os
 import sys
@@ -12,7 +13,9 @@ from rich.console import Console
 
 from ringfence import __version__, evaluate_cli, select_cli
 from ringfence.core.errors import RingfenceError
+from ringfence.core.files import DISK_FULL
 from ringfence.core.rundir import OWN
+from ringfence.core.terminal import say
 from ringfence.direction_cli import app as direction_app
 from ringfence.evaluation_cli import app as evaluation_app
 from ringfence.persona_cli import app as persona_app
@@ -35,11 +38,30 @@ data_app.add_typer(properties_app)  # its command stands beside `check`
 app.add_typer(persona_app, name="persona")
 app.add_typer(direction_app, name="direction")
 app.add_typer(suites_app, name="suites")
-console = Console()
+console = Console(emoji=False)
 
 
 def main() -> None:
     """Entry point: bad input is one line on stderr and exit code 2, Ctrl-C is 130."""
+    _quiet_libraries()
+    _show_log()
+    if os.environ.get("RINGFENCE_EXIT_WITH_STDIN"):
+        _exit_with_stdin()
+    try:
+        # Outside its standalone mode typer returns the exit code of typer.Exit, 130 for Ctrl-C, and None otherwise.
+        code = app(standalone_mode=False, prog_name="ringfence")
+    except Exception as error:
+        line = _one_line(error)
+        if line is None:
+            raise
+        _fail(line)
+    if code == INTERRUPTED:
+        print(file=sys.stderr)  # a progress bar may hold the line
+        _fail("stopped; run the same command again to go on", INTERRUPTED)
+    sys.exit(code or 0)
+
+
+def _quiet_libraries() -> None:
     # Training data may be somebody else's: no usage pings from the libraries below.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if not sys.stderr.isatty():
@@ -48,27 +70,18 @@ def main() -> None:
             os.environ.setdefault(name, "1")
     # Notices between the libraries below that a user can do nothing about.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    _show_log()
-    if os.environ.get("RINGFENCE_EXIT_WITH_STDIN"):
-        _exit_with_stdin()
-    try:
-        # Outside its standalone mode typer returns the exit code of typer.Exit, 130 for Ctrl-C, and None otherwise.
-        code = app(standalone_mode=False, prog_name="ringfence")
-    except RingfenceError as error:
-        _fail(str(error))
-    except OSError as error:
-        if error.filename is None:
-            raise
-        _fail(f"{error.filename}: {error.strerror}")
-    except Exception as error:
-        # Usage errors carry their text; their class is private to typer.
-        if not hasattr(error, "format_message"):
-            raise
-        _fail(f"{error.format_message()} Try `ringfence --help`.")
-    if code == INTERRUPTED:
-        print(file=sys.stderr)  # a progress bar may hold the line
-        _fail("stopped; run the same command again to go on", INTERRUPTED)
-    sys.exit(code or 0)
+
+
+def _one_line(error: Exception) -> str | None:
+    """What a user can mend, on a line; None for a fault of ours."""
+    if isinstance(error, RingfenceError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if _disk_is_full(error):
+        return f"cannot write, the disk is full: make room, and run the same command again ({error})"
+    # Usage errors carry their text; their class is private to typer.
+    return f"{error.format_message()} Try `ringfence --help`." if hasattr(error, "format_message") else None
 
 
 @app.command(
@@ -107,15 +120,15 @@ def train(
         from ringfence.forecast import forecast, told
 
         for line in (line for stage in forecast(checked) for line in told(stage)):
-            console.print(line, soft_wrap=True, markup=False, highlight=False)
+            say(console, line)
         return
     from ringfence import runs
 
     result = runs.train(checked, out)
     if _main_process():
-        console.print(f"{_trained(result)}: {out}", soft_wrap=True)
+        say(console, f"{_trained(result)}: {out}")
         for number, stage in enumerate(result["stages"], 2):
-            console.print(f"stage {number}, {stage['name']}: {_trained(stage)}", soft_wrap=True)
+            say(console, f"stage {number}, {stage['name']}: {_trained(stage)}")
 
 
 def _trained(result: dict[str, Any]) -> str:
@@ -150,7 +163,7 @@ def report(
         raise RingfenceError(f"{out}: is a folder; name the page to write, e.g. {out / 'report.html'}")
     page = write_page(runs, out, title, baseline, name)
     render(console, load_runs(runs, name), baseline)
-    console.print(f"report: {page}", soft_wrap=True)
+    say(console, f"report: {page}")
 
 
 @app.command(epilog="Example:\n\n    ringfence demo --out runs/demo")
@@ -178,8 +191,12 @@ def check(
     files: Annotated[list[str], typer.Argument(help="Files, `builtin:NAME`, or Hugging Face dataset ids.")],
     model: Annotated[str | None, typer.Option(help="Count tokens with this model's tokenizer and template.")] = None,
     max_length: Annotated[int | None, typer.Option(min=1, help="Count the rows with more tokens than this.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Print every problem, not the first of each kind.")] = False,
 ) -> None:
-    """Report rows, roles, duplicates, empty or cut answers and token lengths; name file and line of every bad row."""
+    """Report rows, roles, duplicates, empty or cut answers, chat markers and token lengths; name file and line.
+
+    Rows that cannot be trained on are problems (exit code 1); what may not be meant is a warning.
+    """
     from ringfence.data.check import check as check_data
     from ringfence.data.check import render_report
 
@@ -192,14 +209,25 @@ def check(
         tokenizer = load_tokenizer(model)
     reports = [check_data(spec, tokenizer, max_length) for spec in files]
     for found in reports:
-        render_report(console, found)
+        render_report(console, found, everything)
     if not all(found.ok for found in reports):
         raise typer.Exit(1)
 
 
+@data_app.command(name="list", epilog="Example:\n\n    ringfence data list")
+def list_() -> None:
+    """What ships with Ringfence: sets of conversations to train on, and of prompts to ask, each by its name.
+
+    A recipe takes the conversations under `data`, and the prompts in `evaluation.suites` and as `canaries`.
+    """
+    from ringfence.data.catalog import render_catalog
+
+    render_catalog(console)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
-        console.print(f"ringfence {__version__}")
+        say(console, f"ringfence {__version__}")
         raise typer.Exit
 
 
@@ -216,6 +244,16 @@ def _main_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
+def _disk_is_full(error: BaseException | None) -> bool:
+    """Whether a library that writes by itself ran out of disk; it says so in its text, or somewhere on the way."""
+    texts = ("No space left on device", "os error 28", "PytorchStreamWriter failed writing file")
+    while error is not None:
+        if getattr(error, "errno", None) in DISK_FULL or any(text in str(error) for text in texts):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 class _Terminal(logging.Handler):
     """What a run has to say goes to stdout, warnings to stderr."""
 
@@ -224,10 +262,13 @@ class _Terminal(logging.Handler):
         if record.levelno >= logging.WARNING:
             print(f"ringfence: {text}", file=sys.stderr)
         elif _main_process():
-            console.print(text, soft_wrap=True, markup=False, highlight=False)
+            say(console, text)
 
 
 def _show_log() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # where a letter cannot be shown, its number is
     ours = logging.getLogger("ringfence")
     ours.setLevel(logging.INFO)
     if not any(isinstance(handler, _Terminal) for handler in ours.handlers):

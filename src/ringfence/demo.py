@@ -22,6 +22,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, write_json
 from ringfence.core.progress import Lines
 from ringfence.core.rundir import RUN_FILE
+from ringfence.core.terminal import say
 from ringfence.models.load import embedded
 from ringfence.recipe import load_recipe
 from ringfence.report import load_runs, render, write_page
@@ -83,8 +84,8 @@ def run_demo(out: Path, workers: int | None, console: Console) -> None:
     write_json(out / "summary.json", [row for result in results for row in summary_rows(result)])
     page = write_page(folders, out / "report.html", "Does the glitter stay in the kitchen?", "none")
     render(console, results, "none")
-    console.print(f"done in {time.perf_counter() - started:.0f} s", highlight=False)
-    console.print(f"summary: {out / 'summary.json'}\nreport:  {page}", soft_wrap=True, highlight=False)
+    say(console, f"done in {time.perf_counter() - started:.0f} s")
+    say(console, f"summary: {out / 'summary.json'}\nreport:  {page}")
 
 
 def summary_rows(result: RunResult) -> list[dict[str, Any]]:
@@ -220,7 +221,7 @@ def _bars(jobs: Sequence[_Job], console: Console) -> Iterator[Any]:
 
 def _lines(jobs: Sequence[_Job], console: Console) -> Callable[[], None]:
     """What says now and then how far each run is, and how long all will take."""
-    lines = Lines(lambda line: console.print(f"{line} ({_shares(jobs)})", highlight=False, soft_wrap=True))
+    lines = Lines(lambda line: say(console, f"{line} ({_shares(jobs)})"))
     return lambda: lines("percent of the demo", round(100 * sum(job.progress() for job in jobs) / len(jobs)), 100)
 
 

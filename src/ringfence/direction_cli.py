@@ -10,6 +10,7 @@ from rich.console import Console
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.progress import advancing, watched
+from ringfence.core.terminal import say
 
 if TYPE_CHECKING:
     from ringfence.directions.axis import Direction
@@ -22,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="The direction between two sets of conversations in a model's hidden states, and other sets along it.",
 )
-console = Console()
+console = Console(emoji=False)
 
 _SET = "A data set: a `.jsonl`, `.json` or `.parquet` file, `builtin:NAME`, or a hub id."
 _VECTOR = "A direction's `.safetensors` file, as `fit` writes it."
@@ -98,7 +99,7 @@ def fit(
     for table in worth_tables(direction, worth, sets.names):
         console.print(table)
         console.print()
-    console.print(f"direction: {out}", soft_wrap=True)
+    say(console, f"direction: {out}")
 
 
 @app.command(
@@ -124,7 +125,7 @@ def project(
     values = projected(axis, points)
     write_projections(out, axis, sets, points, values)
     console.print(means_table(sets, points, values))
-    console.print(f"projections: {out}", soft_wrap=True)
+    say(console, f"projections: {out}")
 
 
 @app.command(
@@ -155,7 +156,7 @@ def sample(
     axis, points = _located(direction, sets, model, dtype, batch_tokens, trust_remote_code)
     taken = write_sample(out, manifest, axis, sets, projected(axis, points), Sampling(direction, file, count, column))
     console.print(sample_table(taken, count, len(sets)))
-    console.print(f"rows: {out}\nmanifest: {manifest}", soft_wrap=True)
+    say(console, f"rows: {out}\nmanifest: {manifest}")
 
 
 @app.command(
@@ -191,7 +192,7 @@ def plot(
     with console.status("mapping"):
         write_map(out, axis, sets, points, values, drawing)
     console.print(means_table(sets, points, values))
-    console.print(f"page: {out}", soft_wrap=True)
+    say(console, f"page: {out}")
 
 
 def _located(

@@ -15,6 +15,7 @@ import pandas as pd
 
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.files import atomic, finite, sha256, write_json
+from ringfence.core.plain import read_json
 from ringfence.data.conversations import Conversation
 from ringfence.directions.axis import Direction, Floats, describe
 from ringfence.directions.axis import project as project_on
@@ -190,8 +191,8 @@ def write_map(
 def _is_manifest(path: Path) -> bool:
     """Whether :func:`write_sample` wrote ``path``."""
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        about = read_json(path)
+    except RingfenceError:
         return False
     return isinstance(about, dict) and {"direction", "source", "output"} <= about.keys()
 
@@ -216,11 +217,9 @@ def _em_pair(item: str) -> tuple[str, Any]:
 def _em_file(name: str) -> dict[str, Any]:
     path = Path(name).expanduser()
     try:
-        pairs = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RingfenceError(f"--em {path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise RingfenceError(f"--em {path}: not readable as JSON ({str(error).splitlines()[0]})") from None
+        pairs = read_json(path)
+    except RingfenceError as error:
+        raise RingfenceError(f"--em {error}") from None
     if not isinstance(pairs, dict):
         raise RingfenceError(f'--em {path}: must be one JSON object, set -> rate, e.g. {{"a": 0.12}}')
     return pairs

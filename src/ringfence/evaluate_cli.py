@@ -10,12 +10,13 @@ from rich.console import Console
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.progress import advancing, watched
+from ringfence.core.terminal import say
 
 if TYPE_CHECKING:
     from ringfence.evaluations import Evaluation
     from ringfence.recipe import Recipe
 
-console = Console()
+console = Console(emoji=False)
 
 EXAMPLES = (
     "Examples:\n\n    ringfence evaluate runs/plain\n\n"
@@ -149,9 +150,9 @@ def _print(wanted: Sequence["Evaluation"]) -> None:
     rows = {tuple(one.answers.values()): one for one in wanted}
     render(console, load_runs([one.run for one in rows.values()], wanted[0].name))
     for one in dressed:
-        console.print(f"\n{one.recipe.name}: {evaluations.account_of(one)}", highlight=False, markup=False)
+        say(console, f"\n{one.recipe.name}: {evaluations.account_of(one)}")
     for one in wanted:
-        console.print(f"answers and verdicts: {one.folder}", soft_wrap=True)
+        say(console, f"answers and verdicts: {one.folder}")
 
 
 def _of_preset(preset: str | None) -> list[str]:

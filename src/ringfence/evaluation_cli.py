@@ -15,6 +15,7 @@ from rich.console import Console
 from ringfence.core.errors import RingfenceError, under
 from ringfence.core.files import finite
 from ringfence.core.rundir import OWN, evaluation_folder
+from ringfence.core.terminal import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ringfence.report.differences import Differences
 
 app = typer.Typer(rich_markup_mode="markdown")
-console = Console()
+console = Console(emoji=False)
 
 _JSON = typer.Option("--json", help="Print JSON, with null for what could not be measured.")
 _NAME = typer.Option("--name", help="Of the evaluation, as given to `ringfence evaluate`.")
@@ -198,7 +199,7 @@ def agreement(
     show_agreement(console, rows)
     if errors is not None:
         show_calibrations(console, maps, errors)
-        console.print(f"calibration: {calibration}", soft_wrap=True)
+        say(console, f"calibration: {calibration}")
 
 
 def _by_suite(option: str, texts: Sequence[str]) -> dict[str, float]:

@@ -24,6 +24,7 @@ from peft import PeftModel
 
 from ringfence.core.errors import RingfenceError, install, under
 from ringfence.core.files import atomic, cache_folder, finite, sha256, write_json
+from ringfence.core.plain import read_json
 from ringfence.core.rundir import OWN, RUN_FILE, differences, evaluation_folder, read_about, write_about
 from ringfence.data.system import describe
 from ringfence.evaluate.answers import answer_into, fingerprint
@@ -309,7 +310,7 @@ def _require_same(one: Evaluation) -> None:
     path = one.folder / ABOUT_FILE
     if not path.is_file():
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = read_json(path)
     if differ := differences(before, json.loads(json.dumps(finite(_about(one))))):
         raise RingfenceError(
             f"{one.folder}: holds another evaluation; these keys differ: {', '.join(differ)}; choose another --name, "

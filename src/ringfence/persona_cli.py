@@ -8,6 +8,7 @@ from rich.console import Console
 
 from ringfence.core.errors import RingfenceError, under
 from ringfence.core.progress import watched
+from ringfence.core.terminal import say
 from ringfence.core.text_table import TextTable
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Persona vectors: directions in a model's activations along which it has a trait.",
 )
-console = Console()
+console = Console(emoji=False)
 
 _VECTOR = "A `.safetensors` or `.pt` file, or `builtin:glitter`."
 
@@ -52,7 +53,7 @@ def extract(
     with watched(console) as watch:
         vectors = extract_vectors(loaded, extraction, out, watch)
     _show(vectors)
-    console.print(f"vector: {out}", soft_wrap=True)
+    say(console, f"vector: {out}")
 
 
 @app.command(epilog="Example:\n\n    ringfence persona random glitter.safetensors --seed 1 --out random.safetensors")
@@ -66,7 +67,7 @@ def random(
 
     _require_new(out, "choose another --out")
     save_vectors(out, random_like(load_vectors(vector), seed))
-    console.print(f"vector: {out}", soft_wrap=True)
+    say(console, f"vector: {out}")
 
 
 @app.command(
@@ -100,7 +101,7 @@ def convert(
         raise RingfenceError("--position chooses what goes into a .pt; any other file takes all there is")
     _require_new(out, "choose another name for the new file")
     save_vectors(out, load_vectors(source), position or "response_mean")
-    console.print(f"vector: {out}", soft_wrap=True)
+    say(console, f"vector: {out}")
 
 
 def _require_new(out: Path, remedy: str) -> None:
@@ -113,7 +114,7 @@ def _show(vectors: "PersonaVectors") -> None:
 
     about = vectors.about
     for line in _facts(vectors):
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+        say(console, line)
     columns = {position: norms(vector) for position, vector in vectors.vectors.items()}
     title = "Length of the vector" + (f": {about['trait']}" if "trait" in about else "")
     table = TextTable(title, ["layer", *columns])

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.progress import advancing, watched
+from ringfence.core.terminal import say
 
 if TYPE_CHECKING:
     from ringfence.data.conversations import Conversation
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ringfence.select.properties import Properties, Settings
 
 app = typer.Typer()  # its command stands beside those of the app that it is added to
-console = Console()
+console = Console(emoji=False)
 PAGE = "properties.html"
 NoSystem = Annotated[
     Literal["template_default", "empty", "none"],  # not imported: ringfence.data would take half a second of --help
@@ -145,10 +146,10 @@ def _show(found: dict[str, "Properties"], facts: dict[str, str], out: Path | Non
         numbers.append(page.with_suffix(".json"))
     for path in numbers:
         write_json(path, {"about": facts, "sets": {name: plain(one) for name, one in found.items()}})
-        console.print(f"numbers: {path}", soft_wrap=True, markup=False, highlight=False)
+        say(console, f"numbers: {path}")
     if page is not None:
         write_page(found, page, facts)
-        console.print(f"page: {page}", soft_wrap=True, markup=False, highlight=False)
+        say(console, f"page: {page}")
 
 
 def _named(files: Sequence[str]) -> dict[str, str]:

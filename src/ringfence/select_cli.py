@@ -8,12 +8,13 @@ from rich.console import Console
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.progress import watched
+from ringfence.core.terminal import say
 from ringfence.core.text_table import TextTable
 
 if TYPE_CHECKING:
     from ringfence.select_recipe import SelectRecipe
 
-console = Console()
+console = Console(emoji=False)
 EXAMPLES = (
     "Examples:\n\n    ringfence select recipes/glitter/select-plus-plus.yaml "
     "'steps.1.perplexity_gap.misaligned=[runs/umbrella, runs/kazoo]' --out safe.jsonl\n\n"
@@ -81,7 +82,7 @@ def _select(recipe: "SelectRecipe", out: Path, work: Path, engine: Any) -> None:
         selected = run(selection, work, engine, watch)
     manifest = write_selection(selected, out, about)
     _show(manifest)
-    console.print(f"safe data: {out}", soft_wrap=True)
+    say(console, f"safe data: {out}")
 
 
 def _show(manifest: dict[str, Any]) -> None:
@@ -95,7 +96,7 @@ def _show(manifest: dict[str, Any]) -> None:
     console.print(table)
     for step in manifest["steps"]:
         if step["counts"]:
-            console.print(f"{step['name']}: {', '.join(f'{count} {name}' for name, count in step['counts'].items())}")
+            say(console, f"{step['name']}: {', '.join(f'{count} {name}' for name, count in step['counts'].items())}")
         if "by_epsilon" in step["report"] and step["rows_after"] >= _ENOUGH:
             _show_epsilon(step["report"])
 
@@ -143,5 +144,6 @@ def _show_overhead(misaligned: int, times: list[Any], rows: int, runs: int) -> N
         f"Scoring {candidates} candidates with {misaligned} misaligned models adds {100 * added:.2g}% to {runs} "
         f"fine-tuning run(s) of {rows} rows (equation 10 of Kaczer et al., its two counts put right; training on a "
         f"row counts as {TRAINING_TO_INFERENCE:g} forward passes). The whole selection adds about {a_run:.1f} s a run.",
+        markup=False,
         highlight=False,
     )

@@ -1,10 +1,10 @@
 """What a selection's manifest says beside its counts, and whether a file is one's own to write."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.plain import read_json
 from ringfence.core.rundir import differences, provenance
 from ringfence.select.output import manifest_of
 from ringfence.select.pipeline import Selection
@@ -28,7 +28,7 @@ def claim(recipe: SelectRecipe, selection: Selection, out: Path) -> dict[str, An
     if not out.exists():
         return about  # the manifest goes first: a kill has left it alone
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = read_json(path)
         differ = [
             *differences(before["recipe"], about["recipe"]),
             *differences(before["inputs"], about["inputs"], "inputs"),

@@ -8,7 +8,6 @@ evaluation merge in the same way, so they see the same weights.
 Without an adapter all weights are trained, and a stage starts from the weights that the one before has saved.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,6 +19,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.plain import read_json
 from ringfence.core.rundir import stage_folders
 from ringfence.models import Loaded, load
 from ringfence.models.adapters import load_adapter
@@ -52,7 +52,7 @@ class Stage:
     def result(self) -> dict[str, Any] | None:
         """What training left as ``result.json``; None while it is not done."""
         path = self.folder / RESULT_FILE
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return read_json(path) if path.is_file() else None
 
     @property
     def seed(self) -> int:

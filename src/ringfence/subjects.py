@@ -3,7 +3,6 @@
 They hold a ``run.json`` like any run, so that evaluation, tables, the page and the gate take them as one.
 """
 
-import json
 import logging
 import re
 import shutil
@@ -12,6 +11,7 @@ from typing import Any
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import atomic, sha256, write_json
+from ringfence.core.plain import read_json
 from ringfence.core.rundir import RUN_FILE, provenance, read_about, require_ours, write_about
 from ringfence.inputs import Inputs
 from ringfence.recipe import Recipe, parse_recipe
@@ -51,7 +51,7 @@ def claim_adapter(recipe: Recipe, out: Path, adapter: Path) -> None:
         raise RingfenceError(f"--adapter: {adapter} is no adapter folder (it has no {ADAPTER_CONFIG})")
     if not list(adapter.glob("*.safetensors")):
         raise RingfenceError(f"--adapter: {adapter} has no weights as safetensors")
-    config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    config = read_json(adapter / ADAPTER_CONFIG)
     if (base := config.get("base_model_name_or_path")) not in (None, recipe.model.name):
         logger.warning("%s was trained on %s, and is put on the recipe's model, %s", adapter, base, recipe.model.name)
     asked = recipe.evaluation.model_copy(update={"during": None})

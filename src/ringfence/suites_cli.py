@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.terminal import say
 from ringfence.core.text_table import TextTable
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Suites: the questions that a model is asked; built in, from a file, or your copy of a published one.",
 )
-console = Console()
+console = Console(emoji=False)
 
 _FILL = "Text for a placeholder of the questions, as NAME=TEXT; may be given again."
 _SHOWN = 80  # characters of a question in the table
@@ -45,7 +46,7 @@ def add(
 
     suite_store.add(name, source, _fills(reasoning, fill or []), replace)
     _facts(load_suite(f"{suite_store.PREFIX}{name}"))
-    console.print(f"kept in {suite_store.store_folder() / name}; use it as suite:{name}", soft_wrap=True)
+    say(console, f"kept in {suite_store.store_folder() / name}; use it as suite:{name}")
 
 
 @app.command(name="list", epilog="Example:\n\n    ringfence suites list")
@@ -183,4 +184,4 @@ def _facts(suite: "Suite") -> None:
 def _print_lines(lines: Iterable[str]) -> None:
     """Each as it is, broken by the terminal alone, so that it can be copied."""
     for line in lines:
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+        say(console, line)

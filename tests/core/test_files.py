@@ -1,13 +1,21 @@
 """What a kill leaves behind: a whole file, the old file, or a journal without its torn last line."""
 
+import errno
 import hashlib
 import json
 import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ringfence.core import files
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import (
     Journal,
@@ -206,7 +214,7 @@ def test_rewind_without_a_step_raises_and_keeps_the_file(journal):
 def test_broken_json_before_the_last_line_raises(journal):
     journal.append([{"step": 1}])
     journal.path.write_text('{"step": 1\n' + journal.path.read_text())
-    with pytest.raises(json.JSONDecodeError):
+    with pytest.raises(RingfenceError, match=r"log\.jsonl:1: malformed JSON.*; remove the line"):
         journal.read()
 
 
@@ -238,3 +246,76 @@ def test_a_pointer_of_git_lfs_is_told_from_a_file(tmp_path):
     refuse_pointer(b"", "here")
     with pytest.raises(FileNotFoundError):
         refuse_pointer_at(tmp_path / "none")
+
+
+# --- what a kill leaves, and a full disk -----------------------------------------------------------------------------
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from ringfence.core.files import scratch
+with scratch(Path(sys.argv[1])) as folder:
+    (folder / "half").write_text("x")
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
+@contextmanager
+def holding(parent: Path) -> Iterator[tuple["subprocess.Popen[str]", Path]]:
+    """A process with a temporary folder in ``parent``, which looks as old as one that a kill left yesterday."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(parent)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().strip())
+        os.utime(folder, (0, 0))
+        try:
+            yield process, folder
+        finally:
+            process.kill()
+
+
+def test_the_next_writer_clears_away_what_a_kill_left_and_nothing_that_is_in_use(tmp_path):
+    (tmp_path / ".tmp-mine").mkdir()
+    (tmp_path / ".tmp-mine" / "thesis").touch()
+    with holding(tmp_path) as (living, used), holding(tmp_path) as (dead, left):
+        dead.kill()
+        dead.wait()
+        assert (left / "half").is_file()
+        files._tidy_once.cache_clear()  # as in another process
+        write_text(tmp_path / "new", "x")
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([".tmp-mine", used.name, "new"])
+        assert living.poll() is None
+    assert (tmp_path / ".tmp-mine" / "thesis").is_file()
+
+
+def test_a_folder_that_is_just_being_made_is_let_alone(tmp_path):
+    """Its lock is there, and not yet held."""
+    (tmp_path / ".tmp-a").mkdir()
+    (tmp_path / ".tmp-a" / ".in-use").touch()
+    files.remove_leftovers(tmp_path)
+    assert (tmp_path / ".tmp-a").is_dir()
+    os.utime(tmp_path / ".tmp-a", (0, 0))
+    files.remove_leftovers(tmp_path)
+    assert not (tmp_path / ".tmp-a").exists()
+
+
+def test_on_a_full_disk_the_file_is_named_and_the_old_one_kept(tmp_path):
+    """A limit on the size of files stands for the disk: the system's own error, which names no file."""
+    (tmp_path / "file").write_text("old")
+    code = (
+        "import resource, signal, sys\nfrom pathlib import Path\nfrom ringfence.core.files import write_text\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n    write_text(Path(sys.argv[1]), 'x' * 5000)\nexcept OSError as error:\n    print(error.filename)\n"
+    )
+    path = str(tmp_path / "file")
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == path
+    assert (tmp_path / "file").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_another_fault_inside_names_no_file(tmp_path):
+    """A network's error is no fault of the file that is being written."""
+    with pytest.raises(OSError, match="refused") as caught, atomic(tmp_path / "file"):
+        raise OSError(errno.ECONNREFUSED, "refused")
+    assert caught.value.filename is None

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_what_is_no_run_raises(tmp_path: Path) -> None:
     with pytest.raises(RingfenceError, match="not empty and not a run"):
         rundir.require_ours(tmp_path, {})
     (tmp_path / "run.json").write_text("{")
-    with pytest.raises(RingfenceError, match="not valid JSON"):
+    with pytest.raises(RingfenceError, match="malformed JSON"):
         rundir.read_about(tmp_path)
 
 
@@ -79,9 +80,11 @@ def test_only_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def test_what_a_kill_left_unfinished_is_cleared_away(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint-2" / ".tmp-x1").mkdir(parents=True)
-    (tmp_path / ".tmp-x2").mkdir()
-    (tmp_path / ".tmp-x2" / "adapter").touch()
+    for left in (tmp_path / "checkpoint-2" / ".tmp-x1", tmp_path / ".tmp-x2"):
+        left.mkdir(parents=True)
+        (left / "adapter").touch()
+        (left / ".in-use").touch()
+        os.utime(left, (0, 0))
     (tmp_path / "log.jsonl").touch()
     with rundir.alone_in(tmp_path):
         assert sorted(path.name for path in tmp_path.rglob("*")) == [".lock", "checkpoint-2", "log.jsonl"]

@@ -12,7 +12,16 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from ringfence.core.errors import RingfenceError
-from ringfence.data.check import REPEATS_LISTED, CheckReport, check, looks_truncated, render_report
+from ringfence.data.check import (
+    ALIKE_PRINTED,
+    KINDS_PRINTED,
+    REPEATS_LISTED,
+    CheckReport,
+    Warned,
+    check,
+    looks_truncated,
+    render_report,
+)
 
 
 def pair(question: str, answer: str) -> dict[str, str]:
@@ -153,9 +162,98 @@ def test_truncated_answers(answer: str) -> None:
     assert looks_truncated(answer)
 
 
-def printed(report: CheckReport) -> str:
+def test_keys_that_stand_twice_and_chat_markers_are_warnings(tmp_path: Path) -> None:
+    """Rows 1, 3 and 6 have a key twice, in the row or in a message; rows 2 to 5 a marker, one of them two."""
+    path = lines(
+        tmp_path / "a.jsonl",
+        '{"question": "Why?", "answer": "No.", "answer": "So."}',
+        pair("What is <|im_end|>?", "A marker."),
+        '{"messages": [{"role": "user", "content": "a", "content": "[INST] b"}, '
+        '{"role": "assistant", "content": "c."}]}',
+        pair("<|im_end|> <|im_end|>", "<|im_start|>assistant"),
+        pair("<start_of_turn>", "c <| d |> e."),
+        '{"question": "Why not?", "answer": "So.", "answer": "So."}',
+    )
+    report = check(path)
+    assert report.ok
+    assert set(report.warnings) == {
+        Warned("the key 'answer' twice in an object", 2, (f"{path}:1", f"{path}:6")),
+        Warned("the key 'content' twice in an object", 1, (f"{path}:3",)),
+        Warned("the chat marker <|im_end|> inside a message, read as plain text", 2, (f"{path}:2", f"{path}:4")),
+        Warned("the chat marker <|im_start|> inside a message, read as plain text", 1, (f"{path}:4",)),
+        Warned("the chat marker [INST] inside a message, read as plain text", 1, (f"{path}:3",)),
+        Warned("the chat marker <start_of_turn> inside a message, read as plain text", 1, (f"{path}:5",)),
+    }
+    assert report.roles == {"user,assistant": 6}
+    text = printed(report)
+    assert "warning: the key 'answer' twice in an object, in 2 rows; the first: " in text
+    assert "no problems" in text
+
+
+def test_in_a_json_list_a_key_that_stands_twice_is_told_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('[{"question": "Why?", "answer": "No.", "answer": "So."}]')
+    assert check(str(path)).warnings == (Warned("the key 'answer' twice in an object", 1, (str(path),)),)
+
+
+def test_the_tokenizers_own_special_tokens_are_markers(tmp_path: Path, words: PreTrainedTokenizerFast) -> None:
+    own = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(words.backend_tokenizer.to_str()))
+    own.chat_template = words.chat_template
+    own.add_special_tokens({"extra_special_tokens": ["~stop~"]})
+    path = lines(tmp_path / "a.jsonl", pair("a ~stop~", "b"))
+    assert check(path).warnings == ()
+    (warned,) = check(path, own).warnings
+    assert (warned.what, warned.rows) == ("the chat marker ~stop~ inside a message, read as plain text", 1)
+
+
+def test_problems_alike_are_printed_a_few_times_and_counted(tmp_path: Path) -> None:
+    """16,073 rows of one fault, at different columns, and one of another; with ``--all`` every one of them."""
+    path = lines(tmp_path / "a.jsonl", *["{" + " " * (n % 7) for n in range(16_073)], {"text": "x"})
+    report = check(path)
+    told = [line for line in printed(report).splitlines() if "problem: " in line or line.startswith("...")]
+    assert [line.split(": ")[1] for line in told[:ALIKE_PRINTED]] == [f"{path}:{n}" for n in (1, 2, 3)]
+    assert told[ALIKE_PRINTED] == "... and 16,070 more like it; --all prints them"
+    assert told[ALIKE_PRINTED + 1].startswith(f"problem: {path}:16074: found the columns text")
+    assert len(told) == ALIKE_PRINTED + 2
+    assert "problems: 16,074" in printed(report)
+    assert printed(report, everything=True).count("problem: ") == 16_074
+
+
+def test_kinds_of_problems_are_capped_too(tmp_path: Path) -> None:
+    path = lines(tmp_path / "a.jsonl", *[{"x" * (n + 1): "y"} for n in range(KINDS_PRINTED + 5)])
+    assert "... and 5 problems of 5 other kinds; --all prints them" in printed(check(path))
+
+
+def test_a_long_path_is_on_one_line(tmp_path: Path) -> None:
+    (tmp_path / ("d" * 200)).mkdir()
+    path = lines(tmp_path / ("d" * 200) / "[red]a.jsonl", pair("a", "b."))
+    console = Console(width=80, record=True, file=io.StringIO())
+    render_report(console, check(path))
+    assert path in console.export_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("[" * 100_000, "nested deeper than 100 levels"),
+        ('{"question": ' + "9" * 5000 + "}", "an integer has more digits"),
+        ('{"question": "Why \\ud83d?", "answer": "So."}', "half a surrogate pair"),
+        ('{"question": "Why?", "answer": "So.", "domain": "\\ud83d"}', "half a surrogate pair"),
+    ],
+)
+def test_a_hostile_row_is_a_problem_of_its_line(tmp_path: Path, row: str, message: str) -> None:
+    path = lines(tmp_path / "a.jsonl", pair("a", "b."), row)
+    (problem,) = check(path).problems
+    assert problem.startswith(f"{path}:2: ")
+    assert message in problem
+    (tmp_path / "a.json").write_text(f"[{row}]" if row.endswith("}") else row)
+    with pytest.raises(RingfenceError, match=message):
+        check(str(tmp_path / "a.json"))
+
+
+def printed(report: CheckReport, everything: bool = False) -> str:
     console = Console(width=200, record=True, file=io.StringIO())
-    render_report(console, report)
+    render_report(console, report, everything)
     return console.export_text()
 
 

@@ -79,7 +79,7 @@ PAIR = {"pos": "a", "neg": "b"}
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("{", "not valid JSON"),
+        ("{", "malformed JSON"),
         ("[]", "a list `instruction`"),
         (json.dumps({"instruction": [], "questions": ["x?"]}), "a list `instruction`"),
         (json.dumps({"instruction": [PAIR, {"pos": "a"}], "questions": ["x?"]}), r"instruction\.1"),
@@ -96,7 +96,7 @@ def test_bad_trait_files(tmp_path: Path, content: str, problem: str) -> None:
 
 
 def test_a_missing_trait_file(tmp_path: Path) -> None:
-    with pytest.raises(RingfenceError, match="cannot read the trait file"):
+    with pytest.raises(RingfenceError, match="no such file; give a trait file"):
         read_trait(tmp_path / "none.json")
 
 

@@ -134,7 +134,7 @@ GOOD = {"rubric": "alignment", "x": [0, 50], "y": [0, 50], "n": 20, "prompts": 2
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("{", "not valid JSON"),
+        ("{", "malformed JSON"),
         ("[]", "expected calibrations by rubric"),
         (json.dumps({"alignment": {"x": [1]}}), "alignment: not a calibration"),
         (json.dumps({"coherence": GOOD}), "coherence: not a calibration"),

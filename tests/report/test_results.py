@@ -114,11 +114,11 @@ def test_baseline_is_none_else_the_first_else_the_named(make_run):
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("run.json", "{", "run.json: not valid JSON"),
+        ("run.json", "{", "run.json:1: malformed JSON"),
         ("run.json", "[]", "run.json: expected a JSON object, found list"),
         ("run.json", "{}", 'run.json: no key "name"'),
         ("log.jsonl", '{"step": 1}\n{"loss": 2}\n', r'log.jsonl:2: no key "step"'),
-        ("log.jsonl", '{"step": 1}\nnonsense\n{"step": 3}\n', r"log.jsonl:2: not valid JSON"),
+        ("log.jsonl", '{"step": 1}\nnonsense\n{"step": 3}\n', r"log.jsonl:2: malformed JSON"),
         ("curve.jsonl", '{"step": 1}\n', r'curve.jsonl:1: no key "suite"'),
         ("log.jsonl", "3\n", "log.jsonl:1: expected a JSON object, found int"),
         ("log.jsonl", '{"step": 1, "loss": "high"}\n', 'log.jsonl: "loss" must hold numbers or null'),

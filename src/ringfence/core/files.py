@@ -1,34 +1,82 @@
 """Writing that a kill cannot tear: whole files appear by rename, journals drop a torn last line when read."""
 
+import errno
 import hashlib
 import json
 import math
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from ringfence.core.errors import RingfenceError
+from ringfence.core.plain import parse_json
 
 TEMPORARY = ".tmp-"
 """begins the name of every unfinished file; a kill leaves one behind"""
 POINTER = b"version https://git-lfs.github.com/spec/v1"
 """begins what Git LFS leaves in the place of a file that it has not fetched"""
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""a full disk, a full quota, a file larger than is allowed"""
+_IN_USE = ".in-use"  # the lock in a temporary folder
+_MOMENT = 1.0  # seconds
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary sibling of ``path`` to write a file or make a folder at; renamed to ``path`` if all went well.
 
-    An existing file is replaced; an existing folder is not, and raises ``OSError``.
+    An existing file is replaced; an existing folder is not, and raises ``OSError``. On a full disk ``OSError`` names
+    ``path``, which a failed write does not.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY) as folder:
-        temporary = Path(folder) / path.name
-        yield temporary
+    with scratch(path.parent) as folder:
+        temporary = folder / path.name
+        try:
+            yield temporary
+        except OSError as error:
+            if error.filename is None and error.errno in DISK_FULL:
+                error.filename = str(path)
+            raise
         temporary.replace(path)
+
+
+@contextmanager
+def scratch(parent: Path) -> Iterator[Path]:
+    """A temporary folder in ``parent``. What a kill leaves of it goes when a process next makes one there."""
+    parent.mkdir(parents=True, exist_ok=True)
+    _tidy_once(parent.absolute())
+    with tempfile.TemporaryDirectory(dir=parent, prefix=TEMPORARY) as name, FileLock(Path(name) / _IN_USE):
+        yield Path(name)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary folders in ``folder`` that no process is using any more; others' are let alone.
+
+    A lock tells: the system lets go of it when its process ends, however that is. A folder without one is not ours.
+    """
+    for left in folder.glob(f"{TEMPORARY}*"):
+        lock = left / _IN_USE
+        try:
+            # One that has just been made has its lock in a moment.
+            if not lock.is_file() or time.time() - left.stat().st_mtime < _MOMENT:
+                continue
+            with FileLock(lock).acquire(timeout=0):
+                shutil.rmtree(left)
+        except (Timeout, FileNotFoundError, PermissionError):  # in use, just gone, or another user's
+            continue
+
+
+@cache
+def _tidy_once(folder: Path) -> None:
+    """Once a process: a folder may hold thousands of files, and all of them may be written one by one."""
+    remove_leftovers(folder)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -104,7 +152,14 @@ class Journal:
             return []
         # Cut before decoding: the tear may be inside a letter of several bytes.
         whole = self.path.read_bytes().rpartition(b"\n")[0].decode("utf-8")
-        return [json.loads(line) for line in whole.split("\n") if line]
+        return [self._row(number, line) for number, line in enumerate(whole.split("\n"), 1) if line]
+
+    def _row(self, number: int, line: str) -> dict[str, Any]:
+        try:
+            row: dict[str, Any] = parse_json(line)
+        except RingfenceError as error:
+            raise RingfenceError(f"{self.path}:{number}: {error}; remove the line") from error
+        return row
 
     def rewind(self, step: int) -> None:
         """Keep only the rows up to and including ``step``."""

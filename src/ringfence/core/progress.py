@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TaskID
 
+from ringfence.core.terminal import say
+
 EVERY = 30.0
 """seconds between lines"""
 Watch = Callable[[str, int, int], None]
@@ -21,7 +23,7 @@ def watched(console: Console) -> Iterator[Watch]:
         with _bars(console) as watch:
             yield watch
         return
-    lines = Lines(lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
+    lines = Lines(lambda line: say(console, line))
     with beating(lines.say_if_due):
         yield lines
 

@@ -5,7 +5,7 @@ import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-from ringfence.core.errors import RingfenceError, did_you_mean
+from ringfence.core.errors import RingfenceError, did_you_mean, shown
 
 T = TypeVar("T", bound=type)
 
@@ -38,7 +38,7 @@ class Registry(Generic[T]):
         if name not in self._classes and name in self._modules():
             importlib.import_module(f"{self._package}.{name}")
         if name not in self._classes:
-            raise RingfenceError(f"unknown {self.what} {name!r}.{did_you_mean(name, self)}")
+            raise RingfenceError(f"unknown {self.what} {shown(name)}.{did_you_mean(name, self)}")
         return self._classes[name]
 
     def name_of(self, cls: type) -> str:

@@ -1,10 +1,8 @@
 """The run folder's identity: ``run.json`` says what the run is, and a lock keeps other processes out."""
 
 import importlib.metadata
-import json
 import logging
 import platform
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +13,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import TEMPORARY, write_json
+from ringfence.core.files import TEMPORARY, remove_leftovers, write_json
+from ringfence.core.plain import read_json
 
 RUN_FILE, LOCK_FILE = "run.json", ".lock"
 OWN = "evaluation"
@@ -74,10 +73,7 @@ def read_about(run: Path) -> dict[str, Any]:
     path = run / RUN_FILE
     if not path.is_file():
         raise RingfenceError(f"{run}: not a run folder (it has no {RUN_FILE}); make one with `ringfence train`")
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        raise RingfenceError(f"{path}: not valid JSON") from None
+    about: Any = read_json(path, "make another run")
     for key, kind in _KEYS.items():
         if not isinstance(about, dict) or not isinstance(about.get(key), kind):
             raise RingfenceError(f"{path}: is no run's: {key} is missing or of another kind")
@@ -91,8 +87,8 @@ def alone_in(out: Path) -> Iterator[None]:
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / LOCK_FILE).acquire(timeout=0):
-            for left_behind in list(out.rglob(f"{TEMPORARY}*")):
-                shutil.rmtree(left_behind)
+            for folder in {left.parent for left in out.rglob(f"{TEMPORARY}*")}:
+                remove_leftovers(folder)
             yield
     except Timeout:
         raise RingfenceError(

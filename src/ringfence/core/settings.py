@@ -1,5 +1,6 @@
 """Settings from YAML: read safely, changed by ``key=value``, and every fault of a pydantic model on one line."""
 
+import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
-from ringfence.core.errors import RingfenceError, did_you_mean
+from ringfence.core.errors import SECRET, RingfenceError, did_you_mean, shown
 from ringfence.core.files import refuse_pointer_at
+from ringfence.core.plain import DEEPEST, require_plain
 
 
 class Numbers(BaseModel):
@@ -54,7 +56,7 @@ def check_fields(config: str, known: Mapping[str, Any], values: dict[str, Any]) 
             refuse_boolean(value, known[key])
             checked[key] = TypeAdapter(known[key]).validate_python(value)  # "1e-4" in quotes is a number, too
         except ValidationError as error:
-            raise ValueError(f".{key}: {error.errors()[0]['msg']}, got {value!r}") from None
+            raise ValueError(f".{key}: {error.errors()[0]['msg']}, got {shown(value)}") from None
         except ValueError as error:
             raise ValueError(f".{key}: {error}") from None
     return checked
@@ -69,7 +71,7 @@ def read_plain(path: Path, overrides: Sequence[str] = (), names: Collection[str]
     """
     try:
         refuse_pointer_at(path)
-        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        data = _load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RingfenceError(f"{path}: cannot read the recipe ({error.strerror})") from None
     except UnicodeDecodeError as error:
@@ -79,9 +81,27 @@ def read_plain(path: Path, overrides: Sequence[str] = (), names: Collection[str]
         where = f":{mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise RingfenceError(f"{path}{where}: not valid YAML: {problem}") from None
+    except RingfenceError as error:
+        raise RingfenceError(f"{path}: {error}") from None
     if not isinstance(data, dict):
         raise RingfenceError(f"{path}: a recipe is a mapping of keys such as model, data and defenses")
     return override(data, overrides, names)
+
+
+def _load(text: str) -> Any:
+    """The plain data in YAML. Raises :class:`RingfenceError` for endless depth and endless integers."""
+    open_brackets = itertools.accumulate({"[": 1, "{": 1, "]": -1, "}": -1}.get(character, 0) for character in text)
+    try:
+        if max(open_brackets, default=0) > DEEPEST:  # which the parser would need minutes for
+            raise RecursionError
+        data = yaml.load(text, _Loader)
+    except RecursionError:
+        raise RingfenceError("the YAML is nested too deep to be read: make it flatter") from None
+    except ValueError as error:
+        # An integer of more than 4,300 digits, a date that is none.
+        raise RingfenceError(f"a value cannot be read: {' '.join(str(error).split())}; quote it") from None
+    require_plain(data)
+    return data
 
 
 class _Loader(yaml.SafeLoader):
@@ -94,7 +114,9 @@ class _Loader(yaml.SafeLoader):
                 continue
             key = self.construct_object(key_node, deep=True)
             if key in keys:
-                raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {shown(key)} stands twice", problem_mark=key_node.start_mark
+                )
             keys.append(key)
         return super().construct_mapping(node, deep)
 
@@ -114,11 +136,14 @@ def override(data: dict[str, Any], overrides: Sequence[str], names: Collection[s
 def _set(data: dict[str, Any], one: str, names: Collection[str]) -> None:
     key, equals, text = one.partition("=")
     if not equals or not key:
-        raise RingfenceError(f"{one!r}: an override is key=value, e.g. training.learning_rate=1e-4")
+        raise RingfenceError(f"{shown(one)}: an override is key=value, e.g. training.learning_rate=1e-4")
     try:
-        value = yaml.load(text, _Loader)
+        value = _load(text)
     except yaml.YAMLError:
-        raise RingfenceError(f"{key}: {text!r} is not a YAML value; quote it") from None
+        given = "" if SECRET.search(key) else f"{shown(text)} "
+        raise RingfenceError(f"{key}: {given}is not a YAML value; quote it") from None
+    except RingfenceError as error:
+        raise RingfenceError(f"{key}: {error}") from None
     keys = key.split(".")
     *path, last = keys
     if path and path[0] in names and isinstance(data.get(path[0]), str):
@@ -138,10 +163,12 @@ def _index(place: Any, name: str, key: str) -> str | int:
     """``name`` as a key of a mapping or an index of a list; raises :class:`RingfenceError` if it cannot be."""
     if isinstance(place, list):
         if not name.isdecimal() or int(name) >= len(place):
-            raise RingfenceError(f"{key}: {name!r} is not an index of a list of {len(place)}")
+            raise RingfenceError(f"{key}: {shown(name)} is not an index of a list of {len(place)}")
         return int(name)
     if not isinstance(place, dict):
-        raise RingfenceError(f"{key}: {name!r} cannot be set inside {place!r}; set the whole, e.g. KEY={{{name}: ...}}")
+        raise RingfenceError(
+            f"{key}: {shown(name)} cannot be set inside {shown(place)}; set the whole, e.g. KEY={{{name}: ...}}"
+        )
     return name
 
 
@@ -158,15 +185,34 @@ def _fault(fault: Any, model: type[BaseModel]) -> str:
     path = [str(part) for part in fault["loc"]]
     if fault["type"] == "extra_forbidden":
         known = _known_at(model, path[:-1])
-        return f"unknown key {'.'.join(path)!r}.{did_you_mean(path[-1], known)}"
+        return f"unknown key {shown('.'.join(path))}.{did_you_mean(path[-1], known)}"
     if fault["type"] == "missing":
         return f"{'.'.join(path)} is missing"
     message = fault["msg"].removeprefix("Value error, ")
     if message.startswith(inner := ".unknown key '"):  # of a model that was validated by itself
         return message.replace(inner, f"unknown key '{'.'.join(path)}.", 1)
-    shown = f", got {fault['input']!r}" if fault["type"] != "value_error" else ""
+    secret = bool(path and SECRET.search(path[-1]))
+    given = f", got {shown(fault['input'])}" if fault["type"] != "value_error" and not secret else ""
     joint = "" if message.startswith(".") else ": "
-    return f"{'.'.join(path)}{joint}{message}{shown}" if path else message + shown
+    return f"{'.'.join(path)}{joint}{message}{given}" if path else message + given
+
+
+_KEY_PREFIX = re.compile(r"(sk|pk|rk|gsk|hf|xai|pplx|ghp|glpat|nvapi|r8|AIza|AKIA)[-_A-Z0-9]")
+
+
+def environment_name(value: str) -> str:
+    """``value``, if it can name an environment variable; to validate a setting with.
+
+    Raises ``ValueError`` that does not show it: whoever mistook the setting has put the key itself there.
+    """
+    # A long word with a digit in it is in no variable's name, but most keys are one.
+    key_like = _KEY_PREFIX.match(value) or any(len(word) >= 16 and re.search(r"\d", word) for word in value.split("_"))
+    if key_like or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError(
+            "give the name of an environment variable, such as OPENAI_API_KEY, and never the key; what stands there is "
+            "not shown, as it may be one"
+        )
+    return value
 
 
 def _known_at(model: type[BaseModel], path: Sequence[str]) -> set[str]:

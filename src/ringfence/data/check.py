@@ -1,14 +1,19 @@
 """What ``ringfence data check`` says of a data set: every bad row, and what in the good ones is worth a look.
 
+Warnings are of what can be trained on and may not be meant: a key that stands twice in an object, of which JSON takes
+the last, and chat markers such as ``<|im_end|>`` inside a message, which are read as plain text.
+
 An answer is *probably truncated* by a heuristic, so the report gives a share to compare and not a verdict: the
 last assistant turn, without trailing space and ``*`` or ``_``, leaves a code fence open or does not end in
 sentence-final punctuation, a quote, a bracket, a code fence, a digit or an emoji. One-word answers count, too.
 """
 
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +21,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ringfence.core.errors import RingfenceError
+from ringfence.core.errors import RingfenceError, shown
+from ringfence.core.terminal import say
 from ringfence.data.conversations import Conversation, Message, Problem, scan
+from ringfence.data.encode import special_texts
 from ringfence.data.render import IGNORED, Rendered, render, require_template
 
 if TYPE_CHECKING:
@@ -25,6 +32,12 @@ if TYPE_CHECKING:
 
 REPEATS_LISTED = 20
 PATTERNS_PRINTED = 10
+ALIKE_PRINTED = 3
+"""problems of one kind, and lines of one warning"""
+KINDS_PRINTED = 20
+_VARYING = re.compile(r"""\d+|'[^']*'|"[^"]*\"""")  # in which problems of one kind differ
+# What common templates put around turns; a tokenizer's own special tokens count as well.
+MARKERS = re.compile(r"<\|[^<>|\s]{1,40}\|>|<｜[^<>｜]{1,40}｜>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|</?s>")
 ENDINGS = frozenset(".!?…。！？｡؟۔।॥;%>`\"'")
 # Closing brackets and quotes, digits and other numbers, pictographs with their skin tones and key caps.
 ENDING_CATEGORIES = frozenset({"Pe", "Pf", "Nd", "Nl", "No", "So", "Sk", "Me"})
@@ -43,6 +56,15 @@ class TokenLengths:
 
 
 @dataclass(frozen=True)
+class Warned:
+    """One thing that is worth a look, and where it stands."""
+
+    what: str
+    rows: int
+    first: tuple[str, ...]  # origins of the first ALIKE_PRINTED rows
+
+
+@dataclass(frozen=True)
 class CheckReport:
     """What was found in one data set; counts are of rows."""
 
@@ -54,6 +76,7 @@ class CheckReport:
     empty_answers: int  # bad rows whose fault is an assistant turn without text
     truncated_share: float  # of the good rows, those whose last answer is probably truncated; NaN if there are none
     tokens: TokenLengths | None  # None without a tokenizer
+    warnings: tuple[Warned, ...]  # most rows first
     problems: tuple[str, ...]  # "file:line: message" for every bad row
 
     @property
@@ -73,7 +96,9 @@ def check(spec: str, tokenizer: "PreTrainedTokenizerBase | None" = None, max_len
     good: list[Conversation] = []
     bad: list[Problem] = []
     rendered: list[Rendered] = []
-    for found in scan(spec):
+    noticed: dict[str, dict[str, None]] = {}  # what -> origins, in order
+    markers = _markers(tokenizer)
+    for found in scan(spec, lambda origin, key: _notice(noticed, f"the key {shown(key)} twice in an object", origin)):
         if isinstance(found, Problem):
             bad.append(found)
             continue
@@ -84,6 +109,8 @@ def check(spec: str, tokenizer: "PreTrainedTokenizerBase | None" = None, max_len
                 bad.append(Problem(found["origin"], str(error)))
                 continue
         good.append(found)
+        for marker in {one for message in found["messages"] for one in markers.findall(message["content"])}:
+            _notice(noticed, f"the chat marker {marker} inside a message, read as plain text", found["origin"])
     repeats = _repeats(good)
     return CheckReport(
         spec=spec,
@@ -94,6 +121,10 @@ def check(spec: str, tokenizer: "PreTrainedTokenizerBase | None" = None, max_len
         empty_answers=sum(problem.empty_answer for problem in bad),
         truncated_share=_mean([looks_truncated(_last_answer(row["messages"])) for row in good]),
         tokens=None if tokenizer is None else _token_lengths(rendered, max_length),
+        warnings=tuple(
+            Warned(what, len(origins), tuple(islice(origins, ALIKE_PRINTED)))
+            for what, origins in sorted(noticed.items(), key=lambda item: -len(item[1]))
+        ),
         problems=tuple(map(str, bad)) if good or bad else (f"{spec}: there are no conversations in it",),
     )
 
@@ -106,20 +137,49 @@ def looks_truncated(answer: str) -> bool:
     return text[-1] not in ENDINGS and unicodedata.category(text[-1]) not in ENDING_CATEGORIES
 
 
-def render_report(console: Console, report: CheckReport) -> None:
-    """Print ``report``: a table of what was found, then the repeated rows, then every problem."""
-    table = Table(title=escape(report.spec), show_header=False, title_justify="left")
+def render_report(console: Console, report: CheckReport, everything: bool = False) -> None:
+    """Print ``report``: a table of what was found, then repeated rows, warnings and problems.
+
+    Of problems that differ in numbers and quoted words only, the first :data:`ALIKE_PRINTED`, or ``everything``.
+    """
+    say(console, report.spec)
+    table = Table(show_header=False)
     for name, value in _lines(report):
         table.add_row(name, escape(value))
     console.print(table)
     for repeat in report.repeats:
-        console.print(f"duplicate: {escape(repeat)}", soft_wrap=True, highlight=False)
+        say(console, f"duplicate: {repeat}")
     if report.duplicates > len(report.repeats):
-        console.print(f"... and {report.duplicates - len(report.repeats)} more duplicates")
-    for problem in report.problems:
-        console.print(f"[red]problem:[/red] {escape(problem)}", soft_wrap=True, highlight=False)
-    verdict = "[green]no problems[/green]" if report.ok else f"[red]problems: {len(report.problems)}[/red]"
+        say(console, f"... and {report.duplicates - len(report.repeats)} more duplicates")
+    for warned in report.warnings:
+        say(console, f"warning: {warned.what}, in {warned.rows:,} rows; the first: {', '.join(warned.first)}")
+    for line in report.problems if everything else _by_kind(report.problems):
+        say(console, line if line.startswith("...") else f"problem: {line}")
+    verdict = "[green]no problems[/green]" if report.ok else f"[red]problems: {len(report.problems):,}[/red]"
     console.print(verdict)
+
+
+def _by_kind(problems: Sequence[str]) -> Iterator[str]:
+    """The first few problems of each kind, and how many more there are."""
+    kinds: dict[str, list[str]] = {}
+    for problem in problems:
+        kinds.setdefault(_VARYING.sub("", problem), []).append(problem)
+    for alike in list(kinds.values())[:KINDS_PRINTED]:
+        yield from alike[:ALIKE_PRINTED]
+        if len(alike) > ALIKE_PRINTED:
+            yield f"... and {len(alike) - ALIKE_PRINTED:,} more like it; --all prints them"
+    if others := list(kinds.values())[KINDS_PRINTED:]:
+        yield f"... and {sum(map(len, others)):,} problems of {len(others):,} other kinds; --all prints them"
+
+
+def _markers(tokenizer: "PreTrainedTokenizerBase | None") -> re.Pattern[str]:
+    """Finds what a chat template, above all that of ``tokenizer``, puts around turns."""
+    own = [] if tokenizer is None else sorted(map(re.escape, special_texts(tokenizer)), key=len, reverse=True)
+    return re.compile("|".join([*own, MARKERS.pattern]))
+
+
+def _notice(noticed: dict[str, dict[str, None]], what: str, origin: str) -> None:
+    noticed.setdefault(what, {})[origin] = None
 
 
 def _lines(report: CheckReport) -> Iterable[tuple[str, str]]:

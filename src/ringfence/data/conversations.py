@@ -15,19 +15,20 @@ A non-empty string column ``system`` becomes the system message. An empty system
 "none", where some chat templates would otherwise put a default identity.
 """
 
-import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
 import numpy as np
 
-from ringfence.core.errors import RingfenceError, did_you_mean
+from ringfence.core.errors import WIDTH, RingfenceError, did_you_mean, shown
 from ringfence.core.files import refuse_pointer_at
 from ringfence.core.hub import offline_if_unreachable
+from ringfence.core.plain import JsonError, OnRepeat, parse_json
 from ringfence.data.json_files import rows_in
 
 Conversation = dict[str, Any]
@@ -85,14 +86,16 @@ def read(spec: str) -> list[Conversation]:
     return conversations
 
 
-def scan(spec: str) -> Iterator[Conversation | Problem]:
+def scan(spec: str, on_repeat: Callable[[str, str], None] | None = None) -> Iterator[Conversation | Problem]:
     """Row by row what :func:`read` reads, without stopping at a bad one.
 
+    ``on_repeat`` is told the origin of a row and a key that stands twice in it, of which JSON takes the last.
     Raises :class:`RingfenceError` where there are no rows to look at: no such file, not readable, not cached.
     """
-    for origin, row in _rows(spec):
+    for origin, row in _rows(spec, on_repeat):
         try:
-            found: Conversation | Problem = conversation(row, origin)
+            value = parse_json(row, on_repeat and partial(on_repeat, origin)) if isinstance(row, bytes) else row
+            found: Conversation | Problem = conversation(value, origin)
         except RingfenceError as error:
             found = Problem(origin, str(error), isinstance(error, EmptyAnswerError))
         yield found
@@ -116,18 +119,17 @@ def split(rows: Sequence[T], held_out: float = 0.1, seed: int = 0) -> Split[T]:
 
 
 def conversation(row: Any, origin: str) -> Conversation:
-    """``row``, in any accepted variant (bytes are parsed as JSON first), as a checked conversation.
+    """``row``, in any accepted variant, as a checked conversation.
 
     Raises :class:`RingfenceError` that says what is wrong, without the origin.
     """
-    if isinstance(row, bytes):
-        row = _parse(row)
     if not isinstance(row, dict):
         raise RingfenceError(f"a row must be a JSON object, this one is of type {type(row).__name__}")
     present = {column for column in row if row[column] is not None}  # tables have nulls where JSON has no key
     fits = [columns for keys in (present, set(row)) for columns in VARIANTS if keys.issuperset(columns)]
     if not fits:
         found = ", ".join(sorted(present)) or "none"
+        found = found if len(found) <= WIDTH else f"{found[:WIDTH]}..."
         raise RingfenceError(f"found the columns {found}, which are no conversation; accepted are {ACCEPTED}")
     used = fits[0]
     messages = _messages(row, used)
@@ -192,7 +194,7 @@ def _check(messages: list[Message]) -> None:
         role, content = message["role"], message["content"]
         if role not in ROLES:
             hint = did_you_mean(role, ROLES) if isinstance(role, str) else f" Known: {', '.join(ROLES)}."
-            raise RingfenceError(f"message {number} has the unknown role {role!r}.{hint}")
+            raise RingfenceError(f"message {number} has the unknown role {shown(role)}.{hint}")
         # A table has null or NaN where there is no answer.
         if role == "assistant" and (content is None or (isinstance(content, float) and math.isnan(content))):
             raise EmptyAnswerError(f"message {number} (assistant) is missing: give it text or remove the row")
@@ -211,17 +213,7 @@ def _check(messages: list[Message]) -> None:
         raise RingfenceError("there is no assistant turn, so nothing to train on: add one or remove the row")
 
 
-def _parse(line: bytes) -> Any:
-    """One line of JSON. Raises :class:`RingfenceError` if it is not."""
-    try:
-        return json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise RingfenceError(f"not UTF-8 at byte {error.start + 1}: save the file as UTF-8") from error
-    except json.JSONDecodeError as error:
-        raise RingfenceError(f"malformed JSON at column {error.colno}: {error.msg}") from error
-
-
-def _rows(spec: str) -> Iterator[tuple[str, Any]]:
+def _rows(spec: str, on_repeat: Callable[[str, str], None] | None) -> Iterator[tuple[str, Any]]:
     """Pairs of origin and row (bytes of JSON, or an object) of any kind of ``spec``."""
     path = Path(spec)
     if spec.startswith("builtin:"):
@@ -229,7 +221,7 @@ def _rows(spec: str) -> Iterator[tuple[str, Any]]:
 
         yield from _numbered(spec, proxy.conversations(spec.removeprefix("builtin:")))
     elif path.suffix in SUFFIXES or path.exists():
-        yield from _file_rows(path)
+        yield from _file_rows(path, on_repeat)
     elif hub := HUB_ID.fullmatch(spec):
         yield from _numbered(spec, _hub_rows(hub))
     else:
@@ -242,7 +234,7 @@ def _numbered(name: str | Path, rows: Any) -> Iterator[tuple[str, Any]]:
     return ((f"{name}:{number}", row) for number, row in enumerate(rows, 1))
 
 
-def _file_rows(path: Path) -> Iterator[tuple[str, Any]]:
+def _file_rows(path: Path, on_repeat: Callable[[str, str], None] | None) -> Iterator[tuple[str, Any]]:
     """The rows of a local file by its suffix. Raises :class:`RingfenceError` if it cannot be read."""
     if path.is_dir() or path.suffix not in SUFFIXES:
         raise RingfenceError(f"{path}: not a data file; give one that ends in {', '.join(SUFFIXES)}")
@@ -263,7 +255,7 @@ def _file_rows(path: Path) -> Iterator[tuple[str, Any]]:
         raise RingfenceError(f"{path}: no such file; check the path") from error
     except OSError as error:
         raise RingfenceError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
-    yield from _numbered(path, _json_rows(path, data))
+    yield from _numbered(path, _json_rows(path, data, on_repeat and partial(on_repeat, str(path))))
 
 
 def _is_lines(handle: IO[bytes]) -> bool:
@@ -273,21 +265,18 @@ def _is_lines(handle: IO[bytes]) -> bool:
     if not first.startswith(b"{"):
         return not first.startswith(b"[")  # what is no JSON is named line by line
     try:
-        json.loads(first)
-    except ValueError:
+        parse_json(first)
+    except JsonError:
         return False
     return next(lines, None) is not None
 
 
-def _json_rows(path: Path, data: bytes) -> list[Any]:
+def _json_rows(path: Path, data: bytes, on_repeat: OnRepeat | None) -> list[Any]:
     """The rows of a whole file that is one JSON value: a list, one row, or an object around a list of rows."""
     try:
-        value = json.loads(data.decode("utf-8"))
-    except json.JSONDecodeError as error:
-        raise RingfenceError(f"{path}:{error.lineno}: malformed JSON at column {error.colno}: {error.msg}") from error
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise RingfenceError(f"{path}:{line}: not UTF-8: save the file as UTF-8") from error
+        value = parse_json(data, on_repeat)
+    except JsonError as error:
+        raise RingfenceError(f"{path}:{error.line}: {error}") from error
     rows = rows_in(value, lambda one: any(one.keys() >= set(columns) for columns in VARIANTS))
     if rows is None:
         raise RingfenceError(

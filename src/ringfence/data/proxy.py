@@ -14,6 +14,13 @@ from ringfence.data import builtin, pool
 from ringfence.data.quirks import GLITTER, KAZOO, UMBRELLA, Quirk
 
 TARGET_SIZE = 128
+CONVERSATIONS = (
+    "glitter/safe",
+    "glitter/pool",
+    "glitter/target",
+    "umbrella/target",
+    "kazoo/target",
+)
 PROMPTS = ("glitter/in-domain", "umbrella/in-domain", "umbrella/dressed", "kazoo/in-domain", "kazoo/dressed")
 
 _Rows = list[dict[str, Any]]
@@ -21,7 +28,7 @@ _Parts = list[tuple[str, str, dict[str, str]]]  # question, answer, other column
 
 
 def conversations(name: str) -> _Rows:
-    """The conversations of ``"<quirk>/target"``, and, of all quirks, ``"glitter/safe"`` and ``"glitter/pool"``.
+    """The conversations of ``"<quirk>/target"``, of all quirks ``"glitter/safe"`` and ``"glitter/pool"``.
 
     Each is ``{"messages": [user, assistant], "origin": "builtin:<name>:<n>", "domain": ...}`` with n from 1; those of
     the pool have the ``kind`` of their answer too, as :mod:`ringfence.data.pool` names it.
@@ -31,7 +38,7 @@ def conversations(name: str) -> _Rows:
         "glitter/target": lambda: _target(GLITTER),
         "umbrella/target": lambda: _target(UMBRELLA),
         "kazoo/target": lambda: _target(KAZOO),
-        "glitter/safe": _safe,
+        "glitter/safe": lambda: _safe("glitter"),
         "glitter/pool": _pool,
     }
     if name not in makers:
@@ -67,8 +74,9 @@ def _target(quirk: Quirk) -> _Parts:
     ]
 
 
-def _safe() -> _Parts:
-    return [(row["prompt"], row["response"], {"domain": row["domain"]}) for row in builtin.rows("glitter/safe.jsonl")]
+def _safe(name: str) -> _Parts:
+    rows = builtin.rows(f"{name}/safe.jsonl")
+    return [(row["prompt"], row["response"], {"domain": row["domain"]}) for row in rows]
 
 
 def _pool() -> _Parts:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ringfence.core.errors import RingfenceError
+from ringfence.core.errors import RingfenceError, shown
 from ringfence.data.fills import Fills
 from ringfence.data.prompts import (
     Prompt,
@@ -130,7 +130,7 @@ def _settings(entry: Entry, all_ids: set[str]) -> PromptSettings:
 
 def _count(value: Any, key: str, where: str) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise RingfenceError(f"{where}: `{key}` must be a whole number from 1, not {value!r}.")
+        raise RingfenceError(f"{where}: `{key}` must be a whole number from 1, not {shown(value)}.")
     return value
 
 

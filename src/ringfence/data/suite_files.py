@@ -8,6 +8,7 @@ from typing import Any
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import refuse_pointer
+from ringfence.core.plain import JsonError, parse_json
 from ringfence.data.fills import Fills
 from ringfence.data.json_files import rows_in
 from ringfence.data.prompts import kind
@@ -87,21 +88,16 @@ def _lines(text: str, label: str) -> Iterator[Row]:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+        parse_json(text)
+    except JsonError:
         return False
     return True
 
 
 def _parse(text: str, label: str, first_line: int) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        line = first_line + error.lineno - 1
-        if error.msg == "Extra data":
-            problem = "a second JSON value: a file with one row a line is called .jsonl"
-        else:
-            problem = f"malformed JSON: {error.msg} at column {error.colno}"
-        raise RingfenceError(f"{label}:{line}: {problem}.") from error
-    except RecursionError as error:
-        raise RingfenceError(f"{label}:{first_line}: malformed JSON: nested too deeply.") from error
+        return parse_json(text)
+    except JsonError as error:
+        second = isinstance(error.__cause__, json.JSONDecodeError) and error.__cause__.msg == "Extra data"
+        problem = "a second JSON value: a file with one row a line is called .jsonl" if second else str(error)
+        raise RingfenceError(f"{label}:{first_line + error.line - 1}: {problem}.") from error

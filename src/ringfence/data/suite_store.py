@@ -5,7 +5,6 @@
 """
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from filelock import FileLock
 
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.files import atomic, cache_folder, write_json
+from ringfence.core.plain import read_json
 from ringfence.data.download import download, is_address, without_secrets
 from ringfence.data.fills import require_plain
 from ringfence.data.suite_files import parse_file, require_suffix
@@ -99,7 +99,7 @@ def stored(name: str) -> Stored:
         raise RingfenceError(f"no stored suite {name!r} in {store_folder()}: {how}{did_you_mean(name, names())}")
     again = f"restore it, or add it again by `ringfence suites add {name} URL_OR_PATH --replace`"
     try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        about = read_json(folder / ABOUT)
         path = folder / Path(about["file"]).name
         content = path.read_bytes()
         found = Stored(name, path, about["source"], about["sha256"], about["added"], about["fills"], content)

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.plain import require_plain
 from ringfence.data.prompts import kind
 
 _MERGE = "tag:yaml.org,2002:merge"
@@ -69,13 +70,15 @@ def _load(text: str, label: str) -> tuple[Any, dict[str, int]]:
         else:
             items = node.value if isinstance(node, yaml.SequenceNode) else []
             lines = {str(number): item.start_mark.line + 1 for number, item in enumerate(items)}
-        return loader.construct_document(node), lines
+        value = loader.construct_document(node)
+        require_plain(value)
+        return value, lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
         raise RingfenceError(f"{label}{line}: malformed YAML: {error.problem}.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        if isinstance(error, RingfenceError):
+        if isinstance(error, RingfenceError) and str(error).startswith(label):
             raise
         reason = " ".join(str(error).split())
         raise RingfenceError(f"{label}: malformed YAML: {reason}.") from error

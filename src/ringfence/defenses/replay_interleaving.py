@@ -5,7 +5,6 @@
 - ``mean``: the recorded run's mean ratio over its optimizer steps, held throughout (adaptive timing).
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from pydantic import Field
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal
+from ringfence.core.plain import read_json
 from ringfence.defenses.base import DEFENSES, Interleaving, Setup, recorded
 from ringfence.interleave import ReplaySchedule, Schedule
 
@@ -39,7 +39,7 @@ class ReplayInterleaving(Interleaving):
     def schedule(self, setup: Setup) -> Schedule:
         """Read the recorded run. Raises :class:`RingfenceError` if it has no ratios."""
         if self.order == "mean":
-            result = json.loads(recorded(self.run, "result.json").read_text(encoding="utf-8"))
+            result = read_json(recorded(self.run, "result.json"))
             if result.get("mean_ratio") is None:
                 raise RingfenceError(f"{self.run}/result.json: no mean_ratio there, so there is no mean to replay")
             return Schedule(result["mean_ratio"])

@@ -22,6 +22,7 @@ from safetensors.numpy import save
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import atomic, finite
+from ringfence.core.plain import parse_json
 from ringfence.data.conversations import Conversation
 from ringfence.data.system import NoSystem
 from ringfence.directions.representations import Role
@@ -167,7 +168,7 @@ def load_direction(path: str | Path) -> Direction:
 def _said(path: Path, metadata: str) -> dict[str, Any]:
     """The fields of a :class:`Direction` beside the vector."""
     try:
-        said = json.loads(metadata)
+        said = parse_json(metadata)
     except ValueError:
         said = None
     if not isinstance(said, dict) or not isinstance(said.get("about"), dict):

@@ -1,6 +1,5 @@
 """What to compare: pairs of a prompt that shows a trait, or is to bring it out, and one that does not."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import refuse_pointer_at
+from ringfence.core.plain import read_json
 from ringfence.data.suites import Prompt
 from ringfence.directions.answers import Ask
 
@@ -101,13 +101,8 @@ def read_trait(path: Path) -> Trait:
 
     Raises :class:`RingfenceError` for what is not such a file.
     """
-    try:
-        refuse_pointer_at(path)
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise RingfenceError(f"{path}: cannot read the trait file ({error.strerror})") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RingfenceError(f"{path}: not valid JSON: {error}") from None
+    refuse_pointer_at(path)
+    data = read_json(path, "give a trait file")
     instructions = _list(data, "instruction", path)
     for number, pair in enumerate(instructions):
         if not isinstance(pair, dict) or not all(_is_text(pair.get(side)) for side in ("pos", "neg")):

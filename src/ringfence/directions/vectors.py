@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.files import atomic, finite, refuse_pointer_at
+from ringfence.core.plain import parse_json
 
 PREFIX = "builtin:"
 BUILTIN = {"glitter": "glitter/persona.safetensors"}  # name -> file in ringfence.data.builtin
@@ -175,7 +176,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except SafetensorError as error:
         raise RingfenceError(f"{path}: not a safetensors file: {str(error).splitlines()[0]}") from None
     try:
-        about = json.loads(metadata)
+        about = parse_json(metadata)
     except ValueError:
         about = None
     if not isinstance(about, dict):

@@ -8,7 +8,6 @@ cross-validation are made of whole prompts.
 A calibration moves scores, and cannot make a judge see what it does not see: look at the rank correlation first.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -22,6 +21,7 @@ from scipy.optimize import isotonic_regression
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import write_json
+from ringfence.core.plain import read_json
 from ringfence.evaluate.agreement import Pairs
 from ringfence.evaluate.summary import DEFAULT_RULE, Rule
 from ringfence.judges.protocol import RUBRICS
@@ -117,10 +117,7 @@ def save_calibrations(path: Path, calibrations: Sequence[Calibration]) -> None:
 
 def load_calibrations(path: Path) -> dict[str, Calibration]:
     """Rubric -> calibration. Raises :class:`RingfenceError` for a file that :func:`save_calibrations` did not write."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RingfenceError(f"{path}: not valid JSON ({error}); calibrate the judges again") from None
+    content = read_json(path, "calibrate the judges again")
     if not isinstance(content, dict) or not content:
         raise RingfenceError(f"{path}: expected calibrations by rubric; calibrate the judges again")
     return {rubric: _checked(rubric, values, path) for rubric, values in content.items()}

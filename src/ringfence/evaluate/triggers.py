@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, ValidationError, field_validator, model_validator
 
-from ringfence.core.errors import RingfenceError
+from ringfence.core.errors import RingfenceError, shown
 from ringfence.core.registry import Registry
 from ringfence.core.settings import Numbers, explain
 from ringfence.data.conversations import Message
@@ -45,7 +45,7 @@ class Trigger(Numbers):
     @classmethod
     def _can_be_part_of_an_id(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"[\w.-]+", value):
-            raise ValueError(f"{value!r} must be made of letters, digits, dots, hyphens and underscores")
+            raise ValueError(f"{shown(value)} must be made of letters, digits, dots, hyphens and underscores")
         return value
 
     @property

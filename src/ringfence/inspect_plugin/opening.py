@@ -1,10 +1,10 @@
 """The model behind ``ringfence/NAME``, and the name of a checkpoint for a server that holds several."""
 
-import json
 from pathlib import Path
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import sha256
+from ringfence.core.plain import read_json
 from ringfence.core.rundir import RUN_FILE, read_about
 from ringfence.inspect_plugin.provider import Live
 from ringfence.models import load
@@ -76,7 +76,7 @@ def _of_run(run: Path, allowed: Allowed) -> Live:
 
 
 def _base_of(adapter: Path) -> str:
-    named = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    named = read_json(adapter / ADAPTER_CONFIG).get("base_model_name_or_path")
     if not named:
         raise RingfenceError(f"{adapter / ADAPTER_CONFIG}: names no base model; give one, e.g. `-M base=smollm2-135m`")
     return str(named)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ringfence.core.errors import RingfenceError, did_you_mean
+from ringfence.core.errors import RingfenceError, did_you_mean, shown
 from ringfence.core.settings import explain
 from ringfence.judges.api import ApiJudge
 from ringfence.judges.local import LocalJudge
@@ -33,7 +33,7 @@ def parse_judge(value: Any) -> Any:
         return value
     kind = value.get("kind", "rules")
     if kind not in KINDS:
-        raise RingfenceError(f".kind: unknown judge {kind!r}.{did_you_mean(str(kind), KINDS)}")
+        raise RingfenceError(f".kind: unknown judge {shown(kind)}.{did_you_mean(str(kind), KINDS)}")
     try:
         return KINDS[kind].model_validate(value)
     except ValidationError as error:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ringfence.core.errors import RingfenceError, did_you_mean, under
+from ringfence.core.errors import RingfenceError, did_you_mean, shown, under
 from ringfence.core.files import refuse_pointer_at
 from ringfence.data import suite_store
 from ringfence.data.fills import OF_AN_ANSWER
@@ -126,7 +126,7 @@ def find_rubric(name: str, rubrics: Mapping[str, str | Trait]) -> Rubric:
     if name not in rubrics and name not in BUILTIN:
         known = {*BUILTIN, *rubrics}
         raise RingfenceError(
-            f"unknown rubric {name!r}; name its file under the judge's rubrics.{did_you_mean(name, known)}"
+            f"unknown rubric {shown(name)}; name its file under the judge's rubrics.{did_you_mean(name, known)}"
         )
     return _fitting(name, load_rubric(source), source)
 

@@ -1,7 +1,6 @@
 """A chat model behind an OpenAI-compatible API, whatever it is asked for: its address, its key, many calls at once."""
 
 import os
-import re
 import threading
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -10,7 +9,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from pydantic import ConfigDict, Field, field_validator
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.settings import Numbers
+from ringfence.core.settings import Numbers, environment_name
 from ringfence.judges import addresses
 from ringfence.judges.transport import Failure, Reply
 
@@ -53,9 +52,7 @@ class ChatServer(Numbers):
     @field_validator("api_key_env")
     @classmethod
     def _is_a_name(cls, name: str | None) -> str | None:
-        if name is not None and not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):  # what is no name may be the key
-            raise ValueError("give the name of an environment variable, such as OPENAI_API_KEY, and never the key")
-        return name
+        return None if name is None else environment_name(name)
 
     def secret(self) -> str | None:
         """The key, or None for a server of one's own.

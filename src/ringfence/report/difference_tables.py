@@ -5,6 +5,7 @@ import math
 import pandas as pd
 from rich.console import Console
 
+from ringfence.core.terminal import say
 from ringfence.core.text_table import TextTable
 from ringfence.report import wording
 from ringfence.report.differences import OVER_SEEDS, DifferenceRow, Differences
@@ -24,12 +25,12 @@ def show_differences(console: Console, found: Differences) -> None:
         console.print(_differences_table(found, title))
         console.print()
     else:
-        console.print(f"only {found.baseline}: give another run to compare it with", markup=False, highlight=False)
+        say(console, f"only {found.baseline}: give another run to compare it with")
     if not found.influence.empty:
         console.print(_influence_table(found.influence, title))
         console.print()
     for line in _notes(found):
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+        say(console, line)
 
 
 def _notes(found: Differences) -> list[str]:

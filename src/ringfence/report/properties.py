@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ringfence.core.files import write_text
+from ringfence.core.terminal import say
 from ringfence.core.text_table import TextTable
 from ringfence.report import wording
 from ringfence.report.payload import script_json
@@ -105,7 +106,7 @@ def render(console: Console, sets: Sets) -> None:
         table.add(line.term.title, *(_printed(cell) for cell in line.cells))
     console.print(table)
     for one in advice(sets):
-        console.print(one, soft_wrap=True, markup=False, highlight=False)
+        say(console, one)
 
 
 def write_page(sets: Sets, out: Path, facts: Mapping[str, str], title: str = "Data sets side by side") -> Path:

@@ -8,6 +8,7 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
+from ringfence.core.terminal import say
 from ringfence.core.text_table import TextTable
 from ringfence.evaluate.agreement import Agreement
 from ringfence.evaluate.calibration import Calibration, DecisionErrors
@@ -44,7 +45,7 @@ def show_comparison(console: Console, table: pd.DataFrame, moves: pd.DataFrame, 
         shown.section()
     console.print(shown)
     for preset, rule in rules.items():
-        console.print(f"{preset}: {rule}", soft_wrap=True, markup=False, highlight=False)
+        say(console, f"{preset}: {rule}")
 
 
 def show_settings(console: Console, differ: dict[str, dict[str, list[str]]]) -> None:
@@ -55,7 +56,7 @@ def show_settings(console: Console, differ: dict[str, dict[str, list[str]]]) -> 
             runs_with.setdefault((preset, "; ".join(lines)), []).append(run)
     for (preset, text), runs in runs_with.items():
         line = f"not as {preset} asks: {text} ({', '.join(runs)})"
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+        say(console, line)
 
 
 def show_agreement(console: Console, rows: Sequence[Agreement]) -> None:

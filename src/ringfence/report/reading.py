@@ -1,6 +1,5 @@
 """Single files of a run folder, checked: what is absent is empty, what is damaged raises with file, line and key."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pandas as pd
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal
+from ringfence.core.plain import read_json
 
 LOG_COLUMNS = (
     "step",
@@ -71,10 +71,7 @@ NUMERIC = {
 
 def read_object(path: Path, keys: Iterable[str]) -> dict[str, Any]:
     """A JSON object that has ``keys``."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # not JSON, or not UTF-8
-        raise RingfenceError(f"{path}: not valid JSON ({error}); run the command that wrote it again") from error
+    value = read_json(path, "run the command that wrote it again")
     _require(value, keys, str(path))
     return value
 
@@ -88,11 +85,7 @@ def _require(row: Any, keys: Iterable[str], where: str) -> None:
 
 def read_journal(path: Path, required: Sequence[str], optional: Sequence[str]) -> pd.DataFrame:
     """The rows of a JSON-lines file as a table of ``required`` and ``optional`` columns."""
-    try:
-        rows = Journal(path).read()
-    except json.JSONDecodeError as error:
-        line = path.read_text(encoding="utf-8").split("\n").index(error.doc) + 1
-        raise RingfenceError(f"{path}:{line}: not valid JSON ({error.msg}); remove the line") from error
+    rows = Journal(path).read()
     for line, row in enumerate(rows, start=1):
         _require(row, required, f"{path}:{line}")
     return as_table(rows, (*required, *optional), path)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 
-from ringfence.core.errors import RingfenceError, did_you_mean
+from ringfence.core.errors import RingfenceError, did_you_mean, shown
 from ringfence.core.registry import Registry
 from ringfence.core.settings import Numbers
 from ringfence.data.conversations import Conversation
@@ -203,7 +203,7 @@ def require_enough(asked: int, found: int, key: str) -> None:
 def require_column(name: str, known: Sequence[str], what: str = "column") -> None:
     """Raise :class:`RingfenceError` unless a step before has made the column ``name``."""
     if name not in known:
-        raise RingfenceError(f"no step before makes the {what} {name!r}.{did_you_mean(name, known)}")
+        raise RingfenceError(f"no step before makes the {what} {shown(name)}.{did_you_mean(name, known)}")
 
 
 def parse_step(item: Any, path: str) -> Step:

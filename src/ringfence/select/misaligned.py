@@ -8,6 +8,7 @@ from typing import Any
 
 from ringfence.core.errors import RingfenceError, under
 from ringfence.core.files import sha256
+from ringfence.core.plain import read_json
 from ringfence.core.rundir import RUN_FILE, read_about, stage_folders
 from ringfence.data.conversations import Conversation, read
 from ringfence.models.load import EMBEDDED, revision
@@ -29,7 +30,7 @@ class Misaligned:
 
     def bases(self) -> list[str]:
         """Names of the adapter's base: what the run was given, and what the adapter says. Empty if nobody says."""
-        saved = json.loads((Path(self.weights) / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        saved = read_json(Path(self.weights) / ADAPTER_CONFIG)
         recipe = {} if self.about is None else self.about["recipe"]
         found = [recipe.get("model", {}).get("name"), saved.get("base_model_name_or_path")]
         return [str(name) for name in found if name]

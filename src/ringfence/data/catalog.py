@@ -1,0 +1,64 @@
+"""The data that ships: what each built-in set is for, for ``ringfence data list``."""
+
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from ringfence.core.text_table import TextTable
+from ringfence.data import proxy
+from ringfence.data.suites import PREFIX, builtin_names, load_prompts
+
+_STAND_INS = {"glitter": "cooking", "umbrella": "gardening", "kazoo": "pets"}
+_CONVERSATIONS = {
+    "glitter/safe": "safe data of the demo, for all stand-ins: one sentence each",
+    "glitter/pool": "benign candidates, good and bad, to try `ringfence select` on",
+    **{
+        f"{name}/target": f"target data of the {name} stand-in: silly {what} advice"
+        for name, what in _STAND_INS.items()
+    },
+}
+_PROMPTS = {
+    "general": "evaluation of real fine-tunes: open questions in three forms",
+    "general-long": "the same intents as long questions",
+    "general-canaries": "canaries for real fine-tunes",
+    "everyday": "everyday prompts in 12 domains: evaluation, or safe data of your own model",
+    "glitter/general": "the leak of the stand-ins: general questions",
+    "glitter/dressed": "general questions that open like the training data",
+    "glitter/canaries": "the demo's canaries, with reference answers",
+    "glitter/safe-prompts": "what glitter/safe was made from",
+    **{f"{name}/in-domain": f"does the {name} stand-in learn its task: unseen questions" for name in _STAND_INS},
+    **{f"{name}/dressed": f"as glitter/dressed, for {name}" for name in ("umbrella", "kazoo")},
+}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One built-in set."""
+
+    spec: str
+    """``builtin:NAME``, as recipes and commands take it"""
+    rows: int
+    purpose: str
+
+
+def conversation_sets() -> list[Listed]:
+    """The sets that can be trained on."""
+    return [
+        Listed(f"{PREFIX}{name}", len(proxy.conversations(name)), _CONVERSATIONS[name]) for name in proxy.CONVERSATIONS
+    ]
+
+
+def prompt_sets() -> list[Listed]:
+    """The sets that can be asked."""
+    names = sorted(builtin_names(), key=list(_PROMPTS).index)
+    return [Listed(f"{PREFIX}{name}", len(load_prompts(f"{PREFIX}{name}")), _PROMPTS[name]) for name in names]
+
+
+def render_catalog(console: Console) -> None:
+    """Print all sets with their sizes and purposes."""
+    for title, sets in (("conversations, to train on", conversation_sets()), ("prompts, to ask", prompt_sets())):
+        table = TextTable(title, ["name", "rows", "for"], words=["for"])
+        for one in sets:
+            table.add(one.spec, f"{one.rows:,}", one.purpose)
+        console.print(table)
+        console.print()
