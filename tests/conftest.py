@@ -26,4 +26,4 @@ atexit.register(shutil.rmtree, _own, ignore_errors=True)
 if _users.is_dir():
     for _made in _users.glob("smollm2-135m"):
         (_own / _made.name).symlink_to(_made)
-os.environ["RINGFENCE_CACHE"] = str(_own)
+os.environ.update(RINGFENCE_CACHE=str(_own), TRACKIO_DIR=str(_own / "trackio"))

@@ -17,10 +17,10 @@ from ringfence.core.files import atomic, write_json
 from ringfence.core.rundir import alone_in, write_about
 from ringfence.evaluations import Evaluation
 from ringfence.inputs import Inputs
+from ringfence.models.adapters import sort_sets
 from ringfence.recipe import Recipe
 from ringfence.stages import RESULT_FILE, Stage, stages_of, weights_of
 from ringfence.subjects import claim
-from ringfence.train import newest_checkpoint
 from ringfence.trainers import new_trainer, notes
 
 logger = logging.getLogger(__name__)
@@ -70,13 +70,13 @@ def _train_stage(stages: Sequence[Stage], stage: Stage, inputs: Inputs, about: d
         write_about(stages[0].folder, about)
         for line in notes(stages, stage.number, inputs, trainer.processing_class):
             logger.info(line)
-    newest = newest_checkpoint(stage.folder)
-    trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    trainer.train_or_resume()
     result = trainer.result()
     if trainer.is_world_process_zero():
         if not stage.weights.exists():
             with atomic(stage.weights) as folder:
                 trainer.model.save_pretrained(folder)
+                sort_sets(trainer.model, folder)
                 trainer.processing_class.save_pretrained(folder)
         write_json(stage.folder / RESULT_FILE, result)
     trainer.accelerator.wait_for_everyone()  # the next stage reads what rank 0 has written

@@ -4,6 +4,7 @@
 """
 
 import gc
+import json
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,13 +17,14 @@ import torch
 from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from peft.tuners.lora.layer import Linear as LoraLinear
 from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils.constants import SAFETENSORS_WEIGHTS_NAME
+from peft.utils.constants import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from peft.utils.other import AuxiliaryTrainingWrapper
 from safetensors import safe_open
 from torch import nn
 from transformers import PreTrainedModel
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.files import write_text
 from ringfence.models.activations import adapted
 
 _KEEP_THE_BASE = ("gaussian", "eva", "orthogonal", "mica")  # PEFT's ways to begin that leave the base's weights alone
@@ -66,6 +68,19 @@ def load_adapter(
             "another model, or was saved with other names"
         )
     return peft_model
+
+
+def sort_sets(model: nn.Module, folder: Path) -> None:
+    """In the ``adapter_config.json`` that ``model`` has just saved to ``folder``, sort what PEFT holds as sets.
+
+    It writes them in the order of their hashes, which is another one in every process.
+    """
+    for name, config in model.peft_config.items() if isinstance(model, PeftModel) else ():
+        path = (folder if name == "default" else folder / name) / CONFIG_NAME
+        sets = {key for key, value in config.to_dict().items() if isinstance(value, set)}
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        settled = {key: sorted(value) if key in sets else value for key, value in saved.items()}
+        write_text(path, json.dumps(settled, indent=2, sort_keys=True))
 
 
 class Adapters:

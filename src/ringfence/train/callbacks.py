@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ringfence.core.files import Journal
@@ -41,35 +41,56 @@ class CloseLoop(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Measure risk if an evaluation is due; stop when the target slots are used up."""
         trainer = self.trainer
+        state.epoch = trainer.mixture.counters.slots / trainer.mixture.sizes.target
         if trainer.schedule.due(state.global_step - 1):
             self._evaluate(args, state)
         trainer.step_seconds += time.perf_counter() - self.started
-        state.epoch = trainer.mixture.counters.slots / trainer.mixture.sizes.target
         if trainer.mixture.finished(trainer.schedule.ratio):
             control.should_training_stop = True
-            control.should_save = control.should_save or args.save_strategy not in (
-                SaveStrategy.NO,
-                SaveStrategy.BEST,
-            )
+            control.should_save |= args.save_strategy == SaveStrategy.STEPS  # by epoch: the parent does at its end
         elif trainer.mixture.epoch > self.epochs:
             self.epochs = trainer.mixture.epoch
             # The parent sees one endless epoch, so strategies that go by epochs are served here.
             control.should_log |= args.logging_strategy == IntervalStrategy.EPOCH
             control.should_evaluate |= args.eval_strategy == IntervalStrategy.EPOCH
             control.should_save |= args.save_strategy == SaveStrategy.EPOCH
+        if args.logging_strategy != IntervalStrategy.NO:
+            control.should_log |= self._must_log(args, state, control)
+
+    def _must_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl) -> bool:
+        """The last step, the first of a run that is too short for another row, and whatever is saved.
+
+        What is logged is a mean since the row before, which a checkpoint does not hold.
+        """
+        short = args.logging_strategy == IntervalStrategy.STEPS and args.logging_steps >= self.trainer.target_steps
+        may_save = control.should_evaluate and args.save_strategy == SaveStrategy.BEST
+        return control.should_training_stop or control.should_save or may_save or (short and state.global_step == 1)
 
     def _evaluate(self, args: TrainingArguments, state: TrainerState) -> None:
         trainer, started = self.trainer, time.perf_counter()
         risk = trainer.measure(state.global_step) if trainer.schedule.probe is not None else None
         row = trainer.schedule.update(risk)
         seconds = time.perf_counter() - started
-        trainer.probe_seconds += seconds if risk is not None else 0.0
+        if risk is not None:
+            trainer.probe_seconds += seconds
+            if args.logging_strategy != IntervalStrategy.NO:
+                self._log({"risk": row["risk"], "smoothed_risk": row["smoothed_risk"], "probe_seconds": seconds})
         if not state.is_world_process_zero:
             return
         folder = Path(args.output_dir)
         Journal(folder / "control.jsonl").append([{"step": state.global_step, **row, "seconds": seconds}])
         if risk is not None:
             Journal(folder / "canaries.jsonl").append({"step": state.global_step, **item} for item in risk.detail)
+
+    def _log(self, measured: dict[str, float]) -> None:
+        """Log an evaluation of the canaries as a row of its own, for the trackers of ``report_to``.
+
+        Past TRL's ``log``, which would give this row its means since the last one; what else is due at this step to be
+        logged still is.
+        """
+        due = self.trainer.control.should_log
+        Trainer.log(self.trainer, measured)
+        self.trainer.control.should_log = due
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Append what was logged in training to ``log.jsonl``."""
@@ -121,8 +142,8 @@ class TargetProgress(TrainerCallback):
         if self.lines is not None:
             self.lines(self.title, self.mixture.counters.slots, self.mixture.sizes.slots)
         if self.bar is not None:
-            losses = [row["loss"] for row in state.log_history[-3:] if "loss" in row]
-            shown = {"loss": f"{losses[-1]:.3f}"} if losses else {}
+            loss = next((row["loss"] for row in reversed(state.log_history) if "loss" in row), None)
+            shown = {} if loss is None else {"loss": f"{loss:.3f}"}
             self.bar.set_postfix({**shown, "safe share": f"{self.schedule.ratio:.3f}"}, refresh=False)
             self.bar.update(self.mixture.counters.slots - self.bar.n)
 

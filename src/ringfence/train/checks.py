@@ -7,6 +7,7 @@ from datasets import Dataset
 from peft import PeftConfig, PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PreTrainedModel, TrainingArguments
+from transformers.trainer_utils import SaveStrategy
 
 from ringfence.core.errors import RingfenceError
 from ringfence.models.activations import Model, bare, decoder_layers
@@ -43,6 +44,11 @@ def refuse_unsupported(args: TrainingArguments, dataset: Any) -> None:
         )
     if args.auto_find_batch_size:
         raise RingfenceError("auto_find_batch_size is not supported: the batch size decides which rows are drawn")
+    if args.save_only_model and args.save_strategy != SaveStrategy.NO:
+        raise RingfenceError(
+            "save_only_model: such checkpoints cannot be resumed from; leave it out, or set save_strategy to no (the "
+            "weights are saved at the end in any case)"
+        )
 
 
 def refuse_parallel(accelerator: Accelerator, gpus: int = 1) -> None:

@@ -7,7 +7,7 @@ It changes the parent in five places only:
 2. learning rate, stopping and epochs follow target progress, so that runs with and without safe rows see the same
    schedule on the target data;
 3. after a step the schedule may measure risk (on the main process; every rank gets the result) and move the ratio;
-4. checkpoints hold the stream's and the controller's state, and a torn one is passed over;
+4. checkpoints hold the stream's and the controller's state, and a torn or damaged one is never restored;
 5. the training forward runs inside the defenses' guards, whose penalties are added to the parent's loss.
 """
 
@@ -16,18 +16,15 @@ import inspect
 import logging
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from transformers import PreTrainedModel, ProgressCallback, TrainingArguments
 from trl import SFTTrainer
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import Journal, write_json
 from ringfence.data.cutting import Cut, cut_of
 from ringfence.defenses import Defense, Interleaving, Setup
 from ringfence.defenses.base import require_distinct
@@ -35,6 +32,7 @@ from ringfence.defenses.step import Batch
 from ringfence.interleave import InterleavedLoader, Mixture, Risk, Schedule, Share
 from ringfence.interleave.loader import SAFE
 from ringfence.train.callbacks import CloseLoop, TargetProgress
+from ringfence.train.checkpoints import ResumableTrainer
 from ringfence.train.checks import (
     refuse_parallel,
     refuse_unmarked_padding,
@@ -44,16 +42,14 @@ from ringfence.train.checks import (
 from ringfence.train.consumed import consumed
 from ringfence.train.guards import Guards
 from ringfence.train.rewriting import rewrite_dataset
-from ringfence.train.state import COMMIT_FILE, STATE_FILE, newest_checkpoint, read_state
 from ringfence.train.stream import new_mixture, target_steps
 
 logger = logging.getLogger(__name__)
 # The loop ends by target progress, never by a number of optimizer steps; this one is not reached.
 _NO_LIMIT = 10**12
-JOURNALS = ("log.jsonl", "control.jsonl", "canaries.jsonl", "curve.jsonl")
 
 
-class DefendedSFTTrainer(SFTTrainer):
+class DefendedSFTTrainer(ResumableTrainer):
     """Takes what ``SFTTrainer`` takes, plus:
 
     Args:
@@ -168,11 +164,14 @@ class DefendedSFTTrainer(SFTTrainer):
         return InterleavedLoader(target, safe, self.mixture, self.schedule, self._share(), self.data_collator)
 
     def set_initial_training_values(self, args: TrainingArguments, dataloader: Any) -> tuple[Any, ...]:
-        """One endless epoch as far as the parent's loop is concerned; :class:`CloseLoop` stops it."""
+        """One endless epoch as far as the parent's loop is concerned; :class:`CloseLoop` stops it.
+
+        No epoch where nothing is left to draw: the parent would ask for samples for ever.
+        """
         batch = self._share().step_rows
         samples = _NO_LIMIT * batch
         return (
-            1,
+            0 if self.mixture.finished(self.schedule.ratio) else 1,
             _NO_LIMIT,
             len(self.train_dataset),
             samples,
@@ -203,7 +202,7 @@ class DefendedSFTTrainer(SFTTrainer):
         for name in ("logging_steps", "eval_steps", "save_steps"):
             value = getattr(self.args, name)
             if value is not None and 0 < value < 1:
-                setattr(self.args, name, math.ceil(value * self.target_steps))
+                setattr(self.args, name, max(1, math.ceil(value * self.target_steps)))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the stream's counters to what is logged in training."""
@@ -225,61 +224,13 @@ class DefendedSFTTrainer(SFTTrainer):
     def measure(self, step: int) -> Risk:
         """The schedule's probe on the main process; its result on every rank."""
         assert self.schedule.probe is not None, "only a schedule with a probe is measured"
-        box: list[Any] = [None]
-        if self.accelerator.is_main_process:
+        probe = self.schedule.probe
+
+        def ask() -> Risk:
             with self.compute_loss_context_manager():
-                box = [self.schedule.probe(self.accelerator.unwrap_model(self.model), step)]
-        return broadcast_object_list(box)[0]
+                return probe(self.accelerator.unwrap_model(self.model), step)
 
-    # 4. Checkpoints.
-
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
-        """As the parent's; ``True`` resumes from the newest whole checkpoint of ``args.output_dir``.
-
-        Raises :class:`RingfenceError` if there is none, or if the named one is torn.
-        """
-        folder = Path(self.args.output_dir)
-        if resume_from_checkpoint is True:
-            newest = newest_checkpoint(folder)
-            if newest is None:
-                raise RingfenceError(f"{folder}: no whole checkpoint to resume from; start without resuming")
-            resume_from_checkpoint = str(newest)
-        self._restore(Path(resume_from_checkpoint) if resume_from_checkpoint else None)
-        output = super().train(resume_from_checkpoint or None, **kwargs)
-        self.guards.finish()
-        return output
-
-    def _restore(self, checkpoint: Path | None) -> None:
-        state = read_state(checkpoint) if checkpoint else self._fresh_state
-        self.mixture.load_state_dict(state["mixture"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.step_seconds, self.probe_seconds = state["step_seconds"], state["probe_seconds"]
-        self._total_train_tokens = state["tokens"]  # the parent forgets it
-        self._penalty_sums, self._steps_unlogged = {}, 0
-        if self.is_world_process_zero():
-            for name in JOURNALS:
-                Journal(Path(self.args.output_dir) / name).rewind(state["step"])
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "step": self.state.global_step,
-            "mixture": self.mixture.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "tokens": self._total_train_tokens,
-            "step_seconds": self.step_seconds,
-            "probe_seconds": self.probe_seconds,
-        }
-
-    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        if self.args.should_save:
-            folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-            (folder / COMMIT_FILE).unlink(missing_ok=True)
-            write_json(folder / STATE_FILE, self._state())
-        super()._save_checkpoint(model, trial)
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        self.accelerator.wait_for_everyone()  # every rank's file is there before the commit mark
+        return self._from_main(ask)
 
     # 5. Penalties.
 

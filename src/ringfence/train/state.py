@@ -1,44 +1,132 @@
 """What a checkpoint of ours holds besides the Trainer's, and which checkpoint is whole.
 
-``ringfence_state.json`` is written first and the Trainer's ``trainer_state.json`` last, so the latter is the commit
-mark: a folder whose ``trainer_state.json`` does not parse was torn by a kill and is passed over.
+``ringfence_manifest.json`` is the commit mark: written last, it has the size and the SHA-256 of every other file. A
+folder without it was torn by a kill; one that differs from it was damaged since. Neither is ever restored.
 """
 
 import json
-import re
+import logging
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ringfence.core.errors import RingfenceError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from ringfence.core.files import TEMPORARY, sha256, write_json
 
 STATE_FILE = "ringfence_state.json"
-COMMIT_FILE = "trainer_state.json"
+COMMIT_FILE = "ringfence_manifest.json"
+PREFIX = "checkpoint-"
+logger = logging.getLogger(__name__)
+
+
+class _File(BaseModel):
+    """One file as it was written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    bytes: int
+    sha256: str
+
+
+_Manifest = TypeAdapter(dict[str, _File])
 
 
 def checkpoint_step(folder: Path) -> int:
     """Optimizer step of ``checkpoint-STEP``; -1 for any other name."""
-    match = re.fullmatch(r"checkpoint-(\d+)", folder.name)
-    return int(match[1]) if match else -1
+    step = folder.name.removeprefix(PREFIX)
+    return int(step) if folder.name.startswith(PREFIX) and step.isdecimal() else -1
 
 
-def is_whole(checkpoint: Path) -> bool:
-    """Whether both state files parse and name the folder's step."""
+def commit(checkpoint: Path) -> None:
+    """Write the manifest of all that is in ``checkpoint``: from now on it is whole."""
+    files = {
+        path.relative_to(checkpoint).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in sorted(checkpoint.rglob("*"))
+        if path.is_file() and not _is_beside(path.relative_to(checkpoint))
+    }
+    write_json(checkpoint / COMMIT_FILE, files)
+
+
+def withdraw(checkpoint: Path) -> None:
+    """Take the manifest away: what is in ``checkpoint`` is about to be written anew."""
+    (checkpoint / COMMIT_FILE).unlink(missing_ok=True)
+
+
+def flaw(checkpoint: Path) -> str | None:
+    """What is wrong with ``checkpoint``, beginning with the file; None if it is whole. Reads every file of it."""
+    manifest = checkpoint / COMMIT_FILE
     try:
-        ours = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
-        theirs = json.loads((checkpoint / COMMIT_FILE).read_text(encoding="utf-8"))
+        files = _Manifest.validate_json(manifest.read_bytes())
+    except FileNotFoundError:
+        return f"{manifest}: is missing, so this is no checkpoint of DefendedSFTTrainer, or one that was not finished"
     except (OSError, ValueError):
-        return False
-    return ours["step"] == theirs["global_step"] == checkpoint_step(checkpoint)
+        return f"{manifest}: is damaged"
+    if STATE_FILE not in files:
+        return f"{manifest}: does not list {STATE_FILE}"
+    found = next(_differing(checkpoint, files), None)
+    if found is None and (step := read_state(checkpoint)["step"]) != checkpoint_step(checkpoint):
+        return f"{checkpoint / STATE_FILE}: is of step {step}, which is not the folder's"
+    return found
 
 
 def newest_checkpoint(run: Path) -> Path | None:
-    """The whole checkpoint of the highest step in ``run``; None if there is none."""
-    found = [folder for folder in run.glob("checkpoint-*") if checkpoint_step(folder) >= 0]
-    return next((folder for folder in sorted(found, key=checkpoint_step, reverse=True) if is_whole(folder)), None)
+    """The whole checkpoint of the highest step in ``run``; None if there is none. Says which are passed over."""
+    passed_over = []
+    whole = None
+    for folder in sorted(_checkpoints(run), key=checkpoint_step, reverse=True):
+        what = flaw(folder)
+        if what is None:
+            whole = folder
+            break
+        passed_over.append(what)
+    for what in passed_over:
+        logger.warning("%s; going on from %s", what, whole.name if whole else "the beginning")
+    return whole
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """Our part of a checkpoint. Raises :class:`RingfenceError` if it is not one, or torn."""
-    if not is_whole(checkpoint):
-        raise RingfenceError(f"{checkpoint}: not a whole checkpoint of DefendedSFTTrainer; resume from another one")
+    """Our part of a whole checkpoint."""
     return json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+
+
+def rotate(newest: Path, limit: int | None, best: str | None) -> None:
+    """Delete the oldest checkpoints beside ``newest`` until ``limit`` are left; never ``newest`` or ``best``.
+
+    Those of later steps than ``newest`` are older than it: of another run, or passed over when this one was resumed.
+    """
+    if not limit or limit < 0:
+        return
+    kept = [newest, *([Path(best)] if best else [])]
+    others = [folder for folder in _checkpoints(newest.parent) if folder not in kept]
+    others.sort(key=lambda folder: (checkpoint_step(folder) < checkpoint_step(newest), checkpoint_step(folder)))
+    for folder in others[: max(0, len(others) + len(set(kept)) - limit)]:
+        shutil.rmtree(folder)
+
+
+def _checkpoints(run: Path) -> list[Path]:
+    return [folder for folder in run.glob(f"{PREFIX}*") if checkpoint_step(folder) >= 0 and folder.is_dir()]
+
+
+def _is_beside(name: Path) -> bool:
+    """Whether ``name`` is no part of the checkpoint: the manifest, or what a kill has left behind."""
+    return name == Path(COMMIT_FILE) or any(part.startswith(TEMPORARY) for part in name.parts)
+
+
+def _differing(checkpoint: Path, files: dict[str, _File]) -> Iterator[str]:
+    """A line for each file that is not as it was written; sizes first, which cost nothing."""
+    for name, written in files.items():
+        path = checkpoint / name
+        if not path.is_file():
+            yield f"{path}: is missing"
+        elif (size := path.stat().st_size) != written.bytes:
+            yield f"{path}: is damaged, it has {size} bytes and was written with {written.bytes}"
+    for name, written in files.items():
+        try:
+            same = sha256(checkpoint / name) == written.sha256
+        except OSError as error:
+            yield f"{checkpoint / name}: cannot be read ({error.strerror})"
+        else:
+            if not same:
+                yield f"{checkpoint / name}: is damaged, its SHA-256 is not that of what was written"

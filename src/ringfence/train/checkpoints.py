@@ -1,0 +1,101 @@
+"""Checkpoints that a training can be resumed from, bitwise: what they hold, when they count, which one is taken."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from accelerate.utils import broadcast_object_list
+from trl import SFTTrainer
+
+from ringfence.core.errors import RingfenceError
+from ringfence.core.files import Journal, write_json
+from ringfence.models.adapters import sort_sets
+from ringfence.train.state import STATE_FILE, commit, flaw, newest_checkpoint, read_state, rotate, withdraw
+
+JOURNALS = ("log.jsonl", "control.jsonl", "canaries.jsonl", "curve.jsonl")
+T = TypeVar("T")
+
+
+class ResumableTrainer(SFTTrainer):
+    """The part of :class:`DefendedSFTTrainer` that saves and resumes."""
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """As the parent's; ``True`` resumes from the newest whole checkpoint of ``args.output_dir``.
+
+        Raises :class:`RingfenceError` if there is none, or with what is wrong with the named one.
+        """
+        checkpoint = None
+        if resume_from_checkpoint is True:
+            checkpoint = self._newest_checkpoint()
+            if checkpoint is None:
+                raise RingfenceError(
+                    f"{self.args.output_dir}: no whole checkpoint to resume from; start without resuming"
+                )
+        elif resume_from_checkpoint:
+            checkpoint = Path(resume_from_checkpoint)
+            if what := self._from_main(lambda: flaw(Path(resume_from_checkpoint))):
+                raise RingfenceError(f"{what}; resume from another checkpoint")
+        return self._train_from(checkpoint, **kwargs)
+
+    def train_or_resume(self) -> Any:
+        """:meth:`train` from the newest whole checkpoint of ``args.output_dir``; from the beginning without one."""
+        return self._train_from(self._newest_checkpoint())
+
+    def _newest_checkpoint(self) -> Path | None:
+        return self._from_main(lambda: newest_checkpoint(Path(self.args.output_dir)))
+
+    def _train_from(self, checkpoint: Path | None, **kwargs: Any) -> Any:
+        self._restore(checkpoint)
+        output = super().train(str(checkpoint) if checkpoint else None, **kwargs)
+        self.guards.finish()
+        return output
+
+    def _restore(self, checkpoint: Path | None) -> None:
+        state = read_state(checkpoint) if checkpoint else self._fresh_state
+        self.mixture.load_state_dict(state["mixture"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.step_seconds, self.probe_seconds = state["step_seconds"], state["probe_seconds"]
+        self._total_train_tokens = state["tokens"]  # the parent forgets it
+        self._penalty_sums, self._steps_unlogged = {}, 0
+        if self.is_world_process_zero():
+            for name in JOURNALS:
+                Journal(Path(self.args.output_dir) / name).rewind(state["step"])
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "step": self.state.global_step,
+            "mixture": self.mixture.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "tokens": self._total_train_tokens,
+            "step_seconds": self.step_seconds,
+            "probe_seconds": self.probe_seconds,
+        }
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+        if self.args.should_save:
+            withdraw(folder)
+            write_json(folder / STATE_FILE, self._state())
+        # The parent deletes old checkpoints before the new one has its commit mark.
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
+        if self.args.should_save:
+            commit(folder)
+            rotate(folder, limit, self.state.best_model_checkpoint)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            sort_sets(self.model, Path(output_dir or self.args.output_dir))
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        self.accelerator.wait_for_everyone()  # every rank's file is there before the commit mark
+
+    def _from_main(self, make: Callable[[], T]) -> T:
+        """What ``make`` gives on the main process, on every rank."""
+        return broadcast_object_list([make() if self.accelerator.is_main_process else None])[0]
