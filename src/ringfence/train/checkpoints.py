@@ -10,7 +10,9 @@ from trl import SFTTrainer
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, write_json
+from ringfence.interleave import Mixture, Schedule
 from ringfence.models.adapters import sort_sets
+from ringfence.train.guards import Guards
 from ringfence.train.state import STATE_FILE, commit, flaw, newest_checkpoint, read_state, rotate, withdraw
 
 JOURNALS = ("log.jsonl", "control.jsonl", "canaries.jsonl", "curve.jsonl")
@@ -19,6 +21,12 @@ T = TypeVar("T")
 
 class ResumableTrainer(SFTTrainer):
     """The part of :class:`DefendedSFTTrainer` that saves and resumes."""
+
+    mixture: Mixture
+    schedule: Schedule
+    guards: Guards
+    _fresh_state: dict[str, Any]
+    _penalty_sums: dict[str, torch.Tensor]
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """As the parent's; ``True`` resumes from the newest whole checkpoint of ``args.output_dir``.

@@ -97,7 +97,7 @@ class DefendedSFTTrainer(ResumableTrainer):
         if self.guards.penalising:
             refuse_unmarked_padding(self.args, self.data_collator)
         self._units = torch.ones(len(self.guards.penalising), dtype=torch.long)
-        self._penalty_sums: dict[str, torch.Tensor] = {}
+        self._penalty_sums = {}
         self._steps_unlogged = 0
         self._resolve_fractions()
         self.probe_seconds = 0.0
