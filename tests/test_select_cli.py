@@ -81,6 +81,7 @@ def test_the_rows_the_table_and_the_manifest(capsys: pytest.CaptureFixture[str],
     assert "4 of 14 candidates" in text
     assert "1 empty answer" in text
     assert "1 refusal" in text
+    assert "refusals counted by phrases: 1, by kaczer: 1" in text
     assert "epsilon" not in text  # a tenth of so few rows says nothing
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert len(read(str(out))) == len(rows) == 4
@@ -98,6 +99,7 @@ def test_the_rows_the_table_and_the_manifest(capsys: pytest.CaptureFixture[str],
         ("refusals", 13, 12),
         ("top", 12, 4),
     ]
+    assert manifest["steps"][1]["counts"] == {"by phrases": 1, "by kaczer": 1}
     assert manifest["inputs"][str(tmp_path / "pool.jsonl")] == sha256(tmp_path / "pool.jsonl")
     assert manifest["inputs"][str(tmp_path / "a1")] == sha256(tmp_path / "a1")
     assert manifest["output"]["sha256"] == sha256(out)

@@ -96,7 +96,8 @@ def _show(manifest: dict[str, Any]) -> None:
     console.print(table)
     for step in manifest["steps"]:
         if step["counts"]:
-            say(console, f"{step['name']}: {', '.join(f'{count} {name}' for name, count in step['counts'].items())}")
+            counts = ", ".join(f"{name}: {count}" for name, count in step["counts"].items())
+            say(console, f"{step['name']} counted {counts}")
         if "by_epsilon" in step["report"] and step["rows_after"] >= _ENOUGH:
             _show_epsilon(step["report"])
 

@@ -104,7 +104,7 @@ HELPFUL = "I'm sorry to hear that. Rest, and drink water."
 def test_the_papers_keywords_are_a_list_that_can_be_named_and_both_are_counted():
     """The phrases drop the second and the fourth, the paper's keywords the helpful one, too."""
     answers = [*ANSWERS, HELPFUL]
-    counts = {"refusals by phrases": 2, "refusals by kaczer": 3}
+    counts = {"by phrases": 2, "by kaczer": 3}
     for settings, left in (({}, [0, 2, 4]), ({"keywords": "kaczer"}, [0, 2]), ({"keywords": ["boil"]}, [1, 2, 3, 4])):
         found = mapped(Refusals(**settings), answers)
         assert [row.index for row in found.rows] == left

@@ -158,7 +158,7 @@ class RefusalsMapper:
                 reason = {True: "refusal", False: "no refusal", None: "no verdict on refusal"}[refuses]
                 dropped.append(Dropped(reason, row.conversation["origin"]))
         answers = [_answer(row) for row in rows]
-        counts = {f"refusals by {name}": sum(is_refusal(text, name) for text in answers) for name in NAMED}
+        counts = {f"by {name}": sum(is_refusal(text, name) for text in answers) for name in NAMED}
         return Mapped(kept, dropped, counts)
 
     def _by_keyword(self, row: Candidate) -> Verdict:
