@@ -66,7 +66,9 @@ def _forecast(stage: Stage, inputs: Inputs, speed: float) -> Forecast:
     part, own = stage.recipe, inputs.stages[stage.number - 1]
     args = sft_config(stage)
     with under("model"):
-        tokenizer = load_tokenizer(part.model.name, trust_remote_code=part.model.trust_remote_code)
+        tokenizer = load_tokenizer(
+            part.model.name, trust_remote_code=part.model.trust_remote_code, revision=part.model.revision
+        )
         weights, trained = _parameters(part)
     cuts, counts = {}, {}
     for source in ("target", "safe"):
@@ -80,14 +82,14 @@ def _forecast(stage: Stage, inputs: Inputs, speed: float) -> Forecast:
     passes = 2 + (part.lora is None) + bool(args.gradient_checkpointing)
     passes += any(defense.penalises for defense in own.defenses)
     tokens = min(one.target.tokens + one.safe.tokens for one in drawn)
-    size = torch.finfo(DTYPES[part.model.dtype]).bits // 8
+    size = (part.model.bits or torch.finfo(DTYPES[part.model.dtype]).bits) / 8
     return Forecast(
         stage.title,
         cuts,
         drawn,
         seconds=2 * passes * weights * tokens / speed,
-        weights=weights * size + (4 * trained if part.lora is not None else 0),
-        training=3 * trained * (4 if part.lora is not None else size),
+        weights=int(weights * size) + (4 * trained if part.lora is not None else 0),
+        training=3 * trained * (4 if part.lora is not None else int(size)),
     )
 
 
@@ -131,7 +133,8 @@ def _drawn(
 def _parameters(part: Recipe) -> tuple[int, int]:
     """Weights of the model, and weights that are trained; nothing of it is loaded."""
     trust = part.model.trust_remote_code
-    config = AutoConfig.from_pretrained(source_of(part.model.name), trust_remote_code=trust)
+    at = {} if part.model.revision is None else {"revision": part.model.revision}
+    config = AutoConfig.from_pretrained(source_of(part.model.name), trust_remote_code=trust, **at)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
         weights = sum(one.numel() for one in model.parameters())

@@ -133,15 +133,15 @@ def _digests(recipe: Recipe) -> dict[str, str]:
 
     A model of the hub has its commit instead.
     """
-    models = [recipe.model.name, *([recipe.reference.name] if recipe.reference else [])]
+    models = {one.name: one.revision for one in (recipe.model, recipe.reference) if one is not None}
     named = [*models, *recipe.evaluation.suites.values(), *judge_inputs(recipe.judge)]
     for part in recipe.by_stage():
         named += [spec for spec in (part.data.target, part.data.safe) if spec is not None]
         named += [spec for defense in part.defenses for spec in defense.inputs()]
     found = {name: Path(name).expanduser() for name in named}
     if isinstance(recipe.judge, LocalJudge):
-        models.append(recipe.judge.model)
-    commits = {name: commit for name in models if (commit := revision(name)) is not None}
+        models.setdefault(recipe.judge.model, None)
+    commits = {name: commit for name, at in models.items() if (commit := revision(name, at)) is not None}
     return commits | {name: _digest(path, _state(path)) for name, path in found.items() if path.exists()}
 
 

@@ -42,14 +42,14 @@ def extract(
     """
     from ringfence.directions import extract as extract_vectors
     from ringfence.directions import require_safetensors
-    from ringfence.models import load
     from ringfence.persona_recipe import load_persona_recipe
+    from ringfence.stages import load_model
 
     require_safetensors(out)
     checked = load_persona_recipe(recipe, overrides or [])
     extraction, model = checked.extraction(), checked.model
     with under("model"):
-        loaded = load(model.name, dtype=model.dtype, trust_remote_code=model.trust_remote_code)
+        loaded = load_model(model)
     with watched(console) as watch:
         vectors = extract_vectors(loaded, extraction, out, watch)
     _show(vectors)

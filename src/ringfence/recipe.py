@@ -23,9 +23,10 @@ from ringfence.defenses import DEFENSES, Defense, Interleaving, parse
 from ringfence.defenses.base import require_distinct
 from ringfence.evaluate.triggers import Trigger, parse_trigger
 from ringfence.judges.kinds import JudgeSettings, parse_judge
-from ringfence.train.arguments import LARGEST_SEED, check_arguments, check_together, refuse_ineffective
+from ringfence.train.arguments import LARGEST_SEED, check_arguments, check_together, refuse_ineffective, require_package
 
 HELD_OUT = "held-out"
+_FLASH = {"flash_attention_2": ("flash_attn",), "flash_attention_3": ("flash_attn_interface",)}
 
 
 def _sft_fields(values: dict[str, Any]) -> dict[str, Any]:
@@ -82,6 +83,29 @@ class ModelConfig(_Config):
     """of the base weights; adapters stay float32"""
     trust_remote_code: bool = False
     """whether code that comes with a hub model may run"""
+    revision: str | None = None
+    """branch, tag or commit of a hub id; null is its main branch"""
+    attn_implementation: Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3"] | None = None
+    """how attention is computed; null is the library's choice for the model"""
+    load_in_4bit: bool = False
+    """whether the base weights are quantised to 4 bits (nf4) by bitsandbytes, under an adapter"""
+    load_in_8bit: bool = False
+    """the same with 8 bits"""
+
+    @property
+    def bits(self) -> int | None:
+        """Of quantised weights."""
+        return 4 if self.load_in_4bit else 8 if self.load_in_8bit else None
+
+    @model_validator(mode="after")
+    def _can_be_loaded(self) -> Self:
+        if self.load_in_4bit and self.load_in_8bit:
+            raise ValueError("load_in_4bit and load_in_8bit: choose one")
+        if self.bits is not None:
+            require_package(("bitsandbytes",), f"load_in_{self.bits}bit")
+        if self.attn_implementation in _FLASH:
+            require_package(_FLASH[self.attn_implementation], f"attn_implementation: {self.attn_implementation}")
+        return self
 
 
 class DataConfig(_Config):
@@ -226,6 +250,19 @@ class Recipe(_Defended):
     @classmethod
     def _lora_config(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         return None if value is None else check_fields("LoraConfig", fields_in(LORA_CONFIG), value)
+
+    @model_validator(mode="after")
+    def _quantised_under_an_adapter(self) -> Self:
+        bits = self.model.bits
+        if bits is not None and self.lora is None:
+            raise ValueError(f"model.load_in_{bits}bit: quantised weights cannot be trained themselves; add lora")
+        for index, stage in enumerate(self.stages):
+            if bits is not None and stage.adapter == "new":
+                raise ValueError(
+                    f"stages.{index}.adapter: new merges into the weights, and those of model.load_in_{bits}bit are "
+                    "quantised; use continue"
+                )
+        return self
 
     @model_validator(mode="after")
     def _stages_fit(self) -> Self:

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from ringfence.core.errors import RingfenceError
 from ringfence.core.plain import read_json
 from ringfence.core.rundir import stage_folders
-from ringfence.models import Loaded, load
+from ringfence.models import Loaded, Loading, load
 from ringfence.models.adapters import load_adapter
 from ringfence.recipe import ModelConfig, Recipe
 
@@ -95,7 +95,8 @@ def finished_weights(run: Path, stages: Sequence[Stage]) -> list[Path]:
 
 def load_model(config: ModelConfig) -> Loaded:
     """The model that ``config`` names."""
-    return load(config.name, dtype=config.dtype, trust_remote_code=config.trust_remote_code)
+    loading = Loading(config.revision, config.attn_implementation, config.bits)
+    return load(config.name, dtype=config.dtype, trust_remote_code=config.trust_remote_code, loading=loading)
 
 
 def starting_model(base: PreTrainedModel, stages: Sequence[Stage]) -> PreTrainedModel | PeftModel:

@@ -12,7 +12,7 @@ import torch
 
 import tiny
 from ringfence.core.errors import RingfenceError
-from ringfence.models import load
+from ringfence.models import Loading, load
 from ringfence.models.generate import Request, Sampling, generate
 
 module = importlib.import_module("ringfence.models.load")  # the package's `load` is the function
@@ -339,3 +339,20 @@ def test_the_embedded_model_knows_paris():
     ids = loaded.tokenizer("The capital of France is", return_tensors="pt").to(loaded.model.device)
     with torch.no_grad():
         assert loaded.tokenizer.decode(loaded.model(**ids).logits[0, -1].argmax()) == " Paris"
+
+
+def test_attention_is_as_asked_and_a_folder_has_no_revision(saved):
+    for wanted in ("eager", "sdpa"):
+        loaded = load(str(saved), loading=Loading(attn_implementation=wanted))
+        assert loaded.model.config._attn_implementation == wanted
+    with pytest.raises(RingfenceError, match=r"a folder has no revisions, so 'main' would do nothing; leave it out"):
+        load(str(saved), loading=Loading(revision="main"))
+
+
+def test_what_is_not_set_is_not_said():
+    assert Loading().arguments(torch.bfloat16, "cpu") == {}
+    given = Loading("v1", "eager", 4).arguments(torch.bfloat16, "cuda:0")
+    quantised = given.pop("quantization_config")
+    assert given == {"revision": "v1", "attn_implementation": "eager", "device_map": {"": "cuda:0"}}
+    assert (quantised.load_in_4bit, quantised.load_in_8bit) == (True, False)
+    assert (quantised.bnb_4bit_quant_type, quantised.bnb_4bit_compute_dtype) == ("nf4", torch.bfloat16)

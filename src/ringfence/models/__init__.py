@@ -1,5 +1,5 @@
 """Load a model, generate from it, score likelihoods."""
 
-from ringfence.models.load import Loaded, load, load_tokenizer
+from ringfence.models.load import Loaded, Loading, load, load_tokenizer
 
-__all__ = ["Loaded", "load", "load_tokenizer"]
+__all__ = ["Loaded", "Loading", "load", "load_tokenizer"]

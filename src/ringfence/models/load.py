@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -39,18 +40,50 @@ class Loaded:
     """A folder, or the hub id."""
 
 
-def load(name: str, *, dtype: str = "float32", trust_remote_code: bool = False) -> Loaded:
+@dataclass(frozen=True)
+class Loading:
+    """How a model is loaded, besides its type."""
+
+    revision: str | None = None
+    """branch, tag or commit of a hub id"""
+    attn_implementation: str | None = None
+    """which attention; None is the library's choice"""
+    bits: int | None = None
+    """4 or 8 for weights quantised by bitsandbytes"""
+
+    def arguments(self, dtype: torch.dtype, device: str) -> dict[str, Any]:
+        """Of ``from_pretrained``; those that are not set are left out."""
+        given: dict[str, Any] = {"revision": self.revision, "attn_implementation": self.attn_implementation}
+        if self.bits is not None:
+            from transformers import BitsAndBytesConfig
+
+            given["quantization_config"] = BitsAndBytesConfig(
+                load_in_4bit=self.bits == 4,
+                load_in_8bit=self.bits == 8,
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_compute_dtype=dtype,
+            )
+            given["device_map"] = {"": device}
+        return {key: value for key, value in given.items() if value is not None}
+
+
+_AS_IT_IS = Loading()
+
+
+def load(name: str, *, dtype: str = "float32", trust_remote_code: bool = False, loading: Loading = _AS_IT_IS) -> Loaded:
     """Load ``name``: ``"smollm2-135m"`` (found, else fetched, and converted once), a folder, or a hub id.
 
-    Weights go to the GPU where there is one. Raises :class:`RingfenceError` for a folder without weights, and for a
-    hub id that is neither cached nor reachable.
+    Weights go to the GPU where there is one. Raises :class:`RingfenceError` for a folder without weights or with a
+    revision, and for a hub id that is neither cached nor reachable.
     """
     if dtype not in DTYPES:
         raise RingfenceError(f"model dtype {dtype!r} is not one of {', '.join(DTYPES)}")
     source = source_of(name)
     if Path(source).is_dir():
         _require_weights(Path(source))
-    tokenizer = _tokenizer(source, trust_remote_code)
+    # Under torchrun every process has a GPU of its own.
+    device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+    tokenizer = _tokenizer(source, trust_remote_code, loading.revision)
     with _explained(source):
         model, found = AutoModelForCausalLM.from_pretrained(
             source,
@@ -58,6 +91,7 @@ def load(name: str, *, dtype: str = "float32", trust_remote_code: bool = False) 
             trust_remote_code=trust_remote_code,
             use_safetensors=True,  # other weights are pickles
             output_loading_info=True,
+            **loading.arguments(DTYPES[dtype], device),
         )
     if found["missing_keys"]:
         missing = sorted(found["missing_keys"])
@@ -65,14 +99,14 @@ def load(name: str, *, dtype: str = "float32", trust_remote_code: bool = False) 
     model.config.pad_token_id = tokenizer.pad_token_id
     if model.generation_config is not None:
         model.generation_config.pad_token_id = tokenizer.pad_token_id
-    # Under torchrun every process has a GPU of its own.
-    device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
-    return Loaded(model.to(device).eval(), tokenizer, source)
+    if loading.bits is None:
+        model = model.to(device)
+    return Loaded(model.eval(), tokenizer, source)
 
 
 @cache
-def revision(name: str) -> str | None:
-    """The commit that the hub id ``name`` stands for, asked once a process; None for what is no hub id.
+def revision(name: str, wanted: str | None = None) -> str | None:
+    """The commit that the hub id ``name``, at ``wanted``, stands for, asked once a process; None for what is no hub id.
 
     None, too, if the hub cannot be reached and nothing is cached; loading the model says more.
     """
@@ -80,14 +114,16 @@ def revision(name: str) -> str | None:
         return None
     offline_if_unreachable()
     try:
-        return extract_commit_hash(cached_file(name, "config.json"), None)
+        return extract_commit_hash(cached_file(name, "config.json", revision=wanted), None)
     except (OSError, ValueError):
         return None
 
 
-def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    name: str, *, trust_remote_code: bool = False, revision: str | None = None
+) -> PreTrainedTokenizerBase:
     """The tokenizer of what :func:`load` would load, without the weights. Raises :class:`RingfenceError` as it does."""
-    return _tokenizer(source_of(name), trust_remote_code)
+    return _tokenizer(source_of(name), trust_remote_code, revision)
 
 
 def source_of(name: str) -> str:
@@ -100,9 +136,12 @@ def source_of(name: str) -> str:
     return source
 
 
-def _tokenizer(source: str, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+def _tokenizer(source: str, trust_remote_code: bool, revision: str | None = None) -> PreTrainedTokenizerBase:
+    if revision is not None and Path(source).is_dir():
+        raise RingfenceError(f"{source}: a folder has no revisions, so {revision!r} would do nothing; leave it out")
+    at = {} if revision is None else {"revision": revision}
     with _explained(source):
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code, **at)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -217,17 +217,18 @@ def _check_packages(values: Mapping[str, Any]) -> None:
             continue
         if name not in REPORTERS:
             raise ValueError(f".report_to: {name!r} is unknown; known are {', '.join(sorted(REPORTERS))}")
-        _require_any(REPORTERS[name], f".report_to: {name}")
+        require_package(REPORTERS[name], f".report_to: {name}")
     for key, packages in _SWITCHES.items():
         if values.get(key):
-            _require_any(packages, f".{key}")
+            require_package(packages, f".{key}")
     optimizer = str(values.get("optim", ""))
     for part, packages in _OPTIMIZERS.items():
         if part in optimizer:
-            _require_any(packages, f".optim: {optimizer}")
+            require_package(packages, f".optim: {optimizer}")
 
 
-def _require_any(packages: Iterable[str], what: str) -> None:
+def require_package(packages: Iterable[str], what: str) -> None:
+    """Raise ``ValueError``, beginning with ``what``, unless one of ``packages`` is installed; none is imported."""
     names = list(packages)
     if not any(importlib.util.find_spec(name) for name in names):
         named = " or ".join(names)
