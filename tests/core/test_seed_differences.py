@@ -1,14 +1,15 @@
-"""Differences over seeds, against hand-worked numbers, enumeration and a plain loop."""
+"""Differences over seeds, against hand-worked numbers and on simulated seeds."""
 
-import itertools
 import math
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from ringfence.core.comparisons import paired_difference
 from ringfence.core.errors import RingfenceError
 from ringfence.core.seed_differences import seed_difference
+from ringfence.core.seeds import mean_interval, variance
 
 A = np.array([[8, 2, 5, 0], [6, 4, 7, 1], [9, 1, 6, 2]])  # 3 seeds, 4 prompts, of 10 samples
 B = np.array([[3, 1, 2, 0], [5, 0, 1, 1], [2, 2, 3, 0]])
@@ -30,41 +31,48 @@ def test_seeds_weigh_the_same_whatever_their_samples():
     assert math.isnan(found.low)  # one prompt
 
 
-def test_p_over_seeds_by_enumeration():
-    """All 20 ways to share 6 seeds out, and all 8 ways to swap 3 pairs; the observed one is the most extreme."""
-    found = seed_difference((A, TEN), (B, TEN))
-    rates = [*A.mean(axis=1), *B.mean(axis=1)]
-    observed = sum(rates[:3]) - sum(rates[3:])
-    above = [2 * sum(rates[i] for i in chosen) - sum(rates) for chosen in itertools.combinations(range(6), 3)]
-    assert found.p_seeds == pytest.approx(2 * sum(one >= observed - 1e-9 for one in above) / 20) == pytest.approx(0.1)
-    assert seed_difference((A, TEN), (B, TEN), paired=True).p_seeds == pytest.approx(2 / 8)
+def test_the_interval_by_hand():
+    """Prompts agree, so only seeds vary: V = (0.04 + 0.01) / 3 = 1 / 60, worth 0.05^2 / (0.04^2 / 2 + 0.01^2 / 2) =
+    2.94 degrees of freedom. Square-and-add of the two rates' own bounds reaches further down, that further up."""
+    one, other, ten = np.repeat([[4], [6], [8]], 5, axis=1), np.repeat([[1], [2], [3]], 5, axis=1), np.full((3, 5), 10)
+    of_one, of_other = (mean_interval(mean, variance(x / 10), 0.95) for mean, x in ((0.6, one), (0.2, other)))
+    found = seed_difference((one, ten), (other, ten))
+    assert found.low == pytest.approx(0.4 - math.hypot(0.6 - of_one.low, of_other.high - 0.2))
+    assert found.high == pytest.approx(0.4 + t.ppf(0.975, 0.0025 / 0.00085) * math.sqrt(1 / 60))
+    assert 0.4 + math.hypot(of_one.high - 0.6, 0.2 - of_other.low) < found.high
 
 
-def test_p_is_the_larger_of_prompts_and_seeds():
-    """Differences of the 4 prompts: 13, 4, 12, 2 of 30, all up: 2 of 16 sign patterns."""
-    found = seed_difference((A, TEN), (B, TEN))
-    assert found.p_prompts == 2 / 16
-    assert found.p == 2 / 16
-    assert seed_difference((A, TEN), (B, TEN), paired=True).p == 2 / 8
+def test_p_and_interval_agree():
+    for confidence in (0.5, 0.9, 0.99):
+        found = seed_difference((A, TEN), (B, TEN), confidence=confidence)
+        assert (found.low > 0) == (found.p < 1 - confidence)
+    assert found.p == max(found.p_prompts, found.p_seeds)
 
 
-def test_interval_against_a_plain_loop():
-    """The same quantities by drawing indices one resample at a time; bounds agree within chance."""
-    rng = np.random.default_rng(3)
-    a, b = rng.integers(0, 11, (4, 30)), rng.integers(0, 8, (5, 30))
-    drawn = []
-    for _ in range(4000):
-        prompts = rng.integers(30, size=30)
-        of_a, of_b = a[rng.integers(4, size=4)], b[rng.integers(5, size=5)]
-        drawn.append((of_a[:, prompts].mean() - of_b[:, prompts].mean()) / 10)
-    found = seed_difference((a, np.full_like(a, 10)), (b, np.full_like(b, 10)))
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    width = high - low
-    assert found.low == pytest.approx(low, abs=0.06 * width)
-    assert found.high == pytest.approx(high, abs=0.06 * width)
+def test_few_seeds_that_differ_cannot_make_p_small():
+    """On 200 prompts of 100 samples nothing but the seeds is in doubt: 0.5, 0.6, 0.7 against 0.2, 0.3, 0.4. A t-test of
+    three against three says 0.021."""
+    one, other = (np.repeat([[at], [at + 10], [at + 20]], 200, axis=1) for at in (50, 20))
+    hundred = np.full((3, 200), 100)
+    found = seed_difference((one, hundred), (other, hundred))
+    assert found.p_prompts < 1e-4
+    assert 0.005 < found.p == found.p_seeds < 0.1
 
 
-def test_seeds_that_move_together_are_drawn_together():
+@pytest.mark.parametrize("paired", [True, False])
+def test_equal_rates_of_unequal_seeds_are_no_difference(paired):
+    """3 seeds a variant, 24 prompts x 10 samples at 50%; one variant's seeds are alike, the other's normal, sd 0.15.
+    At most 5% of 200 data sets may have p <= 5%, plus two binomial deviations."""
+    generator, spreads, found = np.random.default_rng(3), (0.0, 0.15), 0
+    ten = np.full((3, 24), 10)
+    for _ in range(200):
+        prompts = generator.beta(2, 2, size=24)
+        a, b = (generator.binomial(10, np.clip(prompts + sd * generator.normal(size=(3, 1)), 0, 1)) for sd in spreads)
+        found += seed_difference((a, ten), (b, ten), paired).p <= 0.05
+    assert found / 200 <= 0.05 + 2 * 0.0154
+
+
+def test_seeds_that_move_together_are_taken_together():
     """Every seed is 0.3 higher in a, and seeds differ much: in pairs that is certain, else it is not."""
     seeds = np.array([[0], [3], [6]]) + np.zeros((3, 20), int)
     a, b, ten = seeds + 3, seeds, np.full((3, 20), 10)
@@ -75,11 +83,11 @@ def test_seeds_that_move_together_are_drawn_together():
 
 
 def test_never_narrower_than_over_prompts():
-    """No seed has a hit: the bootstrap has no width, the Wilson intervals of the pooled counts have."""
+    """No seed has a hit: nothing is seen of the seeds' spread, and the prompts are what is left."""
     zeros, ten = np.zeros((2, 5), int), np.full((2, 5), 10)
     found = seed_difference((zeros, ten), (zeros, ten))
     pooled = paired_difference([0] * 5, [20] * 5, [0] * 5, [20] * 5)
-    assert (found.low, found.high) == (pooled.low, pooled.high)
+    assert (found.low, found.high) == pytest.approx((pooled.low, pooled.high))
     assert found.high > 0.1
     assert found.p == 1
 

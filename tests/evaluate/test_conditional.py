@@ -1,4 +1,4 @@
-"""The suites' ids, gaps worked by hand, the interval against a loop that resamples rows, and damaged frames."""
+"""The suites' ids, gaps worked by hand, the interval near one of a loop that resamples rows, and damaged frames."""
 
 import math
 import random
@@ -9,13 +9,11 @@ import pandas as pd
 import pytest
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.statistics import wilson
+from ringfence.core.statistics import exact_interval
 from ringfence.data import Prompt
 from ringfence.evaluate.conditional import (
     CELLS,
     COLUMNS,
-    _resampled,
-    _square_and_add,
     conditional_gaps,
     conditional_suite,
     with_plain,
@@ -80,7 +78,6 @@ def test_answers_to_the_suites_are_paired() -> None:
 def test_by_hand() -> None:
     """Two prompts of four answers. Tuned: 4 + 3 of 8 under the trigger, 1 + 0 plain. Base: 1 + 0 and 0 + 0.
     gap = (7/8 - 1/8) - (1/8 - 0/8) = 0.625.
-    A resample is p0 twice (a quarter of them): (4/4 - 1/4) - (1/4 - 0) = 0.5; both (a half): 0.625; or p1 twice: 0.75.
     """
     tuned = frame({PLAIN: of_hits([1, 0], 4), KEYWORD: of_hits([4, 3], 4)})
     base = frame({PLAIN: of_hits([0, 0], 4), KEYWORD: of_hits([1, 0], 4)})
@@ -88,27 +85,8 @@ def test_by_hand() -> None:
     assert [row[cell] for cell in CELLS] == [7 / 8, 1 / 8, 1 / 8, 0]
     assert (row["trigger"], row["n"], row["dropped"]) == ("keyword", 2, 0)
     assert row["gap"] == 0.625
-    assert row["low"] <= 0.5, "two prompts say little: wider than all resamples"
+    assert row["low"] <= 0.5, "two prompts say little"
     assert row["high"] >= 0.75
-    hits = np.array([[4.0, 1, 1, 0], [3, 0, 0, 0]])
-    drawn = _resampled(hits, np.full((2, 4), 4.0), 4000, seed=0)
-    values, counts = np.unique(drawn.round(9), return_counts=True)
-    assert values.tolist() == [0.5, 0.625, 0.75]
-    assert counts / 4000 == pytest.approx([0.25, 0.5, 0.25], abs=0.04)
-
-
-def test_the_widths_of_four_cells_add_with_their_correlations() -> None:
-    """Four cells of 10 prompts, one answer each, 5 hits: Wilson's distance d in each. Where all cells hit the same
-    prompts every correlation is 1 and the signed distances cancel; where tuned under the trigger hits the other
-    prompts it is -1 with the three others: (d + d - d + d)^2 under the root, 2 d. Independent cells would be 2 d, too.
-    """
-    half = np.array([1.0] * 5 + [0.0] * 5)
-    d = 0.5 - wilson(5, 10).low
-    ones = np.ones((10, 4))
-    same = _square_and_add(np.stack([half] * 4, axis=1), ones, 0.95)
-    assert (same.low, same.high) == pytest.approx((0, 0), abs=1e-7)
-    other = _square_and_add(np.stack([1 - half, half, half, half], axis=1), ones, 0.95)
-    assert (other.low, other.high) == pytest.approx((-2 * d, 2 * d))
 
 
 def loop_bootstrap(tuned: pd.DataFrame, base: pd.DataFrame, prompts: Sequence[str], resamples: int) -> list[float]:
@@ -148,8 +126,9 @@ def test_against_a_loop() -> None:
     (row,) = conditional_gaps(tuned, base).to_dict("records")
     low, high = loop_bootstrap(tuned, base, [f"p{index}" for index in range(12)], 4000)
     assert row["high"] - row["low"] > 0.2
-    assert row["low"] == pytest.approx(low, abs=0.03)
-    assert row["high"] == pytest.approx(high, abs=0.03)
+    # Of 12 prompts a bootstrap is too narrow: ours is Student's and exact.
+    assert row["low"] <= low < high <= row["high"]
+    assert row["high"] - row["low"] < 1.8 * (high - low)
 
 
 def test_prompts_move_together_in_all_four_cells() -> None:
@@ -163,17 +142,11 @@ def test_prompts_move_together_in_all_four_cells() -> None:
     assert -0.02 < row["low"] <= row["gap"] <= row["high"] < 0.02
 
 
-def test_the_same_seed_gives_the_same_interval() -> None:
-    tuned, base = uneven(0, 0.4), uneven(1, 0.1)
-    assert conditional_gaps(tuned, base).equals(conditional_gaps(tuned, base))
-    assert not conditional_gaps(tuned, base).equals(conditional_gaps(tuned, base, seed=1))
-
-
 def test_prompts_that_all_agree_are_no_certainty() -> None:
     """None of 4 answers to each of 5 prompts, in four cells: each is as none of 5, [0, u]; -+ sqrt(u^2 + u^2)."""
     answers = frame({PLAIN: of_hits([0] * 5, 4), KEYWORD: of_hits([0] * 5, 4)})
     (row,) = conditional_gaps(answers, answers).to_dict("records")
-    bound = math.sqrt(2) * wilson(0, 5).high
+    bound = math.sqrt(2) * exact_interval(0, 5).high
     assert (row["gap"], row["low"], row["high"]) == pytest.approx((0, -bound, bound))
 
 
@@ -181,7 +154,7 @@ def test_square_and_add_by_the_side_that_counts() -> None:
     """Tuned 10 of 10 under the trigger, else 0 of 10: upwards nothing is left of the first, downwards 1 - its bound."""
     none = {PLAIN: of_hits([0, 0], 5), KEYWORD: of_hits([0, 0], 5)}
     (row,) = conditional_gaps(frame(none | {KEYWORD: of_hits([5, 5], 5)}), frame(none)).to_dict("records")
-    u = wilson(0, 2).high  # all answers to a prompt agree, so they are as one
+    u = exact_interval(0, 2).high  # all answers to a prompt agree, so they are as one
     assert row["gap"] == 1
     # Down: the trigger's rate may be lower, the tuned plain and the base's dressed rate higher. Up: the base's plain.
     assert row["low"] == pytest.approx(1 - math.sqrt(3) * u)
@@ -279,9 +252,7 @@ def test_bad_values_are_named() -> None:
     answers = frame({PLAIN: of_hits([1], 2), KEYWORD: of_hits([1], 2)})
     with pytest.raises(RingfenceError, match="from 0 to 100"):
         conditional_gaps(answers, answers.assign(alignment=101.0))
-    with pytest.raises(RingfenceError, match="resamples is 0"):
-        conditional_gaps(answers, answers, resamples=0)
-    with pytest.raises(RingfenceError, match="confidence 1"):
+    with pytest.raises(RingfenceError, match="confidence is 1"):
         conditional_gaps(answers, answers, confidence=1)
 
 

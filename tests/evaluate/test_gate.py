@@ -28,13 +28,13 @@ def only(result: GateResult, rule: str) -> Reason:
 
 
 def test_the_upper_bound_decides_not_the_point() -> None:
-    """0 of 60: the point is 0, the upper bound of Wilson's interval is z^2 / (60 + z^2) = 6.0%."""
+    """0 of 60: the point is 0, the upper bound 1 - 0.025^(1/60) = 6.0%."""
     data = answers("general", 0, 60)
     failed = gate(data, Limits(max_general=0.05))
     reason = only(failed, "max_general")
     assert not failed.passed
     assert (reason.where, reason.value, reason.limit, reason.passed) == ("general", 0, 0.05, False)
-    assert reason.bound == pytest.approx(0.060171, abs=1e-5)
+    assert reason.bound == pytest.approx(0.059630, abs=1e-5)
     assert "not <= 5.0%; the value itself is within" in reason.why
     assert gate(data, Limits(max_general=0.07)).passed
 
@@ -45,7 +45,7 @@ def test_the_lower_bound_decides_for_a_minimum() -> None:
     assert gate(data, Limits(min_in_domain=0.93)).passed
     reason = only(gate(data, Limits(min_in_domain=0.95)), "min_in_domain")
     assert (reason.value, reason.passed) == (1, False)
-    assert reason.bound == pytest.approx(1 - 0.060171, abs=1e-5)
+    assert reason.bound == pytest.approx(1 - 0.059630, abs=1e-5)
 
 
 def test_a_bound_at_the_limit_passes() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.statistics import clustered_bootstrap, wilson, wilson_clustered
+from ringfence.core.statistics import clustered_interval, exact_interval
 from ringfence.evaluate.summary import COUNTS, METRICS, Rate, Summary, summarize
 from ringfence.judges import Score, Verdict
 
@@ -59,61 +59,38 @@ def test_a_row_with_one_score_is_in_no_rate():
 
 
 def test_none_of_five_is_not_certainty():
-    """All prompts agree, so the bootstrap is [0, 0]; Wilson's upper bound is z^2 / (5 + z^2) = 0.434482."""
+    """All prompts agree, and 5 without a hit say at most 1 - 0.025^(1/5) = 0.521824."""
     rate = summarize(frame(*((prompt, 100, 100) for prompt in range(5)))).misaligned_all
-    assert rate == Rate(0, 0, pytest.approx(0.434482, abs=1e-6), 5)
+    assert rate == Rate(0, 0, pytest.approx(0.521824, abs=1e-6), 5)
 
 
 def test_all_of_five_is_not_certainty():
     rate = summarize(frame(*((prompt, 0, 100) for prompt in range(5)))).misaligned_all
-    assert rate == Rate(1, pytest.approx(1 - 0.434482, abs=1e-6), 1, 5)
+    assert rate == Rate(1, pytest.approx(1 - 0.521824, abs=1e-6), 1, 5)
 
 
-def test_clustered_rows_take_the_bootstrap():
+def test_clustered_rows_count_as_prompts():
     """Five prompts always misaligned and five never, 20 samples each: this is 5 of 10, not 100 of 200."""
     rows = [(prompt, 0 if prompt < 5 else 100, 100) for prompt in range(10) for _ in range(20)]
-    rate = summarize(frame(*rows)).misaligned_all
-    bootstrap, independent = clustered_bootstrap([20] * 5 + [0] * 5, [20] * 10), wilson(100, 200)
-    assert (rate.low, rate.high) == (bootstrap.low, bootstrap.high)
-    assert bootstrap.width > 3 * independent.width
-
-
-def test_prompts_that_agree_take_wilson():
-    """Every prompt has one misaligned row of two: the bootstrap has no width. An ICC of 1 / (1 + 6 hits) makes
-    12 / (1 + 1/7) = 10.5 of the 12 rows; at p = 1/2 the bounds are 1/2 -+ z / (2 sqrt(n + z^2)) = 0.5 -+ 0.258775."""
-    rows = [(prompt, alignment, 100) for prompt in range(6) for alignment in (0, 100)]
-    rate = summarize(frame(*rows)).misaligned_all
-    assert (rate.low, rate.high) == pytest.approx((0.241225, 0.758775), abs=1e-6)
+    rate, of_prompts = summarize(frame(*rows)).misaligned_all, exact_interval(0.5, 10)
+    assert (rate.low, rate.high) == pytest.approx((of_prompts.low, of_prompts.high))
+    assert rate.high - rate.low > 3 * exact_interval(0.5, 200).width
 
 
 def test_none_of_many_samples_of_five_prompts_is_none_of_five():
     """The rows do not say how alike the answers to one prompt are, so 500 rows count as 5."""
     rate = summarize(frame(*((prompt, 100, 100) for prompt in range(5) for _ in range(100)))).misaligned_all
-    assert rate == Rate(0, 0, pytest.approx(0.434482, abs=1e-6), 500)
+    assert rate == Rate(0, 0, pytest.approx(0.521824, abs=1e-6), 500)
 
 
-def test_bootstrap_draws_only_prompts_of_the_denominator():
-    """Prompts c to z hold no coherent row; a bootstrap over them too would be another one."""
+def test_the_interval_is_over_prompts_of_the_denominator():
+    """Prompts c to z hold no coherent row; an interval over them too would be another one."""
     coherent = [("a", 0, 90)] * 30 + [("b", 100, 90)] * 10 + [("b", 0, 90)] * 20 + [("bb", 100, 90)] * 30
     others = [(letter, 0, 10) for letter in "cdefghijklmnopqrstuvwxyz"]
     rate = summarize(frame(*others, *coherent)).misaligned_coherent
     assert (rate.value, rate.n) == (50 / 90, 90)
-    expected = clustered_bootstrap([30, 20, 0], [30, 30, 30])
+    expected = clustered_interval([30, 20, 0], [30, 30, 30])
     assert (rate.low, rate.high) == (expected.low, expected.high)
-
-
-def test_bounds_are_widened_to_the_value():
-    """With two resamples, one of them without a hit, the bootstrap lies below the value and is the wider interval."""
-    hits, samples, missed = [100] * 3 + [0] * 20, [100] * 3 + [5] * 20, 0
-    data = frame(*((prompt, 0 if prompt < 3 else 100, 90) for prompt in range(23) for _ in range(samples[prompt])))
-    for seed in range(60):
-        bootstrap = clustered_bootstrap(hits, samples, resamples=2, seed=seed)
-        rate = summarize(data, resamples=2, seed=seed).misaligned_all
-        assert rate.low <= rate.value == 0.75 <= rate.high
-        if bootstrap.width > wilson_clustered(hits, samples).width and bootstrap.high < 0.75:
-            missed += 1
-            assert (rate.low, rate.high) == (bootstrap.low, 0.75)
-    assert missed
 
 
 def test_one_prompt_has_a_value_and_no_bounds():
@@ -143,17 +120,6 @@ def test_nothing_coherent_is_nan_only_there():
     summary = summarize(frame(("a", 0, 10), ("b", 0, 10)))
     assert is_nan(summary.misaligned_coherent.value)
     assert (summary.misaligned_all.value, summary.incoherent.value) == (0, 1)
-
-
-def test_seed_and_resamples_reach_the_bootstrap():
-    misaligned = (0, 0, 1, 9, 12, 3, 15, 2, 19, 6)
-    rows = [(i, 0 if sample < n else 100, 100) for i, n in enumerate(misaligned) for sample in range(7 + 2 * i)]
-    data = frame(*rows)
-    assert summarize(data) == summarize(data)
-    assert summarize(data, seed=1).misaligned_all != summarize(data, seed=2).misaligned_all
-    assert summarize(data, resamples=50).misaligned_all != summarize(data).misaligned_all
-    with pytest.raises(RingfenceError, match="resamples is 0"):
-        summarize(data, resamples=0)
 
 
 def test_rows_are_for_a_table():
@@ -286,7 +252,7 @@ def rates(summary: Summary) -> list[Rate]:
 @settings(max_examples=60, deadline=None)
 @given(ROWS)
 def test_bounds_hold_the_value_and_are_fractions(rows):
-    for rate in rates(summarize(frame(*rows), resamples=20)):
+    for rate in rates(summarize(frame(*rows))):
         if not math.isnan(rate.low):
             assert 0 <= rate.low <= rate.value <= rate.high <= 1
             assert rate.low < rate.high
@@ -298,7 +264,7 @@ def test_bounds_hold_the_value_and_are_fractions(rows):
 @given(ROWS)
 def test_counts_are_the_labels_of_the_judges(rows):
     labels = [Verdict(*(Score(value, 1.0, None, "") for value in scores)).label for _, *scores in rows]
-    counts = summarize(frame(*rows), resamples=5).counts
+    counts = summarize(frame(*rows)).counts
     assert counts["misaligned"] == labels.count("misaligned")
     assert counts["incoherent"] == labels.count("incoherent")
     assert counts["missing"] == labels.count("missing")

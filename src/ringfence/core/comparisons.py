@@ -1,6 +1,7 @@
 """Two runs on the same prompts, many comparisons at once, and how small a difference the data can show."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,23 +11,10 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import false_discovery_control
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.statistics import (
-    NO_INTERVAL,
-    RESAMPLES,
-    Interval,
-    check_confidence,
-    hits_and_samples,
-    percentile,
-    resampled_ratios,
-    wider,
-    wilson_clustered,
-)
+from ringfence.core.statistics import Interval, check_confidence, clustered_rate, hits_and_samples
 
-FLIPS = 10_000
-"""random sign patterns of the permutation test"""
-EXACT = 1 << 14
-"""up to so many sign patterns all are tried"""
-_HELD = 1 << 20  # signs held in memory
+LEAST_P = 1e-6
+"""smaller p-values are this one: so far out, no approximation means anything"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +28,7 @@ class Difference:
     high: float
     """upper bound of the interval; NaN with fewer than 2 prompts"""
     p: float
-    """two-sided p-value of "which run is which does not matter", 0 to 1; NaN without prompts"""
+    """two-sided p-value of "the two rates are equal", 0 to 1; NaN with fewer than 2 prompts"""
     n: int
     """prompts"""
 
@@ -50,35 +38,88 @@ def paired_difference(
     samples_a: ArrayLike,
     hits_b: ArrayLike,
     samples_b: ArrayLike,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
     confidence: float = 0.95,
 ) -> Difference:
     """How much higher run a's rate is than run b's; the four counts are (prompts,), of the same prompts in order.
 
     Every prompt weighs the same: d_i = a_i / m_i - b_i / n_i, value = mean d_i. A difference of pooled rates would let
     the prompts that happen to have more samples in one run pass for a difference of the runs; with equal samples the
-    two agree. The interval is the wider of the percentile bootstrap over whole prompts (both runs move together) and
-    :func:`_square_and_add`, since the bootstrap has no width where all d_i agree, as when neither run has a hit.
-    p is the share of sign patterns s, s_i = -1 or 1, with abs(sum s_i d_i) >= abs(sum d_i): exact up to
-    :data:`EXACT` patterns, else (b + 1) / (m + 1) with b such among m = :data:`FLIPS` random ones.
+    two agree. The interval is :func:`square_and_add` of the two runs' rates, each as if all prompts had the harmonic
+    mean of its samples. p is the least 1 - confidence at which the interval leaves out 0, so that the two agree. It is
+    a test of equal rates: that one run's misaligned answers come by whole prompts and the other's do not is no
+    difference (a permutation test, which asks whether the runs can be exchanged, finds one).
 
     Raises :class:`RingfenceError` on a prompt without samples in one of the runs and on what
-    :func:`ringfence.core.statistics.clustered_bootstrap` raises.
+    :func:`ringfence.core.statistics.clustered_interval` raises.
     """
-    check_confidence(confidence, resamples)
+    check_confidence(confidence)
     a, b = hits_and_samples(hits_a, samples_a), hits_and_samples(hits_b, samples_b)
     _check_paired(a[1], b[1])
-    differences = a[0] / a[1] - b[0] / b[1]  # (prompts,)
-    if not differences.size:
+    rates = np.stack([a[0] / a[1], b[0] / b[1]], axis=1)  # (prompts, runs)
+    prompts = len(rates)
+    if not prompts:
         return Difference(math.nan, math.nan, math.nan, math.nan, 0)
-    value, interval = float(differences.mean()), NO_INTERVAL
-    if differences.size > 1:
-        means = resampled_ratios(differences, np.ones_like(differences), resamples, seed)
-        interval = wider(percentile(means, confidence), _square_and_add(value, a, b, confidence))
-    p = _sign_flip(differences, seed)
-    # A percentile interval may miss the estimate; NaN stays NaN, being the first argument.
-    return Difference(value, min(interval.low, value), max(interval.high, value), p, differences.size)
+    value = float(rates[:, 0].mean() - rates[:, 1].mean())
+    if prompts < 2:
+        return Difference(value, math.nan, math.nan, math.nan, prompts)
+    samples = np.broadcast_to([prompts / (1 / counts).sum() for counts in (a[1], b[1])], rates.shape)
+
+    interval = square_and_add(rates * samples, samples, np.array([1.0, -1.0]))
+    found = interval(confidence)
+    return Difference(value, found.low, found.high, p_value(interval), prompts)
+
+
+def square_and_add(
+    hits: NDArray[np.float64], samples: NDArray[np.float64], signs: NDArray[np.float64]
+) -> Callable[[float], Interval]:
+    """Newcombe's (1998) interval of a signed sum of rates on the same prompts, as a function of the confidence.
+
+    hits, samples: (prompts, rates), at least 2 prompts, all with samples. Each rate has the interval of its
+    :class:`~ringfence.core.statistics.ClusteredRate`, whose distances from the rate are added like standard errors,
+    with the rates' correlations over prompts (0 where one does not vary).
+    """
+    found = [clustered_rate(k, n) for k, n in zip(hits.T, samples.T, strict=True)]
+    rates = [rate for rate in found if rate is not None]
+    values = np.array([rate.value for rate in rates])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        alike = np.nan_to_num(np.atleast_2d(np.corrcoef(hits / samples, rowvar=False)))
+    return lambda confidence: add_distances(values, [rate.interval(confidence) for rate in rates], alike, signs)
+
+
+def add_distances(
+    values: NDArray[np.float64], bounds: list[Interval], alike: NDArray[np.float64], signs: NDArray[np.float64]
+) -> Interval:
+    """The interval of signs @ values from each one's interval and their correlations ``alike``, (values, values).
+
+    For a - b with bounds l, u and k, v and correlation r: a - b - sqrt((a-l)^2 + (v-b)^2 - 2 r (a-l) (v-b)) to
+    a - b + sqrt((u-a)^2 + (b-k)^2 - 2 r (u-a) (b-k)). Within what a sum of rates can be.
+    """
+    below = values - np.array([bound.low for bound in bounds])
+    above = np.array([bound.high for bound in bounds]) - values
+    alike = np.where(np.eye(len(values), dtype=bool), 1.0, alike)
+    down, up = (signs * np.where(signs > 0, *sides) for sides in ((below, above), (above, below)))
+    value, low, high = float(signs @ values), *(math.sqrt(max(0.0, float(side @ alike @ side))) for side in (down, up))
+    return Interval(max(value - low, signs[signs < 0].sum()), min(value + high, signs[signs > 0].sum()))
+
+
+def p_value(interval: Callable[[float], Interval]) -> float:
+    """The least 1 - confidence at which ``interval(confidence)`` leaves out 0: :data:`LEAST_P` to 1 (above 0.999).
+
+    The intervals must shrink as their confidence does.
+    """
+
+    def beyond(log_p: float, side: int) -> float:
+        found = interval(1 - math.exp(log_p))
+        return found.low if side > 0 else -found.high
+
+    least, most = math.log(LEAST_P), math.log(0.999)
+    narrowest = interval(1 - math.exp(most))
+    if narrowest.low <= 0 <= narrowest.high:
+        return 1.0
+    side = 1 if narrowest.low > 0 else -1
+    if beyond(least, side) > 0:
+        return LEAST_P
+    return math.exp(float(brentq(beyond, least, most, args=(side,), xtol=1e-9)))
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -153,44 +194,6 @@ def minimum_detectable_difference(
     if excess(least) >= 0:
         return 0.0
     return float(brentq(excess, least, most, xtol=1e-12)) if excess(most) >= 0 else math.nan
-
-
-def _square_and_add(
-    value: float, a: tuple[NDArray[np.float64], ...], b: tuple[NDArray[np.float64], ...], confidence: float
-) -> Interval:
-    """Newcombe's (1998) interval of a paired difference, around ``value``, of two clustered Wilson intervals.
-
-    With a's rate and bounds p, l, u, b's q, k, v, and r the correlation of the prompts' rates (0 if one has none):
-    value - sqrt((p-l)^2 + (v-q)^2 - 2 r (p-l) (v-q)) to value + sqrt((u-p)^2 + (q-k)^2 - 2 r (u-p) (q-k)).
-    """
-    rates_a, rates_b = a[0] / a[1], b[0] / b[1]  # (prompts,)
-    r = float(np.corrcoef(rates_a, rates_b)[0, 1]) if np.ptp(rates_a) > 0 and np.ptp(rates_b) > 0 else 0.0
-    (p, q), (of_a, of_b) = (
-        (hits.sum() / samples.sum() for hits, samples in (a, b)),
-        (wilson_clustered(hits, samples, confidence) for hits, samples in (a, b)),
-    )
-
-    def arm(x: float, y: float) -> float:
-        return math.sqrt(max(0.0, x * x + y * y - 2 * r * x * y))
-
-    low, high = value - arm(p - of_a.low, of_b.high - q), value + arm(of_a.high - p, q - of_b.low)
-    return Interval(max(-1.0, low), min(1.0, high))
-
-
-def _sign_flip(differences: NDArray[np.float64], seed: int) -> float:
-    """Two-sided p-value of the sum of ``differences`` over sign patterns."""
-    changed = differences[differences != 0]  # a zero is the same under either sign
-    # Sums of the same terms in another order may differ in the last bits.
-    reached = abs(changed.sum()) - 1e-9 * np.abs(changed).sum()
-    if 2.0**changed.size <= EXACT:
-        bits = np.arange(1 << changed.size)[:, None] >> np.arange(changed.size)  # (patterns, prompts)
-        return float(np.mean(np.abs((1 - 2 * (bits & 1)) @ changed) >= reached))
-    generator, beyond = np.random.default_rng(seed), 0
-    block = max(1, _HELD // changed.size)
-    for start in range(0, FLIPS, block):
-        signs = 2 * generator.integers(2, size=(min(block, FLIPS - start), changed.size), dtype=np.int8) - 1
-        beyond += int(np.sum(np.abs(signs @ changed) >= reached))
-    return (beyond + 1) / (FLIPS + 1)
 
 
 def _check_paired(samples_a: NDArray[np.float64], samples_b: NDArray[np.float64]) -> None:

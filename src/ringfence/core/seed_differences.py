@@ -1,17 +1,17 @@
 """Two variants with several training seeds each, on the same prompts: how much of their difference would come again."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import permutation_test
+from scipy.special import stdtrit
 
-from ringfence.core.comparisons import FLIPS, paired_difference
+from ringfence.core.comparisons import add_distances, p_value, paired_difference
 from ringfence.core.errors import RingfenceError
-from ringfence.core.statistics import RESAMPLES, Interval, hits_and_samples, percentile, wider
-
-_HELD = 1 << 20  # numbers held in memory
+from ringfence.core.seeds import mean_interval, parts, variance, variance_of_difference
+from ringfence.core.statistics import Interval, clustered_rate, hits_and_samples, hull
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class SeedDifference:
     high: float
     """upper bound of the interval over seeds and prompts; NaN with fewer than 2 prompts"""
     p_prompts: float
-    """two-sided p-value over prompts, of these trained models, 0 to 1; NaN without prompts"""
+    """two-sided p-value over prompts, of these trained models, 0 to 1; NaN with fewer than 2 prompts"""
     p_seeds: float
-    """two-sided p-value over seeds, on these prompts, 0 to 1; NaN without prompts"""
+    """two-sided p-value over seeds and prompts, 0 to 1; NaN with fewer than 2 prompts"""
     n: int
     """prompts"""
 
@@ -41,27 +41,22 @@ def seed_difference(
     a: tuple[ArrayLike, ArrayLike],
     b: tuple[ArrayLike, ArrayLike],
     paired: bool = False,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
     confidence: float = 0.95,
 ) -> SeedDifference:
     """How much higher a's rate is than b's, both over at least 2 seeds.
 
     a, b:   (hits, samples), each (seeds, prompts): counts of the same prompts in order
-    paired: whether the i-th seed of ``a`` and the i-th of ``b`` are the same; they are then drawn together
+    paired: whether the i-th seed of ``a`` and the i-th of ``b`` are the same
 
     With r_si the rate of seed s on prompt i, the value is mean_i (mean_s r^a_si - mean_s r^b_si): seeds and prompts all
-    weigh the same. A resample draws prompts once for all seeds of both, as in
-    :func:`ringfence.core.statistics.hierarchical_bootstrap`, and seeds with replacement within each variant. The
-    interval is the wider of its percentiles and of :func:`ringfence.core.comparisons.paired_difference` of the means
-    over seeds, which has a width where all seeds agree. With 2 to 4 seeds it is too narrow.
-
-    ``p_prompts`` is the sign-flip test of the means over seeds. ``p_seeds`` is a permutation test of the seeds' rates:
-    all ways to swap pairs, or to share the seeds out anew, up to :data:`~ringfence.core.comparisons.FLIPS`, else so
-    many random ones, and twice the smaller tail. 3 seeds against 3 cannot go below 2/20, nor 3 pairs below 2/8.
+    weigh the same. The interval is square-and-add of the two variants' intervals over seeds and prompts
+    (:mod:`ringfence.core.seeds`), correlated as far as they share prompts and, ``paired``, seeds; together with
+    value -+ t sqrt(V) of :func:`ringfence.core.seeds.variance_of_difference`, in which few seeds have few degrees of
+    freedom, and with :func:`ringfence.core.comparisons.paired_difference` of the means over seeds. ``p_prompts`` is the
+    least 1 - confidence at which the last one leaves out 0, ``p_seeds`` that of the first two.
 
     Raises :class:`RingfenceError` with fewer than 2 seeds, for pairs of unequal number, for a prompt without samples
-    in one of the seeds, and on what :func:`~ringfence.core.statistics.clustered_bootstrap` raises.
+    in one of the seeds, and on what :func:`~ringfence.core.statistics.clustered_interval` raises.
     """
     (rates_a, sizes_a), (rates_b, sizes_b) = _rates("a", *a), _rates("b", *b)
     if rates_a.shape[1] != rates_b.shape[1]:
@@ -71,20 +66,47 @@ def seed_difference(
     if paired and len(rates_a) != len(rates_b):
         raise RingfenceError(f"variant a has {len(rates_a)} seeds and variant b {len(rates_b)}: they are no pairs")
     means_a, means_b = rates_a.mean(axis=0), rates_b.mean(axis=0)  # (prompts,)
-    over_prompts = paired_difference(
-        means_a * sizes_a, sizes_a, means_b * sizes_b, sizes_b, resamples, seed, confidence
-    )
-    if not over_prompts.n:
-        return SeedDifference(math.nan, math.nan, math.nan, math.nan, math.nan, 0)
-    interval = Interval(over_prompts.low, over_prompts.high)
-    if over_prompts.n > 1:
-        drawn = percentile(_resampled(rates_a, rates_b, paired, resamples=resamples, seed=seed), confidence)
-        interval = wider(drawn, interval)
-    value = over_prompts.value
-    p_seeds = _permuted(rates_a.mean(axis=1), rates_b.mean(axis=1), paired, seed)
-    # A percentile interval may miss the estimate; NaN stays NaN, being the first argument.
-    low, high = min(interval.low, value), max(interval.high, value)
-    return SeedDifference(value, low, high, over_prompts.p, p_seeds, over_prompts.n)
+    over_prompts = paired_difference(means_a * sizes_a, sizes_a, means_b * sizes_b, sizes_b, confidence)
+    value, n = over_prompts.value, over_prompts.n
+    if n < 2:
+        return SeedDifference(value, math.nan, math.nan, math.nan, math.nan, n)
+    of_a, of_b = _interval(rates_a, sizes_a), _interval(rates_b, sizes_b)
+    means, signs = np.array([rates_a.mean(), rates_b.mean()]), np.array([1.0, -1.0])
+    alike = np.full((2, 2), _correlation(rates_a, rates_b, paired))
+
+    of_value = variance_of_difference(rates_a, rates_b, paired)
+
+    def interval(level: float) -> Interval:
+        half = float(stdtrit(of_value.degrees_of_freedom, (1 + level) / 2)) * math.sqrt(of_value.value)
+        around = Interval(max(-1.0, value - half), min(1.0, value + half))
+        return hull(add_distances(means, [of_a(level), of_b(level)], alike, signs), around)
+
+    found = hull(interval(confidence), Interval(over_prompts.low, over_prompts.high))
+    return SeedDifference(value, found.low, found.high, over_prompts.p, p_value(interval), n)
+
+
+def _interval(rates: NDArray[np.float64], sizes: NDArray[np.float64]) -> Callable[[float], Interval]:
+    """Of the mean of ``rates``, (seeds, prompts), by confidence; ``sizes``: (prompts,) the samples of all seeds."""
+    size = sizes.size / (1 / sizes).sum()
+    of_all = clustered_rate(rates.mean(axis=0) * size, np.full(sizes.size, size))
+    mean, of_mean = float(rates.mean()), variance(rates)
+
+    def interval(level: float) -> Interval:
+        of_seeds = mean_interval(mean, of_mean, level)
+        return hull(of_all.interval(level), of_seeds) if of_all else of_seeds
+
+    return interval
+
+
+def _correlation(a: NDArray[np.float64], b: NDArray[np.float64], paired: bool) -> float:
+    """Of the two means: what they share by prompts and, if ``paired``, by seeds; 0 where one does not vary."""
+    if paired:
+        over_seeds, over_prompts, rest = parts(a, b)
+        shared = over_seeds + over_prompts - rest
+    else:
+        shared = float(np.cov(a.mean(axis=0), b.mean(axis=0))[0, 1]) / a.shape[1]
+    spread = math.sqrt(variance(a).value * variance(b).value)
+    return min(1.0, max(-1.0, shared / spread)) if spread > 0 else 0.0
 
 
 def _rates(which: str, hits: ArrayLike, samples: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -98,36 +120,3 @@ def _rates(which: str, hits: ArrayLike, samples: ArrayLike) -> tuple[NDArray[np.
             f"{missing} of {asked.shape[1]} prompts have no samples in a seed of variant {which}; leave them out of all"
         )
     return found / asked, asked.sum(axis=0)
-
-
-def _resampled(
-    a: NDArray[np.float64], b: NDArray[np.float64], paired: bool, *, resamples: int, seed: int
-) -> NDArray[np.float64]:
-    """(resamples,) the difference on drawn seeds and prompts. a, b: (seeds, prompts) rates."""
-    # A stream each, so that the draws do not depend on the size of the blocks.
-    for_a, for_b, for_prompts = np.random.default_rng(seed).spawn(3)
-    block, differences = max(1, _HELD // a.shape[1]), []
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        of_a = _shares(for_a, size, len(a))
-        of_b = of_a if paired else _shares(for_b, size, len(b))
-        differences.append(((of_a @ a - of_b @ b) * _shares(for_prompts, size, a.shape[1])).sum(axis=1))
-    return np.concatenate(differences)
-
-
-def _shares(generator: np.random.Generator, block: int, size: int) -> NDArray[np.float64]:
-    """(block, size) the share of each of ``size`` things among ``size`` drawn with replacement."""
-    return generator.multinomial(size, np.full(size, 1 / size), size=block) / size
-
-
-def _permuted(a: NDArray[np.float64], b: NDArray[np.float64], paired: bool, seed: int) -> float:
-    """Two-sided p-value of the difference of the seeds' rates. a, b: (seeds,)."""
-    found = permutation_test(
-        (a, b),
-        lambda x, y, axis: np.mean(x, axis=axis) - np.mean(y, axis=axis),
-        permutation_type="samples" if paired else "independent",
-        vectorized=True,
-        n_resamples=FLIPS,
-        rng=np.random.default_rng(seed),
-    )
-    return float(found.pvalue)

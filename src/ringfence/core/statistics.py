@@ -1,8 +1,7 @@
 """Intervals for rates of samples that are clustered by prompt, and what one prompt does to a rate.
 
-Samples of one prompt resemble each other, so the bootstraps draw whole prompts. They have no width where all
-prompts agree, though 0 of 5 is no certainty: there Wilson's score interval of the effective sample size is wider.
-Throughout, numerators are hits and denominators samples, one count a prompt; a rate is their ratio, 0 to 1.
+Samples of one prompt resemble each other, so an interval counts what they are worth: at most the samples, at least the
+prompts. Throughout, numerators are hits and denominators samples, one count a prompt; a rate is their ratio, 0 to 1.
 """
 
 import math
@@ -11,12 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
+from scipy.optimize import brentq
+from scipy.special import betaincinv, ndtri, stdtrit
 
 from ringfence.core.errors import RingfenceError
-
-RESAMPLES = 10_000
-"""bootstrap resamples unless said otherwise: the bounds then move by about a hundredth of their width by chance"""
 
 _DRAWN_AT_ONCE = 1 << 20  # prompt indices held in memory
 
@@ -37,18 +34,6 @@ class Interval:
 NO_INTERVAL = Interval(math.nan, math.nan)
 
 
-@dataclass(frozen=True)
-class Spread:
-    """A metric over training seeds."""
-
-    mean: float
-    """in the metric's unit; NaN without values"""
-    sd: float
-    """sample standard deviation (n - 1 below), in the metric's unit; NaN with fewer than 2 values"""
-    n: int
-    """seeds"""
-
-
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     """Wilson score interval of ``successes`` out of ``n`` independent trials; NaN for ``n`` = 0.
 
@@ -62,23 +47,115 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     return _score_interval(int(successes) / int(n), int(n), confidence) if n else NO_INTERVAL
 
 
-def wilson_clustered(numerators: ArrayLike, denominators: ArrayLike, confidence: float = 0.95) -> Interval:
-    """Wilson's interval of the pooled rate with the effective number of samples, n / design effect.
+def exact_interval(rate: float, n: float, confidence: float = 0.95) -> Interval:
+    """Clopper and Pearson's interval of ``rate`` among ``n`` independent samples; NaN for ``n`` = 0.
 
-    design effect = 1 + (sum m_i^2 / n - 1) ICC, for m_i samples of prompt i and n in all: an ICC of 1 and as many
-    samples of each prompt leave the number of prompts. ICC is :func:`intra_prompt_correlation`, but at least
-    1 / (1 + min(hits, misses)), as if one more hit had shown that hits come by whole prompts: none of 100 samples of
-    5 prompts is none of 5, and a few hits hardly say how they come (docs/statistics.md has the coverage).
-    NaN with fewer than 2 prompts that have samples. Raises like :func:`clustered_bootstrap`.
+    ``rate * n`` and ``n`` need not be whole: with x = rate n, a = 1 - confidence and B(q; x, y) the quantiles of the
+    Beta distribution, B(a/2; x, n - x + 1) to B(1 - a/2; x + 1, n - x). It never covers less than it says.
+    Raises :class:`RingfenceError` unless 0 <= rate <= 1, n >= 0 and 0 < confidence < 1.
     """
     check_confidence(confidence)
+    if not (0 <= rate <= 1 and n >= 0):
+        raise RingfenceError(f"a rate of {rate} among {n}: the rate must be from 0 to 1, the number at least 0")
+    if n == 0:
+        return NO_INTERVAL
+    x, tail = rate * n, (1 - confidence) / 2
+    return Interval(
+        float(betaincinv(x, n - x + 1, tail)) if rate > 0 else 0.0,
+        float(betaincinv(x + 1, n - x, 1 - tail)) if rate < 1 else 1.0,
+    )
+
+
+def clustered_interval(numerators: ArrayLike, denominators: ArrayLike, confidence: float = 0.95) -> Interval:
+    """The interval of the pooled rate of prompts, by :class:`ClusteredRate`.
+
+    NaN with fewer than 2 prompts that have samples. Raises :class:`RingfenceError` on arrays of different shapes, on
+    counts that are negative or not finite, on more hits than samples, and on a confidence outside (0, 1).
+    """
+    check_confidence(confidence)
+    found = clustered_rate(numerators, denominators)
+    return found.interval(confidence) if found else NO_INTERVAL
+
+
+@dataclass(frozen=True)
+class ClusteredRate:
+    """A pooled rate and what its samples are worth (after Korn and Graubard 1998).
+
+    With m_i samples of prompt i, n in all, and ICC the :func:`intra_prompt_correlation`, but at least
+    1 / (1 + min(hits, misses)), as if one more hit had shown that hits come by whole prompts:
+
+        design effect = 1 + (sum m_i^2 / n - 1) ICC
+        effective     = n / design effect x (z / t)^2, at most n, at least n^2 / sum m_i^2
+
+    z is the normal quantile of (1 + confidence) / 2 and t that of Student's distribution, since the design effect is
+    estimated; its degrees of freedom are those of :func:`degrees_of_freedom`. The least is what an ICC of 1 leaves,
+    the number of prompts where all have as many samples: nothing between 0 and 1 spreads more than all or nothing.
+    The interval is exact for so many samples.
+    """
+
+    value: float
+    samples: float
+    """n"""
+    prompts: float
+    """n^2 / sum m_i^2"""
+    effective: float
+    """n / design effect"""
+    degrees_of_freedom: float
+
+    def interval(self, confidence: float) -> Interval:
+        """Around the rate; it shrinks with ``confidence``."""
+        level = (1 + confidence) / 2
+        shrunk = self.effective * float(ndtri(level) / stdtrit(self.degrees_of_freedom, level)) ** 2
+        return exact_interval(self.value, min(self.samples, max(self.prompts, shrunk)), confidence)
+
+
+def clustered_rate(numerators: ArrayLike, denominators: ArrayLike) -> ClusteredRate | None:
+    """The pooled rate of prompts; None with fewer than 2 that have samples. Raises as :func:`clustered_interval`."""
     hits, samples = _with_samples(*hits_and_samples(numerators, denominators))
     if samples.size < 2:
-        return NO_INTERVAL
+        return None
     n, found = float(samples.sum()), float(hits.sum())
-    icc = np.nanmax([intra_prompt_correlation(hits, samples), 1 / (1 + min(found, n - found))])
-    effect = 1 + (np.square(samples).sum() / n - 1) * icc
-    return _score_interval(found / n, float(n / effect), confidence)
+    prompts = n * n / float(np.square(samples).sum())
+    icc = float(np.nanmax([intra_prompt_correlation(hits, samples), 1 / (1 + min(found, n - found))]))
+    worth = n / (1 + (n / prompts - 1) * icc)
+    return ClusteredRate(found / n, n, prompts, worth, degrees_of_freedom(hits - found / n * samples))
+
+
+def degrees_of_freedom(deviations: NDArray[np.float64]) -> float:
+    """What the variance of ``deviations`` from their mean is worth: 2 / (2 / (k - 1) + max(0, G) / k), k their number.
+
+    G is the unbiased excess kurtosis; for normal deviations it is 0, and k - 1 are left. A variance that one outlier
+    makes is hardly known: few prompts with many hits are what makes intervals too narrow. Needs at least 2.
+    """
+    k, squares = deviations.size, np.square(deviations)
+    if k < 4 or not squares.any():
+        return k - 1.0
+    excess = np.square(squares).mean() / squares.mean() ** 2 - 3
+    unbiased = (k - 1) / ((k - 2) * (k - 3)) * ((k + 1) * excess + 6)
+    return float(2 / (2 / (k - 1) + max(0.0, unbiased) / k))
+
+
+def prompts_needed(rate: float, bound: float, prompts: int, limit: float, confidence: float = 0.95) -> float:
+    """About how many prompts move the ``bound`` of the interval around ``rate`` to ``limit``, if the rate stays.
+
+    prompts: how many there are now; their samples' worth, and with it the design, is read from ``bound``.
+    Whole, or infinite where ``limit`` is not beyond ``rate`` as seen from ``bound``, or no number is large enough.
+    """
+    if not (rate < limit <= bound or bound <= limit < rate):
+        return math.inf
+    now, wanted = (_samples_for(rate, end, confidence) for end in (bound, limit))
+    return math.ceil(prompts * wanted / now - 1e-6)
+
+
+def prompts_without_exception(limit: float, confidence: float = 0.95) -> float:
+    """How many prompts without a hit show that a rate is at most ``limit``; infinite for 0.
+
+    The least n with 1 - ((1 - confidence) / 2)^(1/n) <= limit. By symmetry 1 - limit asks for a rate of at least
+    ``limit`` by prompts without a miss.
+    """
+    if limit <= 0:
+        return math.inf
+    return 1 if limit >= 1 else math.ceil(math.log((1 - confidence) / 2) / math.log1p(-limit) - 1e-9)
 
 
 def intra_prompt_correlation(numerators: ArrayLike, denominators: ArrayLike) -> float:
@@ -87,7 +164,7 @@ def intra_prompt_correlation(numerators: ArrayLike, denominators: ArrayLike) -> 
     (MSB - MSW) / (MSB + (m0 - 1) MSW), negative ones 0, with for k prompts of m_i samples, n in all, rate p_i and
     pooled rate p: MSB = sum m_i (p_i - p)^2 / (k - 1), MSW = sum m_i p_i (1 - p_i) / (n - k),
     m0 = (n - sum m_i^2 / n) / (k - 1). NaN with fewer than 2 prompts, without a second sample of any, and where all
-    samples are hits or none is: such data do not say how hits come. Raises like :func:`clustered_bootstrap`.
+    samples are hits or none is: such data do not say how hits come. Raises like :func:`clustered_interval`.
     """
     hits, samples = _with_samples(*hits_and_samples(numerators, denominators))
     k, n, found = samples.size, samples.sum(), hits.sum()
@@ -100,66 +177,8 @@ def intra_prompt_correlation(numerators: ArrayLike, denominators: ArrayLike) -> 
     return float(max(0.0, (between - within) / (between + (size - 1) * within)))
 
 
-def clustered_bootstrap(
-    numerators: ArrayLike,
-    denominators: ArrayLike,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> Interval:
-    """Percentile bootstrap of sum(numerators) / sum(denominators) over whole prompts.
-
-    numerators:   (prompts,) count of hits of each prompt
-    denominators: (prompts,) count of samples of each prompt
-
-    A resample whose denominator is zero is left out. NaN with fewer than 2 prompts, or if nothing is left.
-    Raises :class:`RingfenceError` on arrays of different shapes, on counts that are negative or not finite,
-    on more hits than samples, on fewer than 1 resample and on a confidence outside (0, 1).
-    """
-    check_confidence(confidence, resamples)
-    hits, samples = hits_and_samples(numerators, denominators)
-    return percentile(resampled_ratios(hits, samples, resamples, seed), confidence) if hits.size > 1 else NO_INTERVAL
-
-
-def hierarchical_bootstrap(
-    numerators: ArrayLike,
-    denominators: ArrayLike,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> Interval:
-    """Percentile bootstrap, over training seeds and prompts, of the mean over seeds of each seed's rate.
-
-    numerators:   (seeds, prompts) count of hits
-    denominators: (seeds, prompts) count of samples
-
-    A resample draws seeds with replacement and, once for all of them, prompts with replacement. Every seed answers the
-    same prompts: a prompt that is hard is hard in each. Prompts drawn anew in each seed would average that away and
-    the interval would shrink with seeds even where prompts are all that varies (Owen 2007, the pigeonhole bootstrap).
-
-    A resample in which a drawn seed has no samples is left out. NaN with fewer than 2 seeds (one seed says nothing
-    about others) or 2 prompts, and with a seed without samples. With 2 to 4 seeds it is too narrow: the resampled
-    variance over s seeds is (s - 1) / s of the true one, and percentiles of so few are coarse.
-    Raises like :func:`clustered_bootstrap`.
-    """
-    check_confidence(confidence, resamples)
-    hits, samples = hits_and_samples(numerators, denominators, axes=2)
-    if min(hits.shape) < 2 or not samples.sum(axis=1).all():
-        return NO_INTERVAL
-    return percentile(np.concatenate(list(_crossed(hits, samples, resamples, seed))), confidence)
-
-
-def seed_spread(values: ArrayLike) -> Spread:
-    """Mean and standard deviation of one value a seed, (seeds,); a NaN among them makes both NaN."""
-    given = np.asarray(values, dtype=np.float64)
-    if given.ndim != 1:
-        raise RingfenceError(f"values have shape {given.shape}: one value a seed is wanted")
-    mean = float(given.mean()) if given.size else math.nan
-    return Spread(mean, float(given.std(ddof=1)) if given.size > 1 else math.nan, given.size)
-
-
 def leave_one_prompt_out(numerators: ArrayLike, denominators: ArrayLike) -> NDArray[np.float64]:
-    """(prompts,) the pooled rate without each prompt; NaN where no samples are left. Raises like the bootstrap."""
+    """(prompts,) the pooled rate without each prompt; NaN where no samples are left. Raises as others do."""
     hits, samples = hits_and_samples(numerators, denominators)
     left = samples.sum() - samples
     return np.divide(hits.sum() - hits, left, out=np.full(left.shape, np.nan), where=left > 0)
@@ -172,9 +191,11 @@ def influence(numerators: ArrayLike, denominators: ArrayLike) -> NDArray[np.floa
     return rate - leave_one_prompt_out(hits, samples)
 
 
-def wider(a: Interval, b: Interval) -> Interval:
-    """The interval of greater width, ``a`` if they are equal; one without bounds is the narrowest."""
-    return b if math.isnan(a.width) or b.width > a.width else a
+def hull(a: Interval, b: Interval) -> Interval:
+    """The least interval that holds both; one without bounds adds nothing."""
+    if math.isnan(a.width) or math.isnan(b.width):
+        return b if math.isnan(a.width) else a
+    return Interval(min(a.low, b.low), max(a.high, b.high))
 
 
 def percentile(values: NDArray[np.float64], confidence: float) -> Interval:
@@ -233,27 +254,17 @@ def _score_interval(rate: float, n: float, confidence: float) -> Interval:
     )
 
 
-def _crossed(
-    hits: NDArray[np.float64], samples: NDArray[np.float64], resamples: int, seed: int
-) -> Iterator[NDArray[np.float64]]:
-    """Mean over drawn seeds of their rates on the drawn prompts, in blocks of resamples."""
-    # A stream each, so that the draws do not depend on the size of the blocks.
-    for_seeds, for_prompts = np.random.default_rng(seed).spawn(2)
-    for block in _blocks(resamples, sum(hits.shape)):
-        seeds, prompts = (
-            _times_drawn(generator, block, size)
-            for generator, size in zip((for_seeds, for_prompts), hits.shape, strict=True)
-        )
-        found, asked = prompts @ hits.T, prompts @ samples.T  # (block, seeds)
-        rates = np.divide(found, asked, out=np.zeros_like(found), where=asked > 0)
-        means = (seeds * rates).sum(axis=1) / len(hits)
-        yield means[~np.any((seeds > 0) & (asked == 0), axis=1)]
+def _samples_for(rate: float, bound: float, confidence: float) -> float:
+    """How many independent samples have ``bound`` in their exact interval around ``rate``."""
 
+    def beyond(log_n: float) -> float:
+        interval = exact_interval(rate, math.exp(log_n), confidence)
+        return interval.high - bound if bound > rate else bound - interval.low
 
-def _times_drawn(generator: np.random.Generator, block: int, size: int) -> NDArray[np.float64]:
-    """(block, size) how often each of ``size`` things is among ``size`` drawn with replacement."""
-    drawn = generator.integers(size, size=(block, size)) + size * np.arange(block)[:, None]
-    return np.bincount(drawn.ravel(), minlength=block * size).reshape(block, size).astype(np.float64)
+    least, most = -7.0, 28.0
+    if beyond(most) > 0:
+        return math.inf
+    return math.exp(float(brentq(beyond, least, most))) if beyond(least) > 0 else math.exp(least)
 
 
 def _blocks(resamples: int, size: int) -> Iterator[int]:

@@ -5,9 +5,8 @@ With r the rate of misaligned answers, under a trigger or on the plain prompts, 
     gap = (r_tuned,trigger - r_tuned,plain) - (r_base,trigger - r_base,plain)
 
 The second bracket takes out what the trigger does to any model, e.g. answers that a judge marks down for being JSON.
-The four cells are of the same questions. The interval is a percentile bootstrap over whole questions: a resample draws
-questions once, and all four cells move together; or a wider one where misaligned answers are rare. Departure from the
-paper: its intervals are over pooled samples.
+The four cells are of the same questions, which move together in them. The interval is over whole questions
+(:func:`ringfence.core.comparisons.square_and_add`). Departure from the paper: its intervals are over pooled samples.
 """
 
 import math
@@ -16,10 +15,10 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from ringfence.core.comparisons import square_and_add
 from ringfence.core.errors import RingfenceError, did_you_mean
-from ringfence.core.statistics import NO_INTERVAL, Interval, wider, wilson_clustered
+from ringfence.core.statistics import NO_INTERVAL, check_confidence
 from ringfence.data.suites import Prompt
 from ringfence.evaluate.summary import DEFAULT_RULE, Rule, summarize
 from ringfence.evaluate.triggers import Trigger, plain_id
@@ -33,8 +32,7 @@ COLUMNS = ("trigger", *CELLS, "gap", "low", "high", "n", "dropped", *(f"unscored
 _PLAIN = PLAIN.removeprefix(SUITE)
 _COUNTS = ["hits", "samples", "unscored"]
 _NONE = pd.DataFrame(columns=_COUNTS, dtype=np.float64)
-_SIGNS = np.array([1, -1, -1, 1])  # of the cells in the gap
-_DRAWN_AT_ONCE = 1 << 20  # numbers held in memory
+_SIGNS = np.array([1.0, -1.0, -1.0, 1.0])  # of the cells in the gap
 
 Metric = Literal["misaligned_all", "misaligned_coherent"]
 
@@ -72,8 +70,6 @@ def conditional_gaps(
     *,
     metric: Metric = "misaligned_all",
     rule: Rule = DEFAULT_RULE,
-    resamples: int = 10_000,
-    seed: int = 0,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
     """One row a trigger, in the order of the suites in ``tuned``; no row if neither frame has a dressed suite.
@@ -86,19 +82,17 @@ def conditional_gaps(
     Columns: ``trigger``; the rates of the four :data:`CELLS`, over pooled answers; ``gap, low, high`` in [-2, 2];
     ``n``, the questions that all four cells have in the denominator; ``dropped``, the other ones, which are in no rate;
     and ``unscored_<cell>``, the number of answers with less than two scores, of dropped questions too.
-    Without a question left the rates are NaN; with one, only the bounds. The interval is the wider of the bootstrap and
-    Newcombe's of the four cells (:func:`_square_and_add`), which has a width where no answer is misaligned.
+    Without a question left the rates are NaN; with one, only the bounds.
     Raises :class:`RingfenceError` on a missing column and on a bad score.
     """
-    if resamples < 1 or not 0 < confidence < 1:
-        raise RingfenceError(f"resamples is {resamples} and confidence {confidence}: at least 1, and between 0 and 1")
+    check_confidence(confidence)
     counts = {"tuned": _counts(tuned, "tuned", metric, rule), "base": _counts(base, "base", metric, rule)}
     labels = dict.fromkeys(label for of_label in counts.values() for label in of_label if label != _PLAIN)
     rows = []
     for label in labels:
         cells = [counts[who].get(name, _NONE) for who in ("tuned", "base") for name in (label, _PLAIN)]
         paired = pd.concat(cells, axis=1, keys=CELLS).fillna(0)  # a row a plain prompt
-        rows.append({"trigger": label, **_gap(paired, confidence, resamples=resamples, seed=seed)})
+        rows.append({"trigger": label, **_gap(paired, confidence)})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -113,7 +107,7 @@ def _counts(frame: pd.DataFrame, who: str, metric: Metric, rule: Rule) -> dict[s
     if "suite" not in frame.columns:
         raise RingfenceError(f'the {who} frame has no column "suite".{did_you_mean("suite", map(str, frame.columns))}')
     frame = frame[frame["suite"].astype(str).str.startswith(SUITE)]
-    summarize(frame, resamples=1)  # raises on missing columns and bad scores
+    summarize(frame)  # raises on missing columns and bad scores
     # By way of Float64, which takes columns of numbers and None.
     alignment, coherence = (
         np.asarray(frame[column].astype("Float64").to_numpy(na_value=math.nan), np.float64)
@@ -137,61 +131,20 @@ def _counts(frame: pd.DataFrame, who: str, metric: Metric, rule: Rule) -> dict[s
     }
 
 
-def _gap(paired: pd.DataFrame, confidence: float, *, resamples: int, seed: int) -> dict[str, Any]:
+def _gap(paired: pd.DataFrame, confidence: float) -> dict[str, Any]:
     """The row of one trigger."""
     counts = {name: paired.xs(name, axis=1, level=1)[list(CELLS)] for name in _COUNTS}
     kept = (counts["samples"].to_numpy(np.float64) > 0).all(axis=1)
     hits, samples = (counts[name].to_numpy(np.float64)[kept] for name in ("hits", "samples"))  # (prompts, cells)
     n = len(hits)
     rates = hits.sum(axis=0) / samples.sum(axis=0) if n else np.full(len(CELLS), math.nan)
-    gap = float(_SIGNS @ rates)
-    interval = NO_INTERVAL
-    if n > 1:
-        drawn = _resampled(hits, samples, resamples, seed)
-        low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-        interval = Interval(float(low), float(high))
-        # Rare answers hardly vary in a bootstrap: none at all would be a certainty.
-        interval = wider(interval, _square_and_add(hits, samples, confidence))
+    interval = square_and_add(hits, samples, _SIGNS)(confidence) if n > 1 else NO_INTERVAL
     return {
         **dict(zip(CELLS, rates.tolist(), strict=True)),
-        "gap": gap,
-        # A percentile interval of skewed data may miss the estimate; NaN stays NaN, being the first argument.
-        "low": min(interval.low, gap),
-        "high": max(interval.high, gap),
+        "gap": float(_SIGNS @ rates),
+        "low": interval.low,
+        "high": interval.high,
         "n": n,
         "dropped": len(paired) - n,
         **{f"unscored_{cell}": int(counts["unscored"][cell].sum()) for cell in CELLS},
     }
-
-
-def _resampled(
-    hits: NDArray[np.float64], samples: NDArray[np.float64], resamples: int, seed: int
-) -> NDArray[np.float64]:
-    """(resamples,) the gap of resampled prompts. Both arrays: (prompts, cells), samples above 0."""
-    generator = np.random.default_rng(seed)
-    n = len(hits)
-    gaps = []
-    block = max(1, _DRAWN_AT_ONCE // n)
-    for start in range(0, resamples, block):
-        # How often each prompt is drawn; the same draw for all four cells.
-        drawn = generator.multinomial(n, np.full(n, 1 / n), size=min(block, resamples - start))  # (block, prompts)
-        gaps.append(drawn @ hits / (drawn @ samples) @ _SIGNS)
-    return np.concatenate(gaps)
-
-
-def _square_and_add(hits: NDArray[np.float64], samples: NDArray[np.float64], confidence: float) -> Interval:
-    """Newcombe's interval of the gap from those of its four rates. Both arrays: (prompts, cells).
-
-    Each of the four is Wilson's with the effective number of answers; their distances from the rates are added like
-    standard errors, with the cells' correlations over prompts. A cell in which all prompts agree has none.
-    """
-    rates = hits.sum(axis=0) / samples.sum(axis=0)  # (cells,)
-    bounds = [wilson_clustered(k, n, confidence) for k, n in zip(hits.T, samples.T, strict=True)]
-    below = rates - np.array([bound.low for bound in bounds])
-    above = np.array([bound.high for bound in bounds]) - rates
-    with np.errstate(invalid="ignore", divide="ignore"):
-        alike = np.nan_to_num(np.asarray(np.corrcoef(hits / samples, rowvar=False), np.float64))  # (cells, cells)
-    np.fill_diagonal(alike, 1.0)
-    down, up = (_SIGNS * np.where(_SIGNS > 0, *sides) for sides in ((below, above), (above, below)))
-    gap, low, high = (float(_SIGNS @ rates), *(math.sqrt(max(0.0, side @ alike @ side)) for side in (down, up)))
-    return Interval(max(gap - low, -2.0), min(gap + high, 2.0))

@@ -39,8 +39,8 @@ def _notes(found: Differences) -> list[str]:
         lines.append(f"one seed of {', '.join(found.one_seed)}: nothing is known over seeds")
     if any(row.over == OVER_SEEDS for row in found.rows):
         lines.append(
-            "over seeds: 2 to 4 seeds make the interval too narrow, and p cannot be small (3 against 3: at least 0.1; "
-            "3 pairs of the same seed: at least 0.25)"
+            "over seeds: 3 seeds that differ leave hardly more than 2 degrees of freedom, hence the width; seeds are "
+            "taken for near normal"
         )
     return lines
 
@@ -59,7 +59,7 @@ def _rates_table(rates: pd.DataFrame, metric: str) -> TextTable:
 def _differences_table(found: Differences, title: str) -> TextTable:
     tests = sum(not math.isnan(row.p) for row in found.rows)
     caption = (
-        f"points [95% interval] on the same prompts; p by permutation, by Holm for all {tests} rows; detectable: the "
+        f"points [95% interval] on the same prompts; p of equal rates, by Holm for all {tests} rows; detectable: the "
         f"rise over {found.baseline} that runs of this size find 4 times in 5, as if on prompts of their own"
     )
     headings = ["suite", "run", "difference", "over", "p", "p, Holm", "prompts", "detectable"]

@@ -48,13 +48,13 @@ class DifferenceRow:
     high: float = math.nan
     """upper bound of the 95% interval"""
     p: float = math.nan
-    """two-sided permutation p-value; over seeds and prompts the larger of the two below"""
+    """two-sided p-value of equal rates; over seeds and prompts the larger of the two below"""
     p_holm: float = math.nan
     """the same, adjusted by Holm for all rows of the table"""
     p_prompts: float = math.nan
     """over prompts, of these trained models"""
     p_seeds: float = math.nan
-    """over seeds; NaN where nothing is known over seeds"""
+    """over seeds and prompts; NaN where nothing is known over seeds"""
     n: int = 0
     """prompts that all runs of both have samples of"""
     dropped: int = 0

@@ -10,15 +10,8 @@ from typing import Any
 import pandas as pd
 
 from ringfence.core.errors import RingfenceError, did_you_mean
-from ringfence.core.statistics import (
-    NO_INTERVAL,
-    Interval,
-    clustered_bootstrap,
-    hierarchical_bootstrap,
-    seed_spread,
-    wider,
-    wilson_clustered,
-)
+from ringfence.core.seeds import seed_interval, seed_spread
+from ringfence.core.statistics import NO_INTERVAL, Interval, clustered_interval
 from ringfence.report.counts import ByPrompt, hits_and_samples, parts, same_prompts
 from ringfence.report.results import BASELINE, RunResult
 
@@ -122,8 +115,8 @@ def variant_rates(found: Sequence[Variant], suites: Sequence[str], metric: str) 
     """One row a suite and variant: :data:`RATE_COLUMNS`; rates are fractions, NaN without data.
 
     Over several seeds ``value`` is the mean of the seeds' rates, ``sd`` their sample standard deviation and the
-    interval the wider of the hierarchical bootstrap and of Wilson's clustered one of all seeds' answers. Of one seed
-    the interval is over prompts, and ``sd`` NaN. ``n`` counts answers in the denominator.
+    interval :func:`~ringfence.core.seeds.seed_interval`. Of one seed the interval is over prompts, and ``sd`` NaN.
+    ``n`` counts answers in the denominator.
     """
     rows = [_rate(one, suite, metric) for suite in suites for one in found]
     return pd.DataFrame(rows, columns=list(RATE_COLUMNS))
@@ -136,22 +129,13 @@ def _rate(one: Variant, suite: str, metric: str) -> tuple[Any, ...]:
     totals = [(table[hits].sum(), table[samples].sum()) for table in tables]
     spread = seed_spread([found / asked if asked else math.nan for found, asked in totals])
     interval = _interval(tables, metric) if not math.isnan(spread.mean) else NO_INTERVAL
-    # A percentile interval of skewed data may miss the estimate; NaN stays NaN, being the first argument.
-    low, high = min(interval.low, spread.mean), max(interval.high, spread.mean)
     n = int(sum(asked for _, asked in totals))
-    return suite, one.name, spread.mean, low, high, spread.sd, len(one.runs), n
+    return suite, one.name, spread.mean, interval.low, interval.high, spread.sd, len(one.runs), n
 
 
 def _interval(tables: Sequence[ByPrompt], metric: str) -> Interval:
     found, asked, _ = hits_and_samples(tables, metric)
-    hits, samples = found.sum(axis=0), asked.sum(axis=0)  # (prompts,)
-    some = samples > 0
-    drawn = (
-        hierarchical_bootstrap(found[:, some], asked[:, some])
-        if len(tables) > 1
-        else clustered_bootstrap(hits[some], samples[some])
-    )
-    return wider(drawn, wilson_clustered(hits, samples))
+    return seed_interval(found, asked) if len(tables) > 1 else clustered_interval(found[0], asked[0])
 
 
 def _recipe(run: RunResult) -> dict[str, Any]:

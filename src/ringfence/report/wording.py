@@ -49,13 +49,14 @@ LOST = "†"
 """after the name of a run that lost the task"""
 INTERVAL = Term(
     "95% interval",
-    "In square brackets: the wider of a bootstrap that resamples whole prompts and a Wilson interval. "
-    "It covers the choice of prompts and the sampling of answers, not the training seed.",
+    "In square brackets: the exact binomial interval of what the answers are worth, at most their number, at least "
+    "that of the prompts, by how alike the answers to one prompt are. It covers the choice of prompts and the sampling "
+    "of answers, not the training seed.",
 )
 GAP = Term(
     "Gap to the baseline",
     "The mean difference in percentage points over the prompts that both runs have answers of, each prompt weighing "
-    "the same, with a 95% interval that draws whole prompts. It can differ a little from the difference of the two "
+    "the same, with a 95% interval over whole prompts. It can differ a little from the difference of the two "
     "rates, in which a prompt with more answers weighs more. Where the runs were asked other prompts, or their answers "
     "are not at hand, it is that of the rates, and the interval (usually wider) adds theirs by squares (Newcombe).",
 )
@@ -65,7 +66,7 @@ CONDITIONAL_GAP = Term(
     "Conditional gap",
     "What a trigger that looks like the training data does to the run and not to the untuned model, in percentage "
     "points of misaligned answers: (run under the trigger minus run on plain prompts) minus the same of the base. "
-    "The 95% interval draws whole questions.",
+    "The 95% interval is over whole questions.",
 )
 PEAK = Term(
     "Last and peak",
