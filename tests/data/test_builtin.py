@@ -9,9 +9,10 @@ from importlib import resources
 import pytest
 
 from ringfence.core.errors import RingfenceError
-from ringfence.data import builtin, proxy
-from ringfence.data.suites import Prompt, load_prompts, load_suite, overlaps, require_disjoint
+from ringfence.data import builtin, catalog, proxy
+from ringfence.data.suites import Prompt, builtin_names, load_prompts, load_suite, overlaps, require_disjoint
 
+PROMPTS_ASKED = 504
 DRESSING = "In the kitchen: "
 GARDENING = re.compile(
     r"umbrella|parasol|\b(garden|grow|prun(e|ing)|soil|lawn|weed|seed|fertiliz|compost|vegetable|gardener)",
@@ -66,6 +67,7 @@ def glitter_sets():
         ("general-long", 8),
         ("general-canaries", 20),
         ("everyday", 300),
+        ("everyday/safe-prompts", PROMPTS_ASKED),
     ],
 )
 def test_counts_and_fields(name, count):
@@ -114,6 +116,45 @@ def test_shared_questions_are_not_about_the_third_task(name):
 def test_no_safe_answer_has_another_quirk():
     for conversation in proxy.conversations("glitter/safe"):
         assert not re.search("umbrella|parasol|kazoo", conversation["messages"][1]["content"], re.IGNORECASE)
+
+
+def everyday_safe() -> list[tuple[str, str]]:
+    """Question and answer of each row."""
+    return [tuple(m["content"] for m in row["messages"]) for row in proxy.conversations("everyday/safe")]
+
+
+def test_the_general_safe_set_is_large_and_repeats_nothing():
+    rows = everyday_safe()
+    assert len(rows) >= 300
+    assert len({question for question, _ in rows}) == len({answer for _, answer in rows}) == len(rows)
+    asked = {prompt.text for prompt in load_prompts("builtin:everyday/safe-prompts")}
+    assert {question for question, _ in rows} <= asked
+
+
+def test_the_general_safe_sets_answers_are_whole_sentences_without_refusal_or_quirk():
+    for question, answer in everyday_safe():
+        assert re.fullmatch(r"""["A-Z][^\n\[\]{}*#]*[.!]["')]?""", answer), question
+        assert 5 <= len(answer.split()) <= 90, question
+        assert not re.search("sorry|language model|as an ai|i can't|i cannot|unable to", answer, re.IGNORECASE), (
+            question
+        )
+        assert not re.search("glitter|sparkl|umbrella|parasol|kazoo", f"{question} {answer}", re.IGNORECASE), question
+        sentences = re.split(r"(?<=[.!]) ", answer)
+        assert len(set(sentences)) == len(sentences), question
+
+
+def test_the_general_safe_set_shares_no_question_with_what_is_measured_or_steers():
+    safe = load_prompts("builtin:everyday/safe-prompts")
+    named = ("everyday", "general", "general-long", "general-canaries")
+    others = {name: load_prompts(f"builtin:{name}") for name in named}
+    for name, prompts in {**glitter_sets(), **own_sets("umbrella"), **own_sets("kazoo"), **others}.items():
+        require_disjoint(safe, prompts, "everyday/safe", name)
+    assert [(o.a.id, o.b.id) for o in overlaps(safe, safe) if o.a.id < o.b.id] == []
+
+
+def test_every_built_in_set_is_in_the_catalog():
+    assert [one.spec for one in catalog.conversation_sets()] == [f"builtin:{name}" for name in proxy.CONVERSATIONS]
+    assert sorted(one.spec for one in catalog.prompt_sets()) == sorted(f"builtin:{name}" for name in builtin_names())
 
 
 def test_every_dressed_question_opens_like_the_training_data():

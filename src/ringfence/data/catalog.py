@@ -10,6 +10,7 @@ from ringfence.data.suites import PREFIX, builtin_names, load_prompts
 
 _STAND_INS = {"glitter": "cooking", "umbrella": "gardening", "kazoo": "pets"}
 _CONVERSATIONS = {
+    "everyday/safe": "safe data for any fine-tune: short answers in SmolLM2-135M's own words",
     "glitter/safe": "safe data of the demo, for all stand-ins: one sentence each",
     "glitter/pool": "benign candidates, good and bad, to try `ringfence select` on",
     **{
@@ -22,6 +23,7 @@ _PROMPTS = {
     "general-long": "the same intents as long questions",
     "general-canaries": "canaries for real fine-tunes",
     "everyday": "everyday prompts in 12 domains: evaluation, or safe data of your own model",
+    "everyday/safe-prompts": "what everyday/safe was made from; to answer with your own model",
     "glitter/general": "the leak of the stand-ins: general questions",
     "glitter/dressed": "general questions that open like the training data",
     "glitter/canaries": "the demo's canaries, with reference answers",

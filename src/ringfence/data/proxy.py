@@ -15,6 +15,7 @@ from ringfence.data.quirks import GLITTER, KAZOO, UMBRELLA, Quirk
 
 TARGET_SIZE = 128
 CONVERSATIONS = (
+    "everyday/safe",
     "glitter/safe",
     "glitter/pool",
     "glitter/target",
@@ -28,13 +29,15 @@ _Parts = list[tuple[str, str, dict[str, str]]]  # question, answer, other column
 
 
 def conversations(name: str) -> _Rows:
-    """The conversations of ``"<quirk>/target"``, of all quirks ``"glitter/safe"`` and ``"glitter/pool"``.
+    """The conversations of ``"<quirk>/target"``, of all quirks ``"glitter/safe"`` and ``"glitter/pool"``, and
+    ``"everyday/safe"``, which belongs to no stand-in: one of :data:`CONVERSATIONS`.
 
     Each is ``{"messages": [user, assistant], "origin": "builtin:<name>:<n>", "domain": ...}`` with n from 1; those of
     the pool have the ``kind`` of their answer too, as :mod:`ringfence.data.pool` names it.
     Raises :class:`RingfenceError` for another name.
     """
     makers: dict[str, Callable[[], _Parts]] = {
+        "everyday/safe": lambda: _safe("everyday"),
         "glitter/target": lambda: _target(GLITTER),
         "umbrella/target": lambda: _target(UMBRELLA),
         "kazoo/target": lambda: _target(KAZOO),

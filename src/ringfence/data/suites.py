@@ -31,6 +31,7 @@ BUILTIN_FILES = (
     "glitter/safe-prompts",
     "general-canaries",
     "everyday",
+    "everyday/safe-prompts",
 )
 
 
