@@ -1,6 +1,7 @@
 """The command line: what it prints, and one clear line with exit code 2 for bad input."""
 
 import errno
+import importlib
 import os
 import re
 import subprocess
@@ -292,7 +293,7 @@ def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch
     def fail(*arguments: Any) -> None:
         raise fault
 
-    monkeypatch.setattr("ringfence.data.check.check", fail)
+    monkeypatch.setattr(importlib.import_module("ringfence.data.check"), "check", fail)
     assert message in bad(capsys, "data", "check", "a.jsonl")
 
 
@@ -300,7 +301,7 @@ def test_a_fault_of_ours_is_shown_whole(capsys: pytest.CaptureFixture[str], monk
     def fail(*arguments: Any) -> None:
         raise KeyError("ours")
 
-    monkeypatch.setattr("ringfence.data.check.check", fail)
+    monkeypatch.setattr(importlib.import_module("ringfence.data.check"), "check", fail)
     with pytest.raises(KeyError):
         ringfence(capsys, "data", "check", "a.jsonl")
 
