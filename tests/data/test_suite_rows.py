@@ -67,6 +67,7 @@ def test_a_system_column_stands_before_messages(tmp_path: Path) -> None:
         ({"system": ["a"]}, "`system` must be a text, not a list"),
         ({"context": 3}, "`context` must be a list of turns or a text, not a number"),
         ({"context": ["a"]}, "each turn needs a `role`"),
+        ({"context": [{**TURNS[1], "tool_calls": [{"id": 1}]}]}, "the assistant turn has `tool_calls`"),
         ({"tools": [{"name": "search"}]}, "`tools` changes what is asked or answered"),
         ({"prefill": "Sure"}, "`prefill` changes what is asked or answered"),
         ({"input": "12, 15"}, "`input` changes what is asked or answered"),

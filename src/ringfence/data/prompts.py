@@ -131,6 +131,8 @@ def checked_messages(turns: Any, where: str) -> tuple[dict[str, str], ...]:
             raise RingfenceError(f"{where}: each turn needs a `role` of {', '.join(ROLES)}.")
         if not isinstance(turn.get("content"), str):
             raise RingfenceError(f"{where}: the {turn['role']} turn's text must be a string.")
+        if called := [key for key in ("tool_calls", "function_call") if turn.get(key)]:
+            raise RingfenceError(f"{where}: the {turn['role']} turn has `{called[0]}`, which cannot be asked here.")
     if turns[-1]["role"] != "user":
         raise RingfenceError(f"{where}: the last turn must be by the user, not by the {turns[-1]['role']}.")
     if not turns[-1]["content"].strip():

@@ -62,7 +62,8 @@ def suite(
 ) -> Task:
     """Any suite.
 
-    prompts:     a prompt file, or ``builtin:NAME``; what a recipe's ``evaluation.suites`` take, but for ``held-out``
+    prompts:     a prompt file, ``builtin:NAME`` or ``suite:NAME``, a stored copy with its placeholders filled; what a
+                 recipe's ``evaluation.suites`` take, but for ``held-out``
     name:        the suite's name, which is part of what names a row's random stream; the last part of ``prompts``
                  if nothing is said
     samples:     answers a prompt (Inspect's epochs)
