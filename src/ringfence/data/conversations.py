@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from ringfence.core.errors import WIDTH, RingfenceError, did_you_mean, shown
 from ringfence.core.files import refuse_pointer_at
 from ringfence.core.hub import offline_if_unreachable
 from ringfence.core.plain import JsonError, OnRepeat, parse_json
-from ringfence.data.json_files import rows_in
+from ringfence.data.json_files import MARK, is_lines, rows_in
 
 Conversation = dict[str, Any]
 Message = dict[str, str]
@@ -40,7 +40,6 @@ PAIRS = (("prompt", "completion"), ("question", "answer"), ("instruction", "outp
 VARIANTS = (("messages",), ("conversations",), *PAIRS)
 ACCEPTED = "messages, conversations, prompt + completion, question + answer, instruction (+ input) + output"
 SHAREGPT_ROLES = {"human": "user", "gpt": "assistant"}
-_MARK = b"\xef\xbb\xbf"  # a byte order mark
 SUFFIXES = (".jsonl", ".json", ".parquet")
 # org/name, then an optional @config and an optional :split (which may be a slice such as train[:100])
 HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<config>[^:@]+))?(:(?P<split>.+))?")
@@ -244,31 +243,18 @@ def _file_rows(path: Path, on_repeat: Callable[[str, str], None] | None) -> Iter
             yield from _numbered(path, _parquet_rows(path))
             return
         with path.open("rb") as handle:
-            if path.suffix == ".jsonl" or _is_lines(handle):
+            if path.suffix == ".jsonl" or is_lines(handle):
                 handle.seek(0)  # line by line, so that a file may be larger than memory
-                lines = (line.removeprefix(_MARK) if number == 0 else line for number, line in enumerate(handle))
+                lines = (line.removeprefix(MARK) if number == 0 else line for number, line in enumerate(handle))
                 rows = (line.removesuffix(b"\n") for line in lines)
                 yield from (pair for pair in _numbered(path, rows) if pair[1].strip())
                 return
-        data = path.read_bytes().removeprefix(_MARK)
+        data = path.read_bytes().removeprefix(MARK)
     except FileNotFoundError as error:
         raise RingfenceError(f"{path}: no such file; check the path") from error
     except OSError as error:
         raise RingfenceError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
     yield from _numbered(path, _json_rows(path, data, on_repeat and partial(on_repeat, str(path))))
-
-
-def _is_lines(handle: IO[bytes]) -> bool:
-    """Whether a ``.json`` file has a row a line: an object ends on the first line, and another line follows."""
-    lines = (line for line in handle if line.removeprefix(_MARK).strip())
-    first = next(lines, b"").removeprefix(_MARK).lstrip()
-    if not first.startswith(b"{"):
-        return not first.startswith(b"[")  # what is no JSON is named line by line
-    try:
-        parse_json(first)
-    except JsonError:
-        return False
-    return next(lines, None) is not None
 
 
 def _json_rows(path: Path, data: bytes, on_repeat: OnRepeat | None) -> list[Any]:
