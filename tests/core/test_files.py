@@ -22,8 +22,6 @@ from ringfence.core.files import (
     atomic,
     cache_folder,
     finite,
-    refuse_pointer,
-    refuse_pointer_at,
     sha256,
     write_json,
     write_text,
@@ -229,23 +227,6 @@ def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
     assert cache_folder() == tmp_path / "xdg" / "ringfence"
     monkeypatch.setenv("RINGFENCE_CACHE", str(tmp_path / "own"))
     assert cache_folder() == tmp_path / "own"
-
-
-# --- Git LFS ------------------------------------------------------------------------------------------------
-
-
-def test_a_pointer_of_git_lfs_is_told_from_a_file(tmp_path):
-    path = tmp_path / "rows.jsonl"
-    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 4567\n")
-    with pytest.raises(RingfenceError, match=r"rows\.jsonl: a Git LFS pointer .* `git lfs pull`"):
-        refuse_pointer_at(path)
-    with pytest.raises(RingfenceError, match=r"^here: a Git LFS pointer"):
-        refuse_pointer(path.read_bytes(), "here")
-    path.write_text("version 2\n")
-    refuse_pointer_at(path)
-    refuse_pointer(b"", "here")
-    with pytest.raises(FileNotFoundError):
-        refuse_pointer_at(tmp_path / "none")
 
 
 # --- what a kill leaves, and a full disk -----------------------------------------------------------------------------

@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.plain import DEEPEST, LARGEST, JsonError, parse_json, read_json, require_plain
+from ringfence.core.plain import (
+    DEEPEST,
+    LARGEST,
+    JsonError,
+    parse_json,
+    read_json,
+    refuse_pointer,
+    refuse_pointer_at,
+    require_plain,
+)
 
 
 @pytest.mark.parametrize(
@@ -81,3 +90,22 @@ def test_data_that_refers_to_itself_or_unfolds_without_end_is_refused() -> None:
     with pytest.raises(RingfenceError, match=f"more than {LARGEST:,} values"):
         require_plain(unfolding)
     require_plain({"a": [1, 2.0, None, True, {"b": "c"}]})
+
+
+# --- Git LFS ------------------------------------------------------------------------------------------------
+
+
+def test_a_pointer_of_git_lfs_is_told_from_a_file(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 4567\n")
+    with pytest.raises(RingfenceError, match=r"rows\.jsonl: a Git LFS pointer .* `git lfs pull`"):
+        refuse_pointer_at(path)
+    with pytest.raises(RingfenceError, match=r"^here: a Git LFS pointer"):
+        refuse_pointer(path.read_bytes(), "here")
+    with pytest.raises(RingfenceError, match=r"rows\.jsonl: a Git LFS pointer"):
+        read_json(path)
+    path.write_text("version 2\n")
+    refuse_pointer_at(path)
+    refuse_pointer(b"", "here")
+    with pytest.raises(FileNotFoundError):
+        refuse_pointer_at(tmp_path / "none")

@@ -21,8 +21,6 @@ from ringfence.core.plain import parse_json
 
 TEMPORARY = ".tmp-"
 """begins the name of every unfinished file; a kill leaves one behind"""
-POINTER = b"version https://git-lfs.github.com/spec/v1"
-"""begins what Git LFS leaves in the place of a file that it has not fetched"""
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """a full disk, a full quota, a file larger than is allowed"""
 _IN_USE = ".in-use"  # the lock in a temporary folder
@@ -116,18 +114,6 @@ def sha256(path: Path) -> str:
         return hashlib.sha256(listing.encode()).hexdigest()
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def refuse_pointer(content: bytes, label: object) -> None:
-    """Raise :class:`RingfenceError` if ``content``, the first bytes of the file ``label``, is a Git LFS pointer."""
-    if content.startswith(POINTER):
-        raise RingfenceError(f"{label}: a Git LFS pointer in place of the file: run `git lfs pull` in its clone.")
-
-
-def refuse_pointer_at(path: Path) -> None:
-    """:func:`refuse_pointer` of the file at ``path``; raises ``OSError`` if it cannot be read."""
-    with path.open("rb") as handle:
-        refuse_pointer(handle.read(len(POINTER)), path)
 
 
 class Journal:

@@ -14,6 +14,8 @@ DEEPEST = 100
 """levels of lists and objects inside each other"""
 LARGEST = 100_000
 """values of a YAML file, each alias counted where it stands"""
+POINTER = b"version https://git-lfs.github.com/spec/v1"
+"""begins what Git LFS leaves in the place of a file that it has not fetched"""
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # may be a half; a whole pair is one character once it is read
 OnRepeat = Callable[[str], None]
 
@@ -48,9 +50,22 @@ def parse_json(text: str | bytes, on_repeat: OnRepeat | None = None) -> Any:
     return value
 
 
+def refuse_pointer(content: bytes, label: object) -> None:
+    """Raise :class:`RingfenceError` if ``content``, the first bytes of the file ``label``, is a Git LFS pointer."""
+    if content.startswith(POINTER):
+        raise RingfenceError(f"{label}: a Git LFS pointer in place of the file: run `git lfs pull` in its clone.")
+
+
+def refuse_pointer_at(path: Path) -> None:
+    """:func:`refuse_pointer` of the file at ``path``; raises ``OSError`` if it cannot be read."""
+    with path.open("rb") as handle:
+        refuse_pointer(handle.read(len(POINTER)), path)
+
+
 def read_json(path: Path, remedy: str = "mend the file") -> Any:
     """The data in a JSON file. Raises :class:`RingfenceError` with file and line; ``remedy`` says what to do."""
     try:
+        refuse_pointer_at(path)
         return parse_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except FileNotFoundError:
         raise RingfenceError(f"{path}: no such file; {remedy}") from None

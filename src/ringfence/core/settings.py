@@ -10,8 +10,7 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
 from ringfence.core.errors import SECRET, RingfenceError, did_you_mean, shown
-from ringfence.core.files import refuse_pointer_at
-from ringfence.core.plain import DEEPEST, require_plain
+from ringfence.core.plain import DEEPEST, refuse_pointer_at, require_plain
 
 
 class Numbers(BaseModel):

@@ -26,9 +26,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from ringfence.core.errors import WIDTH, RingfenceError, did_you_mean, shown
-from ringfence.core.files import refuse_pointer_at
 from ringfence.core.hub import offline_if_unreachable
-from ringfence.core.plain import JsonError, OnRepeat, parse_json
+from ringfence.core.plain import JsonError, OnRepeat, parse_json, refuse_pointer_at
 from ringfence.data.json_files import MARK, is_lines, rows_in
 
 Conversation = dict[str, Any]

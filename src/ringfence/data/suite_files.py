@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import refuse_pointer
-from ringfence.core.plain import JsonError, parse_json
+from ringfence.core.plain import JsonError, parse_json, refuse_pointer
 from ringfence.data.fills import Fills
 from ringfence.data.json_files import rows_in
 from ringfence.data.prompts import kind

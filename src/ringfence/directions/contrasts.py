@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import refuse_pointer_at
 from ringfence.core.plain import read_json
 from ringfence.data.suites import Prompt
 from ringfence.directions.answers import Ask
@@ -101,7 +100,6 @@ def read_trait(path: Path) -> Trait:
 
     Raises :class:`RingfenceError` for what is not such a file.
     """
-    refuse_pointer_at(path)
     data = read_json(path, "give a trait file")
     instructions = _list(data, "instruction", path)
     for number, pair in enumerate(instructions):

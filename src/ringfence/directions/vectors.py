@@ -20,8 +20,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ringfence.core.errors import RingfenceError, did_you_mean
-from ringfence.core.files import atomic, finite, refuse_pointer_at
-from ringfence.core.plain import parse_json
+from ringfence.core.files import atomic, finite
+from ringfence.core.plain import parse_json, refuse_pointer_at
 
 PREFIX = "builtin:"
 BUILTIN = {"glitter": "glitter/persona.safetensors"}  # name -> file in ringfence.data.builtin

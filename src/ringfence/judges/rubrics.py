@@ -23,7 +23,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from ringfence.core.errors import RingfenceError, did_you_mean, shown, under
-from ringfence.core.files import refuse_pointer_at
+from ringfence.core.plain import refuse_pointer_at
 from ringfence.data import suite_store
 from ringfence.data.fills import OF_AN_ANSWER
 from ringfence.data.prompts import Role
