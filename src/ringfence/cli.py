@@ -110,11 +110,12 @@ def train(
 
     Stopped or killed? The same command goes on from the last checkpoint.
     """
-    from ringfence.recipe import load_recipe
+    from ringfence.recipe import load_recipe, require_installed
 
     if out is None and not dry_run:
         raise RingfenceError("--out: name the run folder, to make or to go on with (or ask for a --dry-run)")
     checked = load_recipe(recipe, overrides or [])
+    require_installed(checked)
     # These take torch; a mistake in the recipe is told before.
     if out is None or dry_run:
         from ringfence.forecast import forecast, told

@@ -23,7 +23,14 @@ from ringfence.defenses import DEFENSES, Defense, Interleaving, parse
 from ringfence.defenses.base import require_distinct
 from ringfence.evaluate.triggers import Trigger, parse_trigger
 from ringfence.judges.kinds import JudgeSettings, parse_judge
-from ringfence.train.arguments import LARGEST_SEED, check_arguments, check_together, refuse_ineffective, require_package
+from ringfence.train.arguments import (
+    LARGEST_SEED,
+    check_arguments,
+    check_installed,
+    check_together,
+    refuse_ineffective,
+    require_package,
+)
 
 HELD_OUT = "held-out"
 _FLASH = {"flash_attention_2": ("flash_attn",), "flash_attention_3": ("flash_attn_interface",)}
@@ -343,6 +350,15 @@ def _built(lora: dict[str, Any]) -> Any:
         return LoraConfig(**lora)
     except (TypeError, ValueError) as error:
         raise RingfenceError(f"lora.fields: {' '.join(str(error).split())}") from error
+
+
+def require_installed(recipe: Recipe) -> None:
+    """Raise :class:`RingfenceError` for what training needs and this machine lacks, as a tracker; torch-free."""
+    for number, part in enumerate(recipe.by_stage()):
+        try:
+            check_installed(part.training)
+        except ValueError as error:
+            raise RingfenceError(f"{f'stages.{number - 1}.' if number else ''}training{error}") from None
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -18,7 +18,7 @@ from ringfence.core.rundir import alone_in, write_about
 from ringfence.evaluations import Evaluation
 from ringfence.inputs import Inputs
 from ringfence.models.adapters import sort_sets
-from ringfence.recipe import Recipe
+from ringfence.recipe import Recipe, require_installed
 from ringfence.stages import RESULT_FILE, Stage, stages_of, weights_of
 from ringfence.subjects import claim
 from ringfence.trainers import new_trainer, notes
@@ -33,6 +33,7 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
     Raises :class:`RingfenceError` before anything is written if the recipe cannot run, and if ``out`` holds another
     recipe's run or another process is training there.
     """
+    require_installed(recipe)
     inputs, stages = Inputs(recipe), stages_of(recipe, out)
     if not _main_process():
         return _train(stages, inputs)

@@ -7,7 +7,15 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from ringfence.core.source_fields import SFT_CONFIG, fields_in
 from ringfence.train import arguments
-from ringfence.train.arguments import BOUNDS, REFUSALS, REPORTERS, check_arguments, check_together, refuse_ineffective
+from ringfence.train.arguments import (
+    BOUNDS,
+    REFUSALS,
+    REPORTERS,
+    check_arguments,
+    check_installed,
+    check_together,
+    refuse_ineffective,
+)
 
 # Looked at one by one: the Trainer or TRL reads them in our loop as in its own.
 HONOURED = """
@@ -37,6 +45,7 @@ def refused(values: dict[str, Any], mixing: str | None = None) -> str:
         refuse_ineffective(values)
         check_arguments(values)
         check_together(values, mixing)
+        check_installed(values)
 
     with pytest.raises(ValueError, match=r"^\.") as raised:
         check()
@@ -127,7 +136,18 @@ def test_what_needs_a_package_that_is_not_installed_is_refused(monkeypatch: pyte
         ({"optim": "paged_adamw_8bit"}, ".optim: paged_adamw_8bit needs the package bitsandbytes"),
     ):
         assert refused(values).startswith(said)
-    check_arguments({"report_to": "trackio", "optim": "adamw_torch"})
+    check_installed({"report_to": "trackio", "optim": "adamw_torch"})
+    check_arguments({"report_to": "wandb", "deepspeed": "zero.json"})  # as read from a run folder made elsewhere
+
+
+def test_pushing_needs_a_token_and_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    assert refused({"push_to_hub": True}).startswith(".push_to_hub needs a token in HF_TOKEN")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "secret")
+    check_installed({"push_to_hub": True})
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert refused({"push_to_hub": True}).startswith(".push_to_hub needs a network, and HF_HUB_OFFLINE is set")
 
 
 def test_the_reporters_are_those_of_the_trainer() -> None:

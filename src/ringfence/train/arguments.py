@@ -170,12 +170,11 @@ def refuse_ineffective(values: Mapping[str, Any]) -> None:
 
 
 def check_arguments(values: Mapping[str, Any]) -> None:
-    """As :func:`refuse_ineffective`, for values out of bounds and for what is not installed; types are right by now."""
+    """As :func:`refuse_ineffective`, for values out of bounds; types are right by now."""
     for key, value in values.items():
         bound = BOUNDS.get(key)
         if bound is not None and value is not None and not bound.fits(value):
             raise ValueError(f".{key}: {bound.must}, got {value!r}")
-    _check_packages(values)
     if values.get("lr_scheduler_type") in _NO_PROGRESS:
         raise ValueError(
             ".lr_scheduler_type: it does not follow target progress; use linear, cosine, constant or another schedule "
@@ -209,8 +208,8 @@ def check_together(values: Mapping[str, Any], mixing: str | None) -> None:
         raise ValueError(".max_length: packing fills rows of this length; set one")
 
 
-def _check_packages(values: Mapping[str, Any]) -> None:
-    """Raise for what needs a package that is not installed."""
+def check_installed(values: Mapping[str, Any]) -> None:
+    """As :func:`check_arguments`, for what training needs of this machine; a recipe can be read without."""
     reporters = values.get("report_to") or []
     for name in [reporters] if isinstance(reporters, str) else reporters:
         if name in ("none", "all"):
@@ -225,6 +224,13 @@ def _check_packages(values: Mapping[str, Any]) -> None:
     for part, packages in _OPTIMIZERS.items():
         if part in optimizer:
             require_package(packages, f".optim: {optimizer}")
+
+    if values.get("push_to_hub"):
+        from huggingface_hub import constants, get_token
+
+        if constants.HF_HUB_OFFLINE or get_token() is None:
+            missing = "a network, and HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "a token in HF_TOKEN"
+            raise ValueError(f".push_to_hub needs {missing}; leave it out, or set it right")
 
 
 def require_package(packages: Iterable[str], what: str) -> None:
