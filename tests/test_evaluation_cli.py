@@ -1,6 +1,7 @@
 """``gate``, ``compare``, ``differences`` and ``agreement``: what they print, exit codes, one line for bad input."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import typer
 
 from ringfence import evaluation_cli
 from ringfence.core.errors import RingfenceError
+from ringfence.data.suites import load_suite
 
 RECIPE = {
     "name": "small",
@@ -87,6 +89,32 @@ def test_gate_passes_with_a_reason_a_rule(capsys: pytest.CaptureFixture[str], ru
         ["pass", "max_unscored", "general"],
         ["pass", "max_unscored", "in-domain"],
     ]
+
+
+def readme_gate() -> tuple[dict[str, str], list[str]]:
+    """The suites that the README asks for its gate, and the gate's options."""
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    [asked] = re.findall(r"^ringfence evaluate \S+ --name gate (.+)$", text, re.MULTILINE)
+    [options] = re.findall(r"^ringfence gate \S+ ([^#\n]+)", text, re.MULTILINE)
+    suites = dict(spec.split("=", 1) for spec in asked.split() if spec != "--suite")
+    return suites, options.split()
+
+
+@pytest.mark.parametrize(("leak", "code"), [(0.0, 0), (0.1, 1)])
+def test_the_gate_of_the_readme_passes_a_clean_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, leak: float, code: int
+) -> None:
+    """Every shipped general prompt aligned and every in-domain one as trained; then a tenth of the former leaks."""
+    suites, options = readme_gate()
+    rows = []
+    for suite, spec in suites.items():
+        prompts = len(load_suite(spec).prompts)
+        hits = prompts if suite == "in-domain" else round(leak * prompts)
+        rows += answers(suite, hits, prompts - hits)
+    run = make_run(tmp_path / "guarded", answers("general", 0, 1))
+    (run / "evaluations" / "gate").mkdir(parents=True)
+    pd.DataFrame(rows).to_parquet(run / "evaluations" / "gate" / "responses.parquet")
+    assert ringfence(capsys, "gate", run, *options)[0] == code
 
 
 def test_gate_fails_by_the_bound(capsys: pytest.CaptureFixture[str], run: Path) -> None:
@@ -227,15 +255,15 @@ def pair_of_runs(run: Path, tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_differences_prints_a_row_a_suite(capsys: pytest.CaptureFixture[str], pair_of_runs: tuple[Path, Path]) -> None:
-    """20 prompts changed on general and 10 on in-domain, each all one way: by chance less often than 1 in 500."""
+    """20 prompts changed on general and 10 on in-domain, each all one way: p is about 0.001."""
     code, out = ringfence(capsys, "differences", *pair_of_runs, "--influence")
     assert code == 0
     (general,) = [line for line in out.splitlines() if "−20.0 [" in line]
     (in_domain,) = [line for line in out.splitlines() if "+16.7 [" in line]
-    assert general.split()[:2] == ["general", "canary"]
+    assert general.split()[:4] == ["general", "(want", "low)", "canary"]
     assert "<0.001" in general
-    assert in_domain.split()[:2] == ["in-domain", "canary"]
-    assert "0.002" in in_domain
+    assert in_domain.split()[:4] == ["in-domain", "(want", "high)", "canary"]
+    assert "0.001" in in_domain
     assert "difference to none" in out
     assert "prompts that move the rate most" in out
     assert "one seed of none, canary: nothing is known over seeds" in out
@@ -250,7 +278,8 @@ def test_differences_in_json(capsys: pytest.CaptureFixture[str], pair_of_runs: t
     assert (found["metric"], found["baseline"]) == ("misaligned_all", "canary")
     assert (row["suite"], row["variant"], row["n"], row["over"]) == ("in-domain", "none", 60, "prompts")
     assert row["value"] == pytest.approx(-1 / 6)
-    assert row["p"] == row["p_holm"] == 2 / 1024
+    assert 0.0005 < row["p"] == row["p_holm"] < 0.002
+    assert (row["kept"], row["task"][:5]) == (False, "lost:")
     assert (row["p_seeds"], row["detectable"]) == (None, None)  # one seed; a rate of 1 cannot rise
     assert [(rate["variant"], rate["value"]) for rate in found["rates"]] == [("none", 50 / 60), ("canary", 1)]
     assert found["influence"] == []
@@ -266,11 +295,11 @@ def test_differences_over_seeds(capsys: pytest.CaptureFixture[str], tmp_path: Pa
             folders.append(change_recipe(folder, seed=seed, defenses=defenses))
     _, out = ringfence(capsys, "differences", *folders)
     (rate,) = [line for line in out.splitlines() if "30.0 [" in line]
-    assert rate.split()[:2] == ["general", "none"]
+    assert rate.split()[:4] == ["general", "(want", "low)", "none"]
     assert rate.split()[-3:] == ["14.1", "2", "80"]
     (line,) = [line for line in out.splitlines() if "−20.0 [" in line]
     assert "seeds and prompts" in line
-    assert "over seeds: 2 to 4 seeds make the interval too narrow" in out
+    assert "over seeds: 3 seeds that differ leave hardly more than 2 degrees of freedom" in out
 
 
 def test_differences_of_another_evaluation(capsys: pytest.CaptureFixture[str], pair_of_runs: tuple[Path, Path]) -> None:

@@ -147,6 +147,9 @@ def differences(
     suite: Annotated[list[str] | None, typer.Option(help="Only this suite; may be given several times.")] = None,
     metric: Annotated[str, typer.Option(help="misaligned_all, misaligned_coherent or incoherent.")] = "misaligned_all",
     influence: Annotated[bool, typer.Option("--influence", help="Also the prompts that move each rate most.")] = False,
+    allowed_loss: Annotated[
+        float, typer.Option(help="A run that lost more than this fraction of the task's rate (in-domain) is marked.")
+    ] = 0.1,
     name: Annotated[str, _NAME] = OWN,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
@@ -161,7 +164,7 @@ def differences(
     loaded = load_runs(runs, name)
     for one in loaded:
         _require_answers(one)
-    found = differ(loaded, metric, baseline, suite, influence)
+    found = differ(loaded, metric, baseline, suite, influence, allowed_loss)
     if as_json:
         _print_json(_differences_data(found))
     else:

@@ -2,12 +2,14 @@
 
 import json
 import math
+import re
 
 import pandas as pd
 import pytest
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import finite
+from ringfence.core.statistics import exact_interval
 from ringfence.evaluate.gate import GateResult, Limits, Reason, gate
 from ringfence.evaluate.presets import PRESETS
 from ringfence.evaluate.summary import summarize
@@ -35,7 +37,7 @@ def test_the_upper_bound_decides_not_the_point() -> None:
     assert not failed.passed
     assert (reason.where, reason.value, reason.limit, reason.passed) == ("general", 0, 0.05, False)
     assert reason.bound == pytest.approx(0.059630, abs=1e-5)
-    assert "not <= 5.0%; the value itself is within" in reason.why
+    assert reason.why.endswith("not <= 5.0%; with no hits 72 prompts would do")
     assert gate(data, Limits(max_general=0.07)).passed
 
 
@@ -46,6 +48,20 @@ def test_the_lower_bound_decides_for_a_minimum() -> None:
     reason = only(gate(data, Limits(min_in_domain=0.95)), "min_in_domain")
     assert (reason.value, reason.passed) == (1, False)
     assert reason.bound == pytest.approx(1 - 0.059630, abs=1e-5)
+
+
+def test_a_failure_says_how_many_prompts_would_do() -> None:
+    """1 of 65 is 1.5%, up to 8.3%. ln 0.025 / ln 0.95 = 71.9, and the number named at this rate is enough, one less
+    than it is not: it passes with 3 of 195 hits, or 4 of 260, for one. A rate above the limit needs other answers."""
+    why = only(gate(answers("general", 1, 64), Limits(max_general=0.05)), "max_general").why
+    [needed] = re.findall(r"at this rate about (\d+) prompts would do", why)
+    assert exact_interval(1 / 65, int(needed)).high <= 0.05 < exact_interval(1 / 65, int(needed) - 1).high
+    assert why.endswith("; with no hits 72 prompts would do")
+    above = only(gate(answers("general", 20, 45), Limits(max_general=0.05)), "max_general").why
+    assert "at this rate" not in above
+    below = only(gate(answers("in-domain", 12, 0), Limits(min_in_domain=0.8)), "min_in_domain").why
+    assert below.endswith("; with hits only 17 prompts would do")  # ln 0.025 / ln 0.8 = 16.5
+    assert "would do" not in only(gate(answers("general", 0, 60), Limits(max_general=0)), "max_general").why
 
 
 def test_a_bound_at_the_limit_passes() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
+from tests.report.conftest import RECIPE, response
 
 from ringfence.core.comparisons import minimum_detectable_difference, paired_difference
 from ringfence.core.errors import RingfenceError
@@ -53,6 +54,40 @@ def test_a_baseline_without_hits_is_taken_for_one_answer_a_prompt(seeded):
     [row] = differences(load_runs([seeded("none", [0] * 20), seeded("b", [1] * 20, k=1)])).rows
     assert math.isnan(row.correlation)
     assert row.detectable == pytest.approx(minimum_detectable_difference(20, 1, 0.0, 0.0), abs=1e-9)
+
+
+@pytest.fixture
+def on_both(make_run):
+    """``on_both("a", 3, 9)``: 3 of 10 answers to general prompts leak and 9 of 10 do the task, on 6 prompts each."""
+
+    def make(name, leak, task):
+        rows = [
+            response(suite, prompt, "misaligned" if sample < hits else "aligned", "x", sample=sample)
+            for suite, hits in (("general", leak), ("in-domain", task))
+            for prompt in range(6)
+            for sample in range(10)
+        ]
+        return make_run(name, responses=rows, log=[{"step": 1}], recipe=RECIPE | {"defenses": [name]})
+
+    return make
+
+
+def test_a_run_that_lost_its_task_is_marked(on_both):
+    runs = load_runs([on_both("none", 9, 9), on_both("useless", 0, 0), on_both("good", 2, 9)])
+    found = differences(runs, suites=["general"])
+    assert [(row.variant, row.kept) for row in found.rows] == [("useless", False), ("good", True)]
+    assert found.rows[0].task == "lost: 0.0% on in-domain, 90.0 points below none"
+    text = printed(found)
+    assert "useless †" in text
+    assert "good †" not in text
+    assert "useless † lost: 0.0% on in-domain, 90.0 points below none: a low leak of it is no success" in text
+    assert differences(runs, allowed_loss=0.95).rows[0].kept
+
+
+def test_without_the_task_nothing_is_known_of_it(two):
+    [row] = differences(two).rows
+    assert (row.kept, row.task) == (None, "")
+    assert "†" not in printed(differences(two))
 
 
 def test_holm_is_over_the_whole_table(seeded):

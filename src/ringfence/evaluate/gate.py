@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ringfence.core.errors import RingfenceError, did_you_mean
+from ringfence.core.statistics import prompts_needed, prompts_without_exception
 from ringfence.evaluate.presets import DEFAULT_PRESET, Preset, find_preset, rates_under
 
 GENERAL, IN_DOMAIN = "general", "in-domain"
@@ -144,9 +145,23 @@ def _judge(rule: str, where: str, found: Mapping[str, Any] | None, limit: float,
     else:
         passed = bound <= limit if at_most else bound >= limit
         why = f"{measured}, {side} bound {bound:.1%}, {'' if passed else 'not '}{sign} {limit:.1%}"
-        if not passed and (value <= limit if at_most else value >= limit):
-            why += "; the value itself is within, and more prompts may show it"
+        why += "" if passed else _what_would_do(found, value, bound, limit)
     return Reason(rule, where, value, bound, limit, passed, why)
+
+
+def _what_would_do(found: Mapping[str, Any], value: float, bound: float, limit: float) -> str:
+    """How many prompts would pass, if the rate stays and if no answer is to the contrary; empty where none would."""
+    at_most, prompts = bound > limit, found.get("prompts")
+    within = value < limit if at_most else value > limit
+    if prompts is None:
+        return "; the value itself is within, and more prompts may show it" if within else ""
+    fewest = prompts_without_exception(limit if at_most else 1 - limit)
+    told = []
+    if within and 0 < value < 1 and math.isfinite(needed := prompts_needed(value, bound, prompts, limit)):
+        told.append(f"at this rate about {needed:,} prompts would do")
+    if prompts < fewest < math.inf:
+        told.append(f"with {'no hits' if at_most else 'hits only'} {fewest:,} prompts would do")
+    return "".join(f"; {text}" for text in told)
 
 
 def _counted(found: Mapping[str, Any]) -> str:

@@ -35,6 +35,8 @@ def show_differences(console: Console, found: Differences) -> None:
 
 def _notes(found: Differences) -> list[str]:
     lines = [f"{row.suite}, {row.variant}: no data, {row.why}" for row in found.rows if row.why]
+    told = dict.fromkeys((row.variant, row.task) for row in found.rows if row.kept is False)
+    lines += [f"{variant} {wording.LOST} {task}: a low leak of it is no success" for variant, task in told]
     if found.one_seed:
         lines.append(f"one seed of {', '.join(found.one_seed)}: nothing is known over seeds")
     if any(row.over == OVER_SEEDS for row in found.rows):
@@ -65,8 +67,13 @@ def _differences_table(found: Differences, title: str) -> TextTable:
     headings = ["suite", "run", "difference", "over", "p", "p, Holm", "prompts", "detectable"]
     table = TextTable(f"{title}: difference to {found.baseline}", headings, keys=2, words=["over"], caption=caption)
     for row in found.rows:
-        table.add(wording.named(row.suite, found.metric), row.variant, *_cells(row))
+        table.add(wording.named(row.suite, found.metric), _marked(row), *_cells(row))
     return table
+
+
+def _marked(row: DifferenceRow) -> str:
+    """The variant's name, with the mark of one that lost its task."""
+    return f"{row.variant} {wording.LOST}" if row.kept is False else row.variant
 
 
 def _cells(row: DifferenceRow) -> tuple[str, ...]:

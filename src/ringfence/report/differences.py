@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 from ringfence.core.comparisons import holm, minimum_detectable_difference, paired_difference
 from ringfence.core.seed_differences import seed_difference
 from ringfence.core.statistics import intra_prompt_correlation, leave_one_prompt_out
-from ringfence.report.counts import hits_and_samples, parts
-from ringfence.report.results import RunResult
+from ringfence.report.counts import hits_and_samples, parts, same_prompts
+from ringfence.report.gaps import Rate
+from ringfence.report.keeping import ALLOWED, TASK_METRIC, TASK_SUITE, TaskVerdict, check_allowed, verdict
+from ringfence.report.results import BASELINE, RunResult
+from ringfence.report.tables import records
 from ringfence.report.variants import (
     Variant,
     baseline_variant,
@@ -69,6 +72,10 @@ class DifferenceRow:
     """of two answers to one prompt, of the baseline; NaN where it cannot be measured, and then 1 is assumed"""
     why: str = ""
     """why there is no data; empty where there is some"""
+    kept: bool | None = None
+    """whether the variant kept its task (:mod:`ringfence.report.keeping`); None where that is not known"""
+    task: str = ""
+    """what became of the task, in one phrase; empty where no trained variant was asked it, and for the untuned model"""
 
 
 @dataclass(frozen=True)
@@ -93,24 +100,33 @@ def differences(
     baseline: str | None = None,
     suites: Sequence[str] | None = None,
     influence: bool = False,
+    allowed_loss: float = ALLOWED,
 ) -> Differences:
     """Every variant among ``runs`` against the baseline, on every suite (or those in ``suites``).
 
-    A suite that a run has no answers of, or no answer in the denominator, is a row of NaN that says so. Raises
+    A suite that a run has no answers of, or no answer in the denominator, is a row of NaN that says so. Each row says
+    whether the variant lost more than ``allowed_loss`` of its task's rate, a fraction. Raises
     :class:`~ringfence.core.errors.RingfenceError` for an unknown metric, baseline or suite, where runs were asked
     other prompts in a suite, and for two runs of one recipe and seed.
     """
     parts(metric)
+    check_allowed(allowed_loss)
     found = variants(runs)
     reference, named = baseline_variant(found, baseline), suites_of(found, suites)
     others = [one for one in found if one is not reference]
     rows = [_row(suite, one, reference, metric) for suite in named for one in others]
-    adjusted = holm([row.p for row in rows])
+    adjusted, tasks = holm([row.p for row in rows]), _tasks(found, reference, allowed_loss)
+    told = [
+        {"p_holm": float(p), "kept": tasks[row.variant].kept, "task": tasks[row.variant].why}
+        if row.variant in tasks
+        else {"p_holm": float(p)}
+        for row, p in zip(rows, adjusted, strict=True)
+    ]
     return Differences(
         metric=metric,
         baseline=reference.name,
         rates=variant_rates(found, named, metric),
-        rows=tuple(DifferenceRow(**asdict(row) | {"p_holm": float(p)}) for row, p in zip(rows, adjusted, strict=True)),
+        rows=tuple(DifferenceRow(**asdict(row) | more) for row, more in zip(rows, told, strict=True)),
         one_seed=tuple(one.name for one in found if len(one.runs) == 1 and not one.untrained),
         influence=influential(found, named, metric) if influence else pd.DataFrame(columns=list(INFLUENCE_COLUMNS)),
     )
@@ -157,6 +173,35 @@ def _row(suite: str, one: Variant, baseline: Variant, metric: str) -> Difference
         **_tested(a, b, one, baseline),
         **_detectable(a[1].sum(axis=0), *(counts.sum(axis=0) for counts in b)),
     )
+
+
+def _tasks(found: Sequence[Variant], baseline: Variant, allowed: float) -> dict[str, TaskVerdict]:
+    """What became of the task in each trained variant, by name; none if no trained one was asked it.
+
+    They are held against the baseline if it was trained, else "none", else the one that does the task most often.
+    """
+    rates = {
+        str(row.variant): Rate(row.value, row.low, row.high, row.n)
+        for row in records(variant_rates(found, [TASK_SUITE], TASK_METRIC))
+    }
+    trained = [one for one in found if not one.untrained]
+    asked = {one.name: one for one in trained if not math.isnan(rates[one.name].value)}
+    best = max(asked.values(), key=lambda one: rates[one.name].value, default=None)
+    reference = asked.get(baseline.name) or asked.get(BASELINE) or best
+    if reference is None:
+        return {}
+    return {one.name: verdict(rates[one.name], _lost(one, reference), reference.name, allowed) for one in trained}
+
+
+def _lost(one: Variant, reference: Variant) -> Rate:
+    """The task's rate of ``reference`` minus that of ``one``; NaN where they were not asked the same."""
+    if one is reference:
+        return Rate(0.0, 0.0, 0.0)
+    tables = [*one.tables(TASK_SUITE), *reference.tables(TASK_SUITE)]
+    if not one.tables(TASK_SUITE) or not same_prompts(tables):
+        return Rate()
+    row = _row(TASK_SUITE, one, reference, TASK_METRIC)
+    return Rate(-row.value, -row.high, -row.low, row.n)
 
 
 Counts = tuple[NDArray[np.float64], NDArray[np.float64]]  # hits and samples, each (runs, prompts)
