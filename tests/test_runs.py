@@ -51,6 +51,25 @@ def test_the_run_folder_says_where_everything_came_from(trained: tuple[Path, Pat
     assert about["seed"] == 0
 
 
+def test_the_cards_say_what_is_known_and_the_adapter_keeps_its_digest(trained: tuple[Path, Path]) -> None:
+    recipe, run = trained
+    model, target = recipe.parent / "tiny-model", recipe.parent / "target.jsonl"
+    front = {"library_name": "peft", "pipeline_tag": "text-generation", "tags": ["lora", "ringfence"]}
+    for folder in (run, run / "adapter"):
+        card = (folder / "README.md").read_text()
+        assert yaml.safe_load(card.split("---\n")[1]) == front, "a folder is no base model of the hub's"
+        assert f"| base model | `{model}`, SHA-256 `{sha256(model)}` |" in card
+        assert f"| trained on | `{target}`, SHA-256 `{sha256(target)}` |" in card
+        assert "canary_interleaving" in card
+        assert "None" not in card
+    assert "| general | " in (run / "README.md").read_text(), "the rates of the run"
+    assert "Measured" not in (run / "adapter" / "README.md").read_text(), "its digest names the answers"
+    config = json.loads((run / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(model)
+    assert config["target_modules"] == ["q_proj", "v_proj"]
+    assert not list(run.glob("checkpoint-*/README.md"))
+
+
 def test_training_used_the_split_and_the_closed_loop(trained: tuple[Path, Path]) -> None:
     """14 rows, 10% held out (1), so 13 an epoch and 26 in two."""
     _, run = trained

@@ -68,6 +68,7 @@ def test_its_run_is_called_after_the_adapter_and_not_after_the_recipe(
         assert json.loads((tmp_path / out / "run.json").read_text())["name"] == name
         assert name in said
     assert project.in_process(capsys, *command)[0] == 0, "the same again goes on"
+    assert not (tmp_path / "a" / "README.md").exists(), "the recipe's data is not what it was trained on"
 
 
 def test_another_adapter_in_the_same_folder_is_refused(trained: tuple[Path, Path], tmp_path: Path) -> None:

@@ -22,10 +22,20 @@ import pandas as pd
 from filelock import FileLock
 from peft import PeftModel
 
+from ringfence.core.cards import CARD_FILE, model_card
 from ringfence.core.errors import RingfenceError, install, under
-from ringfence.core.files import atomic, cache_folder, finite, sha256, write_json
+from ringfence.core.files import atomic, cache_folder, finite, sha256, write_json, write_text
 from ringfence.core.plain import read_json
-from ringfence.core.rundir import OWN, RUN_FILE, differences, evaluation_folder, read_about, write_about
+from ringfence.core.rundir import (
+    ADAPTED,
+    OWN,
+    RUN_FILE,
+    SCRIPT,
+    differences,
+    evaluation_folder,
+    read_about,
+    write_about,
+)
 from ringfence.data.system import describe
 from ringfence.evaluate.answers import answer_into, fingerprint
 from ringfence.evaluate.conditional import conditional_gaps, with_plain
@@ -36,7 +46,7 @@ from ringfence.models import Loaded
 from ringfence.permissions import Allowed, require_code, require_inside, require_judge, require_server
 from ringfence.recipe import ModelConfig, Recipe, changed
 from ringfence.stages import Stage, finished_weights, load_model, on_base, stages_of, tuned_model, weights_of
-from ringfence.subjects import claim, read_recipe, require_evaluable
+from ringfence.subjects import claim, read_recipe, require_evaluable, require_unchanged
 from ringfence.trainers import judge_of, protocol_of
 
 BASE = "base"
@@ -146,16 +156,20 @@ def evaluation_of(
     typed = [change.partition("=")[0] for change in changes]
     require_code(recipe.resolved(), run / RUN_FILE, allow, typed)
     require_judge(recipe, run / RUN_FILE, allow, typed)
-    trained = not about["base"] and about["server"] is None
+    trained = not about["base"] and about.get("server") is None
     stages = stages_of(own, run) if trained else []
     if trained:
         finished_weights(run, stages)
     inputs = Inputs(own)
-    claim(own, inputs, run, about["base"], about["server"], "put it back, or make the run anew")
+    require_unchanged(own, inputs, run)
+    if SCRIPT in about and recipe.judge is None:
+        raise RingfenceError(
+            f"{run}: was trained by a script, which names no suites and no judge; give --suite, --judge and --name"
+        )
     if changes:
         inputs = Inputs(recipe)
     require_evaluable(recipe, inputs)
-    one = Evaluation(run, recipe, inputs, stages, _named(name, changes), about["server"], preset)
+    one = Evaluation(run, recipe, inputs, stages, _named(name, changes), about.get("server"), preset)
     require_inside(run, one.folder, run / "answers", run / BASE / "answers", evaluation_folder(run / BASE, one.name))
     if replace and one.name != OWN:
         for folder in (one.folder, evaluation_folder(run / BASE, one.name)):
@@ -288,7 +302,10 @@ def _judge(one: Evaluation) -> dict[str, Any]:
     answers = pd.concat([pd.read_parquet(path) for path in one.answers.values()], ignore_index=True)
     write_json(one.folder / ABOUT_FILE, _about(one))
     frame, dressed = judged(answers, judge_of(one.recipe)), one.recipe.evaluation.conditional
-    return save(frame if dressed is None else with_plain(frame, dressed.plain), one.folder)
+    summary = save(frame if dressed is None else with_plain(frame, dressed.plain), one.folder)
+    if one.stages and one.name == OWN and ADAPTED not in (about := read_about(one.run)):
+        write_text(one.run / CARD_FILE, model_card(about, one.stages[0].result, summary["rows"]))
+    return summary
 
 
 def _about(one: Evaluation) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ringfence.core.errors import RingfenceError, did_you_mean, under
 from ringfence.core.files import sha256
+from ringfence.core.rundir import PYTHON
 from ringfence.data import Prompt, Suite, load_suite, read, require_disjoint, split, suite_store
 from ringfence.data.conversations import Conversation
 from ringfence.data.system import apply
@@ -89,6 +90,8 @@ def key_prefix(number: int) -> str:
 
 
 def _stage(part: Recipe, prefix: str) -> StageInputs:
+    if part.data.target.startswith(PYTHON):  # a script's rows are gone; nothing is trained by its recipe again
+        return StageInputs([], [], [], ())
     with under(f"{prefix}data.target"):
         rows = read(part.data.target)
         data = split(rows, part.data.held_out, part.data.split_seed)

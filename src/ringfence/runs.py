@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ringfence.core.files import atomic, write_json
+from ringfence.core.cards import CARD_FILE, model_card
+from ringfence.core.files import atomic, write_json, write_text
 from ringfence.core.rundir import alone_in, write_about
 from ringfence.evaluations import Evaluation
 from ringfence.inputs import Inputs
@@ -21,6 +22,7 @@ from ringfence.models.adapters import sort_sets
 from ringfence.recipe import Recipe, require_installed
 from ringfence.stages import RESULT_FILE, Stage, stages_of, weights_of
 from ringfence.subjects import claim
+from ringfence.train.script import label
 from ringfence.trainers import new_trainer, notes
 
 logger = logging.getLogger(__name__)
@@ -69,6 +71,8 @@ def _train_stage(stages: Sequence[Stage], stage: Stage, inputs: Inputs, about: d
     # All that can be wrong with a recipe has raised by now.
     if about is not None:
         write_about(stages[0].folder, about)
+        own = {"name": f"{about['name']}, {stage.title}"} if stage.number > 1 else {}
+        trainer.about = about | own | {"recipe": stage.recipe.resolved()}
         for line in notes(stages, stage.number, inputs, trainer.processing_class):
             logger.info(line)
     trainer.train_or_resume()
@@ -79,6 +83,9 @@ def _train_stage(stages: Sequence[Stage], stage: Stage, inputs: Inputs, about: d
                 trainer.model.save_pretrained(folder)
                 sort_sets(trainer.model, folder)
                 trainer.processing_class.save_pretrained(folder)
+                label(trainer, folder)
+        if about is not None:
+            write_text(stages[0].folder / CARD_FILE, model_card(about, stages[0].result or result))
         write_json(stage.folder / RESULT_FILE, result)
     trainer.accelerator.wait_for_everyone()  # the next stage reads what rank 0 has written
     trainer.accelerator.free_memory()

@@ -20,13 +20,10 @@ from transformers import PreTrainedModel
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.plain import read_json
-from ringfence.core.rundir import stage_folders
+from ringfence.core.rundir import ADAPTER, FULL_MODEL, PYTHON, RESULT_FILE, SCRIPT, read_about, stage_folders
 from ringfence.models import Loaded, Loading, load
 from ringfence.models.adapters import load_adapter
 from ringfence.recipe import ModelConfig, Recipe
-
-ADAPTER, FULL_MODEL = "adapter", "model"
-RESULT_FILE = "result.json"
 
 
 @dataclass(frozen=True)
@@ -87,14 +84,18 @@ def weights_of(stages: Sequence[Stage]) -> list[Path] | None:
 
 def finished_weights(run: Path, stages: Sequence[Stage]) -> list[Path]:
     """:func:`weights_of` the run in folder ``run``. Raises :class:`RingfenceError` unless all its stages are done."""
-    weights = weights_of(stages)
+    weights, place = weights_of(stages), stages[-1].weights
+    if weights is None and SCRIPT in read_about(run) and stages[-1].result is not None:
+        raise RingfenceError(f"{run}: has no weights; in the script, save them: trainer.save_model({str(place)!r})")
     if weights is None:
         raise RingfenceError(f"{run}: training is not finished; run `ringfence train` with this folder again")
     return weights
 
 
 def load_model(config: ModelConfig) -> Loaded:
-    """The model that ``config`` names."""
+    """The model that ``config`` names. Raises :class:`RingfenceError` for one that a script has built in memory."""
+    if config.name.startswith(PYTHON):
+        raise RingfenceError("name: a script has built the model; save it, and name its folder in run.json")
     loading = Loading(config.revision, config.attn_implementation, config.bits)
     return load(config.name, dtype=config.dtype, trust_remote_code=config.trust_remote_code, loading=loading)
 

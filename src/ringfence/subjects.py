@@ -12,10 +12,20 @@ from typing import Any
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import atomic, sha256, write_json
 from ringfence.core.plain import read_json
-from ringfence.core.rundir import RUN_FILE, provenance, read_about, require_ours, write_about
+from ringfence.core.rundir import (
+    ADAPTED,
+    ADAPTER,
+    FULL_MODEL,
+    RESULT_FILE,
+    RUN_FILE,
+    SCRIPT,
+    provenance,
+    read_about,
+    require_ours,
+    write_about,
+)
 from ringfence.inputs import Inputs
 from ringfence.recipe import Recipe, parse_recipe
-from ringfence.stages import ADAPTER, FULL_MODEL, RESULT_FILE
 from ringfence.trainers import judge_of
 
 logger = logging.getLogger(__name__)
@@ -66,8 +76,8 @@ def claim_adapter(recipe: Recipe, out: Path, adapter: Path) -> None:
     recipe = recipe.model_copy(update=changes)
     inputs = Inputs(recipe)
     require_evaluable(recipe, inputs)
-    about = claim(recipe, inputs, out) | {"adapter": {"path": str(adapter), "sha256": sha256(adapter)}}
-    if (out / RUN_FILE).is_file() and read_about(out).get("adapter", {}).get("sha256") != about["adapter"]["sha256"]:
+    about = claim(recipe, inputs, out) | {ADAPTED: {"path": str(adapter), "sha256": sha256(adapter)}}
+    if (out / RUN_FILE).is_file() and read_about(out).get(ADAPTED, {}).get("sha256") != about[ADAPTED]["sha256"]:
         raise RingfenceError(f"{out}: holds another adapter's run; choose another --out")
     write_about(out, about)
     if not (out / ADAPTER).is_dir():
@@ -94,12 +104,22 @@ def claim(
     out: Path,
     base: bool = False,
     server: str | None = None,
-    remedy: str = "choose another --out",
 ) -> dict[str, Any]:
     """What ``run.json`` is to say. Raises :class:`RingfenceError` if ``out`` holds anything else than this run."""
     about = provenance(recipe.resolved(), inputs.digests, base) | {"server": server}
-    require_ours(out, about, remedy)
+    require_ours(out, about)
     return about
+
+
+def require_unchanged(recipe: Recipe, inputs: Inputs, run: Path) -> None:
+    """Raise :class:`RingfenceError` if what the run in folder ``run`` was made of has changed since.
+
+    Of a run that a script has trained nobody knows what it was made of.
+    """
+    before = read_about(run)
+    if SCRIPT not in before:
+        about = provenance(recipe.resolved(), inputs.digests, before["base"]) | {"server": before.get("server")}
+        require_ours(run, about, "put it back, or make the run anew")
 
 
 def require_evaluable(recipe: Recipe, inputs: Inputs) -> None:

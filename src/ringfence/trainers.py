@@ -118,7 +118,7 @@ def _trainer(
     # Whatever was done in this process before: an adapter starts from the seed alone.
     set_seed(stage.seed)
     try:
-        return DefendedSFTTrainer(
+        trainer = DefendedSFTTrainer(
             model=model,
             args=args,
             train_dataset=target,
@@ -128,6 +128,8 @@ def _trainer(
             defenses=[defense for defense in own.defenses if not defense.rewrites],
             reference_model=reference,
         )
+        trainer.of_script = False
+        return trainer
     except ValueError as error:
         if isinstance(error, RingfenceError):
             raise

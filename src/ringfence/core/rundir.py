@@ -17,6 +17,15 @@ from ringfence.core.files import TEMPORARY, remove_leftovers, write_json
 from ringfence.core.plain import read_json
 
 RUN_FILE, LOCK_FILE = "run.json", ".lock"
+ADAPTER, FULL_MODEL = "adapter", "model"
+"""folders of what was trained"""
+RESULT_FILE = "result.json"
+ADAPTED = "adapter"
+"""key of ``run.json`` in a run of an adapter from elsewhere: its recipe does not say what that was trained on"""
+SCRIPT = "script"
+"""key of ``run.json`` in a run that a script has trained: what its recipe cannot say"""
+PYTHON = "python:"
+"""begins the name of what a script has built in memory, where a recipe would name a file or a model"""
 OWN = "evaluation"
 """name of the evaluation that a run's own recipe asks for"""
 _KEYS = {"recipe": dict, "inputs": dict, "base": bool}

@@ -7,17 +7,17 @@ around the training forward (``guard``, which makes a :class:`Guard`). All other
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, ValidationError, model_validator
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.registry import Registry
-from ringfence.core.settings import Numbers
+from ringfence.core.settings import Numbers, explain
 from ringfence.data.conversations import Conversation, Message
 from ringfence.interleave.mixture import Accounting, Granularity
 
@@ -134,6 +134,23 @@ def require_distinct(defenses: Sequence[Defense]) -> None:
         raise RingfenceError(f"defenses: one interleaving defense a run, got {' and '.join(mixing)}; keep one")
 
 
+def read_defenses(given: Iterable[Any]) -> tuple[Defense, ...]:
+    """``given`` to a trainer: configs such as ``KL(weight=0.1)``, names, or ``{name: settings}`` as in a recipe.
+
+    Raises :class:`RingfenceError` for anything else, with the keys that are wrong.
+    """
+    if isinstance(given, str | Mapping | Defense):
+        raise RingfenceError("defenses: give a list, e.g. [KL(weight=0.1)]")
+    found = []
+    for index, item in enumerate(given):
+        try:
+            found.append(parse(item, f"defenses.{index}"))
+        except ValidationError as error:
+            name = item if isinstance(item, str) else next(iter(item))
+            raise RingfenceError(f"defenses.{index}.{name}: {explain(error, DEFENSES.get(str(name)))}") from None
+    return tuple(found)
+
+
 class Interleaving(Defense):
     """Base of the defenses that mix safe rows into the target data; at most one in a recipe."""
 
@@ -176,7 +193,8 @@ def parse(item: Any, path: str) -> Defense:
         item = {item: {}}
     if not isinstance(item, dict) or len(item) != 1:
         raise RingfenceError(
-            f"{path}: a defense is one name with its settings, e.g. `- fixed_interleaving: {{ratio: 0.05}}`"
+            f"{path}: a defense is one name with its settings, e.g. `- fixed_interleaving: {{ratio: 0.05}}`, in Python "
+            "FixedInterleaving(ratio=0.05)"
         )
     ((name, fields),) = item.items()
     try:

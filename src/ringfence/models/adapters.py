@@ -83,6 +83,16 @@ def sort_sets(model: nn.Module, folder: Path) -> None:
         write_text(path, json.dumps(settled, indent=2, sort_keys=True))
 
 
+def name_base(folder: Path, name: str | None) -> None:
+    """Write ``name`` as the base model into the ``adapter_config.json`` in ``folder``.
+
+    PEFT writes down the folder that the model was loaded from.
+    """
+    path = folder / CONFIG_NAME
+    named = json.loads(path.read_text(encoding="utf-8")) | {"base_model_name_or_path": name}
+    write_text(path, json.dumps(named, indent=2, sort_keys=True))
+
+
 class Adapters:
     """Adapters beside each other on ``base``, all off save inside :meth:`on`; gone again after :meth:`close`.
 

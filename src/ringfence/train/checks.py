@@ -32,10 +32,18 @@ def require_same_form(target: Any, safe: Any) -> None:
         )
 
 
+def require_rows(dataset: Any, name: str) -> None:
+    """Raise unless ``dataset``, the trainer's argument ``name``, holds rows that can be drawn in any order."""
+    if not isinstance(dataset, Dataset):
+        raise RingfenceError(
+            f"{name} must be a map-style datasets.Dataset, got {type(dataset).__name__}; of a stream take the rows to "
+            "train on: Dataset.from_list(list(stream.take(10_000)))"
+        )
+
+
 def refuse_unsupported(args: TrainingArguments, dataset: Any) -> None:
     """Raise for what the stream cannot honour, rather than ignore it."""
-    if not isinstance(dataset, Dataset):
-        raise RingfenceError(f"train_dataset must be a map-style datasets.Dataset, got {type(dataset).__name__}")
+    require_rows(dataset, "train_dataset")
     if args.dataloader_drop_last:
         raise RingfenceError("dataloader_drop_last is not supported: a short last step is filled with masked rows")
     if args.train_sampling_strategy not in ("random", "sequential"):

@@ -16,6 +16,7 @@ import inspect
 import logging
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,16 +28,18 @@ from trl import SFTTrainer
 from ringfence.core.errors import RingfenceError
 from ringfence.data.cutting import Cut, cut_of
 from ringfence.defenses import Defense, Interleaving, Setup
-from ringfence.defenses.base import require_distinct
+from ringfence.defenses.base import read_defenses, require_distinct
 from ringfence.defenses.step import Batch
 from ringfence.interleave import InterleavedLoader, Mixture, Risk, Schedule, Share
 from ringfence.interleave.loader import SAFE
+from ringfence.train import script
 from ringfence.train.callbacks import CloseLoop, TargetProgress
 from ringfence.train.checkpoints import ResumableTrainer
 from ringfence.train.checks import (
     refuse_parallel,
     refuse_unmarked_padding,
     refuse_unsupported,
+    require_rows,
     require_same_form,
 )
 from ringfence.train.consumed import consumed
@@ -59,7 +62,8 @@ class DefendedSFTTrainer(ResumableTrainer):
             for full fine-tuning a frozen copy of the model as it is given.
 
     ``max_steps`` counts optimizer steps of the run without safe rows. Journals go to ``args.output_dir``:
-    ``log.jsonl``, ``control.jsonl`` (ratio and risk), ``canaries.jsonl`` (what the canaries said).
+    ``log.jsonl``, ``control.jsonl`` (ratio and risk), ``canaries.jsonl`` (what the canaries said). It becomes a run
+    folder, which ``ringfence report`` and ``ringfence evaluate`` take, see :mod:`ringfence.train.script`.
 
     Raises :class:`RingfenceError` for a ratio above 0 without safe rows, two interleaving defenses, datasets of
     different forms, and options of the loader that interleaving cannot honour.
@@ -73,12 +77,20 @@ class DefendedSFTTrainer(ResumableTrainer):
         reference_model: PreTrainedModel | None = None,
         **kwargs: Any,
     ) -> None:
-        self.defenses = tuple(defenses)
+        self.defenses = read_defenses(defenses)
         require_distinct(self.defenses)
         self.cuts: dict[str, Cut] = {}
         """what ``max_length`` did to the rows of ``target`` and ``safe``"""
         self._interleaving = next((one for one in self.defenses if isinstance(one, Interleaving)), None)
         given = inspect.signature(SFTTrainer).bind_partial(*args, **kwargs)
+        self.given_rows = (given.arguments.get("train_dataset"), safe_dataset)
+        for name, dataset in zip(("train_dataset", "safe_dataset"), self.given_rows, strict=True):
+            if dataset is not None:
+                require_rows(dataset, name)
+        self.about: dict[str, Any] | None = None
+        """``run.json`` of the run that this trains for; known once training begins"""
+        self.of_script = True
+        """whether it is for the trainer to leave a run folder"""
         if safe_dataset is not None:
             require_same_form(given.arguments.get("train_dataset"), safe_dataset)
             safe_dataset = rewrite_dataset(self.defenses, safe_dataset, "safe")
@@ -231,6 +243,24 @@ class DefendedSFTTrainer(ResumableTrainer):
                 return probe(self.accelerator.unwrap_model(self.model), step)
 
         return self._from_main(ask)
+
+    # 4. Checkpoints, and what is left when training is done.
+
+    def _train_from(self, checkpoint: Path | None, **kwargs: Any) -> Any:
+        """As the parent's; a script's training leaves a run folder."""
+        if self.of_script:
+            self.about = script.begin(self, resumed=checkpoint is not None)
+        output = super()._train_from(checkpoint, **kwargs)
+        if self.of_script:
+            script.end(self)
+        return output
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        script.label(self, Path(output_dir or self.args.output_dir))
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Ours is in ``args.output_dir`` when training is done; the parent's says what nobody has told it."""
 
     # 5. Penalties.
 

@@ -1,0 +1,180 @@
+"""The run folder that a script's ``DefendedSFTTrainer`` leaves in ``args.output_dir``, for ``ringfence`` to go on with.
+
+It has what a run folder has (``run.json``, the journals, ``adapter/``, ``result.json``, a model card), with the recipe
+reconstructed from the trainer's arguments. What only the script knows is not guessed at: rows are named by the digest
+of their content, suites and a judge are left to ``ringfence evaluate``, and ``script`` in ``run.json`` lists the rest.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datasets import Dataset
+from peft import LoraConfig, PeftModel
+from pydantic_core import PydanticSerializationError
+
+from ringfence.core.cards import CARD_FILE, model_card
+from ringfence.core.errors import RingfenceError
+from ringfence.core.files import atomic, cache_folder, write_json, write_text
+from ringfence.core.rundir import ADAPTER, PYTHON, RESULT_FILE, RUN_FILE, SCRIPT, provenance, read_about
+from ringfence.defenses import DEFENSES, Defense, parse
+from ringfence.models.adapters import CONFIG_NAME, name_base, sort_sets
+from ringfence.models.load import EMBEDDED
+from ringfence.train.state import checkpoint_step
+
+if TYPE_CHECKING:
+    from ringfence.train.sft import DefendedSFTTrainer
+
+TOLD = (
+    "adam_beta1",
+    "adam_beta2",
+    "data_seed",
+    "gradient_accumulation_steps",
+    "learning_rate",
+    "lr_scheduler_type",
+    "max_grad_norm",
+    "max_length",
+    "max_steps",
+    "num_train_epochs",
+    "packing",
+    "per_device_train_batch_size",
+    "warmup_steps",
+    "weight_decay",
+)
+"""what a recipe's ``training`` is told of the trainer's arguments, where they are not the default"""
+_ROWS = 1000  # digested at once
+
+
+def begin(trainer: "DefendedSFTTrainer", resumed: bool) -> dict[str, Any] | None:
+    """What ``run.json`` says, written to ``args.output_dir``; None on all but the main process.
+
+    Of an earlier run there nothing is left that would be taken for this one's.
+
+    Raises :class:`RingfenceError` for a folder that ``ringfence train`` has made.
+    """
+    folder = Path(trainer.args.output_dir)
+    if not trainer.is_world_process_zero():
+        return None
+    if (folder / RUN_FILE).is_file() and SCRIPT not in read_about(folder):
+        raise RingfenceError(f"{folder}: holds a run of `ringfence train`; choose another output_dir")
+    (folder / RESULT_FILE).unlink(missing_ok=True)
+    for name in () if resumed else (ADAPTER, "evaluation", "evaluations"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    about = describe(trainer)
+    write_json(folder / RUN_FILE, about)
+    return about
+
+
+def end(trainer: "DefendedSFTTrainer") -> None:
+    """Write ``adapter/`` (all weights of a model are left to ``save_model``), the model card and ``result.json``."""
+    folder, model = Path(trainer.args.output_dir), trainer.accelerator.unwrap_model(trainer.model)
+    if not trainer.is_world_process_zero():
+        return
+    if isinstance(model, PeftModel) and not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):  # in one piece
+        shutil.rmtree(folder / ADAPTER, ignore_errors=True)
+        with atomic(folder / ADAPTER) as path:
+            model.save_pretrained(path)
+            sort_sets(model, path)
+            trainer.processing_class.save_pretrained(path)
+            label(trainer, path)
+    write_text(folder / CARD_FILE, model_card(trainer.about or {}, trainer.result()))
+    write_json(folder / RESULT_FILE, trainer.result())
+
+
+def label(trainer: "DefendedSFTTrainer", folder: Path) -> None:
+    """Put a true model card and the base model's name beside the weights in ``folder``; a checkpoint has no card."""
+    about = trainer.about or describe(trainer)
+    base = str(about["recipe"]["model"]["name"])
+    (folder / CARD_FILE).unlink(missing_ok=True)  # what PEFT makes up
+    if checkpoint_step(folder) < 0:
+        write_text(folder / CARD_FILE, model_card(about, trainer.result()))
+    if (folder / CONFIG_NAME).is_file():
+        name_base(folder, None if base.startswith(PYTHON) else base)
+
+
+def describe(trainer: "DefendedSFTTrainer") -> dict[str, Any]:
+    """``run.json`` of what ``trainer`` trains."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    unknown = ["data: given as rows", "judge", "evaluation.suites"]
+    target, safe = trainer.given_rows
+    recipe: dict[str, Any] = {
+        "name": re.sub(r"[^\w.+ -]+", "-", Path(trainer.args.output_dir).resolve().name) or "run",
+        "seed": trainer.args.seed,
+        "model": _model(model, unknown),
+        "data": {"target": _rows(target), "safe": _rows(safe) if safe is not None else None, "held_out": 0.0},
+        "training": _training(trainer.args),
+        "lora": _lora(model, unknown),
+        "defenses": _defenses(trainer.defenses, unknown),
+    }
+    commit = getattr(model.config, "_commit_hash", None)
+    inputs = {recipe["model"]["name"]: commit} if commit else {}
+    return provenance(recipe, inputs) | {"server": None, SCRIPT: unknown}
+
+
+def _model(model: Any, unknown: list[str]) -> dict[str, Any]:
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    name = getattr(base, "name_or_path", "")
+    if not name:
+        unknown.append("model.name: it was built in the script")
+    if Path(name) == cache_folder() / EMBEDDED:
+        name = EMBEDDED
+    dtype = str(base.dtype).removeprefix("torch.")
+    own_code = type(base).__module__.startswith("transformers_modules")
+    return {"name": name or f"{PYTHON}model", "dtype": dtype, "trust_remote_code": own_code}
+
+
+def _rows(dataset: Dataset) -> str:
+    """A name for rows that are in memory: the SHA-256 of their content."""
+    digest = hashlib.sha256()
+    for batch in dataset.with_format(None).iter(batch_size=_ROWS):
+        digest.update(json.dumps(batch, sort_keys=True, default=str).encode("utf-8", "replace"))
+    return f"{PYTHON}{digest.hexdigest()}"
+
+
+def _training(args: Any) -> dict[str, Any]:
+    """Those of the arguments :data:`TOLD` that are not the default."""
+    defaults = {field.name: field.default for field in dataclasses.fields(args)}
+    given = {name: getattr(args, name) for name in TOLD if getattr(args, name, None) != defaults.get(name)}
+    return {name: value.value if isinstance(value, Enum) else value for name, value in given.items()}
+
+
+def _lora(model: Any, unknown: list[str]) -> dict[str, Any] | None:
+    """What is not PEFT's default and can be written down; None where all weights are trained."""
+    if not isinstance(model, PeftModel):
+        return None
+    config = model.peft_config[model.active_adapter]
+    if not isinstance(config, LoraConfig):
+        unknown.append(f"lora: the adapter is of the type {config.peft_type.value}")
+        return {}
+    found: dict[str, Any] = {}
+    for name in ("r", "lora_alpha", "lora_dropout", "target_modules", "bias", "use_rslora", "use_dora"):
+        value = getattr(config, name)
+        if value != LoraConfig.__dataclass_fields__[name].default:
+            found[name] = sorted(value) if isinstance(value, set | list | tuple) else value
+    return found
+
+
+def _defenses(defenses: Sequence[Defense], unknown: list[str]) -> list[dict[str, Any]]:
+    """In their recipe form; what is a Python object is left out."""
+    found = []
+    for index, defense in enumerate(defenses):
+        name, plain = DEFENSES.name_of(type(defense)), dict[str, Any]()
+        where = f"defenses.{index}.{name}"
+        for field in type(defense).model_fields:
+            try:
+                plain |= defense.model_dump(mode="json", include={field}, warnings=False)
+            except PydanticSerializationError:
+                unknown.append(f"{where}.{field}: a Python object")
+        try:
+            parse({name: plain}, where)
+        except ValueError:
+            unknown.append(f"{where}: it cannot be written down as a recipe has it")
+        else:
+            found.append({name: plain})
+    return found
