@@ -9,8 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+import examples
+import killing
 import project
 from ringfence.core.files import Journal, sha256
+
+TRAINING = {"per_device_train_batch_size": 4, "num_train_epochs": 1, "logging_steps": 1, "save_steps": 2}
 
 
 def journals(run: Path) -> dict[str, list[dict[str, object]]]:
@@ -83,6 +87,46 @@ def test_killed_in_a_later_stage_and_between_stages(tmp_path: Path) -> None:
         assert sha256(killed / weights) == sha256(whole / weights), folder
         assert journals(killed / folder) == journals(whole / folder)
     assert journals(whole / folders[2])["curve.jsonl"]
+
+
+def same_run(killed: Path, whole: Path) -> None:
+    """Weights, journals and results, of one stage."""
+    files = [path.name for path in (whole / "adapter").iterdir()]
+    assert {"adapter_model.safetensors", "adapter_config.json"} < set(files)
+    for name in files:
+        assert sha256(killed / "adapter" / name) == sha256(whole / "adapter" / name), name
+    assert journals(killed) == journals(whole)
+    results = [json.loads((run / "result.json").read_text()) for run in (killed, whole)]
+    for result in results:
+        for clock in ("seconds", "probe_seconds"):
+            assert result.pop(clock) >= 0
+    assert results[0] == results[1]
+
+
+def test_killed_in_every_window_after_the_last_checkpoint(tmp_path: Path) -> None:
+    """Safe LoRA works in one of them, and the last checkpoint does not hold what it did."""
+    base = tmp_path / "before-alignment"
+    examples.other_base(base)
+    recipe = project.make(tmp_path, training=TRAINING, defenses=[{"safe_lora": {"base": str(base), "top_k": 2}}])
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    killing.train(recipe, whole)
+    assert killing.killed_at(1, killed, killing.train, recipe, killed, after="checkpoint-4/ringfence_manifest.json")
+    assert not (killed / "adapter").exists()
+    assert killing.killed_until_done(killed, killing.train, recipe, killed) > 10
+    same_run(killed, whole)
+
+
+def test_killed_in_every_window_of_an_evaluation(tmp_path: Path) -> None:
+    """Answers half-written, all answers and no verdicts, verdicts and no summary."""
+    evaluation = {"suites": {"general": str(tmp_path / "general.jsonl")}, "max_new_tokens": 6, "batch_size": 1}
+    recipe = project.make(tmp_path, training=TRAINING, evaluation=evaluation)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    killing.train(recipe, whole)
+    shutil.copytree(whole, killed)
+    killing.evaluate(whole)
+    assert killing.killed_until_done(killed, killing.evaluate, killed) >= 5
+    for name in ("responses.parquet", "summary.json", "evaluation.json"):
+        assert sha256(killed / "evaluation" / name) == sha256(whole / "evaluation" / name), name
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
