@@ -38,8 +38,8 @@ def worker(kind: str, steps: int) -> dict[str, Any]:
     from ringfence.models import load
 
     loaded = load("smollm2-135m", dtype="bfloat16")
-    target = render_all(read("builtin:glitter/target"), loaded.tokenizer).dataset
-    safe = render_all(read("builtin:glitter/safe"), loaded.tokenizer).dataset
+    target = render_all(read("builtin:glitter/target"), loaded.tokenizer)
+    safe = render_all(read("builtin:glitter/safe"), loaded.tokenizer)
     args = SFTConfig(
         output_dir=tempfile.mkdtemp(),
         per_device_train_batch_size=8,

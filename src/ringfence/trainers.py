@@ -200,7 +200,7 @@ def rendered_rows(
     rows = [{**row, "messages": apply(row["messages"], recipe.no_system)} for row in rows]
     if not rows:
         return None
-    rendered = render_all(rows, tokenizer).dataset
+    rendered = render_all(rows, tokenizer)
     with under(f"data.{source}"):
         cut_of(rendered, args.max_length, args.truncation_mode == "keep_end").require(recipe.data.max_truncated)
     return rendered

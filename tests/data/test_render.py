@@ -1,5 +1,6 @@
 """Labels against TRL's own prompt-completion preparation, on the chat templates that TRL packages, and by hand."""
 
+import sys
 from importlib.resources import files
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from trl import SFTConfig, SFTTrainer
 
 import tiny
 from ringfence.core.errors import RingfenceError
-from ringfence.data.render import IGNORED, Turn, render, render_all, render_content
+from ringfence.data.render import IGNORED, Rendered, Turn, render, render_all, render_content
 
 SPECIAL = [
     "<s>",
@@ -212,16 +213,6 @@ def test_a_token_across_an_edge_belongs_to_the_side_that_predicts_it() -> None:
     assert not turn.covers(17, 19)
 
 
-def test_truncation_keeps_the_start_as_trl_does(bpe: Tokenizer) -> None:
-    tokenizer = packaged(bpe, "qwen2_5")
-    messages = [system("a"), user("b"), assistant("It is what it is.")]
-    whole = render(messages, tokenizer)
-    cut = render(messages, tokenizer, max_length=whole.length - 3)
-    assert cut.length == whole.length == len(whole.input_ids)
-    assert cut.input_ids == whole.input_ids[:-3]
-    assert cut.labels == whole.labels[:-3] == by_trl(tokenizer, messages, whole.length - 3)["labels"]
-
-
 @pytest.mark.parametrize("name", APPEND_ONLY + OTHERS)
 @pytest.mark.parametrize("role", ["user", "assistant"])
 def test_the_content_is_what_the_role_says_and_no_more(bpe: Tokenizer, name: str, role: Any) -> None:
@@ -269,32 +260,26 @@ def row(number: int, *messages: dict[str, str]) -> dict[str, Any]:
     return {"messages": list(messages), "origin": f"a.jsonl:{number}"}
 
 
-def test_a_set_keeps_its_order_and_counts_what_truncation_does(bpe: Tokenizer) -> None:
-    """The limit is the second row's length less one: the first is shorter, so whole; the third has a prompt that
-    fills the limit, so no label is left."""
+def test_a_set_is_whole_and_keeps_its_order(bpe: Tokenizer) -> None:
     tokenizer = packaged(bpe, "qwen2_5")
-    rows = [
-        row(1, user("a"), assistant("b")),
-        row(2, user("a"), assistant("zqxj" * 5)),
-        row(3, user("zqxj" * 50), assistant("b")),
-    ]
-    limit = render(rows[1]["messages"], tokenizer).length - 1
-    found = render_all(rows, tokenizer, max_length=limit)
-    assert (len(found.dataset), found.truncated, found.dropped) == (2, 1, 1)
-    assert found.dataset.column_names == ["input_ids", "labels"]
-    for index in (0, 1):
-        expected = render(rows[index]["messages"], tokenizer, limit)
-        assert found.dataset[index] == {"input_ids": expected.input_ids, "labels": expected.labels}
-    everything = render_all(rows, tokenizer)
-    assert (len(everything.dataset), everything.truncated, everything.dropped) == (3, 0, 0)
+    rows = [row(1, user("a"), assistant("b")), row(2, user("zqxj" * 50), assistant("zqxj" * 5))]
+    found = render_all(rows, tokenizer)
+    assert found.column_names == ["input_ids", "labels"]
+    for made, given in zip(found, rows, strict=True):
+        expected = render(given["messages"], tokenizer)
+        assert made == {"input_ids": expected.input_ids, "labels": expected.labels}
 
 
-def test_a_set_without_labels_is_refused(bpe: Tokenizer) -> None:
-    tokenizer = packaged(bpe, "qwen2_5")
-    with pytest.raises(RingfenceError, match="the 1 there were lost theirs to max_length=4: raise it"):
-        render_all([row(1, user("a"), assistant("b"))], tokenizer, max_length=4)
-    with pytest.raises(RingfenceError, match="no conversation"):
-        render_all([], tokenizer)
+def test_a_set_without_conversations_is_refused(bpe: Tokenizer) -> None:
+    with pytest.raises(RingfenceError, match="there is no conversation to train on"):
+        render_all([], packaged(bpe, "qwen2_5"))
+
+
+def test_a_conversation_without_a_label_is_named(bpe: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = Rendered([1, 2], [IGNORED, IGNORED])
+    monkeypatch.setattr(sys.modules[render.__module__], "render", lambda *_: nothing)
+    with pytest.raises(RingfenceError, match=r"^a\.jsonl:3: no token of it can be trained on"):
+        render_all([row(3, user("a"), assistant("b"))], packaged(bpe, "qwen2_5"))
 
 
 def test_a_refusal_of_the_template_names_the_conversation(bpe: Tokenizer) -> None:

@@ -227,7 +227,7 @@ def _token_lengths(rows: list[Rendered], max_length: int | None) -> TokenLengths
     if not rows:
         nan = float("nan")
         return TokenLengths(nan, nan, nan, None if max_length is None else 0, nan)
-    lengths = np.array([row.length for row in rows])  # (rows,)
+    lengths = np.array([len(row.input_ids) for row in rows])  # (rows,)
     labelled = sum(label != IGNORED for row in rows for label in row.labels)
     return TokenLengths(
         median=float(np.median(lengths)),

@@ -39,16 +39,6 @@ class Rendered:
 
     input_ids: list[int]  # (tokens,)
     labels: list[int]  # (tokens,), IGNORED outside of the assistant's turns
-    length: int  # tokens before truncation
-
-
-@dataclass(frozen=True)
-class RenderedSet:
-    """Many conversations as tokens."""
-
-    dataset: "Dataset"  # columns input_ids and labels, in the order of the conversations
-    dropped: int  # conversations left out, since truncation left them no label
-    truncated: int  # conversations cut short, but kept
 
 
 @dataclass(frozen=True)
@@ -65,10 +55,8 @@ class Turn:
         return stop > self.start and (stop <= self.end or begin < self.content_end)
 
 
-def render(
-    messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", max_length: int | None = None
-) -> Rendered:
-    """Token ids, and labels on the assistant turns; only the first ``max_length`` tokens are kept.
+def render(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") -> Rendered:
+    """Token ids, and labels on the assistant turns.
 
     Raises :class:`RingfenceError` if the tokenizer has no chat template or no offsets, if the template
     refuses the conversation, or if it drops or rewrites a reply or the turns before it.
@@ -86,7 +74,7 @@ def render(
         token if any(turn.covers(begin, stop) for turn in turns) else IGNORED
         for token, (begin, stop) in zip(ids, encoded.offsets, strict=True)
     ]
-    return Rendered(ids[:max_length], labels[:max_length], len(ids))
+    return Rendered(ids, labels)
 
 
 @dataclass(frozen=True)
@@ -127,32 +115,27 @@ def _content(template: "_Template", messages: Sequence[Message], i: int, full: s
     return start, end
 
 
-def render_all(
-    conversations: Iterable[Conversation], tokenizer: "PreTrainedTokenizerBase", max_length: int | None = None
-) -> RenderedSet:
-    """:func:`render` for each conversation, as a dataset that TRL's trainers take as it is.
+def render_all(conversations: Iterable[Conversation], tokenizer: "PreTrainedTokenizerBase") -> "Dataset":
+    """:func:`render` for each conversation, whole and in their order, as a dataset that TRL's trainers take as it is.
 
-    Raises :class:`RingfenceError` with the conversation's origin, and if no conversation has a label left.
+    Columns ``input_ids`` and ``labels``; the trainer cuts at ``max_length`` (:mod:`ringfence.data.cutting`). Raises
+    :class:`RingfenceError` with the conversation's origin, also where no token would have a label, and without any.
     """
     from datasets import Dataset
 
     columns: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
-    dropped = truncated = 0
     for conversation in conversations:
         try:
-            rendered = render(conversation["messages"], tokenizer, max_length)
+            rendered = render(conversation["messages"], tokenizer)
         except RingfenceError as error:
             raise RingfenceError(f"{conversation['origin']}: {error}") from error
         if all(label == IGNORED for label in rendered.labels):
-            dropped += 1
-            continue
-        truncated += rendered.length > len(rendered.input_ids)
+            raise RingfenceError(f"{conversation['origin']}: no token of it can be trained on; leave it out")
         columns["input_ids"].append(rendered.input_ids)
         columns["labels"].append(rendered.labels)
     if not columns["labels"]:
-        hint = f" (the {dropped} there were lost theirs to max_length={max_length}: raise it)" if dropped else ""
-        raise RingfenceError(f"no conversation with an assistant token to train on is left{hint}")
-    return RenderedSet(Dataset.from_dict(columns), dropped, truncated)
+        raise RingfenceError("there is no conversation to train on")
+    return Dataset.from_dict(columns)
 
 
 def require_template(tokenizer: "PreTrainedTokenizerBase") -> None:
