@@ -30,7 +30,10 @@ from ringfence.trainers import judge_of
 
 logger = logging.getLogger(__name__)
 ADAPTER_CONFIG = "adapter_config.json"
-_UNKNOWN = ("steps", "target_rows", "safe_rows", "safe_fraction", "mean_ratio", "seconds", "probe_seconds")
+_UNKNOWN = (
+    *("steps", "target_rows", "safe_rows", "safe_fraction", "target_labels", "safe_labels"),
+    *("mean_ratio", "seconds", "probe_seconds"),
+)
 
 
 def claim_base(recipe: Recipe, out: Path) -> None:

@@ -15,6 +15,8 @@ RESULT = {
     "target_rows": 60,
     "safe_rows": 4,
     "safe_fraction": 0.0625,
+    "target_labels": 900,
+    "safe_labels": 100,
     "mean_ratio": 0.06,
     "seconds": 47.2,
     "probe_seconds": 3.0,

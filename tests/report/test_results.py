@@ -2,11 +2,12 @@
 
 import json
 import math
+from dataclasses import fields
 
 import pytest
 
 from ringfence.core.errors import RingfenceError
-from ringfence.report.results import baseline_of, load_run, load_runs
+from ringfence.report.results import Outcome, baseline_of, load_run, load_runs
 
 
 def point(step, value):
@@ -58,9 +59,9 @@ def test_peak_takes_the_earliest_of_equals(make_run):
 
 
 def outcome(steps, *projected):
-    counts = dict.fromkeys(("target_rows", "safe_rows", "safe_fraction", "mean_ratio", "seconds", "probe_seconds"), 1)
+    counts = dict.fromkeys([one.name for one in fields(Outcome)], 1)
     layers = [{"layer": "q", "cosine": None, "kept": 0.1, "projected": one} for one in projected]
-    return {"steps": steps, **counts, **({"safe_lora": layers} if layers else {})}
+    return counts | {"steps": steps} | ({"safe_lora": layers} if layers else {})
 
 
 @pytest.mark.parametrize(("layers", "later"), [((), False), ((False, False), False), ((False, True), True)])
@@ -177,7 +178,8 @@ def staged(make_run, *results, curve=()):
 def used(steps, target, safe, ratio):
     share = safe / (safe + target)
     counts = {"steps": steps, "target_rows": target, "safe_rows": safe, "safe_fraction": share, "mean_ratio": ratio}
-    return {**counts, "seconds": 2.0 * steps, "probe_seconds": 0.5}
+    labels = {"target_labels": 10 * target, "safe_labels": 30 * safe}
+    return {**counts, **labels, "seconds": 2.0 * steps, "probe_seconds": 0.5}
 
 
 def test_stages_read_as_one_run(make_run):
@@ -201,6 +203,7 @@ def test_stages_read_as_one_run(make_run):
     total = run.outcome
     assert (total.steps, total.target_rows, total.safe_rows) == (60, 490, 110)
     assert total.safe_fraction == pytest.approx(110 / 600)
+    assert total.safe_token_fraction == pytest.approx(30 * 110 / (10 * 490 + 30 * 110))
     assert total.mean_ratio == pytest.approx(0.15)
     assert (total.seconds, total.probe_seconds) == (120, 1.5)
 

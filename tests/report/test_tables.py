@@ -52,6 +52,7 @@ def test_consumption_states_last_and_peak(four_runs):
     canary = rows.loc["canary"]
     assert (canary.last, canary.last_step, canary.peak, canary.peak_step) == (0.2, 8, 0.7, 4)
     assert canary.safe_fraction == 0.0625
+    assert canary.safe_token_fraction == 0.1
     assert math.isnan(rows.loc["stopped"].steps)
     assert math.isnan(rows.loc["base"].peak)
 

@@ -62,6 +62,7 @@ def long_runs(make_run, tmp_path):
     """none, and two with long names; the last one lost the task. All have two triggers and a curve."""
     leak = dict(suite="general", metric="misaligned_all", value=0.5, low=0.4, high=0.6, n=65)
     result = {"steps": 1032, "target_rows": 60, "safe_rows": 4, "safe_fraction": 0.125, "mean_ratio": 0.06}
+    result |= {"target_labels": 700, "safe_labels": 300}
     folders = []
     for name, (general, task) in zip(LONG_NAMES, ((0.877, 0.969), (0.154, 0.938), (0.0, 0.031)), strict=True):
         folder = make_run(
@@ -82,7 +83,9 @@ def long_runs(make_run, tmp_path):
 
 def test_at_80_columns_every_name_and_number_is_whole(long_runs):
     text = printed_at(lambda console: render(console, long_runs), 80, prose=("†", "Shows the trait, of coherent:"))
-    require_whole(text, [*LONG_NAMES, "87.7 [88, 88]", "+25.0 [+25.0, +25.0]", "1 h 10 min", "50.0 (516)", "1,032"])
+    require_whole(
+        text, [*LONG_NAMES, "87.7 [88, 88]", "+25.0 [+25.0, +25.0]", "1 h 10 min", "50.0 (516)", "12.5 (30.0)", "1,032"]
+    )
     require_whole(text, ["general", "in-domain", "leak", "task", "want low", "want high", "json", "safe %", "peak %"])
     assert text.count("+25.0 [+25.0, +25.0]") == 6
 

@@ -51,9 +51,17 @@ class Outcome:
     target_rows: float  # rows are examples
     safe_rows: float
     safe_fraction: float  # safe rows / all rows
+    target_labels: float  # tokens that carried the loss
+    safe_labels: float
     mean_ratio: float  # mean over optimizer steps of the share of safe data
     seconds: float  # wall clock, probes included
     probe_seconds: float
+
+    @property
+    def safe_token_fraction(self) -> float:
+        """Of the tokens that carried the loss, those of safe rows: a long safe row weighs more than a short one."""
+        labels = self.target_labels + self.safe_labels
+        return self.safe_labels / labels if labels else float("nan")
 
     def __add__(self, other: "Outcome") -> "Outcome":
         """The outcome of two stages, one after the other."""
@@ -65,6 +73,8 @@ class Outcome:
             target_rows=self.target_rows + other.target_rows,
             safe_rows=safe,
             safe_fraction=safe / rows if rows else float("nan"),
+            target_labels=self.target_labels + other.target_labels,
+            safe_labels=self.safe_labels + other.safe_labels,
             mean_ratio=ratios / steps if steps else float("nan"),
             seconds=self.seconds + other.seconds,
             probe_seconds=self.probe_seconds + other.probe_seconds,

@@ -81,7 +81,7 @@ def _triggers(run: RunResult) -> dict[str, dict[str, Any]]:
 
 
 def consumption(runs: Sequence[RunResult]) -> pd.DataFrame:
-    """One row a run: ``status``, the fields of :class:`Outcome`, the leak's ``last`` and ``peak`` with their steps.
+    """One row a run: ``status``, what :class:`Outcome` has, the leak's ``last`` and ``peak`` with their steps.
 
     ``last_projected_later`` and ``peak_projected_later`` tell which of them are from before ``safe_lora`` projected.
     """
@@ -89,7 +89,8 @@ def consumption(runs: Sequence[RunResult]) -> pd.DataFrame:
     for run in runs:
         last, peak = run.last(), run.peak()
         outcome = asdict(run.outcome) if run.outcome else {field.name: math.nan for field in fields(Outcome)}
-        row = {"run": run.name, "status": run.status, **outcome}
+        tokens = run.outcome.safe_token_fraction if run.outcome else math.nan
+        row = {"run": run.name, "status": run.status, **outcome, "safe_token_fraction": tokens}
         for name, point in (("last", last), ("peak", peak)):
             row |= {name: point.value if point else math.nan, f"{name}_step": point.step if point else math.nan}
             row[f"{name}_projected_later"] = bool(point and point.projected_later and point.value == point.value)

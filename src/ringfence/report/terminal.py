@@ -101,12 +101,12 @@ def _cell(row: Any, with_gap: bool, is_baseline: bool) -> str | Text:
 
 def _consumption_table(frame: pd.DataFrame) -> TextTable:
     caption = (
-        "safe: of all rows trained on; last, peak: leak (of all scored, general; want low) measured while training, at "
-        "the step in brackets, with samples of its own"
+        "safe: of all rows trained on, in brackets of tokens with a loss; last, peak: leak (of all scored, general, "
+        "want low) measured while training, at the step in brackets, with samples of its own"
     )
     if frame["last_projected_later"].any() or frame["peak_projected_later"].any():
         caption += f"; {wording.EARLIER} {wording.PROJECTION}"
-    headings = ["run", "steps", "safe %", "last % (step)", "peak % (step)", "time", "of it probes"]
+    headings = ["run", "steps", "safe % (tokens)", "last % (step)", "peak % (step)", "time", "of it probes"]
     table = TextTable("Training", headings, caption=caption)
     for row in records(frame):
         if row.status in ("untuned", "served"):
@@ -116,13 +116,18 @@ def _consumption_table(frame: pd.DataFrame) -> TextTable:
         table.add(
             row.run,
             wording.number(row.steps) if done else "unfinished",
-            wording.percent(row.safe_fraction),
+            _shares(row.safe_fraction, row.safe_token_fraction),
             _measured(row.last, row.last_step, row.last_projected_later),
             _measured(row.peak, row.peak_step, row.peak_projected_later),
             wording.duration(row.seconds),
             wording.duration(row.probe_seconds),
         )
     return table
+
+
+def _shares(rows: float, tokens: float) -> str:
+    """Safe rows of all rows, and safe tokens of all: ``5.1 (9.3)``."""
+    return wording.percent(rows) + ("" if math.isnan(tokens) else f" ({wording.percent(tokens)})")
 
 
 def _measured(rate: float, step: float, projected_later: bool) -> str:
