@@ -1,6 +1,6 @@
 """The stand-in over several seeds: does more safe data help, does timing help, do dressed prompts leak?
 
-    python benchmarks/standin.py --out runs/standin [--seeds 3]
+    python benchmarks/standin.py --out runs/standin [--seeds 3] [--only none canary]
 
 Runs of the packaged recipe, side by side, one thread each; what is done is reused. Prints, a run, the mean over seeds
 and every seed's value. `canary-mean` is a fixed ratio of the same mean as the canary run of the same seed.
@@ -46,12 +46,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/standin"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--only", choices=VARIANTS, nargs="+", default=[*VARIANTS], help="make these; print all there are"
+    )
     options = parser.parse_args()
     out, seeds, console = options.out, range(options.seeds), Console()
     jobs = [Job(name, seed, (f"defenses={VARIANTS[name]}",)) for seed in seeds for name in VARIANTS]
+    wanted = [job for job in jobs if job.variant in options.only]
     replays = {seed: MEAN.format(run=out / f"canary-seed-{seed}") for seed in seeds}
     means = [Job("canary-mean", seed, (f"defenses={replay}",)) for seed, replay in replays.items()]
-    for batch in (jobs, means):  # the second replays the first
+    for batch in (wanted, means):  # the second replays the first
         run_all(batch, out, console)
     done = finished([*jobs, *means], out)
     found = {name: [figures(folder) for folder in folders.values()] for name, folders in done.items()}
