@@ -150,7 +150,7 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str
     train = ("train", recipe, "--out", out)
     assert "cannot read the recipe" in bad(capsys, "train", tmp_path / "none.yaml", "--out", out)
     assert "Did you mean" in bad(capsys, "trian", recipe, "--out", out)
-    assert "Missing option" in bad(capsys, "train", recipe)
+    assert "--out: name the run folder" in bad(capsys, "train", recipe)
     assert 'Did you mean "fixed_interleaving"' in bad(capsys, *train, "defenses=[{fixed_interleving: {}}]")
     assert "ratio" in bad(capsys, *train, "defenses=[{fixed_interleaving: {ratio: 1.2}}]")
     assert "risk_low" in bad(capsys, *train, "defenses.0.canary_interleaving.risk_low=0.3")

@@ -139,6 +139,21 @@ def test_continue_starts_from_the_adapter_before_it(tmp_path: Path) -> None:
     assert any(tensor.any() for name, tensor in first.items() if "lora_B" in name)
 
 
+def test_going_on_with_the_embedded_model_asks_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name is the recipe's, in whatever is saved; PEFT would look for it on the hub."""
+    made = recipe(tmp_path, stage(tmp_path, "more"), model="smollm2-135m")
+    (tmp_path / "smollm2-135m").symlink_to(tmp_path / "tiny-model")
+    monkeypatch.setenv("RINGFENCE_CACHE", str(tmp_path))
+    asked: list[object] = []
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr("peft.utils.other.file_exists", lambda *arguments, **_: asked.append(arguments))
+    runs.train(made, tmp_path / "run")
+    assert not asked
+    saved = [json.loads(path.read_text()) for path in (tmp_path / "run").rglob("adapter_config.json")]
+    assert len(saved) > 2
+    assert {config["base_model_name_or_path"] for config in saved} == {"smollm2-135m"}
+
+
 def test_a_continued_adapter_is_float32_on_half_weights(tmp_path: Path) -> None:
     model = {"name": str(tmp_path / "tiny-model"), "dtype": "bfloat16"}
     runs.train(recipe(tmp_path, stage(tmp_path, "still", training=STILL), model=model), tmp_path / "run")

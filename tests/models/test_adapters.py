@@ -37,6 +37,20 @@ def test_a_whole_adapter_changes_the_model(saved: Path) -> None:
     assert not torch.equal(logits(load_adapter(tiny.model(), saved).eval()), logits(tiny.model().eval()))
 
 
+def test_saving_it_again_asks_no_hub(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PEFT asks for the config of the base model that the adapter names, and this is a name in recipes only."""
+    adapters.name_base(saved, "smollm2-135m")
+    tiny.model().save_pretrained(tmp_path / "base")
+    asked: list[object] = []
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr("peft.utils.other.file_exists", lambda *arguments, **_: asked.append(arguments))
+    loaded = load_adapter(type(tiny.model()).from_pretrained(tmp_path / "base"), saved, trainable=True)
+    loaded.save_pretrained(tmp_path / "again")
+    again = json.loads((tmp_path / "again" / "adapter_config.json").read_text())
+    assert again["base_model_name_or_path"] == str(tmp_path / "base")
+    assert not asked
+
+
 def test_a_pickle_is_not_read(saved: Path) -> None:
     """PEFT would take it where there are no safetensors of that name."""
     torch.save(load_file(saved / "adapter_model.safetensors"), saved / "adapter_model.bin")

@@ -58,6 +58,8 @@ def load_adapter(
                 peft_model = PeftModel.from_pretrained(model, str(folder), name, is_trainable=trainable)
         except (RuntimeError, ValueError) as error:  # shapes, and target modules that the model lacks
             raise RingfenceError(f"{folder}: does not fit the model: {' '.join(str(error).split())[:300]}") from error
+    # What the file says may be a name that only a recipe knows: PEFT, when it saves, would ask the hub for it.
+    peft_model.peft_config[name].base_model_name_or_path = peft_model.get_base_model().name_or_path or None
     wanted = set(get_peft_model_state_dict(peft_model, adapter_name=name, save_embedding_layers=False))
     given = {key for file in folder.glob("*.safetensors") for key in _names(file)}
     missing, homeless = sorted(wanted - given), sorted(key for key in given - wanted if "lora_" in key)
