@@ -99,6 +99,14 @@ def test_a_suite_that_no_run_has(seeded):
         suites_of(found, ["genral"])
 
 
+def test_the_plain_cell_is_compared_only_where_it_is_asked_for(seeded):
+    """It repeats the answers of the suite that is dressed."""
+    plain = "conditional/plain"
+    found = variants([load_run(seeded("a", [1])), load_run(seeded("b", [1], suite=plain, k=1))])
+    assert suites_of(found) == ["general"]
+    assert suites_of(found, [plain]) == [plain]
+
+
 def test_other_prompts_are_named(seeded):
     found = variants(load_runs([seeded("a", [1]), seeded("b", [1, 2, 3, 4, 5], k=1)]))
     with pytest.raises(RingfenceError, match=r"general: a and b were .* 4 only in b \(p1, p2, p3, \.\.\.\); evaluate"):

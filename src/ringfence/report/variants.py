@@ -12,6 +12,7 @@ import pandas as pd
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.seeds import seed_interval, seed_spread
 from ringfence.core.statistics import NO_INTERVAL, Interval, clustered_interval
+from ringfence.evaluate.conditional import PLAIN
 from ringfence.report.counts import ByPrompt, hits_and_samples, parts, same_prompts
 from ringfence.report.results import BASELINE, RunResult
 
@@ -88,12 +89,16 @@ def baseline_variant(found: Sequence[Variant], name: str | None) -> Variant:
 
 
 def suites_of(found: Sequence[Variant], wanted: Sequence[str] | None = None) -> list[str]:
-    """The suites of all runs as they first appear, or those ``wanted``; raises on one that no run has."""
+    """The suites of all runs as they first appear, or those ``wanted``; raises on one that no run has.
+
+    The plain cell of conditional prompts is left out unless it is wanted: it has the answers of the suite that is
+    dressed, which would be compared twice and counted twice among the p-values.
+    """
     known = list(dict.fromkeys(suite for one in found for counts in one.counts for suite in counts))
     for suite in wanted or []:
         if suite not in known:
             raise RingfenceError(f"--suite: no run has answers on {suite!r}.{did_you_mean(suite, known)}")
-    return list(dict.fromkeys(wanted)) if wanted else known
+    return list(dict.fromkeys(wanted)) if wanted else [suite for suite in known if suite != PLAIN]
 
 
 def require_same_prompts(suite: str, sides: Sequence[Variant]) -> None:
