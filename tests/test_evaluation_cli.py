@@ -176,11 +176,18 @@ def test_gate_of_another_evaluation(capsys: pytest.CaptureFixture[str], run: Pat
             ringfence(capsys, command[0], run, *command[1:], "--name", "secnd")
 
 
-def test_gate_of_a_run_that_was_never_evaluated_fails(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+def test_gate_of_a_run_that_was_never_evaluated_fails(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, run: Path
+) -> None:
+    """It says where answers are, or how to make some."""
     (run / "evaluation" / "responses.parquet").unlink()
     code, out = ringfence(capsys, "gate", run, "--max-general", "1")
     assert code == 1
     assert "no answers" in out
+    assert f"no judged answers; run `ringfence evaluate {run}` first" in caplog.text
+    make_run(run, answers("general", 1, 2), "evaluations/second")
+    assert ringfence(capsys, "gate", run, "--max-general", "1")[0] == 1
+    assert "there are evaluations called second: choose one with --name" in caplog.text
 
 
 # --- compare ----------------------------------------------------------------------------------------------

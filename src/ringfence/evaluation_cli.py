@@ -4,6 +4,7 @@ Heavy imports are inside the commands.
 """
 
 import json
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from ringfence.core.errors import RingfenceError, under
 from ringfence.core.files import finite
-from ringfence.core.rundir import OWN, evaluation_folder
+from ringfence.core.rundir import OWN, evaluation_folder, where_answers_are
 from ringfence.core.terminal import say
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode="markdown")
 console = Console(emoji=False)
+logger = logging.getLogger(__name__)
 
 _JSON = typer.Option("--json", help="Print JSON, with null for what could not be measured.")
 _NAME = typer.Option("--name", help="Of the evaluation, as given to `ringfence evaluate`.")
@@ -85,6 +87,8 @@ def gate(
         _print_json({"run": str(run), "preset": counted.name, **result.as_dict()})
     else:
         show_gate(console, result, counted.name)
+    if tuned.responses.empty:
+        logger.warning("%s: no judged answers; %s", run, where_answers_are(run))
     if not result.passed:
         raise typer.Exit(1)
 
@@ -256,7 +260,7 @@ def _untuned(base: Path, run: "RunResult", name: str) -> "RunResult":
 
 def _require_answers(run: "RunResult") -> None:
     if run.responses.empty:
-        raise RingfenceError(f"{run.folder}: no judged answers; run `ringfence evaluate {run.folder}` first")
+        raise RingfenceError(f"{run.folder}: no judged answers; {where_answers_are(run.folder)}")
 
 
 def _recipe(run: "RunResult", name: str) -> dict[str, Any]:

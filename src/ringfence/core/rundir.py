@@ -120,6 +120,14 @@ def evaluation_folder(run: Path, name: str = OWN) -> Path:
     return run / OWN if name == OWN else run / "evaluations" / name
 
 
+def where_answers_are(run: Path) -> str:
+    """Where else the judged answers of a run are, or how to make them; to end an error with."""
+    names = sorted(folder.name for folder in (run / "evaluations").glob("*") if folder.is_dir())
+    if names:
+        return f"there are evaluations called {', '.join(names)}: choose one with --name"
+    return f"run `ringfence evaluate {run}` first"
+
+
 def differences(before: Any, after: Any, path: str = "") -> list[str]:
     """Dotted paths at which two trees of plain data differ."""
     if isinstance(before, dict) and isinstance(after, dict):
