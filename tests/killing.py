@@ -5,17 +5,21 @@ Processes are forked from one that has imported everything, so that a kill costs
 
 import multiprocessing
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from ringfence import evaluations, runs
+from ringfence.core.files import TEMPORARY
 from ringfence.recipe import load_recipe
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["ringfence.runs", "ringfence.evaluations", "trl.trainer.sft_trainer"])
+_RANDOM = re.compile(rf"{re.escape(TEMPORARY)}[^/]*")
 
 
 def train(recipe: Path, run: Path) -> None:
@@ -33,44 +37,86 @@ def killed_at(change: int, folder: Path, act: Callable[..., object], *arguments:
 
     A change is a file opened for writing or renamed; they count once one whose path ends with ``after`` was renamed.
     """
-    process = _CONTEXT.Process(target=_run, args=(change, folder, after, act, arguments))
+    return _killed(_kill_at, (change, folder, after), act, arguments)
+
+
+def killed_before(name: str, folder: Path, act: Callable[..., object], *arguments: object) -> bool:
+    """Whether ``act(*arguments)`` was killed, before its first change to ``name``, a name as of :func:`changed`."""
+    return _killed(_kill_before, (name, folder), act, arguments)
+
+
+def killed_until_done(folder: Path, act: Callable[..., object], *arguments: object) -> int:
+    """Kill ``act`` ever later, each time going on with what the kill before has left, until it ends; how many kills."""
+    kills = 0
+    while killed_at(kills + 1, folder, act, *arguments):
+        kills += 1
+    return kills
+
+
+def changed(folder: Path, act: Callable[..., object], *arguments: object) -> list[str]:
+    """The files in ``folder`` that ``act(*arguments)`` changes, each once, in the order of their first changes.
+
+    Names are relative to ``folder``, and those of temporary folders have no random part.
+    """
+    with ProcessPoolExecutor(1, _CONTEXT) as pool:
+        return pool.submit(_record, folder, act, arguments).result()
+
+
+def _killed(
+    kill: Callable[..., None], where: tuple[object, ...], act: Callable[..., object], arguments: tuple[object, ...]
+) -> bool:
+    process = _CONTEXT.Process(target=kill, args=(*where, act, arguments))
     process.start()
     process.join()
     assert process.exitcode in (0, -signal.SIGKILL), "it raised; see what it wrote to stderr"
     return process.exitcode != 0
 
 
-def killed_until_done(
-    folder: Path, act: Callable[..., object], *arguments: object, first: int = 1, stride: int = 1
-) -> int:
-    """Kill ``act`` ever later, each time going on with what the kill before has left, until it ends; how many kills."""
-    kills = 0
-    while killed_at(first + kills * stride, folder, act, *arguments):
-        kills += 1
-    return kills
-
-
-def _run(change: int, folder: Path, after: str, act: Callable[..., object], arguments: tuple[object, ...]) -> None:
+def _kill_at(change: int, folder: Path, after: str, act: Callable[..., object], arguments: tuple[object, ...]) -> None:
     counting, seen = not after, 0
 
-    def watch(event: str, details: tuple[Any, ...]) -> None:
+    def watch(name: str, renamed: bool) -> None:
         nonlocal counting, seen
-        path = _changed(event, details)
-        if path is None or not path.startswith(f"{folder}{os.sep}"):
-            return
         if counting:
             seen += 1
             if seen == change:
                 os.kill(os.getpid(), signal.SIGKILL)
         else:
-            counting = event == "os.rename" and path.endswith(after)
+            counting = renamed and name.endswith(after)
+
+    _watched(watch, folder, act, arguments)
+
+
+def _kill_before(name: str, folder: Path, act: Callable[..., object], arguments: tuple[object, ...]) -> None:
+    def watch(found: str, _: bool) -> None:
+        if found == name:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    _watched(watch, folder, act, arguments)
+
+
+def _record(folder: Path, act: Callable[..., object], arguments: tuple[object, ...]) -> list[str]:
+    found: dict[str, None] = {}
+    _watched(lambda name, _: found.setdefault(name), folder, act, arguments)
+    return list(found)
+
+
+def _watched(
+    watch: Callable[[str, bool], object], folder: Path, act: Callable[..., object], arguments: tuple[object, ...]
+) -> None:
+    """Run ``act``, in a process that is nobody else's; ``watch`` is told before a file changes, and if by renaming."""
+
+    def hook(event: str, details: tuple[Any, ...]) -> None:
+        path = _path(event, details)
+        if path is not None and path.startswith(f"{folder}{os.sep}"):
+            watch(_RANDOM.sub(TEMPORARY, path.removeprefix(f"{folder}{os.sep}")), event == "os.rename")
 
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
-    sys.addaudithook(watch)
+    sys.addaudithook(hook)
     act(*arguments)
 
 
-def _changed(event: str, details: tuple[Any, ...]) -> str | None:
+def _path(event: str, details: tuple[Any, ...]) -> str | None:
     """The path that an audit event is about to change; None if it changes none."""
     if event == "open":
         path, mode, flags = details

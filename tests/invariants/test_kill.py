@@ -12,7 +12,7 @@ from pathlib import Path
 import examples
 import killing
 import project
-from ringfence.core.files import Journal, sha256
+from ringfence.core.files import TEMPORARY, Journal, sha256
 
 TRAINING = {"per_device_train_batch_size": 4, "num_train_epochs": 1, "logging_steps": 1, "save_steps": 2}
 
@@ -89,11 +89,17 @@ def test_killed_in_a_later_stage_and_between_stages(tmp_path: Path) -> None:
     assert journals(whole / folders[2])["curve.jsonl"]
 
 
+def files(run: Path) -> set[Path]:
+    """All but what a kill has left and the next process there removes."""
+    names = {path.relative_to(run) for path in run.rglob("*") if path.is_file()}
+    return {name for name in names if not any(part.startswith(TEMPORARY) for part in name.parts)}
+
+
 def same_run(killed: Path, whole: Path) -> None:
     """Weights, journals and results, of one stage."""
-    files = [path.name for path in (whole / "adapter").iterdir()]
-    assert {"adapter_model.safetensors", "adapter_config.json"} < set(files)
-    for name in files:
+    saved = [path.name for path in (whole / "adapter").iterdir()]
+    assert {"adapter_model.safetensors", "adapter_config.json"} < set(saved)
+    for name in saved:
         assert sha256(killed / "adapter" / name) == sha256(whole / "adapter" / name), name
     assert journals(killed) == journals(whole)
     results = [json.loads((run / "result.json").read_text()) for run in (killed, whole)]
@@ -116,17 +122,49 @@ def test_killed_in_every_window_after_the_last_checkpoint(tmp_path: Path) -> Non
     same_run(killed, whole)
 
 
+def test_killed_in_every_window_of_every_stage(tmp_path: Path) -> None:
+    """The second stage goes on with the adapter, the third merges it; each kill goes on with what the one before left.
+
+    A window is named by the file that comes next, so that there are as many kills as names.
+    """
+    safe, penalty = {"target": str(tmp_path / "safe.jsonl")}, [{"ldifs": {"every": 1, "weight": 0.1}}]
+    stages = [
+        {"name": name, "data": safe, "adapter": how, "defenses": penalty}
+        for name, how in (("more", "continue"), ("anew", "new"))
+    ]
+    recipe = project.make(tmp_path, training=TRAINING, defenses=penalty, evaluation={}, stages=stages)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    killing.train(recipe, whole)
+    first, second, third = folders = ("", "stages/2-more/", "stages/3-anew/")
+    begins = ("log.jsonl", "checkpoint-2/ringfence_manifest.json")  # nothing of the stage is there; a torn checkpoint
+    ends = (".tmp-/adapter/adapter_config.json", "adapter", "result.json")  # half the weights, all, and no result
+    windows = [(first, ends), (second, (*begins, *ends)), (third, ("log.jsonl", *ends[1:]))]
+    for name in [folder + window for folder, named in windows for window in named]:
+        assert killing.killed_before(name, killed, killing.train, recipe, killed), name
+        assert not (killed / name).exists(), name
+    killing.train(recipe, killed)
+    assert files(killed) == files(whole)
+    for folder in folders:
+        same_run(killed / folder, whole / folder)
+
+
 def test_killed_in_every_window_of_an_evaluation(tmp_path: Path) -> None:
-    """Answers half-written, all answers and no verdicts, verdicts and no summary."""
+    """Before every file that it makes: answers half-written, all answers and no verdicts, verdicts and no summary."""
     evaluation = {"suites": {"general": str(tmp_path / "general.jsonl")}, "max_new_tokens": 6, "batch_size": 1}
     recipe = project.make(tmp_path, training=TRAINING, evaluation=evaluation)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     killing.train(recipe, whole)
     shutil.copytree(whole, killed)
-    killing.evaluate(whole)
-    assert killing.killed_until_done(killed, killing.evaluate, killed) >= 5
-    for name in ("responses.parquet", "summary.json", "evaluation.json"):
-        assert sha256(killed / "evaluation" / name) == sha256(whole / "evaluation" / name), name
+    windows = killing.changed(whole, killing.evaluate, whole)
+    assert len(windows) > 10
+    for name in windows:
+        assert killing.killed_before(name, killed, killing.evaluate, killed), name
+    killing.evaluate(killed)
+    assert files(killed) == files(whole)
+    made = [*(whole / "answers").glob("*.parquet"), *(whole / "evaluation").iterdir(), whole / "README.md"]
+    assert len(made) == 5
+    for path in made:
+        assert sha256(killed / path.relative_to(whole)) == sha256(path), path
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
