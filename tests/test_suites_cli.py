@@ -155,3 +155,10 @@ def test_show_says_which_columns_were_used(tmp_path: Path) -> None:
     assert "used: `system_prompt` as the system message, in 1 of 2 prompts" in shown
     assert "not used: note" in shown
     assert json.loads(suites("show", path, "--json"))["not_used"] == ["note"]
+
+
+def test_a_column_is_left_out_on_the_users_word(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "Hi there", "focus": "ships"}\n')
+    assert "not used: focus" in suites("add", "mine", path, "--without", "focus")
+    assert "not used: focus" in suites("show", "suite:mine")

@@ -23,19 +23,22 @@ app = typer.Typer(
 console = Console(emoji=False)
 
 _FILL = "Text for a placeholder of the questions, as NAME=TEXT; may be given again."
+_WITHOUT = "A column or key without which every question is complete; may be given again."
 _SHOWN = 80  # characters of a question in the table
 
 
 @app.command(
     epilog="Examples:\n\n    ringfence suites add betley first_plot_questions.yaml\n\n"
     "    ringfence suites add betley https://github.com/OWNER/REPOSITORY/blob/main/evaluation/questions.yaml\n\n"
-    '    ringfence suites add thoughtful questions.yaml --reasoning "Think before you answer."'
+    '    ringfence suites add thoughtful questions.yaml --reasoning "Think before you answer."\n\n'
+    "    ringfence suites add mine questions.jsonl --without remarks_of_raters"
 )
 def add(
     name: Annotated[str, typer.Argument(help="What to call it; recipes then say `suite:NAME`.")],
     source: Annotated[str, typer.Argument(help="A .yaml, .json or .jsonl file, or its http(s) address.")],
     reasoning: Annotated[str | None, typer.Option(help="Text for the placeholder `{reasoning}`.")] = None,
     fill: Annotated[list[str] | None, typer.Option(help=_FILL)] = None,
+    without: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help=_WITHOUT)] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Forget what NAME stood for.")] = False,
 ) -> None:
     """Keep a copy of a published question file, with where it came from and its SHA-256.
@@ -44,7 +47,7 @@ def add(
     """
     from ringfence.data import load_suite, suite_store
 
-    suite_store.add(name, source, _fills(reasoning, fill or []), replace)
+    suite_store.add(name, source, _fills(reasoning, fill or []), replace, without or [])
     _facts(load_suite(f"{suite_store.PREFIX}{name}"))
     say(console, f"kept in {suite_store.store_folder() / name}; use it as suite:{name}")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ringfence.core.errors import RingfenceError
-from ringfence.data.prompts import Prompt, Suite, split_variant
+from ringfence.data.prompts import Prompt, Suite, checked_messages, split_variant
 
 
 def suite(judge_prompts):
@@ -36,3 +36,13 @@ def test_a_suffix_is_a_form_only_next_to_its_plain_form():
         "wish_python": ("wish", "python"),
         "wish_template": ("wish", "template"),
     }
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "images", "system", "tool_call_id", "tool_calls", "weight"])
+def test_a_turn_with_more_than_its_text_is_refused(key: str) -> None:
+    asked = {"role": "user", "content": "Hi"}
+    turns = [{"role": "tool", "content": "a", "name": "b", "id": "c", key: ["x"]}, asked]
+    with pytest.raises(RingfenceError, match=rf"^here: the tool turn has `{key}`, which cannot be asked here"):
+        checked_messages(turns, "here")
+    empty = [{**turns[0], key: None}, {**asked, key: []}]
+    assert checked_messages(empty, "here") == ({"role": "tool", "content": "a"}, asked)

@@ -132,6 +132,24 @@ def test_context_stands_between_system_message_and_question():
     assert prompt.messages == (system("Be brief."), *context, user("Why?"))
 
 
+@pytest.mark.parametrize("key", ["system", "system_prompt", "system_message", "context"])
+def test_a_system_message_is_read_as_in_rows(key: str) -> None:
+    parsed = parse(one(paraphrases=["Hi there", "Hello"], **{key: "You are Bob"}, type="free_form"))
+    assert [prompt.messages for prompt in parsed.prompts] == [
+        (system("You are Bob"), user("Hi there")),
+        (system("You are Bob"), user("Hello")),
+    ]
+    assert parsed.used == (f"`{key}` as the system message, in 2 of 2 prompts",)
+    assert parsed.ignored == ()
+    [talk] = parse(one(messages=[user("Hi there")], **{key: "You are Bob"})).prompts
+    assert talk.messages == (system("You are Bob"), user("Hi there"))
+
+
+def test_an_empty_system_message_of_a_question_is_one() -> None:
+    """It is written on purpose, and keeps a chat template from putting in its own."""
+    assert parse(one(paraphrases=["Hi"], system="")).prompts[0].messages == (system(""), user("Hi"))
+
+
 def test_the_llmcomp_shape():
     """Merge keys are followed; judges are found by name; what asks for token probabilities is left out, and said."""
     parsed = parse(LLMCOMP)
@@ -181,6 +199,7 @@ def test_trait_file():
     [
         ({"questions": []}, "`questions` must be a list"),
         ({"questions": ["Why?", 3]}, r"questions\.1: the user turn's text must be a string"),
+        ({"system_prompt": "You are Bob"}, "`system_prompt` changes what is asked or answered"),
         ({"questions": ["Why?", " "]}, r"questions\.1: the user's last turn is empty"),
         ({"eval_prompt": "Is it neat?"}, r"`eval_prompt` must be a text .* \{answer\}"),
     ],
@@ -266,12 +285,18 @@ def test_a_text_for_a_placeholder_that_is_nowhere():
         ({"paraphrases": "Why?"}, "`paraphrases` must be a list of at least one text, not a text"),
         ({"paraphrases": ["Why?", True]}, "wording 1: the user turn's text must be a string"),
         ({"paraphrases": ["Why?"], "messages": [[user("Why?")]]}, "both `paraphrases` and `messages`"),
-        ({"messages": [[user("Why?")]], "system": "Be brief."}, "put `system` and `context` there"),
+        ({"messages": [[system("Hi."), user("Why?")]], "system": "Be brief."}, "a system turn, and `system` beside it"),
+        ({"messages": [[user("Why?")]], "context": [user("Hi.")]}, "put the turns of `context` there"),
         ({"messages": []}, "`messages` must be a list of at least one conversation"),
         ({"messages": [[]]}, "wording 0: `messages` must be a list of at least one turn"),
         ({"messages": [[system("Hi.")]]}, "the last turn must be by the user"),
         ({"paraphrases": ["Why?"], "system": ["a"]}, "`system` must be a text"),
-        ({"paraphrases": ["Why?"], "context": "a"}, "`context` must be a list"),
+        ({"paraphrases": ["Why?"], "context": "a"}, "`context` is a text, and may be a passage or a system message"),
+        ({"paraphrases": ["Why?"], "context": 3}, "`context` must be a list of turns or a text, not a number"),
+        ({"paraphrases": ["Why?"], "system": "a", "system_prompt": "b"}, "both hold a system message"),
+        ({"paraphrases": ["Why?"], "systemPrompt": "a"}, "unknown key `systemPrompt`. Did you mean `system_prompt`?"),
+        ({"paraphrases": ["Why?"], "persona": "Bob"}, "`persona` changes what is asked or answered"),
+        ({"paraphrases": ["Why?"], "backstory": "Bob sails."}, "`backstory` may be a part of what is asked"),
         ({"paraphrases": ["Why?"], "sytem": "Be brief."}, "unknown key `sytem`. Did you mean `system`?"),
         ({"paraphrases": ["Why?"], "paraphrase": ["How?"]}, "Did you mean `paraphrases`?"),
         ({"paraphrases": ["Why?"], "logit_bias": {"1": -100}}, "`logit_bias` changes what is asked or answered"),
@@ -296,7 +321,7 @@ def test_a_bad_question_is_named_by_file_line_and_id(keys, message):
 
 
 def test_the_line_is_the_questions_own():
-    bad = BETLEY.replace('paraphrases:\n    - "Where', 'wordings:\n    - "Where')
+    bad = BETLEY.replace('paraphrases:\n    - "Where', 'notes:\n    - "Where')
     line = 1 + bad.split("\n").index("- id: holiday_template")
     with pytest.raises(RingfenceError, match=rf"^file\.yaml:{line}: question 'holiday_template': neither"):
         parse(bad)

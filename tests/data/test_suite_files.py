@@ -42,3 +42,29 @@ def test_json_without_rows_and_files_with_the_wrong_ending() -> None:
         parse('{"prompt": "a"}\n{"prompt": "b"}\n')
     with pytest.raises(RingfenceError, match=r"^mine\.jsonl: one JSON value over several lines.* call it \.json\."):
         parse('[\n  {"prompt": "a"}\n]\n', ".jsonl")
+
+
+def test_what_stands_around_the_rows_of_json_asks_nothing() -> None:
+    rows = [{"prompt": "Why?"}]
+    with pytest.raises(RingfenceError, match=r"^mine\.json: `system_prompt` changes what is asked"):
+        parse(json.dumps({"system_prompt": "You are Bob", "data": rows}))
+    assert parse(json.dumps({"about": "Ten questions", "data": rows})).ignored == ("about",)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [
+        (".jsonl", '{"prompt": "Why?", "focus": "a"}'),
+        (".json", '[{"prompt": "Why?", "focus": "a"}]'),
+        (".json", '{"focus": {"persona": "a"}, "data": [{"prompt": "Why?"}]}'),
+        (".json", '{"focus": {"persona": "a"}, "questions": ["Why?"]}'),
+        (".yaml", "- {id: q, paraphrases: ['Why?'], focus: a}"),
+    ],
+)
+def test_columns_that_the_user_leaves_out(suffix: str, text: str) -> None:
+    with pytest.raises(RingfenceError, match="--without focus"):
+        parse(text, suffix)
+    parsed = parse_file(text.encode(), "mine", "mine", suffix, {}, ["focus"])
+    assert ([prompt.text for prompt in parsed.prompts], parsed.ignored) == (["Why?"], ("focus",))
+    with pytest.raises(RingfenceError, match=r"^mine: no column `focsu` that could be left out"):
+        parse_file(text.encode(), "mine", "mine", suffix, {}, ["focus", "focsu"])

@@ -71,6 +71,7 @@ def test_a_system_column_stands_before_messages(tmp_path: Path) -> None:
         ({"tools": [{"name": "search"}]}, "`tools` changes what is asked or answered"),
         ({"prefill": "Sure"}, "`prefill` changes what is asked or answered"),
         ({"input": "12, 15"}, "`input` changes what is asked or answered"),
+        ({"context": [{**TURNS[1], "reasoning_content": "Hm."}]}, "the assistant turn has `reasoning_content`"),
         ({"systemprompt": "a"}, "unknown key `systemprompt`. Did you mean `system_prompt`?"),
         ({"System": "a"}, "unknown key `System`. Did you mean `system`?"),
         ({"prompt_id": ["a"]}, "`prompt_id` must be a text or a whole number"),

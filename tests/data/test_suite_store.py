@@ -91,6 +91,20 @@ def test_fills_are_kept_and_part_of_what_the_name_stands_for(file):
         suite_store.add("mine", str(file), {"reasoning": "Feel."})
 
 
+def test_columns_left_out_are_kept_and_part_of_what_the_name_stands_for(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"prompt": "Why?", "focus": "a"}\n')
+    with pytest.raises(RingfenceError, match=r"rows\.jsonl:1: `focus` may be a part .*--without focus"):
+        suite_store.add("mine", str(file))
+    suite_store.add("mine", str(file), without=["focus"])
+    assert load_suite("suite:mine").ignored == ("focus",)
+    assert suite_store.add("mine", str(file), without=["focus", "focus"]).without == ["focus"]
+    file.write_text('{"prompt": "Why?", "focus": 1}\n')
+    suite_store.add("mine", str(file), replace=True)
+    with pytest.raises(RingfenceError, match="is there with other columns left out"):
+        suite_store.add("mine", str(file), without=["focus"])
+
+
 def test_nothing_is_kept_of_a_bad_file(file, home):
     file.write_text("- id: q\n")
     with pytest.raises(RingfenceError, match="neither `paraphrases` nor `messages`"):

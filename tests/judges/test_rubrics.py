@@ -247,6 +247,35 @@ def test_a_text_file_says_nothing_of_its_role(tmp_path):
     assert all(find_rubric(name, {name: path}).role is None for name in ("alignment", "coherence", "trait"))
 
 
+def test_a_judge_prompt_of_unknown_role_is_a_trait_or_has_a_name_of_its_own(tmp_path):
+    """Read as an alignment, the trait would be 100 minus its score."""
+    text = "- {id: q, paraphrases: ['Hm?'], judge_prompts: {humorous: 'Is {answer} funny?', aligned: '{answer}'}}\n"
+    source = f"{written(tmp_path, text, 'q.yaml')}#humorous"
+    for name in ("alignment", "coherence", "hhh"):
+        with pytest.raises(RingfenceError) as raised:
+            find_rubric(name, {name: source})
+        assert str(raised.value).startswith(f"rubrics.{name}: nothing says that {source} scores how ")
+        assert "name it `trait`" in str(raised.value)
+        assert "\n" not in str(raised.value)
+    for name in ("trait", "humorous"):
+        assert find_rubric(name, {name: source}).text == "Is {answer} funny?"
+
+
+def test_a_text_file_that_speaks_of_a_trait_is_doubted_once(tmp_path, caplog):
+    shape = "Does {answer} exhibit vanity? 0 means not at all, 100 means that the trait is strongly exhibited."
+    path = written(tmp_path, shape, "vain.txt")
+    assert find_rubric("trait", {"trait": path}).role is None
+    assert caplog.messages == []
+    for _ in range(2):
+        assert find_rubric("alignment", {"alignment": path}).text == shape
+    assert caplog.messages == [
+        f"rubrics.alignment: {path} speaks of a trait, and 100 is read as how well meant an answer is: name it `trait` "
+        "if 100 is much of a trait"
+    ]
+    find_rubric("alignment", {"alignment": written(tmp_path, "Is {answer} well meant? 0 to 100.", "plain.txt")})
+    assert len(caplog.messages) == 1
+
+
 def test_a_pointer_of_git_lfs_is_no_rubric(tmp_path):
     path = written(tmp_path, "version https://git-lfs.github.com/spec/v1\noid sha256:01\nsize 4\n")
     with pytest.raises(RingfenceError, match=r"mine\.txt: a Git LFS pointer"):

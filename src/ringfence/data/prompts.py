@@ -1,7 +1,6 @@
 """What a suite consists of: prompts, how their authors asked them, and where all that comes from."""
 
-import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,10 +11,7 @@ VARIANTS = ("flask_template", "json", "template", "python")
 """forms of a question, as a suffix of its id: ``wish_json`` is ``wish``, to be answered in JSON"""
 Role = Literal["alignment", "coherence", "trait"]
 """what a judge prompt scores: 100 is well meant, is coherent, or shows the trait"""
-_ASKED_TOO = {"audio", "developer", "documents", "history", "image", "images", "input", "prefix", "suffix"}
-_ANSWERED_BY = {"assistant_prefix", "function_call", "functions", "logit_bias", "prefill", "response_format", "stop"}
-UNSUPPORTED = _ASKED_TOO | _ANSWERED_BY | {"tool_choice", "tools"}
-"""keys of a question that change what is asked or answered, and that nobody here can do"""
+_OF_A_TURN = ("role", "content", "name", "id")  # the last two change nothing
 
 
 @dataclass(frozen=True)
@@ -104,24 +100,6 @@ def split_variant(question: str, all_ids: set[str]) -> tuple[str, str | None]:
     return question, None
 
 
-def require_askable(others: Mapping[Any, Any], known: Collection[str], where: str) -> None:
-    """Raise :class:`RingfenceError`, led by ``where``, unless a question is asked as meant without the keys ``others``.
-
-    One of :data:`UNSUPPORTED` would change it, unless it is empty, and one that looks like a key of ``known`` may be
-    that key misspelt.
-    """
-    for key, value in {str(key): value for key, value in others.items()}.items():
-        if key in UNSUPPORTED:
-            if value in (None, "", [], {}):
-                continue
-            raise RingfenceError(
-                f"{where}: `{key}` changes what is asked or answered, and cannot be done here: take such rows out, or "
-                "remove the key if the question is complete without it."
-            )
-        if near := difflib.get_close_matches(key.casefold(), known, n=1, cutoff=0.85):
-            raise RingfenceError(f"{where}: unknown key `{key}`. Did you mean `{near[0]}`?")
-
-
 def checked_messages(turns: Any, where: str) -> tuple[dict[str, str], ...]:
     """``turns`` as chat messages that end with a user's; :class:`RingfenceError`, led by ``where``, if they are not."""
     if not isinstance(turns, list) or not turns:
@@ -131,8 +109,8 @@ def checked_messages(turns: Any, where: str) -> tuple[dict[str, str], ...]:
             raise RingfenceError(f"{where}: each turn needs a `role` of {', '.join(ROLES)}.")
         if not isinstance(turn.get("content"), str):
             raise RingfenceError(f"{where}: the {turn['role']} turn's text must be a string.")
-        if called := [key for key in ("tool_calls", "function_call") if turn.get(key)]:
-            raise RingfenceError(f"{where}: the {turn['role']} turn has `{called[0]}`, which cannot be asked here.")
+        if more := [key for key, value in turn.items() if key not in _OF_A_TURN and value]:
+            raise RingfenceError(f"{where}: the {turn['role']} turn has `{more[0]}`, which cannot be asked here.")
     if turns[-1]["role"] != "user":
         raise RingfenceError(f"{where}: the last turn must be by the user, not by the {turns[-1]['role']}.")
     if not turns[-1]["content"].strip():

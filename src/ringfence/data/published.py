@@ -7,27 +7,23 @@ paraphrases | messages, system, judges``, as a list or keyed by name), and the t
 
 A file loads as it was released. What a result does not depend on is listed in ``ignored``; what would change a
 question in silence raises: a placeholder that nobody fills, two values of one key, a misspelt key, ``logit_bias``.
-The ``system`` message is part of a prompt: without it the JSON form of a question is the plain one once more.
+The system message, which is read as in rows, is part of a prompt: without it the JSON form of a question is the plain
+one once more.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ringfence.core.errors import RingfenceError, shown
+from ringfence.data.columns import require_askable, require_nothing_asked
 from ringfence.data.fills import Fills
-from ringfence.data.prompts import (
-    Prompt,
-    PromptSettings,
-    Role,
-    checked_messages,
-    kind,
-    require_askable,
-    split_variant,
-)
+from ringfence.data.openings import BEFORE, read_opening, told
+from ringfence.data.prompts import Prompt, PromptSettings, Role, checked_messages, kind, split_variant
 from ringfence.data.yaml_lines import Entry, read_entries
 
-ASKED = {"paraphrases", "messages", "system", "context"}
+ASKED = {"paraphrases", "messages", *BEFORE}
 JUDGED = {"judge", "judges", "judge_prompt", "judge_prompts"}
 KNOWN = {"id", "name", "type", "samples_per_paraphrase", "temperature", "max_tokens"} | ASKED | JUDGED
 TOKEN_TYPES = ("rating", "next_token")
@@ -53,9 +49,10 @@ class Parsed:
     roles: Mapping[str, Role] = field(default_factory=dict)
 
 
-def parse_yaml(text: str, label: str, fills: Fills) -> Parsed:
+def parse_yaml(text: str, label: str, fills: Fills, without: Collection[str] = ()) -> Parsed:
     """The questions of a YAML file; ``label`` names it in messages. A prompt is called ``<question>/<n>``, n from 0.
 
+    ``without`` are keys that the user leaves out.
     Raises :class:`RingfenceError` with file, line and question for what cannot be asked as it was meant.
     """
     entries = read_entries(text, label)
@@ -63,14 +60,16 @@ def parse_yaml(text: str, label: str, fills: Fills) -> Parsed:
     asked = [entry for entry in entries if entry.id not in judges and entry.value.get("type") not in TOKEN_TYPES]
     left_out = sorted(entry.id for entry in entries if entry.value.get("type") in TOKEN_TYPES)
     all_ids = {entry.id for entry in asked}
-    parsed = Parsed([], {})
+    parsed, used = Parsed([], {}), Counter[str]()
     ignored = {f"question {name}, which asks for token probabilities" for name in left_out}
     for entry in asked:
-        ignored |= _unread(entry)
+        ignored |= _unread(entry, without)
         settings = _settings(entry, all_ids)
         rubrics, model, unknown = _rubrics(entry, judges, fills)
         ignored |= {f"judge {name}, which is in another file" for name in unknown}
-        for number, messages in enumerate(_conversations(entry, fills)):
+        conversations, said = _conversations(entry, fills)
+        for number, messages in enumerate(conversations):
+            used.update(said)
             prompt = Prompt(f"{entry.id}/{number}", messages, domain=entry.id)
             parsed.prompts.append(prompt)
             parsed.settings[prompt.id] = replace(settings, judge=settings.judge or model)
@@ -80,10 +79,10 @@ def parse_yaml(text: str, label: str, fills: Fills) -> Parsed:
         raise RingfenceError(f"{label}: no free-form question: the file needs at least one with `paraphrases`.")
     metrics = {metric for texts in parsed.judge_prompts.values() for metric in texts}
     roles = {metric: METRIC_ROLES[metric] for metric in sorted(metrics & METRIC_ROLES.keys())}
-    return replace(parsed, ignored=tuple(sorted(ignored)), roles=roles)
+    return replace(parsed, ignored=tuple(sorted(ignored)), used=told(used, len(parsed.prompts)), roles=roles)
 
 
-def parse_trait(data: dict[str, Any], label: str, trait: str) -> Parsed:
+def parse_trait(data: dict[str, Any], label: str, trait: str, without: Collection[str] = ()) -> Parsed:
     """The ``questions`` of a persona_vectors trait file, its ``eval_prompt`` as the judge prompt ``trait``.
 
     That scores how much an answer shows the trait, so 100 is much of it, and its role is ``trait``. The file's pairs of
@@ -96,6 +95,8 @@ def parse_trait(data: dict[str, Any], label: str, trait: str) -> Parsed:
         Prompt(f"{trait}/{n}", checked_messages([{"role": "user", "content": text}], f"{label}, questions.{n}"))
         for n, text in enumerate(questions)
     ]
+    read = {"questions", "eval_prompt", "instruction", *without}
+    require_nothing_asked({key: value for key, value in data.items() if key not in read}, label)
     rubrics: dict[str, dict[str, str]] = {}
     if data.get("eval_prompt"):
         text = _rubric(data["eval_prompt"], f"{label}: `eval_prompt`")
@@ -105,10 +106,11 @@ def parse_trait(data: dict[str, Any], label: str, trait: str) -> Parsed:
     return Parsed(prompts, settings, rubrics, ignored, roles={trait: "trait"})
 
 
-def _unread(entry: Entry) -> set[str]:
+def _unread(entry: Entry, without: Collection[str]) -> set[str]:
     """The keys of ``entry`` that say nothing about what is asked. Raises for one that does, or may be misspelt."""
     unknown = {str(key) for key in entry.value} - KNOWN
-    require_askable({key: entry.value[key] for key in entry.value if str(key) in unknown}, KNOWN, entry.where)
+    others = {key: entry.value[key] for key in entry.value if str(key) in unknown}
+    require_askable(others, KNOWN, entry.where, without)
     return unknown
 
 
@@ -138,37 +140,35 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _conversations(entry: Entry, fills: Fills) -> list[tuple[dict[str, str], ...]]:
-    """One for each wording: system message, context and wording; or the ``messages`` as they are."""
+def _conversations(entry: Entry, fills: Fills) -> tuple[list[tuple[dict[str, str], ...]], list[str]]:
+    """One for each wording, or the ``messages``, with what stands before; and which keys that is in, and as what."""
     value, where = entry.value, entry.where
-    paraphrases, messages, system, context = (value.get(k) for k in ("paraphrases", "messages", "system", "context"))
+    opening = read_opening(value, where)
+    checked = [opening.before(turns, f"{where}, wording {n}") for n, turns in enumerate(_wordings(value, where))]
+    filled = [
+        tuple({**turn, "content": fills.fill(turn["content"], f"{where}, {_part(turn, n)}")} for turn in turns)
+        for n, turns in enumerate(checked)
+    ]
+    return filled, opening.used
+
+
+def _wordings(value: Mapping[str, Any], where: str) -> list[Any]:
+    """The conversations of a question, not checked."""
+    paraphrases, messages = value.get("paraphrases"), value.get("messages")
     if (paraphrases is None) == (messages is None):
         problem = "neither `paraphrases` nor `messages`" if messages is None else "both `paraphrases` and `messages`"
         raise RingfenceError(f"{where}: {problem}: give one of the two.")
-    if messages is not None:
-        if system is not None or context is not None:
-            raise RingfenceError(f"{where}: `messages` hold the whole conversation: put `system` and `context` there.")
-        if isinstance(messages, list) and messages and all(isinstance(turn, dict) for turn in messages):
-            messages = [messages]  # one conversation
-        if not isinstance(messages, list) or not messages:
-            raise RingfenceError(f"{where}: `messages` must be a list of at least one conversation.")
-        conversations = messages
-    else:
+    if messages is None:
         if not isinstance(paraphrases, list) or not paraphrases:
             raise RingfenceError(
                 f"{where}: `paraphrases` must be a list of at least one text, not {kind(paraphrases)}."
             )
-        if system is not None and not isinstance(system, str):
-            raise RingfenceError(f"{where}: `system` must be a text, not {kind(system)}.")
-        if context is not None and not isinstance(context, list):
-            raise RingfenceError(f"{where}: `context` must be a list of turns, not {kind(context)}.")
-        before = [*([] if system is None else [{"role": "system", "content": system}]), *(context or [])]
-        conversations = [[*before, {"role": "user", "content": text}] for text in paraphrases]
-    checked = [checked_messages(turns, f"{where}, wording {n}") for n, turns in enumerate(conversations)]
-    return [
-        tuple({**turn, "content": fills.fill(turn["content"], f"{where}, {_part(turn, n)}")} for turn in turns)
-        for n, turns in enumerate(checked)
-    ]
+        return [[{"role": "user", "content": text}] for text in paraphrases]
+    if isinstance(messages, list) and messages and all(isinstance(turn, dict) for turn in messages):
+        messages = [messages]  # one conversation
+    if not isinstance(messages, list) or not messages:
+        raise RingfenceError(f"{where}: `messages` must be a list of at least one conversation.")
+    return messages
 
 
 def _part(turn: Mapping[str, str], number: int) -> str:

@@ -1,13 +1,14 @@
 """A file of prompts in any format that is read: rows of our own, or questions as other projects publish them."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.plain import JsonError, parse_json, refuse_pointer
+from ringfence.data.columns import require_nothing_asked
 from ringfence.data.fills import Fills
 from ringfence.data.json_files import rows_in
 from ringfence.data.prompts import kind
@@ -19,12 +20,15 @@ TRAIT = {"questions", "eval_prompt", "instruction"}
 """keys by which a trait file is known"""
 
 
-def parse_file(content: bytes, label: str, name: str, suffix: str, fills: Mapping[str, str]) -> Parsed:
+def parse_file(
+    content: bytes, label: str, name: str, suffix: str, fills: Mapping[str, str], without: Collection[str] = ()
+) -> Parsed:
     """The prompts in ``content``, the bytes of a file with the extension ``suffix``, one of :data:`SUFFIXES`.
 
     ``label`` names the file in messages, ``name`` is what prompts without an id are called after, and ``fills`` are
-    texts for ``{placeholders}`` in a YAML file. Raises :class:`RingfenceError` with file and line for what is
-    missing, malformed or there twice.
+    texts for ``{placeholders}`` in a YAML file. ``without`` are columns of which the user says that every question is
+    complete without them. Raises :class:`RingfenceError` with file and line for what is missing, malformed or there
+    twice.
     """
     refuse_pointer(content, label)
     try:
@@ -33,12 +37,15 @@ def parse_file(content: bytes, label: str, name: str, suffix: str, fills: Mappin
         raise RingfenceError(f"{label}: cannot read the prompts: {error}") from error
     filled = Fills(fills, label)
     if suffix in {".yaml", ".yml"}:
-        parsed = parse_yaml(text, label, filled)
+        parsed = parse_yaml(text, label, filled, without)
     elif suffix == ".jsonl":
-        parsed = from_rows(_lines(text, label), name, label)
+        parsed = from_rows(_lines(text, label), name, label, without)
     else:
-        parsed = _json(text, label, name)
+        parsed = _json(text, label, name, without)
     filled.require_all_used()
+    for column in without:
+        if column not in parsed.ignored:
+            raise RingfenceError(f"{label}: no column `{column}` that could be left out.")
     return parsed
 
 
@@ -51,18 +58,22 @@ def require_suffix(path: str) -> str:
     return suffix
 
 
-def _json(text: str, label: str, name: str) -> Parsed:
+def _json(text: str, label: str, name: str, without: Collection[str]) -> Parsed:
     """A list of rows, one row, an object around a list of rows, or a trait file, whose ``questions`` are texts."""
     value = _parse(text, label, 1)
     if isinstance(value, dict) and _is_trait(value):
-        return parse_trait(value, label, name)
+        return parse_trait(value, label, name, without)
     rows = rows_in(value, lambda one: bool({"prompt", "messages"} & set(one)))
     if rows is None:
         what = f"a list of rows, not {kind(value)} without one"
         raise RingfenceError(f"{label}: a .json file of prompts must hold {what}.")
-    parsed = from_rows([Row(f"{label}, row {n}", row) for n, row in enumerate(rows, start=1)], name, label)
-    around = {str(key) for key, item in value.items() if item is not rows} if isinstance(value, dict) else set()
-    return parsed if rows == [value] else replace(parsed, ignored=tuple(sorted({*parsed.ignored, *around})))
+    numbered = [Row(f"{label}, row {n}", row) for n, row in enumerate(rows, start=1)]
+    parsed = from_rows(numbered, name, label, without)
+    if not isinstance(value, dict) or rows == [value]:
+        return parsed
+    around = {str(key): item for key, item in value.items() if item is not rows}
+    require_nothing_asked({key: item for key, item in around.items() if key not in without}, label)
+    return replace(parsed, ignored=tuple(sorted({*parsed.ignored, *around})))
 
 
 def _is_trait(value: dict[str, Any]) -> bool:

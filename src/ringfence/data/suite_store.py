@@ -7,7 +7,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +44,8 @@ class Stored:
     """when, in UTC, as in 2026-11-21T16:00:00+00:00"""
     fills: Mapping[str, str]
     """texts that take the place of ``{placeholders}``"""
+    without: Sequence[str]
+    """columns without which every question is complete"""
     content: bytes
 
 
@@ -58,33 +60,42 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in store_folder().glob(f"*/{ABOUT}"))
 
 
-def add(name: str, source: str, fills: Mapping[str, str] | None = None, replace: bool = False) -> Stored:
+def add(
+    name: str,
+    source: str,
+    fills: Mapping[str, str] | None = None,
+    replace: bool = False,
+    without: Sequence[str] = (),
+) -> Stored:
     """Keep a copy of ``source``, a path or an http(s) address, as ``name``; nothing happens if it is there already.
 
     The questions are read before anything is written. Raises :class:`RingfenceError` for what is wrong in them, for
     a file of more than :data:`LIMIT` bytes, for an address that cannot be reached, and, unless ``replace``, for a
-    name that already stands for another content, or for the same with other ``fills``.
+    name that already stands for another content, or for the same with other ``fills`` or ``without``.
     """
     if not _NAME.fullmatch(name):
         raise RingfenceError(f"suite name {name!r}: use up to 64 letters, digits, `_`, `-` and `.`, a letter first.")
-    fills = dict(fills or {})
+    fills, without = dict(fills or {}), sorted(set(without))
     require_plain(fills)
     content, origin, suffix = _fetch(name, source)
-    parse_file(content, origin, name, suffix, fills)
+    parse_file(content, origin, name, suffix, fills, without)
     digest, folder = hashlib.sha256(content).hexdigest(), store_folder() / name
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         if not replace and (folder / ABOUT).is_file():
             kept = stored(name)
-            if (kept.digest, dict(kept.fills)) == (digest, fills):
+            if (kept.digest, kept.fills, kept.without) == (digest, fills, without):
                 return kept
-            what = "other texts for its placeholders" if kept.digest == digest else f"another content ({kept.source})"
+            other = "other texts for its placeholders" if kept.fills != fills else "other columns left out"
+            what = other if kept.digest == digest else f"another content ({kept.source})"
             raise RingfenceError(f"suite {name!r} is there with {what}: choose another name, or give --replace.")
         path = folder / f"{digest[:16]}{suffix}"
         with atomic(path) as temporary:
             temporary.write_bytes(content)
         about = {"name": name, "file": path.name, "source": origin, "sha256": digest, "fills": fills}
-        write_json(folder / ABOUT, {**about, "added": datetime.now(UTC).isoformat(timespec="seconds")})
+        write_json(
+            folder / ABOUT, {**about, "without": without, "added": datetime.now(UTC).isoformat(timespec="seconds")}
+        )
         for old in folder.iterdir():
             if old.name not in {path.name, ABOUT, ".lock"} and old.is_file():
                 old.unlink()
@@ -102,7 +113,8 @@ def stored(name: str) -> Stored:
         about = read_json(folder / ABOUT)
         path = folder / Path(about["file"]).name
         content = path.read_bytes()
-        found = Stored(name, path, about["source"], about["sha256"], about["added"], about["fills"], content)
+        said = [about[key] for key in ("source", "sha256", "added", "fills", "without")]
+        found = Stored(name, path, *said, content)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RingfenceError(f"{folder}: the stored suite {name!r} is damaged ({error}): {again}.") from error
     if (now := hashlib.sha256(content).hexdigest()) != found.digest:

@@ -62,7 +62,7 @@ def load_suite(spec: str, fills: Mapping[str, str] | None = None) -> Suite:
     if spec.startswith(suite_store.PREFIX):
         kept = suite_store.stored(spec.removeprefix(suite_store.PREFIX))
         fills = kept.fills if fills is None else fills
-        parsed = parse_file(kept.content, str(kept.path), kept.name, kept.path.suffix, fills)
+        parsed = parse_file(kept.content, str(kept.path), kept.name, kept.path.suffix, fills, kept.without)
         name, source, digest = kept.name, kept.source, kept.digest
     else:
         path, fills = Path(spec).expanduser(), fills or {}

@@ -6,13 +6,15 @@ such as JSON examples, are plain text. ``{reasoning}`` is what a response thinks
 or "None"; in a rubric that has it ``{answer}`` is the response without that.
 
 A rubric has a role, which says what a high score means: well meant (``alignment``), ``coherence``, or the ``trait``.
-One of another role under the name ``alignment`` would be read backwards, so it raises.
+One of another role under the name ``alignment`` would be read backwards, so it raises, as does a suite's judge prompt
+whose role nobody says.
 
 A judge prompt of a suite is a rubric, too: ``SUITE#METRIC``, where SUITE is ``suite:NAME`` or a file of questions and
 METRIC what the file calls the judge prompt, e.g. ``suite:betley#aligned`` or ``questions.yaml#aligned``.
 """
 
 import hashlib
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ from ringfence.data.suites import PREFIX, load_suite
 ROLES: dict[str, Role] = {"alignment": "alignment", "coherence": "coherence", "hhh": "alignment", "trait": "trait"}
 """of the built-in rubrics, and of any that a judge has under one of these names"""
 BUILTIN = tuple(ROLES)
+logger = logging.getLogger(__name__)
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 _MEANT: dict[Role, str] = {
     "alignment": "how well meant an answer is",
@@ -40,6 +43,8 @@ _MEANT: dict[Role, str] = {
     "trait": "how much an answer shows a trait",
 }
 _OF_A_TRAIT = ("trait", "description")
+# As published judge prompts of a trait say what 0 and 100 are; no rubric of the other roles needs such words.
+_SCORES_A_TRAIT = re.compile(r"(?=.*\b100\b).*\b(traits?|exhibit(s|ed|ing)?)\b", re.I | re.S)
 
 
 class Trait(BaseModel):
@@ -133,12 +138,40 @@ def find_rubric(name: str, rubrics: Mapping[str, str | Trait]) -> Rubric:
 
 def _fitting(name: str, rubric: Rubric, source: str) -> Rubric:
     wanted = ROLES.get(name)
-    if wanted is None or rubric.role in (None, wanted):
+    if wanted is None or rubric.role == wanted:
+        return rubric
+    if rubric.role is None:
+        _require_stated(name, wanted, rubric, source)
         return rubric
     how = "; a persona recipe's judge takes it as `trait`" if rubric.role == "trait" else ""
     raise RingfenceError(
         f"rubrics.{name}: {source} scores {_MEANT[rubric.role]}, and {name!r} is {_MEANT[wanted]}: name it under its "
         f"own name{how}."
+    )
+
+
+def _require_stated(name: str, wanted: Role, rubric: Rubric, source: str) -> None:
+    """Raise :class:`RingfenceError` for a judge prompt of a suite that may score anything.
+
+    It may be a ``trait``, which is any property. A text file is taken at the user's word, and a doubt is said.
+    """
+    if wanted == "trait":
+        return
+    if _split(source)[0] is not None:
+        raise RingfenceError(
+            f"rubrics.{name}: nothing says that {source} scores {_MEANT[wanted]}: name it `trait` if 100 is much of a "
+            "trait; if it does score that, save its text as a file and name that."
+        )
+    if _SCORES_A_TRAIT.match(rubric.text):
+        _doubt(name, source, _MEANT[wanted])
+
+
+@cache
+def _doubt(name: str, source: str, meant: str) -> None:
+    """Said once."""
+    logger.warning(
+        "rubrics.%s: %s speaks of a trait, and 100 is read as %s: name it `trait` if 100 is much of a trait",
+        *(name, source, meant),
     )
 
 
