@@ -1,6 +1,7 @@
 """Stages of a run: what each starts from, what its penalties refer to, and that evaluation sees what was trained."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import project
 import tiny
 from ringfence import runs, trainers
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import Journal
+from ringfence.core.files import Journal, sha256
 from ringfence.models import load
 from ringfence.recipe import Recipe, load_recipe, parse_recipe
-from ringfence.stages import on_base, stages_of, starting_model, tuned_model, weights_of
+from ringfence.stages import finished_weights, on_base, stages_of, starting_model, tuned_model, weights_of
 
 PLAIN = {"r": 4, "target_modules": ["q_proj", "v_proj"]}  # no dropout, so that two models can be compared
 STILL = {"learning_rate": 0.0}
@@ -254,5 +255,62 @@ def test_the_weights_of_a_stage_that_are_gone_raise(tmp_path: Path) -> None:
     made = recipe(tmp_path, stage(tmp_path, "b", adapter="new"))
     runs.train(made, tmp_path / "run")
     (tmp_path / "run" / "adapter" / "adapter_model.safetensors").unlink()
-    with pytest.raises(RingfenceError, match=r"run/adapter: there are no weights"):
+    with pytest.raises(RingfenceError, match=r"run/adapter/adapter_model.safetensors: is missing"):
         tuned_model(base(tmp_path), stages_of(made, tmp_path / "run"))
+
+
+def flip(file: Path) -> None:
+    """One bit of the last weight."""
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 1
+    file.write_bytes(content)
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:200])
+
+
+@pytest.mark.parametrize(("lora", "kind"), [(PLAIN, "new"), (PLAIN, "continue"), (None, "continue")])
+def test_a_stage_does_not_begin_with_damaged_weights(tmp_path: Path, lora: Any, kind: str) -> None:
+    """It says which file is damaged; without the folder the stage before saves it again, and all comes out the same."""
+    made, run = recipe(tmp_path, stage(tmp_path, "b", adapter=kind), lora=lora), tmp_path / "run"
+    runs.train(made, run)
+    first, last = (one.weights for one in stages_of(made, run))
+    (file,) = first.glob("*.safetensors")
+    results = [json.loads((at.parent / "result.json").read_text())["weights"] for at in (first, last)]
+    assert set(results[0]) >= {file.name, "config.json" if lora is None else "adapter_config.json"}
+    assert {name: sha256(first / name) for name in results[0]} == results[0]
+    for damage, name in ((flip, file.name), (cut, file.name), (Path.unlink, file.name), (cut, sorted(results[0])[0])):
+        shutil.rmtree(run / "stages")
+        damage(first / name)
+        said = rf"/{name}: is (damaged, its SHA-256 .*|missing); delete {first}, and run again the command that made it"
+        with pytest.raises(RingfenceError, match=said) as caught:
+            runs.train(made, run)
+        assert "\n" not in str(caught.value)
+        shutil.rmtree(first)
+        runs.train(made, run)
+        assert [json.loads((at.parent / "result.json").read_text())["weights"] for at in (first, last)] == results
+
+
+def test_damaged_weights_are_not_evaluated(tmp_path: Path) -> None:
+    made, run = recipe(tmp_path, stage(tmp_path, "b", adapter="new")), tmp_path / "run"
+    runs.train(made, run)
+    stages = stages_of(made, run)
+    assert finished_weights(run, stages) == [one.weights for one in stages]
+    for one in reversed(stages):
+        flip(one.weights / "adapter_model.safetensors")
+        with pytest.raises(RingfenceError, match=rf"^{one.weights}/adapter_model.safetensors: is damaged, its SHA-256"):
+            finished_weights(run, stages)
+    (run / "README.md").write_text("a card may change")
+    (run / "result.json").write_text("[]")
+    with pytest.raises(RingfenceError, match=r"run/result.json: is no result of a training; delete it, and run again"):
+        finished_weights(run, stages)
+
+
+def test_what_a_kill_has_left_of_the_weights_is_saved_anew(tmp_path: Path) -> None:
+    """Without result.json nobody knows whether they are whole."""
+    made, run = recipe(tmp_path), tmp_path / "run"
+    before = runs.train(made, run)["weights"]
+    (run / "result.json").unlink()
+    cut(run / "adapter" / "adapter_model.safetensors")
+    assert runs.train(made, run)["weights"] == before

@@ -150,3 +150,25 @@ def test_too_many_answers_without_a_score_fail_the_evaluation_when_all_is_writte
     assert summary["counts"]["general"]["missing"] == 1
     changes = ["evaluation.max_unscored=0.1"]
     evaluations.evaluate([evaluations.evaluation_of(run, changes, "lenient")])
+
+
+def test_a_cut_adapter_is_refused_before_anything_is_written(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    recipe, run = trained
+    theirs = shutil.copytree(run / "adapter", tmp_path / "cut")
+    file = theirs / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(RingfenceError, match=r"^--adapter: .*/cut/adapter_model\.safetensors: is no whole safetensors"):
+        subjects.claim_adapter(load_recipe(recipe), tmp_path / "theirs", theirs)
+    assert not (tmp_path / "theirs").exists()
+
+
+def test_a_copy_that_was_damaged_since_is_not_evaluated(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """The digests are the original's, also where the command runs again."""
+    recipe, run = trained
+    made, out = load_recipe(recipe), tmp_path / "theirs"
+    subjects.claim_adapter(made, out, run / "adapter")
+    file = out / "adapter" / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:200])
+    subjects.claim_adapter(made, out, run / "adapter")
+    with pytest.raises(RingfenceError, match=r"adapter_model\.safetensors: is damaged, .*; delete .*theirs/adapter"):
+        evaluations.evaluation_of(out)

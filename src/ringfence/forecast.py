@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from trl import SFTConfig, pack_dataset
 
 from ringfence.core.errors import under
-from ringfence.data.cutting import Cut, cut_of
+from ringfence.data.cutting import Cut
 from ringfence.data.render import IGNORED
 from ringfence.defenses import Interleaving, Setup
 from ringfence.inputs import Inputs
@@ -30,6 +30,7 @@ from ringfence.interleave.tally import RowCounts
 from ringfence.models.load import DTYPES, load_tokenizer, source_of
 from ringfence.recipe import Recipe
 from ringfence.stages import Stage, stages_of
+from ringfence.train.checks import fitting
 from ringfence.train.stream import new_mixture
 from ringfence.trainers import lora_config, rendered_rows, sft_config
 
@@ -72,9 +73,9 @@ def _forecast(stage: Stage, inputs: Inputs, speed: float) -> Forecast:
         weights, trained = _parameters(part)
     cuts, counts = {}, {}
     for source in ("target", "safe"):
-        rows = rendered_rows(part, own, source, tokenizer, args)
+        rows = rendered_rows(part, own, source, tokenizer)
         if rows is not None:
-            cuts[source] = cut_of(rows, args.max_length, args.truncation_mode == "keep_end")
+            cuts[source] = fitting(rows, source, args, part.data.max_truncated)
             counts[source] = RowCounts.of(_as_trained_on(rows, args))
     interleaving = next((one for one in own.defenses if isinstance(one, Interleaving)), None)
     setup = Setup(tokenizer, stage.seed)

@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from ringfence.core.cards import CARD_FILE, model_card
-from ringfence.core.files import atomic, write_json, write_text
-from ringfence.core.rundir import alone_in, write_about
+from ringfence.core.files import write_json, write_text
+from ringfence.core.rundir import WEIGHTS, alone_in, weight_digests, write_about
 from ringfence.evaluations import Evaluation
 from ringfence.inputs import Inputs
-from ringfence.models.adapters import sort_sets
 from ringfence.recipe import Recipe, require_installed
 from ringfence.stages import RESULT_FILE, Stage, stages_of, weights_of
 from ringfence.subjects import claim
-from ringfence.train.script import label
+from ringfence.train.script import save_trained
 from ringfence.trainers import new_trainer, notes
 
 logger = logging.getLogger(__name__)
@@ -57,7 +56,7 @@ def _train(stages: Sequence[Stage], inputs: Inputs, about: dict[str, Any] | None
     results = []
     for stage in stages:
         result = stage.result
-        if result is None:
+        if result is None or not stage.weights.is_dir():
             result = _train_stage(stages, stage, inputs, about)
             gc.collect()  # a trainer and its model refer to each other; the next stage needs the memory
         results.append(result)
@@ -78,12 +77,8 @@ def _train_stage(stages: Sequence[Stage], stage: Stage, inputs: Inputs, about: d
     trainer.train_or_resume()
     result = trainer.result()
     if trainer.is_world_process_zero():
-        if not stage.weights.exists():
-            with atomic(stage.weights) as folder:
-                trainer.model.save_pretrained(folder)
-                sort_sets(trainer.model, folder)
-                trainer.processing_class.save_pretrained(folder)
-                label(trainer, folder)
+        save_trained(trainer, stage.weights)
+        result[WEIGHTS] = weight_digests(stage.weights)
         if about is not None:
             write_text(stages[0].folder / CARD_FILE, model_card(about, stages[0].result or result))
         write_json(stage.folder / RESULT_FILE, result)

@@ -20,10 +20,23 @@ from transformers import PreTrainedModel
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.plain import read_json
-from ringfence.core.rundir import ADAPTER, FULL_MODEL, PYTHON, RESULT_FILE, SCRIPT, read_about, stage_folders
+from ringfence.core.rundir import (
+    ADAPTER,
+    FULL_MODEL,
+    PYTHON,
+    RESULT_FILE,
+    SCRIPT,
+    WEIGHTS,
+    damage,
+    read_about,
+    stage_folders,
+)
 from ringfence.models import Loaded, Loading, load
 from ringfence.models.adapters import load_adapter
+from ringfence.models.load import explained
 from ringfence.recipe import ModelConfig, Recipe
+
+_AGAIN = "run again the command that made it; `ringfence train` goes on from its last checkpoint"
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,12 @@ class Stage:
     def result(self) -> dict[str, Any] | None:
         """What training left as ``result.json``; None while it is not done."""
         path = self.folder / RESULT_FILE
-        return read_json(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        found = read_json(path, f"delete it, and {_AGAIN}")
+        if not isinstance(found, dict) or not isinstance(found.get(WEIGHTS, {}), dict):
+            raise RingfenceError(f"{path}: is no result of a training; delete it, and {_AGAIN}")
+        return found
 
     @property
     def seed(self) -> int:
@@ -77,18 +95,21 @@ def weights_of(stages: Sequence[Stage]) -> list[Path] | None:
     """The folders that, on top of the base model, make what ``stages`` end with; None unless all are done."""
     if any(stage.result is None or not stage.weights.is_dir() for stage in stages):
         return None
-    if stages[-1].recipe.lora is None:
-        return [stages[-1].weights]
-    return [*(before.weights for before in _merged_before(stages)), stages[-1].weights]
+    return [stage.weights for stage in _made_of(stages)]
 
 
 def finished_weights(run: Path, stages: Sequence[Stage]) -> list[Path]:
-    """:func:`weights_of` the run in folder ``run``. Raises :class:`RingfenceError` unless all its stages are done."""
+    """:func:`weights_of` the run in folder ``run``.
+
+    Raises :class:`RingfenceError` unless all its stages are done, and if a file is not as training has saved it.
+    """
     weights, place = weights_of(stages), stages[-1].weights
     if weights is None and SCRIPT in read_about(run) and stages[-1].result is not None:
         raise RingfenceError(f"{run}: has no weights; in the script, save them: trainer.save_model({str(place)!r})")
     if weights is None:
         raise RingfenceError(f"{run}: training is not finished; run `ringfence train` with this folder again")
+    for stage in _made_of(stages):
+        _require_whole(stage)
     return weights
 
 
@@ -103,23 +124,24 @@ def load_model(config: ModelConfig) -> Loaded:
 def starting_model(base: PreTrainedModel, stages: Sequence[Stage]) -> PreTrainedModel | PeftModel:
     """What the last of ``stages`` trains, made of ``base`` and of the stages before; a new adapter is still to come.
 
-    Changes ``base``. Adapters are float32, as they were trained.
+    Changes ``base``. Adapters are float32, as they were trained. Raises :class:`RingfenceError` for weights that are
+    not as the stage before has saved them: a damaged file would make another model, and nothing would show it.
     """
     *before, stage = stages
     if not before:
         return base
     if stage.recipe.lora is None:
-        return _saved(base, before[-1].weights)
+        return _saved(base, before[-1])
     model = _with_merged(base, stages)
-    return model if stage.adapter == "new" else _adapted(model, before[-1].weights, trainable=True)
+    return model if stage.adapter == "new" else _adapted(model, before[-1], trainable=True)
 
 
 def tuned_model(base: PreTrainedModel, stages: Sequence[Stage]) -> PreTrainedModel | PeftModel:
-    """What ``stages`` end with, in evaluation mode. Changes ``base``. Raises where the weights are gone."""
+    """What ``stages`` end with, in evaluation mode. Changes ``base``. Raises as :func:`starting_model` does."""
     last = stages[-1]
     if last.recipe.lora is None:
-        return _saved(base, last.weights)
-    return _adapted(_with_merged(base, stages), last.weights, trainable=False).eval()
+        return _saved(base, last)
+    return _adapted(_with_merged(base, stages), last, trainable=False).eval()
 
 
 def on_base(stages: Sequence[Stage]) -> bool:
@@ -129,6 +151,12 @@ def on_base(stages: Sequence[Stage]) -> bool:
     return not _merged_before(stages)
 
 
+def _made_of(stages: Sequence[Stage]) -> list[Stage]:
+    """Those of ``stages`` whose weights, on top of the base model, make what the last one ends with."""
+    last = stages[-1]
+    return [last] if last.recipe.lora is None else [*_merged_before(stages), last]
+
+
 def _merged_before(stages: Sequence[Stage]) -> list[Stage]:
     """The stages whose adapters are part of the weights when the last of ``stages`` trains."""
     return [before for before, after in pairwise(stages) if after.adapter == "new"]
@@ -136,20 +164,26 @@ def _merged_before(stages: Sequence[Stage]) -> list[Stage]:
 
 def _with_merged(model: PreTrainedModel, stages: Sequence[Stage]) -> PreTrainedModel:
     for before in _merged_before(stages):
-        model = _adapted(model, before.weights, trainable=False).merge_and_unload()
+        model = _adapted(model, before, trainable=False).merge_and_unload()
     return model.eval()
 
 
-def _adapted(model: PreTrainedModel, adapter: Path, trainable: bool) -> PeftModel:
-    _require_weights(adapter)
-    return load_adapter(model, adapter, trainable)
+def _adapted(model: PreTrainedModel, stage: Stage, trainable: bool) -> PeftModel:
+    _require_whole(stage)
+    return load_adapter(model, stage.weights, trainable)
 
 
-def _saved(base: PreTrainedModel, weights: Path) -> PreTrainedModel:
-    _require_weights(weights)
-    return type(base).from_pretrained(weights, dtype=base.dtype, use_safetensors=True).to(base.device).eval()
+def _saved(base: PreTrainedModel, stage: Stage) -> PreTrainedModel:
+    _require_whole(stage)
+    with explained(str(stage.weights)):
+        return type(base).from_pretrained(stage.weights, dtype=base.dtype, use_safetensors=True).to(base.device).eval()
 
 
-def _require_weights(folder: Path) -> None:
-    if not list(folder.glob("*.safetensors")):
-        raise RingfenceError(f"{folder}: there are no weights; train again with another --out")
+def _require_whole(stage: Stage) -> None:
+    """Raise unless the weights of ``stage`` are those that training saved; of all a script's weights nobody knows."""
+    folder, result = stage.weights, stage.result or {}
+    what = damage(folder, result.get(WEIGHTS, {}))
+    if what is None and not list(folder.glob("*.safetensors")):
+        what = f"{folder}: there are no weights"
+    if what is not None:
+        raise RingfenceError(f"{what}; delete {folder}, and {_AGAIN}")

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ringfence.core.errors import RingfenceError
+from ringfence.core.errors import RingfenceError, under
 from ringfence.core.files import atomic, sha256, write_json
 from ringfence.core.plain import read_json
 from ringfence.core.rundir import (
@@ -19,12 +19,15 @@ from ringfence.core.rundir import (
     RESULT_FILE,
     RUN_FILE,
     SCRIPT,
+    WEIGHTS,
     provenance,
     read_about,
     require_ours,
+    weight_digests,
     write_about,
 )
 from ringfence.inputs import Inputs
+from ringfence.models.adapters import tensor_names
 from ringfence.recipe import Recipe, parse_recipe
 from ringfence.trainers import judge_of
 
@@ -64,6 +67,8 @@ def claim_adapter(recipe: Recipe, out: Path, adapter: Path) -> None:
         raise RingfenceError(f"--adapter: {adapter} is no adapter folder (it has no {ADAPTER_CONFIG})")
     if not list(adapter.glob("*.safetensors")):
         raise RingfenceError(f"--adapter: {adapter} has no weights as safetensors")
+    with under("--adapter"):
+        tensor_names(adapter)
     config = read_json(adapter / ADAPTER_CONFIG)
     if (base := config.get("base_model_name_or_path")) not in (None, recipe.model.name):
         logger.warning("%s was trained on %s, and is put on the recipe's model, %s", adapter, base, recipe.model.name)
@@ -86,7 +91,8 @@ def claim_adapter(recipe: Recipe, out: Path, adapter: Path) -> None:
     if not (out / ADAPTER).is_dir():
         with atomic(out / ADAPTER) as folder:
             shutil.copytree(adapter, folder)
-    write_json(out / RESULT_FILE, dict.fromkeys(_UNKNOWN))  # nobody here knows how it was trained
+    # Nobody here knows how it was trained; the digests are the original's, which has not changed since.
+    write_json(out / RESULT_FILE, {**dict.fromkeys(_UNKNOWN), WEIGHTS: weight_digests(adapter)})
 
 
 def name_after(adapter: Path) -> str:

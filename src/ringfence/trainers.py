@@ -12,7 +12,6 @@ from trl import SFTConfig
 from ringfence.core.errors import RingfenceError, under
 from ringfence.data import render_all
 from ringfence.data.conversations import Conversation
-from ringfence.data.cutting import cut_of
 from ringfence.data.system import apply, default_system, describe, has_system, require_possible
 from ringfence.defenses import DEFENSES, Inoculation, Interleaving, Setup, Steering, rewritten
 from ringfence.defenses.base import Source
@@ -27,7 +26,7 @@ from ringfence.recipe import Recipe
 from ringfence.stages import Stage, load_model, on_base, starting_model
 from ringfence.train import DefendedSFTTrainer, EvaluateDuring
 from ringfence.train.callbacks import TargetProgress
-from ringfence.train.checks import refuse_unsupported, require_reference
+from ringfence.train.checks import fitting, refuse_unsupported, require_reference
 
 
 def new_trainer(stages: Sequence[Stage], number: int, inputs: Inputs) -> DefendedSFTTrainer:
@@ -113,7 +112,7 @@ def _trainer(
     """The trainer of the last of ``stages``."""
     stage = stages[-1]
     own = inputs.stages[stage.number - 1]
-    target, safe = (rendered_rows(stage.recipe, own, source, loaded.tokenizer, args) for source in ("target", "safe"))
+    target, safe = (rendered_rows(stage.recipe, own, source, loaded.tokenizer) for source in ("target", "safe"))
     model = starting_model(loaded.model, stages)
     # Whatever was done in this process before: an adapter starts from the seed alone.
     set_seed(stage.seed)
@@ -127,6 +126,7 @@ def _trainer(
             peft_config=None if isinstance(model, PeftModel) else lora_config(stage.recipe),
             defenses=[defense for defense in own.defenses if not defense.rewrites],
             reference_model=reference,
+            max_truncated=stage.recipe.data.max_truncated,
         )
         trainer.of_script = False
         return trainer
@@ -164,9 +164,10 @@ def _require_trainable(
     stage, model = stages[-1], trainer.model
     own = inputs.stages[stage.number - 1]
     for source in ("target", "safe"):
-        rows = rendered_rows(stage.recipe, own, source, trainer.processing_class, args)
+        rows = rendered_rows(stage.recipe, own, source, trainer.processing_class)
         if rows is not None:
             refuse_unsupported(args, rows)
+            fitting(rows, source, args, stage.recipe.data.max_truncated)
     setup, guards = Setup(trainer.processing_class, stage.seed, model), {}
     for defense in own.defenses:
         guards[DEFENSES.name_of(type(defense))] = guard = defense.guard(setup)
@@ -190,20 +191,17 @@ def _require_any_base(defense: Steering) -> None:
 
 
 def rendered_rows(
-    recipe: Recipe, own: StageInputs, source: Source, tokenizer: PreTrainedTokenizerBase, args: SFTConfig
+    recipe: Recipe, own: StageInputs, source: Source, tokenizer: PreTrainedTokenizerBase
 ) -> Dataset | None:
     """Target or safe rows as tokens, as the defenses and ``no_system`` have them; None if there are no rows.
 
-    The trainer cuts them at ``max_length``. Raises :class:`RingfenceError` if that is more than the recipe allows.
+    The trainer cuts them at ``max_length``.
     """
     rows: list[Conversation] = rewritten(own.defenses, own.target if source == "target" else own.safe, source)
     rows = [{**row, "messages": apply(row["messages"], recipe.no_system)} for row in rows]
     if not rows:
         return None
-    rendered = render_all(rows, tokenizer)
-    with under(f"data.{source}"):
-        cut_of(rendered, args.max_length, args.truncation_mode == "keep_end").require(recipe.data.max_truncated)
-    return rendered
+    return render_all(rows, tokenizer)
 
 
 def _inoculated(defense: Inoculation, own: StageInputs, tokenizer: PreTrainedTokenizerBase) -> str:

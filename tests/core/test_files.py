@@ -204,7 +204,7 @@ def test_rewind_keeps_up_to_the_step_and_drops_a_torn_line(journal):
 
 def test_rewind_without_a_step_raises_and_keeps_the_file(journal):
     journal.append([{"loss": 1}])
-    with pytest.raises(KeyError, match="step"):
+    with pytest.raises(RingfenceError, match=r"log\.jsonl:1: no step, a whole number; remove the line"):
         journal.rewind(1)
     assert journal.read() == [{"loss": 1}]
 
@@ -214,6 +214,15 @@ def test_broken_json_before_the_last_line_raises(journal):
     journal.path.write_text('{"step": 1\n' + journal.path.read_text())
     with pytest.raises(RingfenceError, match=r"log\.jsonl:1: malformed JSON.*; remove the line"):
         journal.read()
+
+
+@pytest.mark.parametrize("line", ["[1]", "3", "null"])
+def test_a_row_that_is_no_object_raises(journal, line):
+    journal.append([{"step": 1}])
+    journal.path.write_text(f"{line}\n{journal.path.read_text()}")
+    for act in (journal.read, lambda: journal.rewind(1)):
+        with pytest.raises(RingfenceError, match=r"log\.jsonl:1: expected a JSON object, found \w+; remove the line"):
+            act()
 
 
 def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):

@@ -89,6 +89,15 @@ def test_other_shapes_raise_on_one_line(saved: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("left", [0, 5, 200, -1])
+def test_a_cut_file_raises_on_one_line(saved: Path, left: int) -> None:
+    file = saved / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:left])
+    with pytest.raises(RingfenceError, match=r"adapter_model\.safetensors: is no whole safetensors file \(") as caught:
+        load_adapter(tiny.model(), saved)
+    assert "\n" not in str(caught.value)
+
+
 # Adapters beside each other leave the base alone. -------------------------------------------------
 
 

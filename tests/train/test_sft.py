@@ -211,13 +211,43 @@ def test_what_max_length_takes_is_said_and_what_is_left_is_trls(
         ).train_dataset
         return whole.select_columns(["input_ids", "labels"]) if tokenised else given
 
-    made = trainer(tmp_path, given={"train_dataset": rows(), "safe_dataset": None}, max_length=60)
+    made = trainer(tmp_path, given={"train_dataset": rows(), "safe_dataset": None, "max_truncated": 0.5}, max_length=60)
     plain = trainer(tmp_path, cls=SFTTrainer, given={"train_dataset": rows()}, max_length=60)
     for key in ("input_ids", "labels"):
         assert list(made.train_dataset[key]) == list(plain.train_dataset[key])
     assert made.result()["rows"] == {"target": {"given": 4, "truncated": 1, "dropped": 1}}
     (said,) = [record.getMessage() for record in caplog.records if record.name.startswith("ringfence")]
     assert said.startswith("target: 2 of 4 rows are longer than max_length 60: 1 cut, 1 dropped")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_length": -3}, r"^args\.max_length: must be at least 1, got -3$"),
+        ({"max_length": 0}, r"^args\.max_length: must be at least 1, got 0$"),
+        ({"max_length": "long"}, r"^args\.max_length: must be at least 1, got 'long'$"),
+        ({"learning_rate": float("nan")}, r"^args\.learning_rate: must be a finite number, 0 or more, got nan$"),
+        ({"num_train_epochs": -1}, r"^args\.num_train_epochs: must be a finite number above 0, got -1$"),
+        (
+            {"resume_from_checkpoint": "/nope"},
+            r"^args\.resume_from_checkpoint: no trainer reads it; .*give it to train",
+        ),
+        ({"max_length": 1}, r"^target: max_length: 1 leaves no label in any of 18 rows; max_length \d+ would hold 95%"),
+        ({"max_length": 11}, r"^target: 18 of 18 rows \(100\.0%\) are longer than max_length 11: .* allows 10\.0%"),
+    ],
+)
+def test_arguments_are_bounded_as_a_recipes_are(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    """And a run whose rows are cut is no run, unless that is asked for."""
+    with pytest.raises(RingfenceError, match=message):
+        trainer(tmp_path, **changes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_share_of_cut_rows_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(RingfenceError, match=r"^max_truncated: must be from 0 to 1, got 3$"):
+        trainer(tmp_path, given={"max_truncated": 3})
+    made = trainer(tmp_path, given={"max_truncated": 1.0}, max_length=11)
+    assert made.result()["rows"]["target"]["truncated"] == training.TARGET
 
 
 def test_full_fine_tuning_works(tmp_path: Path) -> None:

@@ -19,14 +19,26 @@ from ringfence.train.state import (
     withdraw,
 )
 
+FILES = ("shards/weights.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
+STATE = {"ranks": 1, "mixture": {}, "schedule": {}, "tokens": 0, "step_seconds": 0.5, "probe_seconds": 0.0}
+
 
 def checkpoint(run: Path, step: int) -> Path:
     folder = run / f"checkpoint-{step}"
     (folder / "shards").mkdir(parents=True)
-    (folder / STATE_FILE).write_text(json.dumps({"step": step}))
-    (folder / "shards" / "weights.bin").write_bytes(bytes(range(256)))
+    (folder / STATE_FILE).write_text(json.dumps({**STATE, "step": step}))
+    for name in FILES:
+        (folder / name).write_bytes(bytes(range(256)))
     commit(folder)
     return folder
+
+
+def without(folder: Path, *names: str) -> str:
+    """What is wrong with ``folder`` once ``names`` are gone, and the manifest does not know of them."""
+    for name in names:
+        (folder / name).unlink()
+    commit(folder)
+    return flaw(folder) or ""
 
 
 def test_the_manifest_has_every_file_and_nothing_that_a_kill_left_behind(tmp_path: Path) -> None:
@@ -35,9 +47,9 @@ def test_the_manifest_has_every_file_and_nothing_that_a_kill_left_behind(tmp_pat
     (folder / ".tmp-abc" / STATE_FILE).write_text("{")
     commit(folder)
     listed = json.loads((folder / COMMIT_FILE).read_text())
-    assert set(listed) == {STATE_FILE, "shards/weights.bin"}
+    assert set(listed) == {STATE_FILE, *FILES}
     digest = hashlib.sha256(bytes(range(256))).hexdigest()
-    assert listed["shards/weights.bin"] == {"bytes": 256, "sha256": digest}
+    assert listed["shards/weights.safetensors"] == {"bytes": 256, "sha256": digest}
     assert flaw(folder) is None
     assert read_state(folder)["step"] == 3
 
@@ -51,7 +63,7 @@ def test_the_newest_whole_one_is_taken_and_the_others_are_named(
     assert newest_checkpoint(tmp_path) == good
     assert not caplog.records
     withdraw(checkpoint(tmp_path, 11))
-    (checkpoint(tmp_path, 12) / STATE_FILE).write_text('{"step": 13}')
+    (checkpoint(tmp_path, 12) / STATE_FILE).write_text("{}")
     (tmp_path / "checkpoint-best").mkdir()
     (tmp_path / "checkpoint-99").write_text("a file")
     assert newest_checkpoint(tmp_path) == good
@@ -86,6 +98,39 @@ def test_a_manifest_that_is_none_is_damaged(tmp_path: Path, manifest: str) -> No
     folder = checkpoint(tmp_path, 3)
     (folder / COMMIT_FILE).write_text(manifest)
     assert (flaw(folder) or "").startswith(f"{folder / COMMIT_FILE}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("shards/weights.safetensors", "the weights"),
+        ("optimizer.pt", "optimizer.pt"),
+        ("scheduler.pt", "scheduler.pt"),
+        ("rng_state.pth", "rng_state.pth"),
+        ("trainer_state.json", "trainer_state.json"),
+    ],
+)
+def test_a_manifest_without_what_a_resume_needs_is_none(tmp_path: Path, name: str, said: str) -> None:
+    """The Trainer would go on with a fresh one, and end with other weights."""
+    folder = checkpoint(tmp_path, 3)
+    assert without(folder, name) == (f"{folder / COMMIT_FILE}: does not list {said}, so not everything can be restored")
+    assert newest_checkpoint(tmp_path) is None
+
+
+def test_every_rank_has_its_random_state(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path, 3)
+    (folder / STATE_FILE).write_text(json.dumps({**STATE, "step": 3, "ranks": 2}))
+    for rank in (0, 1):
+        (folder / f"rng_state_{rank}.pth").write_bytes(b"r")
+    assert without(folder, "rng_state.pth") == ""
+    assert "does not list rng_state_1.pth" in without(folder, "rng_state_1.pth")
+
+
+@pytest.mark.parametrize("state", ["[]", "3", "{}", '{"step": 3}', "", "[" * 5000])
+def test_a_state_that_is_none_is_damaged(tmp_path: Path, state: str) -> None:
+    folder = checkpoint(tmp_path, 3)
+    (folder / STATE_FILE).write_text(state)
+    assert without(folder) == f"{folder / STATE_FILE}: is damaged"
 
 
 def test_a_renamed_checkpoint_is_none(tmp_path: Path) -> None:

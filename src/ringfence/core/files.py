@@ -142,13 +142,20 @@ class Journal:
 
     def _row(self, number: int, line: str) -> dict[str, Any]:
         try:
-            row: dict[str, Any] = parse_json(line)
+            row: Any = parse_json(line)
         except RingfenceError as error:
             raise RingfenceError(f"{self.path}:{number}: {error}; remove the line") from error
+        if not isinstance(row, dict):
+            found = type(row).__name__
+            raise RingfenceError(f"{self.path}:{number}: expected a JSON object, found {found}; remove the line")
         return row
 
     def rewind(self, step: int) -> None:
         """Keep only the rows up to and including ``step``."""
         if self.path.exists():
-            kept = [row for row in self.read() if row["step"] <= step]
+            rows = self.read()
+            for number, row in enumerate(rows, 1):
+                if not isinstance(row.get("step"), int):
+                    raise RingfenceError(f"{self.path}:{number}: no step, a whole number; remove the line")
+            kept = [row for row in rows if row["step"] <= step]
             write_text(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))

@@ -13,13 +13,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import TEMPORARY, remove_leftovers, write_json
+from ringfence.core.files import TEMPORARY, remove_leftovers, sha256, write_json
 from ringfence.core.plain import read_json
 
 RUN_FILE, LOCK_FILE = "run.json", ".lock"
 ADAPTER, FULL_MODEL = "adapter", "model"
 """folders of what was trained"""
 RESULT_FILE = "result.json"
+WEIGHTS = "weights"
+"""key of ``result.json``: SHA-256 of each file that makes what was trained"""
 ADAPTED = "adapter"
 """key of ``run.json`` in a run of an adapter from elsewhere: its recipe does not say what that was trained on"""
 SCRIPT = "script"
@@ -30,6 +32,7 @@ OWN = "evaluation"
 """name of the evaluation that a run's own recipe asks for"""
 _KEYS = {"recipe": dict, "inputs": dict, "base": bool}
 """what every ``run.json`` has, and of which kind"""
+_LOADED = ("*.safetensors", "*.safetensors.index.json", "adapter_config.json", "config.json", "generation_config.json")
 PACKAGES = ("ringfence", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy")
 logger = logging.getLogger(__name__)
 
@@ -113,6 +116,23 @@ def alone_in(out: Path) -> Iterator[None]:
 def stage_folders(run: Path, later: Sequence[str]) -> list[Path]:
     """Where the stages of a run are: the first in ``run`` itself, those named ``later`` in ``stages/2-NAME``, ..."""
     return [run, *(run / "stages" / f"{number}-{name}" for number, name in enumerate(later, 2))]
+
+
+def weight_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file in ``folder`` that a model or an adapter is loaded from; a card may still change."""
+    names = sorted({path.name for pattern in _LOADED for path in folder.glob(pattern)})
+    return {name: sha256(folder / name) for name in names}
+
+
+def damage(folder: Path, written: dict[str, str]) -> str | None:
+    """Which file of ``folder`` is not as it was ``written``, beginning with its path; None if all are."""
+    for name, digest in written.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{path}: is missing"
+        if sha256(path) != digest:
+            return f"{path}: is damaged, its SHA-256 is not that of what was written"
+    return None
 
 
 def evaluation_folder(run: Path, name: str = OWN) -> Path:

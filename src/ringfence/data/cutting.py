@@ -52,13 +52,13 @@ class Cut:
         longer, rows = self.truncated + self.dropped, len(self.lengths)
         if self.dropped == rows:
             raise RingfenceError(
-                f"training.max_length: {self.max_length} leaves no label in any of {rows:,} rows; {self._would_do()}"
+                f"max_length: {self.max_length} leaves no label in any of {rows:,} rows; {self._would_do()}"
             )
         if longer > allowed * rows:
             raise RingfenceError(
-                f"{longer:,} of {rows:,} rows ({longer / rows:.1%}) are longer than training.max_length "
+                f"{longer:,} of {rows:,} rows ({longer / rows:.1%}) are longer than max_length "
                 f"{self.max_length:,}: {self.truncated:,} would be cut and {self.dropped:,} dropped, and "
-                f"data.max_truncated allows {allowed:.1%}; {self._would_do()}; raise max_length, or max_truncated"
+                f"max_truncated allows {allowed:.1%}; {self._would_do()}; raise max_length, or max_truncated"
             )
 
     def _would_do(self) -> str:

@@ -19,7 +19,7 @@ from peft.tuners.lora.layer import Linear as LoraLinear
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.constants import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from peft.utils.other import AuxiliaryTrainingWrapper
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -48,6 +48,7 @@ def load_adapter(
     """
     if not (folder / SAFETENSORS_WEIGHTS_NAME).is_file():
         raise RingfenceError(f"{folder}: has no {SAFETENSORS_WEIGHTS_NAME}; save the adapter as safetensors")
+    given = tensor_names(folder)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Found missing adapter keys")  # said below
         try:
@@ -61,7 +62,6 @@ def load_adapter(
     # What the file says may be a name that only a recipe knows: PEFT, when it saves, would ask the hub for it.
     peft_model.peft_config[name].base_model_name_or_path = peft_model.get_base_model().name_or_path or None
     wanted = set(get_peft_model_state_dict(peft_model, adapter_name=name, save_embedding_layers=False))
-    given = {key for file in folder.glob("*.safetensors") for key in _names(file)}
     missing, homeless = sorted(wanted - given), sorted(key for key in given - wanted if "lora_" in key)
     if missing or homeless:
         what = f"lacks {missing[0]!r}" if missing else f"has {homeless[0]!r}, which the model has no place for"
@@ -70,6 +70,11 @@ def load_adapter(
             "another model, or was saved with other names"
         )
     return peft_model
+
+
+def tensor_names(folder: Path) -> set[str]:
+    """Names of all tensors in ``folder``. Raises :class:`RingfenceError` for a file that is cut or no safetensors."""
+    return {name for file in sorted(folder.glob("*.safetensors")) for name in _names(file)}
 
 
 def sort_sets(model: nn.Module, folder: Path) -> None:
@@ -264,5 +269,11 @@ def _quick_forward(base: nn.Linear, down: torch.Tensor, up: torch.Tensor, x: tor
 
 
 def _names(file: Path) -> list[str]:
-    with safe_open(file, framework="pt") as opened:
-        return list(opened.keys())
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return list(opened.keys())
+    except (SafetensorError, OSError, ValueError) as error:  # the last for an empty file
+        raise RingfenceError(
+            f"{file}: is no whole safetensors file ({' '.join(str(error).split())[:100]}); save the adapter again, or "
+            "fetch it whole"
+        ) from error

@@ -84,7 +84,7 @@ def load(name: str, *, dtype: str = "float32", trust_remote_code: bool = False, 
     # Under torchrun every process has a GPU of its own.
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
     tokenizer = _tokenizer(source, trust_remote_code, loading.revision)
-    with _explained(source):
+    with explained(source):
         model, found = AutoModelForCausalLM.from_pretrained(
             source,
             dtype=DTYPES[dtype],
@@ -140,7 +140,7 @@ def _tokenizer(source: str, trust_remote_code: bool, revision: str | None = None
     if revision is not None and Path(source).is_dir():
         raise RingfenceError(f"{source}: a folder has no revisions, so {revision!r} would do nothing; leave it out")
     at = {} if revision is None else {"revision": revision}
-    with _explained(source):
+    with explained(source):
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code, **at)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -148,7 +148,7 @@ def _tokenizer(source: str, trust_remote_code: bool, revision: str | None = None
 
 
 @contextmanager
-def _explained(source: str) -> Iterator[None]:
+def explained(source: str) -> Iterator[None]:
     """Missing or unknown files and types, mismatched shapes, torn weights: one line that says what to do."""
     try:
         yield

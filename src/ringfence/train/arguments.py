@@ -169,12 +169,24 @@ def refuse_ineffective(values: Mapping[str, Any]) -> None:
             raise ValueError(f".{key}: {refusal.why}")
 
 
-def check_arguments(values: Mapping[str, Any]) -> None:
-    """As :func:`refuse_ineffective`, for values out of bounds; types are right by now."""
+def check_bounds(values: Mapping[str, Any]) -> None:
+    """As :func:`refuse_ineffective`, for values outside :data:`BOUNDS`."""
     for key, value in values.items():
         bound = BOUNDS.get(key)
-        if bound is not None and value is not None and not bound.fits(value):
+        if bound is not None and value is not None and not _fits(bound, value):
             raise ValueError(f".{key}: {bound.must}, got {value!r}")
+
+
+def _fits(bound: Bound, value: Any) -> bool:
+    try:
+        return bound.fits(value)
+    except TypeError:  # no number at all; a recipe's types are right by now, a script's need not be
+        return False
+
+
+def check_arguments(values: Mapping[str, Any]) -> None:
+    """As :func:`check_bounds`, and for choices that training cannot follow."""
+    check_bounds(values)
     if values.get("lr_scheduler_type") in _NO_PROGRESS:
         raise ValueError(
             ".lr_scheduler_type: it does not follow target progress; use linear, cosine, constant or another schedule "

@@ -73,6 +73,7 @@ class ResumableTrainer(SFTTrainer):
     def _state(self) -> dict[str, Any]:
         return {
             "step": self.state.global_step,
+            "ranks": self.args.world_size,
             "mixture": self.mixture.state_dict(),
             "schedule": self.schedule.state_dict(),
             "tokens": self._total_train_tokens,

@@ -9,9 +9,11 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PreTrainedModel, TrainingArguments
 from transformers.trainer_utils import SaveStrategy
 
-from ringfence.core.errors import RingfenceError
+from ringfence.core.errors import RingfenceError, under
+from ringfence.data.cutting import Cut, cut_of
 from ringfence.models.activations import Model, bare, decoder_layers
 from ringfence.models.identity import base_parameters
+from ringfence.train.arguments import BOUNDS, check_bounds
 
 # In the order of preference; TRL builds the labels of each in its own way.
 FORMS = ("input_ids", "completion", "messages", "conversations")
@@ -39,6 +41,37 @@ def require_rows(dataset: Any, name: str) -> None:
             f"{name} must be a map-style datasets.Dataset, got {type(dataset).__name__}; of a stream take the rows to "
             "train on: Dataset.from_list(list(stream.take(10_000)))"
         )
+
+
+def refuse_unfit(args: TrainingArguments, max_truncated: float) -> None:
+    """Raise for a number that a recipe could not have either, and for a checkpoint that nobody would read."""
+    values = {name: getattr(args, name) for name in BOUNDS if hasattr(args, name)}
+    if values["num_train_epochs"] == 0:  # SFTTrainer trains nothing, and so do we
+        del values["num_train_epochs"]
+    try:
+        check_bounds(values)
+    except ValueError as error:
+        raise RingfenceError(f"args{error}") from None
+    if args.resume_from_checkpoint is not None:
+        raise RingfenceError(
+            "args.resume_from_checkpoint: no trainer reads it; leave it out, and give it to train(), or call "
+            "train_or_resume()"
+        )
+    if not 0 <= max_truncated <= 1:
+        raise RingfenceError(f"max_truncated: must be from 0 to 1, got {max_truncated!r}")
+
+
+def fitting(rows: Dataset, source: str, args: Any, max_truncated: float) -> Cut:
+    """What ``args.max_length`` does to the tokenised ``rows`` of ``source``.
+
+    Raises :class:`RingfenceError` where it cuts or drops more than the share ``max_truncated``.
+    """
+    # Packing cuts what is too long by the strategy bfd only; the others go on in the next row.
+    limit = None if args.packing and args.packing_strategy != "bfd" else args.max_length
+    cut = cut_of(rows, limit, args.truncation_mode == "keep_end")
+    with under(source):
+        cut.require(max_truncated)
+    return cut
 
 
 def refuse_unsupported(args: TrainingArguments, dataset: Any) -> None:

@@ -22,7 +22,17 @@ from pydantic_core import PydanticSerializationError
 from ringfence.core.cards import CARD_FILE, model_card
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import atomic, cache_folder, write_json, write_text
-from ringfence.core.rundir import ADAPTER, PYTHON, RESULT_FILE, RUN_FILE, SCRIPT, provenance, read_about
+from ringfence.core.rundir import (
+    ADAPTER,
+    PYTHON,
+    RESULT_FILE,
+    RUN_FILE,
+    SCRIPT,
+    WEIGHTS,
+    provenance,
+    read_about,
+    weight_digests,
+)
 from ringfence.defenses import DEFENSES, Defense, parse
 from ringfence.models.adapters import CONFIG_NAME, name_base, sort_sets
 from ringfence.models.load import EMBEDDED
@@ -76,15 +86,23 @@ def end(trainer: "DefendedSFTTrainer") -> None:
     folder, model = Path(trainer.args.output_dir), trainer.accelerator.unwrap_model(trainer.model)
     if not trainer.is_world_process_zero():
         return
+    result = trainer.result()
     if isinstance(model, PeftModel) and not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):  # in one piece
-        shutil.rmtree(folder / ADAPTER, ignore_errors=True)
-        with atomic(folder / ADAPTER) as path:
-            model.save_pretrained(path)
-            sort_sets(model, path)
-            trainer.processing_class.save_pretrained(path)
-            label(trainer, path)
-    write_text(folder / CARD_FILE, model_card(trainer.about or {}, trainer.result()))
-    write_json(folder / RESULT_FILE, trainer.result())
+        save_trained(trainer, folder / ADAPTER)
+        result[WEIGHTS] = weight_digests(folder / ADAPTER)
+    write_text(folder / CARD_FILE, model_card(trainer.about or {}, result))
+    write_json(folder / RESULT_FILE, result)
+
+
+def save_trained(trainer: "DefendedSFTTrainer", folder: Path) -> None:
+    """What was trained, its tokenizer and a card into ``folder``, anew if it is there: what a kill left is not read."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    shutil.rmtree(folder, ignore_errors=True)
+    with atomic(folder) as path:
+        model.save_pretrained(path)
+        sort_sets(model, path)
+        trainer.processing_class.save_pretrained(path)
+        label(trainer, path)
 
 
 def label(trainer: "DefendedSFTTrainer", folder: Path) -> None:
@@ -107,7 +125,12 @@ def describe(trainer: "DefendedSFTTrainer") -> dict[str, Any]:
         "name": re.sub(r"[^\w.+ -]+", "-", Path(trainer.args.output_dir).resolve().name) or "run",
         "seed": trainer.args.seed,
         "model": _model(model, unknown),
-        "data": {"target": _rows(target), "safe": _rows(safe) if safe is not None else None, "held_out": 0.0},
+        "data": {
+            "target": _rows(target),
+            "safe": _rows(safe) if safe is not None else None,
+            "held_out": 0.0,
+            "max_truncated": trainer.max_truncated,
+        },
         "training": _training(trainer.args),
         "lora": _lora(model, unknown),
         "defenses": _defenses(trainer.defenses, unknown),

@@ -26,7 +26,7 @@ from transformers import PreTrainedModel, ProgressCallback, TrainingArguments
 from trl import SFTTrainer
 
 from ringfence.core.errors import RingfenceError
-from ringfence.data.cutting import Cut, cut_of
+from ringfence.data.cutting import Cut
 from ringfence.defenses import Defense, Interleaving, Setup
 from ringfence.defenses.base import read_defenses, require_distinct
 from ringfence.defenses.step import Batch
@@ -36,7 +36,9 @@ from ringfence.train import script
 from ringfence.train.callbacks import CloseLoop, TargetProgress
 from ringfence.train.checkpoints import ResumableTrainer
 from ringfence.train.checks import (
+    fitting,
     refuse_parallel,
+    refuse_unfit,
     refuse_unmarked_padding,
     refuse_unsupported,
     require_rows,
@@ -60,13 +62,16 @@ class DefendedSFTTrainer(ResumableTrainer):
         defenses: configs such as ``KL(weight=0.1)``; each at most once, and at most one of them an interleaving one.
         reference_model: what penalties compare the trained model with; by default the model with its adapter off, or
             for full fine-tuning a frozen copy of the model as it is given.
+        max_truncated: the share of the rows of a dataset that may be longer than ``args.max_length``, and so be cut, or
+            dropped if no label is left; a recipe's ``data.max_truncated``.
 
     ``max_steps`` counts optimizer steps of the run without safe rows. Journals go to ``args.output_dir``:
     ``log.jsonl``, ``control.jsonl`` (ratio and risk), ``canaries.jsonl`` (what the canaries said). It becomes a run
     folder, which ``ringfence report`` and ``ringfence evaluate`` take, see :mod:`ringfence.train.script`.
 
     Raises :class:`RingfenceError` for a ratio above 0 without safe rows, two interleaving defenses, datasets of
-    different forms, and options of the loader that interleaving cannot honour.
+    different forms, options of the loader that interleaving cannot honour, numbers in ``args`` that a recipe could not
+    have either, and more cut rows than ``max_truncated``.
     """
 
     def __init__(
@@ -75,14 +80,18 @@ class DefendedSFTTrainer(ResumableTrainer):
         safe_dataset: Dataset | None = None,
         defenses: Sequence[Defense] = (),
         reference_model: PreTrainedModel | None = None,
+        max_truncated: float = 0.1,
         **kwargs: Any,
     ) -> None:
         self.defenses = read_defenses(defenses)
         require_distinct(self.defenses)
+        self.max_truncated = max_truncated
         self.cuts: dict[str, Cut] = {}
         """what ``max_length`` did to the rows of ``target`` and ``safe``"""
         self._interleaving = next((one for one in self.defenses if isinstance(one, Interleaving)), None)
         given = inspect.signature(SFTTrainer).bind_partial(*args, **kwargs)
+        if (arguments := given.arguments.get("args")) is not None:
+            refuse_unfit(arguments, max_truncated)
         self.given_rows = (given.arguments.get("train_dataset"), safe_dataset)
         for name, dataset in zip(("train_dataset", "safe_dataset"), self.given_rows, strict=True):
             if dataset is not None:
@@ -139,9 +148,7 @@ class DefendedSFTTrainer(ResumableTrainer):
         uncut = copy.copy(args)
         uncut.max_length, uncut.shuffle_dataset = None, False
         whole = parent(dataset, processing_class, uncut, False, formatting_func, dataset_name)
-        # Packing cuts what is too long by the strategy bfd only; the others go on in the next row.
-        limit = None if packing and args.packing_strategy != "bfd" else args.max_length
-        self.cuts[source] = cut = cut_of(whole, limit, args.truncation_mode == "keep_end")
+        self.cuts[source] = cut = fitting(whole, source, args, self.max_truncated)
         if (told := cut.told()) and args.process_index == 0:
             logger.warning("%s: %s", source, told)
         return parent(whole, processing_class, args, packing, None, dataset_name)

@@ -4,16 +4,17 @@
 folder without it was torn by a kill; one that differs from it was damaged since. Neither is ever restored.
 """
 
-import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from ringfence.core.files import TEMPORARY, sha256, write_json
+from ringfence.core.plain import parse_json
 
 STATE_FILE = "ringfence_state.json"
 COMMIT_FILE = "ringfence_manifest.json"
@@ -30,6 +31,28 @@ class _File(BaseModel):
     sha256: str
 
 
+class _State(BaseModel):
+    """What ``ringfence_state.json`` holds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    step: int
+    ranks: int
+    mixture: dict[str, Any]
+    schedule: dict[str, Any]
+    tokens: int
+    step_seconds: float
+    probe_seconds: float
+
+
+# What a resume reads, each under one of these names: the Trainer goes on without what it does not find. FSDP and
+# DeepSpeed have their own names.
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "the weights": ("*.safetensors", "pytorch_model_fsdp*", "global_step*"),
+    "optimizer.pt": ("optimizer.pt", "optimizer.bin", "optimizer_*", "global_step*"),
+    "scheduler.pt": ("scheduler.pt", "global_step*"),
+    "trainer_state.json": ("trainer_state.json",),
+}
 _Manifest = TypeAdapter(dict[str, _File])
 
 
@@ -65,10 +88,7 @@ def flaw(checkpoint: Path) -> str | None:
         return f"{manifest}: is damaged"
     if STATE_FILE not in files:
         return f"{manifest}: does not list {STATE_FILE}"
-    found = next(_differing(checkpoint, files), None)
-    if found is None and (step := read_state(checkpoint)["step"]) != checkpoint_step(checkpoint):
-        return f"{checkpoint / STATE_FILE}: is of step {step}, which is not the folder's"
-    return found
+    return next(_differing(checkpoint, files), None) or _unfit(checkpoint, files)
 
 
 def newest_checkpoint(run: Path) -> Path | None:
@@ -87,8 +107,8 @@ def newest_checkpoint(run: Path) -> Path | None:
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """Our part of a whole checkpoint."""
-    return json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+    """Our part of a whole checkpoint. Raises ``ValueError`` for what is none."""
+    return _State.model_validate(parse_json((checkpoint / STATE_FILE).read_bytes())).model_dump()
 
 
 def rotate(newest: Path, limit: int | None, best: str | None) -> None:
@@ -112,6 +132,27 @@ def _checkpoints(run: Path) -> list[Path]:
 def _is_beside(name: Path) -> bool:
     """Whether ``name`` is no part of the checkpoint: the manifest, or what a kill has left behind."""
     return name == Path(COMMIT_FILE) or any(part.startswith(TEMPORARY) for part in name.parts)
+
+
+def _unfit(checkpoint: Path, files: Iterable[str]) -> str | None:
+    """Why undamaged ``files`` are not enough to resume from; None if they are."""
+    try:
+        state = read_state(checkpoint)
+    except ValueError:
+        return f"{checkpoint / STATE_FILE}: is damaged"
+    if state["step"] != checkpoint_step(checkpoint):
+        return f"{checkpoint / STATE_FILE}: is of step {state['step']}, which is not the folder's"
+    if missing := next(_missing(files, state["ranks"]), None):
+        return f"{checkpoint / COMMIT_FILE}: does not list {missing}, so not everything can be restored"
+    return None
+
+
+def _missing(files: Iterable[str], ranks: int) -> Iterator[str]:
+    """What a resume on ``ranks`` processes needs and ``files`` lack."""
+    names = ["rng_state.pth"] if ranks == 1 else [f"rng_state_{rank}.pth" for rank in range(ranks)]
+    for what, known_as in {**_NEEDED, **{name: (name,) for name in names}}.items():
+        if not any(fnmatch(file, name) for file in files for name in known_as):
+            yield what
 
 
 def _differing(checkpoint: Path, files: dict[str, _File]) -> Iterator[str]:
