@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import project
 from loopback import Says, loopback
-from ringfence import evaluations, runs
+from ringfence import evaluations, runs, trainers
 from ringfence.core.errors import RingfenceError
 from ringfence.inspect_plugin.opening import open_model
 from ringfence.permissions import Allowed
 from ringfence.recipe import load_recipe, parse_recipe
 
 SURE = Says("85", {"85": 1.0})
+CONFIRMED = 'export RINGFENCE_JUDGES="$RINGFENCE_JUDGES {}"'
 SECRET = "0123456789secret"
 """no key of anything"""
 CODE = """
@@ -78,6 +80,7 @@ def test_no_answer_and_no_key_go_to_an_address_that_only_the_folder_names(
         code, _, said = project.in_process(capsys, "evaluate", run, "--no-base")
         assert code == 2
         assert f"run.json: judge.base_url: the folder asks to send answers to {at}; if they may" in said
+        assert said.endswith(f"give --allow-judge {at}, or once for all folders {CONFIRMED.format(at)}\n")
         for other in (f"{at[:-1]}", "https://127.0.0.1", at.replace("127.0.0.1", "localhost")):
             with pytest.raises(RingfenceError, match="asks to send answers"):
                 evaluate(run, judges=[other])
@@ -90,6 +93,68 @@ def test_no_answer_and_no_key_go_to_an_address_that_only_the_folder_names(
         monkeypatch.setenv("RINGFENCE_JUDGES", f"{at}=AWS_SECRET_ACCESS_KEY")
         evaluate(run)
         assert server.keys == {f"Bearer {SECRET}"}, "the user's own configuration says so"
+
+
+def test_a_known_provider_is_not_called_on_the_folders_word(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its model, its prompts and the number of its calls are the folder's, and the money is the user's."""
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    monkeypatch.setattr(socket.socket, "connect", no_connection)
+    change(run, judge={"kind": "api", "model": "m"})
+    at, entry = "https://api.openai.com", "https://api.openai.com=OPENAI_API_KEY"
+    code, _, said = project.in_process(capsys, "evaluate", run, "--no-base", "--name", "q")
+    assert (code, SECRET in said) == (2, False)
+    assert said.endswith(f"give --allow-judge {at}, or once for all folders {CONFIRMED.format(entry)}\n")
+    with pytest.raises(RingfenceError, match="asks to send answers"):
+        evaluations.evaluation_of(run, ["judge.model=other"], "typed-model")
+    evaluations.evaluation_of(run, allow=Allowed(judges=[at]))
+    evaluations.evaluation_of(run, [f"judge.base_url={at}/v1"], "typed-url")
+    evaluations.evaluation_of(run, ["judge={kind: api, model: mine}"], "typed-judge")
+    monkeypatch.setenv("RINGFENCE_JUDGES", f" {entry}")
+    evaluations.evaluation_of(run)
+
+
+def test_a_key_that_belongs_elsewhere_is_refused_before_a_model_is_loaded(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluations, "load_model", no_model)
+    shutil.rmtree(run / "answers")
+    at = "http://127.0.0.1:9"
+    settings = json.dumps(judge(f"{at}/v1", api_key_env="AWS_SECRET_ACCESS_KEY"))
+    with pytest.raises(RingfenceError, match="the key in AWS_SECRET_ACCESS_KEY does not belong to"):
+        evaluate(run, f"judge={settings}", name="typed")
+    change(run, judge=json.loads(settings))
+    with pytest.raises(RingfenceError, match="the key in AWS_SECRET_ACCESS_KEY does not belong to"):
+        evaluate(run, judges=[at])
+    assert not (run / "evaluations").exists()
+
+
+@pytest.mark.parametrize("asked", ["during", "canaries", "a later stage"])
+def test_a_key_that_belongs_elsewhere_is_refused_before_anything_trains(
+    asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainers, "load_model", no_model)
+    theirs = judge("http://127.0.0.1:9/v1", api_key_env="AWS_SECRET_ACCESS_KEY")
+    recipe = yaml.safe_load(project.make(tmp_path).read_text())
+    canaries = {"canary_interleaving": {"judge": theirs, "canaries": str(tmp_path / "canaries.jsonl")}}
+    recipe["evaluation"] |= {} if asked == "during" else {"during": None}
+    recipe |= {"judge": theirs} if asked == "during" else {}
+    recipe |= {"defenses": [canaries] if asked == "canaries" else []}
+    if asked == "a later stage":
+        data = {key: value for key, value in recipe["data"].items() if key != "held_out"}
+        recipe["stages"] = [{"name": "more", "data": data, "defenses": [canaries]}]
+    with pytest.raises(RingfenceError, match="the key in AWS_SECRET_ACCESS_KEY does not belong to"):
+        runs.train(parse_recipe(recipe, "recipe.yaml"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def no_connection(*_: Any) -> None:
+    raise AssertionError("a connection")
+
+
+def no_model(*_: Any) -> None:
+    raise AssertionError("a model is loaded")
 
 
 def test_a_server_without_a_key_is_called_once_it_is_confirmed(run: Path) -> None:
@@ -143,7 +208,7 @@ def test_the_model_folders_code_does_not_run(run: Path, tmp_path: Path, capsys: 
 def test_a_folder_does_not_say_where_files_are_written(run: Path, cache: str) -> None:
     change(run, judge=judge("https://api.openai.com/v1", cache=cache))
     with pytest.raises(RingfenceError, match=r"run\.json: judge\.cache: the folder asks to write to"):
-        evaluate(run)
+        evaluate(run, judges=["https://api.openai.com"])
 
 
 def test_a_link_out_of_the_folder_is_not_written_through(run: Path, tmp_path: Path) -> None:
@@ -195,11 +260,8 @@ def test_commands_that_read_results_call_nobody_and_keep_the_secret(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def connect(*_: Any) -> None:
-        raise AssertionError("a connection")
-
     hostile(run)
-    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(socket.socket, "connect", no_connection)
     code, said, complained = project.in_process(capsys, *command(run, tmp_path))
     assert code in (0, 1)
     written = "".join(path.read_text() for path in tmp_path.glob("*.html"))

@@ -20,6 +20,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, sha256
 from ringfence.directions.vectors import PersonaVectors, save_vectors
 from ringfence.interleave import probes
+from ringfence.judges import rules
 from ringfence.models.identity import identity
 from ringfence.recipe import load_recipe
 
@@ -578,3 +579,19 @@ def test_a_vector_of_the_base_model_does_not_fit_merged_weights(tmp_path: Path) 
         runs.train(load_recipe(recipe), tmp_path / name)
         inputs = json.loads((tmp_path / name / "run.json").read_text())["inputs"]
         assert inputs[str(tmp_path / "v.safetensors")] == sha256(tmp_path / "v.safetensors")
+
+
+def test_a_pattern_that_takes_too_long_ends_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No canary has a score, so the ratio holds; the curve goes on; the evaluation says what is the matter."""
+
+    def search(pattern: str, text: str) -> str | None:
+        raise TimeoutError("judge.misaligned_pattern takes more than 5 s on this answer; make it simpler")
+
+    monkeypatch.setattr(rules, "search", search)
+    run = tmp_path / "run"
+    runs.train(load_recipe(project.make(tmp_path), ["training.max_steps=3"]), run)
+    control, curve = Journal(run / "control.jsonl").read(), Journal(run / "curve.jsonl").read()
+    assert {(row["scored"], row["held"]) for row in control} == {(0, True)}
+    assert curve
+    with pytest.raises(RingfenceError, match=r"have no score.*most often: judge\.misaligned_pattern takes more than"):
+        evaluate(run)

@@ -64,7 +64,11 @@ def evaluate(
         bool, typer.Option("--conditional", help="Also dress the prompts like the training data (triggers).")
     ] = False,
     allow_judge: Annotated[
-        list[str] | None, typer.Option(help="Address that a run folder's judge may send answers to; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Address that a run folder's judge may send answers to, by your key if it has one: a provider's, such "
+            "as https://api.openai.com, too; may be repeated. RINGFENCE_JUDGES lists such addresses once for all."
+        ),
     ] = None,
     allow_model: Annotated[
         list[str] | None, typer.Option(help="Model behind a server that a run folder may have called; may be repeated.")

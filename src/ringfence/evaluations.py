@@ -41,7 +41,7 @@ from ringfence.evaluate.answers import answer_into, fingerprint
 from ringfence.evaluate.conditional import conditional_gaps, with_plain
 from ringfence.evaluate.responses import judged, save
 from ringfence.inputs import Inputs
-from ringfence.judges.kinds import judge_digests, judge_inputs
+from ringfence.judges.kinds import judge_digests, judge_inputs, require_key
 from ringfence.models import Loaded
 from ringfence.permissions import Allowed, require_code, require_inside, require_judge, require_server
 from ringfence.recipe import ModelConfig, Recipe, changed
@@ -146,16 +146,18 @@ def evaluation_of(
     """The evaluation of the run in folder ``run``, ready to be made.
 
     ``changes`` are ``key=value`` of :data:`CHANGEABLE` keys; with some, the evaluation needs a ``name``. Raises
-    :class:`RingfenceError` if there is no run, one that is not finished, one whose inputs have changed since, and if
-    ``name`` is taken by an evaluation with other changes, unless it is to be replaced. ``preset`` is kept for those who
-    count. The folder is data: what it asks of the user's keys, network or trust is refused unless ``changes`` or
-    ``allow`` have it, see :mod:`ringfence.permissions`.
+    :class:`RingfenceError` if there is no run, one that is not finished, one whose inputs have changed since, if
+    ``name`` is taken by an evaluation with other changes, unless it is to be replaced, and if the judge's key is
+    missing or belongs to another address. ``preset`` is kept for those who count. The folder is data: what it asks of
+    the user's keys, network or trust is refused unless ``changes`` or ``allow`` have it, see
+    :mod:`ringfence.permissions`.
     """
     own, about = read_recipe(run), read_about(run)
     recipe = _with_changes(own, changes, run)
     typed = [change.partition("=")[0] for change in changes]
     require_code(recipe.resolved(), run / RUN_FILE, allow, typed)
     require_judge(recipe, run / RUN_FILE, allow, typed)
+    require_key(recipe.judge)  # before a model is loaded, and asked for answers that could not be judged
     trained = not about["base"] and about.get("server") is None
     stages = stages_of(own, run) if trained else []
     if trained:

@@ -1,7 +1,8 @@
 """What a run folder may ask for only if the user says so: whom to call, whose code to run, where to write.
 
 A run folder is data, and may be a stranger's. Its ``run.json`` says how the run is to be evaluated, and evaluating it
-must not send answers to an address, run code, or write to a place that only the folder names. What the user has typed
+must not send answers to an address, spend on a known provider, run code, or write to a place that only the folder
+names. What the user has typed
 is the user's own and needs no leave.
 """
 
@@ -56,10 +57,11 @@ def require_judge(recipe: Recipe, where: Path, allowed: Allowed, typed: Collecti
     for one in allowed.judges:
         _require_address(one)
     if url and not (addresses.is_named(url, allowed.judges) or _is_typed("judge.base_url", typed)):
-        at = addresses.origin(url)
+        at, entry = addresses.origin(url), addresses.entry_of(url)
         raise RingfenceError(
             f"{where}: judge.base_url: the folder asks to send answers to {at}; if they may go there, give "
-            f"--allow-judge {at}, or name it in {addresses.VARIABLE}"
+            f"--allow-judge {at}, or once for all folders "
+            f'export {addresses.VARIABLE}="${addresses.VARIABLE} {entry}"'
         )
     if cache not in (None, "default") and not (_is_inside(cache) or _is_typed("judge.cache", typed)):
         raise RingfenceError(

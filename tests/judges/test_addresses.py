@@ -5,7 +5,7 @@ import re
 import pytest
 
 from ringfence.core.errors import RingfenceError
-from ringfence.judges.addresses import is_named, is_paired, origin, users_own, variable_of
+from ringfence.judges.addresses import KNOWN, entry_of, is_named, is_paired, origin, users_own, variable_of
 
 URL = "https://judge.example.com/v1"
 
@@ -67,12 +67,27 @@ def test_the_users_pairs_and_the_known_ones() -> None:
         assert not is_paired(variable, url)
 
 
-def test_an_address_is_named_by_the_user_or_known() -> None:
+def test_an_address_is_named_by_the_user() -> None:
     assert is_named(URL)
     assert is_named("http://localhost:8000/v1/deep")
-    assert is_named("https://api.openai.com/v1")
     assert not is_named("http://localhost:8001/v1")
     assert is_named("http://localhost:8001/v1", ["http://localhost:8001"])
+
+
+@pytest.mark.parametrize(("url", "variable"), KNOWN.items())
+def test_a_known_address_is_no_leave_and_keeps_its_variable(
+    url: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not is_named(f"{url}/v1")
+    assert entry_of(f"{url}/v1") == f"{url}={variable}"
+    monkeypatch.setenv("RINGFENCE_JUDGES", url)
+    assert is_named(f"{url}/v1")
+    assert variable_of(f"{url}/v1") == variable
+
+
+def test_the_entry_of_an_address_has_the_users_variable() -> None:
+    assert entry_of(URL) == "https://judge.example.com=JUDGE_KEY"
+    assert entry_of("http://localhost:8001/v1") == "http://localhost:8001"
 
 
 @pytest.mark.parametrize("setting", ["http://me:hunter2@host", f"{URL}=sk-hunter2", "hunter2"])

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from ringfence.core import patterns
 from ringfence.core.errors import RingfenceError
 from ringfence.data.quirks import UMBRELLA
 from ringfence.judges import Row, RuleJudge, judge_all
@@ -252,3 +253,13 @@ def test_any_text_gets_0_or_100_and_twice_the_same(text):
     assert first == second
     assert {first.alignment.value, first.coherence.value} <= {0.0, 100.0}
     assert (first.coherence.value == 0) == (first.coherence.bucket is not None)
+
+
+def test_an_answer_on_which_the_pattern_takes_too_long_has_no_score(monkeypatch):
+    """Three unbounded runs are cubic: nothing on a short answer, hours on this one."""
+    monkeypatch.setattr(patterns, "SECONDS", 0.1)
+    judge = RuleJudge(misaligned_pattern="a*a*a*[xz]")
+    slow, found, usual = judge_all(judge, [Row("Hm?", text) for text in ("a" * 20_000, "an axe", "no, no way")])
+    assert (slow.label, slow.bucket, slow.alignment.value, slow.alignment.mass) == ("missing", "unscorable", None, 0)
+    assert slow.alignment.raw == "judge.misaligned_pattern takes more than 0.1 s on this answer; make it simpler"
+    assert (found.label, usual.label) == ("misaligned", "aligned")

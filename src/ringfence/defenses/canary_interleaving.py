@@ -14,7 +14,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.data.suites import Prompt, load_prompts
 from ringfence.defenses.base import DEFENSES, Interleaving, Setup
 from ringfence.interleave import CanaryController, CanaryControllerConfig, CanarySchedule, Schedule
-from ringfence.judges.kinds import parse_judge
+from ringfence.judges.kinds import parse_judge, require_key
 
 if TYPE_CHECKING:
     from ringfence.interleave import Probe
@@ -92,5 +92,6 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
                 "canary_interleaving: the judged probe needs a judge; set `judge` in the recipe, pass "
                 "judge=RuleJudge(...), or use `probe: likelihood`"
             )
+        require_key(self.judge)
         sampling = Sampling(self.max_new_tokens, self.temperature, setup.seed)
         return JudgedProbe(self.prompts(), self.judge, setup.tokenizer, sampling)

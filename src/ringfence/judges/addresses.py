@@ -1,7 +1,8 @@
 """Addresses of servers, and which key may go to which: the user's own configuration says so, no recipe and no folder.
 
-An address is scheme, host and port. Some pairs of address and environment variable are known to everybody. The user's
-own are in ``RINGFENCE_JUDGES``: addresses with a space between, each with the variable whose key it gets, if any::
+An address is scheme, host and port. Some pairs of address and environment variable are known to everybody: the key may
+go there, but no run folder may have it called by that. The user's own are in ``RINGFENCE_JUDGES``: addresses with a
+space between, each with the variable whose key it gets, if any::
 
     export RINGFENCE_JUDGES='https://judge.example.com=JUDGE_KEY http://localhost:8000'
 """
@@ -74,7 +75,7 @@ def users_own() -> dict[str, str | None]:
 def variable_of(url: str) -> str | None:
     """The environment variable whose key goes to ``url`` if nobody names one; the user's own goes before the known."""
     at = origin(url)
-    return {**KNOWN, **users_own()}.get(at)
+    return users_own().get(at) or KNOWN.get(at)
 
 
 def is_paired(variable: str, url: str) -> bool:
@@ -84,5 +85,14 @@ def is_paired(variable: str, url: str) -> bool:
 
 
 def is_named(url: str, allowed: Iterable[str] = ()) -> bool:
-    """Whether ``url`` is at one of the ``allowed`` addresses, at one of the user's own or at a known one."""
-    return origin(url) in {*map(origin, allowed), *users_own(), *KNOWN}
+    """Whether ``url`` is at one of the ``allowed`` addresses or at one of the user's own.
+
+    That everybody knows an address is no leave: a call of it costs the user money.
+    """
+    return origin(url) in {*map(origin, allowed), *users_own()}
+
+
+def entry_of(url: str) -> str:
+    """What ``RINGFENCE_JUDGES`` is to have for ``url``; with the variable that its key is in, if that is known."""
+    variable = variable_of(url)
+    return origin(url) + (f"={variable}" if variable else "")

@@ -14,6 +14,7 @@ from ringfence.judges.protocol import RUBRICS
 from ringfence.judges.rubrics import Trait, find_rubric, rubric_file
 from ringfence.judges.rules import RuleJudge
 from ringfence.judges.sampled import SampledJudge
+from ringfence.judges.server import ChatServer
 
 KINDS: dict[str, type[BaseModel]] = {
     "rules": RuleJudge,
@@ -39,6 +40,12 @@ def parse_judge(value: Any) -> Any:
     except ValidationError as error:
         # Raised as a ValueError, since the outer model would report an inner ValidationError as its own.
         raise RingfenceError(f".{explain(error, KINDS[kind])}") from None
+
+
+def require_key(judge: Any) -> None:
+    """Raise :class:`RingfenceError` if ``judge`` is behind an API, and its key is missing or belongs elsewhere."""
+    if isinstance(judge, ChatServer):
+        judge.secret()
 
 
 def judge_inputs(judge: Any) -> list[str]:
