@@ -9,6 +9,7 @@ import pytest
 import project
 from ringfence import forecast as module
 from ringfence import runs
+from ringfence.core.errors import RingfenceError
 from ringfence.forecast import forecast, told
 from ringfence.models import load
 from ringfence.recipe import load_recipe
@@ -82,3 +83,32 @@ def test_a_controller_has_two_ends_and_stages_are_all_told(tmp_path: Path, monke
         "time",
         "memory",
     ]
+
+
+def test_a_long_run_is_estimated_from_its_beginning_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """13 rows in steps of 4 are 4 steps an epoch: 80 target steps are 20 epochs of 13 rows, and half as many safe."""
+    monkeypatch.setattr(module, "_SECONDS", 0.01)
+    path = project.make(tmp_path, defenses=[{"fixed_interleaving": {"added": 0.5}}], evaluation={})
+    (whole,) = forecast(load_recipe(path, ["training.max_steps=80"]))
+    assert "estimated" not in told(whole)[3]
+    monkeypatch.setattr(module, "_WALKED", 24)
+    (part,) = forecast(load_recipe(path, ["training.max_steps=80"]))
+    assert told(part)[3].startswith("estimated from the first 24 steps: ")
+    (exact,), (estimate,) = whole.drawn, part.drawn
+    assert (exact.target.conversations, exact.safe.conversations) == (260, 130)
+    assert estimate.target.conversations == 260
+    assert estimate.step == pytest.approx(exact.step, rel=0.05)
+    expected = counts(exact)
+    assert counts(estimate) == {key: pytest.approx(value, rel=0.05) for key, value in expected.items()}
+    (long,) = forecast(load_recipe(path, [f"training.max_steps={2**31 - 1}"]))
+    assert long.drawn[0].target.conversations == 13 * (2**31 // 4) - 1
+
+
+def test_an_adapter_that_does_not_fit_the_model_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SECONDS", 0.01)
+    path = project.make(tmp_path)
+    for modules in ("[nope]", "'('"):
+        with pytest.raises(RingfenceError, match=r"^training and lora do not fit: "):
+            forecast(load_recipe(path, [f"lora.target_modules={modules}"]))

@@ -570,6 +570,21 @@ def test_true_is_no_number(tmp_path, text, said):
     assert said in fault(tmp_path, DATA + text)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("evaluation: {temperature: .inf}\n", ": evaluation.temperature: Input should be a finite number"),
+        ("evaluation: {top_p: .nan}\n", ": evaluation.top_p: Input should be a finite number"),
+        ("evaluation: {min_p: .nan}\n", ": evaluation.min_p: Input should be a finite number"),
+        ("lora: {r: 0}\n", ": lora.r: must be at least 1, got 0"),
+        ("lora: {peft_type: x}\n", ": lora.peft_type: `lora` is a LoRA adapter and no other; leave it out"),
+        ("training: {max_steps: 99999999999999999999}\n", ": training.max_steps: must be at least 1 and at most"),
+    ],
+)
+def test_a_value_without_sense_is_refused_when_read(tmp_path, text, said):
+    assert said in fault(tmp_path, DATA + text)
+
+
 def test_true_is_true_where_it_may_be(tmp_path):
     recipe = read(tmp_path, DATA + "training: {bf16: true}\ndefenses: [{steering: {vector: a, any_base: true}}]\n")
     assert recipe.training == {"bf16": True}

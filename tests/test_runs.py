@@ -173,7 +173,12 @@ def bad(tmp_path: Path, message: str, *overrides: str, **changes: Any) -> None:
         (r"good.*bad", "defenses=[{canary_interleaving: {probe: likelihood, canaries: '{folder}/general2.jsonl'}}]"),
         (r"'genral' is not in evaluation\.suites", "evaluation.during.suites=[genral]"),
         (r"^model: .*tiny-mode: no such model folder", "model={folder}/tiny-mode"),
-        (r"training: ", "training.lr_scheduler_type=wobbly"),
+        (r"training\.lr_scheduler_type: 'wobbly' is unknown", "training.lr_scheduler_type=wobbly"),
+        (r"training\.lr_scheduler_kwargs: 'a' is no setting of linear", "training.lr_scheduler_kwargs={a: b}"),
+        (
+            r"^training\.lr_scheduler_kwargs: .*does not fit polynomial: .*; change it$",
+            "training={lr_scheduler_type: polynomial, lr_scheduler_kwargs: {lr_end: 1}}",
+        ),
         (r"training and lora do not fit: .*nosuch", "lora.target_modules=[nosuch]"),
     ],
 )

@@ -1,7 +1,8 @@
 """What training a recipe would do, without doing it: rows, steps, tokens, and a lower bound of time and memory.
 
-Rows are rendered and drawn as training would render and draw them, so that their counts are exact. A canary controller
-decides while it trains; for it there are two counts, at its lowest and at its highest share of safe rows.
+Rows are rendered and drawn as training would render and draw them, so that their counts are exact; of a run of more
+than 20,000 steps these are drawn, and the rest is estimated from them. A canary controller decides while it trains; for
+it there are two counts, at its lowest and at its highest share of safe rows.
 
 Time is floating-point operations over the speed of one matrix product here, measured for a moment. A token takes about
 2 of them a weight forward, 2 more backward through the activations, 2 more for the gradient where the weights are
@@ -12,11 +13,13 @@ the optimizer, probes and evaluation come on top, and no step reaches the speed 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import torch
 from datasets import Dataset
-from transformers import AutoConfig, AutoModelForCausalLM
+from peft import LoraConfig, get_peft_model
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from trl import SFTConfig, pack_dataset
 
 from ringfence.core.errors import under
@@ -26,15 +29,16 @@ from ringfence.defenses import Interleaving, Setup
 from ringfence.inputs import Inputs
 from ringfence.interleave import CanaryControllerConfig, Schedule, Share
 from ringfence.interleave.mixture import Counters
-from ringfence.interleave.tally import RowCounts
+from ringfence.interleave.tally import RowCounts, Tally
 from ringfence.models.load import DTYPES, load_tokenizer, source_of
 from ringfence.recipe import Recipe
 from ringfence.stages import Stage, stages_of
 from ringfence.train.checks import fitting
 from ringfence.train.stream import new_mixture
-from ringfence.trainers import lora_config, rendered_rows, sft_config
+from ringfence.trainers import lora_config, rendered_rows, sft_config, told_as_unfitting
 
 _SECONDS = 0.5  # for the speed of a matrix product
+_WALKED = 20_000  # optimizer steps that are drawn one by one; what comes after is estimated from them
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class Forecast:
     title: str
     cuts: dict[str, Cut]
     drawn: tuple[Counters, ...]
-    """at the end; two where a controller decides: at its lowest and at its highest share"""
+    """at the end; two where a controller decides: at its lowest and at its highest share. With more steps than are
+    drawn one by one, an estimate from those"""
     seconds: float
     """at least, at the fewest tokens"""
     weights: int
@@ -70,7 +75,8 @@ def _forecast(stage: Stage, inputs: Inputs, speed: float) -> Forecast:
         tokenizer = load_tokenizer(
             part.model.name, trust_remote_code=part.model.trust_remote_code, revision=part.model.revision
         )
-        weights, trained = _parameters(part)
+        model = _unloaded(part)
+    weights, trained = _parameters(model, lora_config(part))
     cuts, counts = {}, {}
     for source in ("target", "safe"):
         rows = rendered_rows(part, own, source, tokenizer)
@@ -115,34 +121,48 @@ def _schedules(interleaving: Interleaving | None, setup: Setup) -> Sequence[Sche
 def _drawn(
     schedule: Schedule, counts: dict[str, RowCounts | None], args: SFTConfig, interleaving: Interleaving | None
 ) -> Counters:
-    """The counters at the end of a run of ``schedule``."""
+    """The counters at the end of a run of ``schedule``, in a run of more than ``_WALKED`` steps an estimate."""
     target, safe = counts["target"], counts.get("safe")
     assert target is not None, "rendered rows are tokenised"
     rows = (target.table.shape[1], 0 if safe is None else safe.table.shape[1])
     share = Share(args.per_device_train_batch_size, args.gradient_accumulation_steps, 0, args.world_size)
     mixture = new_mixture(args, rows, share, interleaving, schedule.placement)
     counters = mixture.counters
-    while chosen := mixture.draw(schedule.ratio):
+    while counters.step < _WALKED and (chosen := mixture.draw(schedule.ratio)):
         counters.target.add(target, [row.index for row in chosen if not row.safe])
         if safe is not None:
             counters.safe.add(safe, [row.index for row in chosen if row.safe])
         if schedule.due(counters.step - 1):
             schedule.update(None)
-    return counters
+    return counters if mixture.finished(schedule.ratio) else _carried_on(counters, mixture.sizes.slots)
 
 
-def _parameters(part: Recipe) -> tuple[int, int]:
-    """Weights of the model, and weights that are trained; nothing of it is loaded."""
+def _carried_on(counters: Counters, slots: int) -> Counters:
+    """``counters`` at the end of all ``slots``, if the run goes on as it began."""
+    times = Fraction(slots, max(1, counters.slots))
+
+    def scaled(tally: Tally) -> Tally:
+        return Tally(*(round(times * value) for value in (tally.conversations, tally.tokens, tally.labels)))
+
+    step = max(counters.step + 1, round(times * counters.step))
+    return Counters(step=step, slots=slots, target=scaled(counters.target), safe=scaled(counters.safe))
+
+
+def _unloaded(part: Recipe) -> PreTrainedModel:
+    """The model without its weights."""
     trust = part.model.trust_remote_code
     at = {} if part.model.revision is None else {"revision": part.model.revision}
     config = AutoConfig.from_pretrained(source_of(part.model.name), trust_remote_code=trust, **at)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
-        weights = sum(one.numel() for one in model.parameters())
-        if (lora := lora_config(part)) is None:
-            return weights, weights
-        from peft import get_peft_model
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
 
+
+def _parameters(model: PreTrainedModel, lora: LoraConfig | None) -> tuple[int, int]:
+    """Weights of the model, and weights that are trained."""
+    weights = sum(one.numel() for one in model.parameters())
+    if lora is None:
+        return weights, weights
+    with torch.device("meta"), told_as_unfitting():
         adapted = get_peft_model(model, lora)
     return weights, sum(one.numel() for one in adapted.parameters() if one.requires_grad)
 
@@ -170,8 +190,9 @@ def told(stage: Forecast) -> list[str]:
     ends = ("at the lowest share of safe rows: ", "at the highest: ") if len(stage.drawn) > 1 else ("",)
     for end, one in zip(ends, stage.drawn, strict=True):
         tokens, labels = one.target.tokens + one.safe.tokens, one.target.labels + one.safe.labels
+        about = f"estimated from the first {_WALKED:,} steps: " if one.step > _WALKED else ""
         lines.append(
-            f"{end}{one.step:,} optimizer steps on {one.target.conversations:,} target and "
+            f"{end}{about}{one.step:,} optimizer steps on {one.target.conversations:,} target and "
             f"{one.safe.conversations:,} safe rows, {tokens:,} tokens, {labels:,} of them with a loss "
             f"({one.safe.labels / max(labels, 1):.1%} safe)"
         )

@@ -31,6 +31,7 @@ from ringfence.train.arguments import (
     refuse_ineffective,
     require_package,
 )
+from ringfence.train.lora import check_lora
 
 HELD_OUT = "held-out"
 _FLASH = {"flash_attention_2": ("flash_attn",), "flash_attention_3": ("flash_attn_interface",)}
@@ -256,7 +257,11 @@ class Recipe(_Defended):
     @field_validator("lora")
     @classmethod
     def _lora_config(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        return None if value is None else check_fields("LoraConfig", fields_in(LORA_CONFIG), value)
+        if value is None:
+            return None
+        checked = check_fields("LoraConfig", fields_in(LORA_CONFIG), value)
+        check_lora(checked)
+        return checked
 
     @model_validator(mode="after")
     def _quantised_under_an_adapter(self) -> Self:

@@ -1,6 +1,8 @@
 """The trainer of one stage, made from its recipe; what cannot be trained raises here, later stages included."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,7 +28,7 @@ from ringfence.recipe import Recipe
 from ringfence.stages import Stage, load_model, on_base, starting_model
 from ringfence.train import DefendedSFTTrainer, EvaluateDuring
 from ringfence.train.callbacks import TargetProgress
-from ringfence.train.checks import fitting, refuse_unsupported, require_reference
+from ringfence.train.checks import fitting, refuse_unsupported, require_reference, require_schedule
 
 
 def new_trainer(stages: Sequence[Stage], number: int, inputs: Inputs) -> DefendedSFTTrainer:
@@ -116,7 +118,7 @@ def _trainer(
     model = starting_model(loaded.model, stages)
     # Whatever was done in this process before: an adapter starts from the seed alone.
     set_seed(stage.seed)
-    try:
+    with told_as_unfitting():
         trainer = DefendedSFTTrainer(
             model=model,
             args=args,
@@ -128,12 +130,18 @@ def _trainer(
             reference_model=reference,
             max_truncated=stage.recipe.data.max_truncated,
         )
-        trainer.of_script = False
-        return trainer
-    except ValueError as error:
-        if isinstance(error, RingfenceError):
-            raise
-        # What TRL or PEFT refuse, e.g. target modules that the model does not have.
+    trainer.of_script = False
+    return trainer
+
+
+@contextmanager
+def told_as_unfitting() -> Iterator[None]:
+    """What TRL or PEFT refuse inside, e.g. target modules that the model does not have, as :class:`RingfenceError`."""
+    try:
+        yield
+    except RingfenceError:
+        raise
+    except (re.error, TypeError, ValueError) as error:
         raise RingfenceError(f"training and lora do not fit: {' '.join(str(error).split())}") from error
 
 
@@ -242,7 +250,11 @@ def sft_config(stage: Stage) -> SFTConfig:
         "report_to": [],
     }
     try:
-        return SFTConfig(**{**defaults, **recipe.training, "output_dir": str(stage.folder), "seed": stage.seed})
+        made = SFTConfig(**{**defaults, **recipe.training, "output_dir": str(stage.folder), "seed": stage.seed})
+        require_schedule(made)
+        return made
+    except RingfenceError as error:
+        raise RingfenceError(f"{key_prefix(stage.number)}training.{error}") from error
     except (TypeError, ValueError) as error:
         raise RingfenceError(f"{key_prefix(stage.number)}training: {' '.join(str(error).split())}") from error
 

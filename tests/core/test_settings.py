@@ -7,7 +7,8 @@ import pytest
 from pydantic import AfterValidator, BaseModel, ValidationError
 
 from ringfence.core.errors import WIDTH, RingfenceError, shown
-from ringfence.core.settings import environment_name, explain, override, read_plain
+from ringfence.core.plain import POINTER
+from ringfence.core.settings import Numbers, environment_name, explain, override, read_plain
 
 KEYS = [
     "sk-proj-aB3dE5fG7hI9jK1lM3nO5pQ7",
@@ -68,7 +69,7 @@ def test_a_wide_value_is_cut() -> None:
     [
         ("a: " + "[" * 5000 + "]" * 5000, "nested too deep"),
         ("a: " + "[" * 110 + "]" * 110, "nested"),
-        (f"a: {'9' * 5000}", "a value cannot be read: Exceeds the limit"),
+        (f"a: {'9' * 5000}", "an integer has more digits than can be read: write it as a text"),
         ('a: "\\ud800"', "half a surrogate pair"),
         ("a: &a [*a]", "nested deeper than 100 levels"),
         ("a: 2024-02-31", "a value cannot be read"),
@@ -88,3 +89,20 @@ def test_a_hostile_recipe_is_one_line(tmp_path: Path, text: str, message: str) -
         with pytest.raises(RingfenceError, match=message) as caught:
             read_plain(path, [f"b={value}"])
         assert str(caught.value).startswith("b: ")
+
+
+def test_a_pointer_in_place_of_a_recipe_is_named_once(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(POINTER + b"\noid sha256:0\n")
+    with pytest.raises(RingfenceError) as caught:
+        read_plain(path)
+    assert str(caught.value).count(str(path)) == 1
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_a_number_is_finite(value: float) -> None:
+    class Some(Numbers):
+        share: float = 0.0
+
+    with pytest.raises(ValidationError, match="finite number"):
+        Some(share=value)

@@ -45,6 +45,8 @@ good = {"data": {"target": "a.jsonl"}}
 for change, said in (
     ({"sede": 1}, "sede"),
     ({"training": {"lerning_rate": 1}, "defenses": [{"kl": {}}]}, "learning_rate"),
+    ({"training": {"lr_scheduler_type": "foo"}, "defenses": [{"kl": {}}]}, "training.lr_scheduler_type"),
+    ({"lora": {"r": 0}, "defenses": [{"kl": {}}]}, "lora.r"),
     ({"lora": {"rr": 1}, "defenses": [{"kl": {}}]}, "lora.rr"),
     ({"defenses": [{"fixed_interleaving": {"ratoi": 0.1}}]}, "ratio"),
     ({"defenses": [{"canary_interleaving": {"evry": 1}}]}, "every"),

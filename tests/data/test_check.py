@@ -264,7 +264,7 @@ def test_the_printed_report_has_every_figure_and_problem(tmp_path: Path, words: 
         "rows",
         str(REPEATS_LISTED + 3),
         "user,assistant",
-        f"duplicate: {path}:2 repeats {path}:1",
+        "duplicate: line 2 repeats line 1",
         "... and 1 more duplicates",
         "100.0%",
         "rows over max_length",
@@ -285,3 +285,17 @@ def test_many_patterns_of_roles_are_summed_when_printed(tmp_path: Path) -> None:
     assert len(report.roles) == 12
     (line,) = [line for line in printed(report).splitlines() if "other patterns" in line]
     assert " 2 " in line
+
+
+def test_a_file_of_bad_rows_has_no_figures_to_print(tmp_path: Path, words: PreTrainedTokenizerFast) -> None:
+    text = printed(check(lines(tmp_path / "a.jsonl", "{"), words))
+    assert "nan" not in text
+    (line,) = [line for line in text.splitlines() if "probably truncated" in line]
+    assert "no rows" in line
+
+
+def test_rows_that_are_no_lines_are_called_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the title of a file that is written another way than its origins, too."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.json").write_text(json.dumps([pair("a", "b.")] * 2))
+    assert "duplicate: row 2 repeats row 1" in printed(check("./a.json"))

@@ -65,7 +65,14 @@ def refused(values: dict[str, Any], mixing: str | None = None) -> str:
         ("learning_rate", float("inf"), "must be a finite number"),
         ("num_train_epochs", 0.0, "must be a finite number above 0"),
         ("num_train_epochs", -1.0, "must be a finite number above 0"),
-        ("max_steps", 0, "must be at least 1, or -1"),
+        ("max_steps", 0, "must be at least 1 and at most 2147483647, or -1"),
+        ("max_steps", 2**31, "must be at least 1 and at most 2147483647, or -1"),
+        ("num_train_epochs", 1e300, "at most 2147483647"),
+        ("lr_scheduler_type", "foo", "'foo' is unknown; known are linear, cosine"),
+        ("lr_scheduler_type", ["cosine"], "is unknown"),
+        ("lr_scheduler_kwargs", {"a": "b"}, "'a' is no setting of linear, which takes none"),
+        ("lr_scheduler_kwargs", {"last_epoch": 3}, "'last_epoch' is no setting of linear"),
+        ("lr_scheduler_kwargs", "cycles", "give a mapping"),
         ("save_steps", 0, "above 0"),
         ("logging_steps", -5, "above 0"),
         ("data_seed", -1, "must be at least 0 and at most 4294967295"),
@@ -99,8 +106,23 @@ def test_what_cannot_be_honoured_is_refused_with_its_key(key: str, value: Any, w
 
 
 @pytest.mark.parametrize(
+    ("kind", "given", "why"),
+    [
+        ("warmup_stable_decay", None, "warmup_stable_decay needs num_decay_steps"),
+        ("constant_with_warmup", {"num_cycles": 2}, "which takes none"),
+        ("cosine", {"num_cycle": 2}, "'num_cycle' is no setting of cosine, which takes num_cycles"),
+    ],
+)
+def test_what_a_schedule_is_given_is_what_it_takes(kind: str, given: Any, why: str) -> None:
+    said = refused({"lr_scheduler_type": kind, "lr_scheduler_kwargs": given})
+    assert said.startswith(".lr_scheduler_kwargs: ")
+    assert why in said
+
+
+@pytest.mark.parametrize(
     "values",
     [
+        {"lr_scheduler_type": "cosine", "lr_scheduler_kwargs": {"num_cycles": 2}},
         {
             "max_length": None,
             "learning_rate": 0.0,

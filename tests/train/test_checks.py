@@ -1,6 +1,7 @@
 """What the trainer refuses."""
 
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from ringfence.train.checks import (
     refuse_unsupported,
     require_reference,
     require_same_form,
+    require_schedule,
 )
 from training import arguments
 
@@ -43,6 +45,42 @@ def test_a_stream_without_a_length_is_refused(tmp_path: object) -> None:
     stream = IterableDataset.from_generator(lambda: iter([{"text": "a"}]))
     with pytest.raises(RingfenceError, match="map-style"):
         refuse_unsupported(arguments(tmp_path), stream)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "kwargs", "why"),
+    [
+        ("polynomial", {"lr_end": 1.0}, "must be smaller than initial lr"),
+        ("cosine", {"num_cycles": "a"}, ""),
+        ("cosine_with_min_lr", {}, "min_lr"),
+        ("warmup_stable_decay", {"num_decay_steps": 2, "decay_type": "x"}, "x"),
+        ("inverse_sqrt", {"timescale": 0}, ""),
+        ("polynomial", {"power": float("nan")}, "not finite"),
+    ],
+)
+def test_a_schedule_that_cannot_be_built_is_told_before_training(
+    tmp_path: Path, kind: str, kwargs: dict[str, Any], why: str
+) -> None:
+    args = arguments(tmp_path, lr_scheduler_type=kind, lr_scheduler_kwargs=kwargs)
+    with pytest.raises(RingfenceError, match=f"lr_scheduler_kwargs: .* does not fit {kind}: .*{why}.*; change it$"):
+        refuse_unsupported(args, FORMS["text"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "kwargs"),
+    [
+        ("linear", None),
+        ("constant", None),
+        ("constant_with_warmup", None),
+        ("cosine_with_restarts", {"num_cycles": 2}),
+        ("polynomial", {"power": 2.0}),
+        ("cosine_with_min_lr", {"min_lr_rate": 0.1}),
+        ("warmup_stable_decay", {"num_decay_steps": 2}),
+        ("inverse_sqrt", None),
+    ],
+)
+def test_a_schedule_that_can_be_built_passes(tmp_path: Path, kind: str, kwargs: dict[str, Any] | None) -> None:
+    require_schedule(arguments(tmp_path, lr_scheduler_type=kind, lr_scheduler_kwargs=kwargs))
 
 
 def test_what_is_supported_passes(tmp_path: object) -> None:

@@ -356,3 +356,7 @@ def test_the_task_loss_is_the_loss_without_penalties(tmp_path: Path) -> None:
         assert guarded["task_loss"] == pytest.approx(plain["loss"], rel=1e-5)
         assert guarded["loss"] > plain["loss"] + 1e-4
         assert "task_loss" not in plain
+
+
+def test_none_is_no_defense(tmp_path: Path) -> None:
+    assert trainer(tmp_path, given={"defenses": None}).defenses == ()

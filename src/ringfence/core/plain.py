@@ -16,6 +16,7 @@ LARGEST = 100_000
 """values of a YAML file, each alias counted where it stands"""
 POINTER = b"version https://git-lfs.github.com/spec/v1"
 """begins what Git LFS leaves in the place of a file that it has not fetched"""
+LONG_INTEGER = "an integer has more digits than can be read: write it as a text"
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # may be a half; a whole pair is one character once it is read
 OnRepeat = Callable[[str], None]
 
@@ -44,7 +45,7 @@ def parse_json(text: str | bytes, on_repeat: OnRepeat | None = None) -> Any:
     except RecursionError:
         raise JsonError(_too_deep()) from None
     except ValueError:  # of int(), which takes 4,300 digits
-        raise JsonError("an integer has more digits than can be read: write it as a text") from None
+        raise JsonError(LONG_INTEGER) from None
     if text.count("[") + text.count("{") > DEEPEST or _HALF_PAIR.search(text):
         _checked(value, JsonError)
     return value

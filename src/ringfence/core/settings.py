@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, TypeAdapter, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
 from ringfence.core.errors import SECRET, RingfenceError, did_you_mean, shown
-from ringfence.core.plain import DEEPEST, refuse_pointer_at, require_plain
+from ringfence.core.plain import DEEPEST, LONG_INTEGER, refuse_pointer_at, require_plain
 
 
 class Numbers(BaseModel):
-    """Base of settings in which true and false are no numbers; pydantic takes them for 1 and 0."""
+    """Base of settings in which a number is a finite one, and neither true nor false, which pydantic takes for 1, 0."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -70,11 +72,13 @@ def read_plain(path: Path, overrides: Sequence[str] = (), names: Collection[str]
     """
     try:
         refuse_pointer_at(path)
-        data = _load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise RingfenceError(f"{path}: cannot read the recipe ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise RingfenceError(f"{path}: cannot read the recipe: byte {error.start} is not UTF-8") from None
+    try:
+        data = _load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark else ""
@@ -97,7 +101,9 @@ def _load(text: str) -> Any:
     except RecursionError:
         raise RingfenceError("the YAML is nested too deep to be read: make it flatter") from None
     except ValueError as error:
-        # An integer of more than 4,300 digits, a date that is none.
+        if "integer string conversion" in str(error):  # of int(), which takes 4,300 digits
+            raise RingfenceError(LONG_INTEGER) from None
+        # A date that is none.
         raise RingfenceError(f"a value cannot be read: {' '.join(str(error).split())}; quote it") from None
     require_plain(data)
     return data

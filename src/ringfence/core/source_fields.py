@@ -59,17 +59,21 @@ def fields_in(sources: tuple[Source, ...]) -> dict[str, Any]:
 
 
 def _class(source: Source) -> ast.ClassDef:
-    spec = importlib.util.find_spec(source.package)  # of a package itself; it is not imported
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / source.file
-        if not path.is_file():
-            continue
-        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(statement, ast.ClassDef) and statement.name == source.name:
-                return statement
+    for statement in statements(source.package, source.file):
+        if isinstance(statement, ast.ClassDef) and statement.name == source.name:
+            return statement
     raise RingfenceError(
         f"the installed {source.package} has no {source.name} in {source.file}; install the versions of constraints.txt"
     )
+
+
+def statements(package: str, file: str) -> list[ast.stmt]:
+    """What the installed ``package`` has in ``file``, at its top level; [] if there is no such file."""
+    spec = importlib.util.find_spec(package)  # of a package itself; it is not imported
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        if (path := Path(folder) / file).is_file():
+            return ast.parse(path.read_text(encoding="utf-8")).body
+    return []
 
 
 def _is_field(statement: ast.AnnAssign) -> bool:

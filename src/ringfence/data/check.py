@@ -8,12 +8,14 @@ last assistant turn, without trailing space and ``*`` or ``_``, leaves a code fe
 sentence-final punctuation, a quote, a bracket, a code fence, a digit or an emoji. One-word answers count, too.
 """
 
+import math
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -148,7 +150,7 @@ def render_report(console: Console, report: CheckReport, everything: bool = Fals
         table.add_row(name, escape(value))
     console.print(table)
     for repeat in report.repeats:
-        say(console, f"duplicate: {repeat}")
+        say(console, f"duplicate: {_within(report.spec, repeat)}")
     if report.duplicates > len(report.repeats):
         say(console, f"... and {report.duplicates - len(report.repeats)} more duplicates")
     for warned in report.warnings:
@@ -157,6 +159,12 @@ def render_report(console: Console, report: CheckReport, everything: bool = Fals
         say(console, line if line.startswith("...") else f"problem: {line}")
     verdict = "[green]no problems[/green]" if report.ok else f"[red]problems: {len(report.problems):,}[/red]"
     console.print(verdict)
+
+
+def _within(spec: str, text: str) -> str:
+    """``text`` with its origins as they are called under the title ``spec``: ``line 3`` for ``spec:3``."""
+    unit = "line" if spec.endswith(".jsonl") else "row"
+    return text.replace(f"{Path(spec)}:", f"{unit} ")
 
 
 def _by_kind(problems: Sequence[str]) -> Iterator[str]:
@@ -191,15 +199,20 @@ def _lines(report: CheckReport) -> Iterable[tuple[str, str]]:
         yield "  other patterns of roles", str(sum(list(report.roles.values())[PATTERNS_PRINTED:]))
     yield "duplicates", str(report.duplicates)
     yield "empty answers", str(report.empty_answers)
-    yield "probably truncated answers", f"{report.truncated_share:.1%}"
+    yield "probably truncated answers", _figure(report.truncated_share, ".1%")
     if report.tokens is not None:
         lengths = report.tokens
-        yield "tokens, median", f"{lengths.median:.0f}"
-        yield "tokens, 95th percentile", f"{lengths.p95:.0f}"
-        yield "tokens, longest", f"{lengths.maximum:.0f}"
+        yield "tokens, median", _figure(lengths.median, ".0f")
+        yield "tokens, 95th percentile", _figure(lengths.p95, ".0f")
+        yield "tokens, longest", _figure(lengths.maximum, ".0f")
         if lengths.exceeding is not None:
             yield "rows over max_length", str(lengths.exceeding)
-        yield "tokens with a label", f"{lengths.label_share:.1%}"
+        yield "tokens with a label", _figure(lengths.label_share, ".1%")
+
+
+def _figure(value: float, form: str) -> str:
+    """``value``; NaN, which is of no rows, in words."""
+    return "no rows" if math.isnan(value) else format(value, form)
 
 
 def _repeats(rows: list[Conversation]) -> list[str]:

@@ -134,15 +134,15 @@ def require_distinct(defenses: Sequence[Defense]) -> None:
         raise RingfenceError(f"defenses: one interleaving defense a run, got {' and '.join(mixing)}; keep one")
 
 
-def read_defenses(given: Iterable[Any]) -> tuple[Defense, ...]:
+def read_defenses(given: Iterable[Any] | None) -> tuple[Defense, ...]:
     """``given`` to a trainer: configs such as ``KL(weight=0.1)``, names, or ``{name: settings}`` as in a recipe.
 
-    Raises :class:`RingfenceError` for anything else, with the keys that are wrong.
+    None is no defense. Raises :class:`RingfenceError` for anything else, with the keys that are wrong.
     """
     if isinstance(given, str | Mapping | Defense):
         raise RingfenceError("defenses: give a list, e.g. [KL(weight=0.1)]")
     found = []
-    for index, item in enumerate(given):
+    for index, item in enumerate(() if given is None else given):
         try:
             found.append(parse(item, f"defenses.{index}"))
         except ValidationError as error:

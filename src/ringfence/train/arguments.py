@@ -13,8 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ringfence.core.errors import shown
+from ringfence.core.source_schedules import schedules
+
 LARGEST_SEED = 2**32 - 1
 """numpy takes no larger one"""
+_MOST_STEPS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -25,23 +29,30 @@ class Bound:
     must: str
 
 
-def _whole(least: int, most: float = math.inf) -> Bound:
+def whole(least: int, most: float = math.inf) -> Bound:
+    """From ``least`` to ``most``."""
     above = f" and at most {most}" if most < math.inf else ""
     return Bound(lambda value: least <= value <= most, f"must be at least {least}{above}")
 
 
 _NOT_NEGATIVE = Bound(lambda value: math.isfinite(value) and value >= 0, "must be a finite number, 0 or more")
 _ABOVE_ZERO = Bound(lambda value: math.isfinite(value) and value > 0, "must be a finite number above 0")
-_SHARE = Bound(lambda value: 0 <= value < 1, "must be at least 0 and below 1")
+SHARE = Bound(lambda value: 0 <= value < 1, "must be at least 0 and below 1")
 BOUNDS: dict[str, Bound] = {
-    **dict.fromkeys(("per_device_train_batch_size", "gradient_accumulation_steps", "max_length"), _whole(1)),
-    **dict.fromkeys(("save_total_limit", "dataset_num_proc", "torch_empty_cache_steps", "ddp_timeout"), _whole(1)),
+    **dict.fromkeys(("per_device_train_batch_size", "gradient_accumulation_steps", "max_length"), whole(1)),
+    **dict.fromkeys(("save_total_limit", "dataset_num_proc", "torch_empty_cache_steps", "ddp_timeout"), whole(1)),
     **dict.fromkeys(("learning_rate", "weight_decay", "warmup_steps", "max_grad_norm"), _NOT_NEGATIVE),
     **dict.fromkeys(("adam_epsilon", "neftune_noise_alpha", "router_aux_loss_coef"), _NOT_NEGATIVE),
-    **dict.fromkeys(("num_train_epochs", "save_steps", "logging_steps"), _ABOVE_ZERO),
-    **dict.fromkeys(("adam_beta1", "adam_beta2", "label_smoothing_factor"), _SHARE),
-    "data_seed": _whole(0, LARGEST_SEED),
-    "max_steps": Bound(lambda value: value == -1 or value >= 1, "must be at least 1, or -1 to go by num_train_epochs"),
+    **dict.fromkeys(("save_steps", "logging_steps"), _ABOVE_ZERO),
+    "num_train_epochs": Bound(
+        lambda value: 0 < value <= _MOST_STEPS, f"must be a finite number above 0 and at most {_MOST_STEPS}"
+    ),
+    **dict.fromkeys(("adam_beta1", "adam_beta2", "label_smoothing_factor"), SHARE),
+    "data_seed": whole(0, LARGEST_SEED),
+    "max_steps": Bound(
+        lambda value: value == -1 or 1 <= value <= _MOST_STEPS,
+        f"must be at least 1 and at most {_MOST_STEPS}, or -1 to go by num_train_epochs",
+    ),
     "pad_to_multiple_of": Bound(
         lambda value: value == "auto" or (isinstance(value, int) and value >= 1),
         "must be a whole number of at least 1, or auto",
@@ -192,6 +203,9 @@ def check_arguments(values: Mapping[str, Any]) -> None:
             ".lr_scheduler_type: it does not follow target progress; use linear, cosine, constant or another schedule "
             "that is a function of the step"
         )
+    if "lr_scheduler_type" in values and values["lr_scheduler_type"] not in list(schedules()):
+        known = ", ".join(name for name in schedules() if name not in _NO_PROGRESS)
+        raise ValueError(f".lr_scheduler_type: {shown(values['lr_scheduler_type'])} is unknown; known are {known}")
     if (strategy := values.get("train_sampling_strategy", "random")) not in ("random", "sequential"):
         raise ValueError(f".train_sampling_strategy: {strategy!r} is not supported; use random or sequential")
     if values.get("save_strategy") == "best":
@@ -204,6 +218,7 @@ def check_together(values: Mapping[str, Any], mixing: str | None) -> None:
         for key in fields:
             if key in values and not values.get(switch):
                 raise ValueError(f".{key}: without effect unless {switch} is true; set that, or leave it out")
+    _check_schedule(values)
     if not values.get("packing"):
         return
     if mixing is not None:
@@ -218,6 +233,26 @@ def check_together(values: Mapping[str, Any], mixing: str | None) -> None:
         )
     if "max_length" in values and values["max_length"] is None:
         raise ValueError(".max_length: packing fills rows of this length; set one")
+
+
+def _check_schedule(values: Mapping[str, Any]) -> None:
+    """Raise unless ``lr_scheduler_kwargs`` has the names that ``lr_scheduler_type`` takes.
+
+    Their values are checked when the schedule is built, see :func:`ringfence.train.checks.require_schedule`.
+    """
+    if not {"lr_scheduler_type", "lr_scheduler_kwargs"} & values.keys():
+        return  # nothing of transformers needs to be read
+    kind, given = values.get("lr_scheduler_type", "linear"), values.get("lr_scheduler_kwargs")
+    if given is not None and not isinstance(given, dict):
+        raise ValueError(".lr_scheduler_kwargs: give a mapping, e.g. {num_cycles: 2}")
+    settings = schedules()[kind]
+    for name in given or {}:
+        if name not in settings.known:
+            takes = f"takes {', '.join(settings.known)}" if settings.known else "takes none"
+            raise ValueError(f".lr_scheduler_kwargs: {shown(name)} is no setting of {kind}, which {takes}")
+    for name in settings.needed:
+        if name not in (given or {}):
+            raise ValueError(f".lr_scheduler_kwargs: {kind} needs {name}; set it, e.g. {{{name}: 10}}")
 
 
 def check_installed(values: Mapping[str, Any]) -> None:

@@ -1,15 +1,17 @@
 """What the trainer refuses, before it would silently do something else."""
 
+import math
 from typing import Any
 
+import torch
 from accelerate import Accelerator, DistributedType
 from datasets import Dataset
 from peft import PeftConfig, PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
-from transformers import PreTrainedModel, TrainingArguments
-from transformers.trainer_utils import SaveStrategy
+from transformers import PreTrainedModel, TrainingArguments, get_scheduler
+from transformers.trainer_utils import SaveStrategy, SchedulerType
 
-from ringfence.core.errors import RingfenceError, under
+from ringfence.core.errors import RingfenceError, shown, under
 from ringfence.data.cutting import Cut, cut_of
 from ringfence.models.activations import Model, bare, decoder_layers
 from ringfence.models.identity import base_parameters
@@ -77,6 +79,7 @@ def fitting(rows: Dataset, source: str, args: Any, max_truncated: float) -> Cut:
 def refuse_unsupported(args: TrainingArguments, dataset: Any) -> None:
     """Raise for what the stream cannot honour, rather than ignore it."""
     require_rows(dataset, "train_dataset")
+    require_schedule(args)
     if args.dataloader_drop_last:
         raise RingfenceError("dataloader_drop_last is not supported: a short last step is filled with masked rows")
     if args.train_sampling_strategy not in ("random", "sequential"):
@@ -90,6 +93,22 @@ def refuse_unsupported(args: TrainingArguments, dataset: Any) -> None:
             "save_only_model: such checkpoints cannot be resumed from; leave it out, or set save_strategy to no (the "
             "weights are saved at the end in any case)"
         )
+
+
+def require_schedule(args: TrainingArguments) -> None:
+    """Raise unless the learning-rate schedule can be built and gives numbers: training would find out once it runs."""
+    kwargs, steps = args.lr_scheduler_kwargs, 10
+    try:
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=args.learning_rate)
+        made = get_scheduler(args.lr_scheduler_type, optimizer, 0, steps, kwargs)
+        rates = [at(step) for at in getattr(made, "lr_lambdas", []) for step in range(steps + 1)]
+        if not all(math.isfinite(rate) for rate in rates):
+            raise ValueError("the learning rate is not finite")
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise RingfenceError(
+            f"lr_scheduler_kwargs: {shown(kwargs or {})} does not fit {SchedulerType(args.lr_scheduler_type).value}: "
+            f"{' '.join(str(error).split())}; change it"
+        ) from error
 
 
 def refuse_parallel(accelerator: Accelerator, gpus: int = 1) -> None:

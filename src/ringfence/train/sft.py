@@ -59,7 +59,8 @@ class DefendedSFTTrainer(ResumableTrainer):
 
     Args:
         safe_dataset: rows in the same form as ``train_dataset``, for the interleaving defenses.
-        defenses: configs such as ``KL(weight=0.1)``; each at most once, and at most one of them an interleaving one.
+        defenses: configs such as ``KL(weight=0.1)``; each at most once, and at most one of them an interleaving one;
+            None is plain SFT.
         reference_model: what penalties compare the trained model with; by default the model with its adapter off, or
             for full fine-tuning a frozen copy of the model as it is given.
         max_truncated: the share of the rows of a dataset that may be longer than ``args.max_length``, and so be cut, or
@@ -78,7 +79,7 @@ class DefendedSFTTrainer(ResumableTrainer):
         self,
         *args: Any,
         safe_dataset: Dataset | None = None,
-        defenses: Sequence[Defense] = (),
+        defenses: Sequence[Defense] | None = None,
         reference_model: PreTrainedModel | None = None,
         max_truncated: float = 0.1,
         **kwargs: Any,
