@@ -37,11 +37,11 @@ def schedules() -> dict[str, Settings]:
             f"the installed {_PACKAGE} has no {_TABLE} in {_FILE}; install the versions of constraints.txt"
         )
     found = {}
-    for key, value in zip(table.keys, table.values, strict=True):
+    for key, maker in zip(table.keys, table.values, strict=True):
         assert isinstance(key, ast.Attribute), "schedules are members of an enumeration"
-        assert isinstance(value, ast.Name), "a schedule is made by a function"
+        assert isinstance(maker, ast.Name), "a schedule is made by a function"
         name = names[key.attr]
-        found[name] = Settings((), ()) if name in _TAKE_NOTHING else _settings(functions[value.id])
+        found[name] = Settings((), ()) if name in _TAKE_NOTHING else _settings(functions[maker.id])
     return found
 
 
@@ -50,7 +50,7 @@ def _members() -> dict[str, str]:
     for statement in statements(_PACKAGE, "trainer_utils.py"):
         if isinstance(statement, ast.ClassDef) and statement.name == "SchedulerType":
             return {
-                one.targets[0].id: one.value.value
+                one.targets[0].id: str(one.value.value)
                 for one in statement.body
                 if isinstance(one, ast.Assign)
                 and isinstance(one.targets[0], ast.Name)

@@ -44,8 +44,7 @@ def from_rows(rows: Iterable[Row], name: str, label: str, without: Collection[st
     if not prompts:
         raise RingfenceError(f"{label}: no prompts: write at least one row with `prompt` or `messages`.")
     settings = {id_: PromptSettings(*split_variant(id_, set(prompts))) for id_ in prompts}
-    said = told(used, len(prompts))
-    return Parsed(list(prompts.values()), settings, ignored=tuple(sorted(ignored)), used=said)
+    return Parsed(list(prompts.values()), settings, ignored=tuple(sorted(ignored)), used=told(used, len(prompts)))
 
 
 def _messages(row: Row, without: Collection[str]) -> tuple[tuple[dict[str, str], ...], list[str]]:

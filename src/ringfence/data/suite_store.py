@@ -25,6 +25,7 @@ PREFIX = "suite:"
 LIMIT = 10_000_000
 """bytes that a file may have"""
 ABOUT = "suite.json"
+_KEYS = ("source", "sha256", "added", "fills", "without")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -113,8 +114,8 @@ def stored(name: str) -> Stored:
         about = read_json(folder / ABOUT)
         path = folder / Path(about["file"]).name
         content = path.read_bytes()
-        said = [about[key] for key in ("source", "sha256", "added", "fills", "without")]
-        found = Stored(name, path, *said, content)
+        source, sha256, added, fills, without = (about[key] for key in _KEYS)
+        found = Stored(name, path, source, sha256, added, fills, without, content)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RingfenceError(f"{folder}: the stored suite {name!r} is damaged ({error}): {again}.") from error
     if (now := hashlib.sha256(content).hexdigest()) != found.digest:
