@@ -140,7 +140,7 @@ def test_a_fault_names_file_key_and_nearest_name(tmp_path, text, said):
         ("data: {}\n", ": data.target is missing"),
         ("data: {traget: a}\n", """unknown key 'data.traget'. Did you mean "target"?"""),
         ("data: {target: a, held_out: 1}\n", ": data.held_out: Input should be less than 1, got 1"),
-        ("data: {target: a, held_out: .nan}\n", ": data.held_out: Input should be less than 1, got nan"),
+        ("data: {target: a, held_out: .nan}\n", ": data.held_out: Input should be a finite number, got nan"),
         ("data: rows.jsonl\n", ": data: Input should be a valid dictionary"),
         ("", ": a recipe is a mapping"),
         ("- a\n- b\n", ": a recipe is a mapping"),
