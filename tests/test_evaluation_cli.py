@@ -197,7 +197,7 @@ def test_compare_shows_how_a_rate_moves(capsys: pytest.CaptureFixture[str], run:
     """10 of 100, or 10 of the 50 coherent; betley drops every question, each having one answer."""
     code, out = ringfence(capsys, "compare", run)
     assert code == 0
-    cells = {line.split()[1]: line for line in out.splitlines() if line.strip().startswith("general")}
+    cells = {line.split()[3]: line for line in out.splitlines() if line.startswith("general (want low)")}
     assert "10.0 [" in cells["kaczer"]
     assert "of 100" in cells["kaczer"]
     assert "20.0 [" in cells["dubinski"]

@@ -377,6 +377,7 @@ def test_rows_that_are_cut_are_said_recorded_and_refused_above_a_share(
     )
     bad(tmp_path, r"^safe: 1 of 2 rows \(50\.0%\)", length, "data.max_truncated=0.3", **cut)
     recipe = project.make(tmp_path, **cut)
+    caplog.clear()
     with caplog.at_level("WARNING", logger="ringfence"):
         runs.train(load_recipe(recipe, [length, "data.max_truncated=0.5"]), tmp_path / "run")
     assert [message.split(";")[0] for message in caplog.messages] == [
@@ -542,7 +543,7 @@ def later(folder: Path, **changes: Any) -> list[dict[str, Any]]:
             r"stages\.0\.data\.safe: a defense mixes in safe rows",
             {"defenses": [{"fixed_interleaving": {"ratio": 0.1}}]},
         ),
-        (r"stages\.0\.training: wobbly", {"training": {"lr_scheduler_type": "wobbly"}}),
+        (r"stages\.0\.training\.lr_scheduler_type: 'wobbly' is unknown", {"training": {"lr_scheduler_type": "wobbly"}}),
         (r"stages\.0: ldifs\.every: 5 is out of range", {"defenses": [{"ldifs": {"every": 5}}]}),
         (
             r"^stages\.0: steering\.vector: gone\.safetensors: no",

@@ -227,13 +227,16 @@ def test_what_max_length_takes_is_said_and_what_is_left_is_trls(
         ({"max_length": 0}, r"^args\.max_length: must be at least 1, got 0$"),
         ({"max_length": "long"}, r"^args\.max_length: must be at least 1, got 'long'$"),
         ({"learning_rate": float("nan")}, r"^args\.learning_rate: must be a finite number, 0 or more, got nan$"),
-        ({"num_train_epochs": -1}, r"^args\.num_train_epochs: must be a finite number above 0, got -1$"),
+        (
+            {"num_train_epochs": -1},
+            r"^args\.num_train_epochs: must be a finite number above 0 and at most 2147483647, got -1$",
+        ),
         (
             {"resume_from_checkpoint": "/nope"},
             r"^args\.resume_from_checkpoint: no trainer reads it; .*give it to train",
         ),
         ({"max_length": 1}, r"^target: max_length: 1 leaves no label in any of 18 rows; max_length \d+ would hold 95%"),
-        ({"max_length": 11}, r"^target: 18 of 18 rows \(100\.0%\) are longer than max_length 11: .* allows 10\.0%"),
+        ({"max_length": 35}, r"^target: 18 of 18 rows \(100\.0%\) are longer than max_length 35: .* allows 10\.0%"),
     ],
 )
 def test_arguments_are_bounded_as_a_recipes_are(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -246,7 +249,7 @@ def test_arguments_are_bounded_as_a_recipes_are(tmp_path: Path, changes: dict[st
 def test_the_share_of_cut_rows_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(RingfenceError, match=r"^max_truncated: must be from 0 to 1, got 3$"):
         trainer(tmp_path, given={"max_truncated": 3})
-    made = trainer(tmp_path, given={"max_truncated": 1.0}, max_length=11)
+    made = trainer(tmp_path, given={"max_truncated": 1.0}, max_length=35)
     assert made.result()["rows"]["target"]["truncated"] == training.TARGET
 
 
