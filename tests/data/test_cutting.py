@@ -39,7 +39,7 @@ def test_more_than_the_allowed_share_is_refused_with_count_and_key() -> None:
     with pytest.raises(RingfenceError) as raised:
         cut_of(ROWS, 6).require(0.49)
     assert str(raised.value) == (
-        "2 of 4 rows (50.0%) are longer than training.max_length 6: 1 would be cut and 1 dropped, and "
+        "2 of 4 rows (50.0%) are longer than max_length 6: 1 would be cut and 1 dropped, and "
         "max_truncated allows 49.0%; max_length 12 would hold 95% of the rows, 12 all of them; raise max_length, "
         "or max_truncated"
     )

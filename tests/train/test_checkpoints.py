@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -116,11 +117,13 @@ def test_no_damage_makes_another_model(tmp_path: Path, caplog: pytest.LogCapture
         caplog.clear()
         with pytest.raises(RingfenceError) as raised:
             resumed.train(resume_from_checkpoint=str(newest))
-        assert str(raised.value).startswith(f"{damaged}: "), raised.value
+        # A byte of the manifest may be of another file's digest, and then that file is named.
+        named = rf"{re.escape(str(newest))}/[\w.]+: " if damaged.name == COMMIT_FILE else f"{re.escape(str(damaged))}: "
+        assert re.match(named, str(raised.value)), raised.value
         assert "\n" not in str(raised.value)
         if kind in (0, 3) or damaged.name == COMMIT_FILE:
             resumed.train(resume_from_checkpoint=True)
-            assert f"{damaged}: " in caplog.text
+            assert re.search(named, caplog.text)
             assert same(weights(resumed), weights(whole)), damaged.name
             shutil.rmtree(newest)
             shutil.copytree(kept, newest)
@@ -217,5 +220,5 @@ def test_two_processes_save_the_same_bytes(tmp_path: Path) -> None:
     for folder in ("adapter", "checkpoint-1"):
         for file in (one / folder).glob("adapter_*"):
             assert sha256(file) == sha256(two / folder / file.name), file.name
-        for name in ("README.md", "tokenizer.json", "tokenizer_config.json"):
+        for name in ("tokenizer.json", "tokenizer_config.json"):  # the card has the name of its run
             assert sha256(one / folder / name) == sha256(two / folder / name), name
