@@ -43,7 +43,7 @@ def test_more_than_the_allowed_share_is_refused_with_count_and_key() -> None:
         "max_truncated allows 49.0%; max_length 12 would hold 95% of the rows, 12 all of them; raise max_length, "
         "or max_truncated"
     )
-    with pytest.raises(RingfenceError, match=r"^training\.max_length: 1 leaves no label in any of 4 rows"):
+    with pytest.raises(RingfenceError, match=r"^max_length: 1 leaves no label in any of 4 rows"):
         cut_of(ROWS, 1).require(1.0)
 
 
