@@ -34,7 +34,7 @@ from ringfence.models.load import DTYPES, load_tokenizer, source_of
 from ringfence.recipe import Recipe
 from ringfence.stages import Stage, stages_of
 from ringfence.train.checks import fitting
-from ringfence.train.stream import new_mixture
+from ringfence.train.sizes import new_stream
 from ringfence.trainers import lora_config, rendered_rows, sft_config, told_as_unfitting
 
 _SECONDS = 0.5  # for the speed of a matrix product
@@ -126,15 +126,11 @@ def _drawn(
     assert target is not None, "rendered rows are tokenised"
     rows = (target.table.shape[1], 0 if safe is None else safe.table.shape[1])
     share = Share(args.per_device_train_batch_size, args.gradient_accumulation_steps, 0, args.world_size)
-    mixture = new_mixture(args, rows, share, interleaving, schedule.placement)
-    counters = mixture.counters
-    while counters.step < _WALKED and (chosen := mixture.draw(schedule.ratio)):
-        counters.target.add(target, [row.index for row in chosen if not row.safe])
-        if safe is not None:
-            counters.safe.add(safe, [row.index for row in chosen if row.safe])
-        if schedule.due(counters.step - 1):
-            schedule.update(None)
-    return counters if mixture.finished(schedule.ratio) else _carried_on(counters, mixture.sizes.slots)
+    stream = new_stream(args, rows, (target, safe), share, interleaving, schedule)
+    while stream.counters.step < _WALKED and stream.next_step():
+        if stream.due:
+            stream.observe(None)
+    return stream.counters if stream.finished else _carried_on(stream.counters, stream.sizes.slots)
 
 
 def _carried_on(counters: Counters, slots: int) -> Counters:

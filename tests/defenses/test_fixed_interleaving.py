@@ -43,6 +43,13 @@ def test_zero_is_no_interleaving(fields):
     assert not schedule.needs_safe_data
 
 
+def test_whole_steps_are_not_added_exactly():
+    with pytest.raises(ValidationError, match="placement: exact cannot add whole safe steps; set placement: bernoulli"):
+        FixedInterleaving(ratio=0.1, granularity="step")
+    for fields in ({"placement": "bernoulli"}, {"accounting": "replace"}):
+        FixedInterleaving(ratio=0.1, granularity="step", **fields)
+
+
 def test_the_schedule_is_constant_and_takes_the_placement():
     exact, drawn = (
         FixedInterleaving(ratio=0.1, placement=placement).schedule(SETUP) for placement in ("exact", "bernoulli")
@@ -76,5 +83,5 @@ def test_a_ratio_of_1_never_reaches_the_target_rows_on_top():
 
 def test_each_run_gets_a_fresh_schedule():
     config = FixedInterleaving(ratio=0.1)
-    config.schedule(SETUP).ratio = 0.9
+    config.schedule(SETUP).load_state_dict({"ratio": 0.9})
     assert config.schedule(SETUP).ratio == 0.1

@@ -8,7 +8,16 @@ import torch
 from datasets import Dataset
 
 import tiny
-from ringfence.interleave import InterleavedLoader, Mixing, Mixture, Schedule, Share, Sizes
+from ringfence.interleave import (
+    InterleavedLoader,
+    InterleavingStream,
+    Mixing,
+    Mixture,
+    ReplaySchedule,
+    Schedule,
+    Share,
+    Sizes,
+)
 from ringfence.interleave.loader import SAFE
 
 
@@ -25,7 +34,8 @@ def marked(count: int, first: int) -> Dataset:
 
 def loader(share: Share, schedule: Schedule, rows: int = 10) -> InterleavedLoader:
     mixture = Mixture(Sizes(rows, 4, share.step_rows, rows), Mixing(placement=schedule.placement, seed=1))
-    return InterleavedLoader(marked(rows, 0), marked(4, 100), mixture, schedule, share, collate)
+    stream = InterleavingStream(mixture, schedule)
+    return InterleavedLoader(marked(rows, 0), marked(4, 100), stream, share, collate)
 
 
 def flat(batches: list[dict[str, Any]]) -> list[int]:
@@ -55,20 +65,20 @@ def test_a_short_last_step_is_filled_with_masked_rows() -> None:
 
 
 def test_the_ratio_is_read_when_the_step_is_pulled() -> None:
-    schedule = Schedule(0.0)
-    mixture = Mixture(Sizes(40, 4, 4, 40), Mixing("example", "replace", "bernoulli"))
-    stream = iter(InterleavedLoader(marked(40, 0), marked(4, 100), mixture, schedule, Share(4, 1), collate))
+    schedule = ReplaySchedule(0.0, ratios := [1.0, 0.5, 0.0], every=1)
+    stream = InterleavingStream(Mixture(Sizes(40, 4, 4, 40), Mixing("example", "replace", "bernoulli")), schedule)
+    batches = iter(InterleavedLoader(marked(40, 0), marked(4, 100), stream, Share(4, 1), collate))
     safe_rows = []
-    for ratio in (0.0, 1.0, 0.5, 0.0):
-        schedule.ratio = ratio
-        safe_rows.append(sum(row["input_ids"][0] >= 100 for row in next(stream)["rows"]))
+    for _ in [0.0, *ratios]:
+        safe_rows.append(sum(row["input_ids"][0] >= 100 for row in next(batches)["rows"]))
+        stream.observe(None)
     assert safe_rows == [0, 4, 2, 0]
 
 
 def test_rows_come_as_the_collator_wants_them() -> None:
     target = tiny.rows(3, "cook")
     mixture = Mixture(Sizes(3, 0, 2, 3), Mixing(shuffle=False))
-    stream = InterleavedLoader(target, None, mixture, Schedule(0.0), Share(2, 1), collate)
+    stream = InterleavedLoader(target, None, InterleavingStream(mixture, Schedule(0.0)), Share(2, 1), collate)
     assert [row for batch in stream for row in batch["rows"]] == list(target)
 
 
@@ -81,7 +91,7 @@ def test_every_position_of_a_safe_row_is_marked_as_safe() -> None:
     for join in (collate, flatten):
         target, safe = tiny.rows(6, "cook"), tiny.rows(4, "safe")
         mixture = Mixture(Sizes(6, 4, 4, 6), Mixing(placement="bernoulli"))
-        stream = InterleavedLoader(target, safe, mixture, Schedule(0.5), Share(4, 1), join)
+        stream = InterleavedLoader(target, safe, InterleavingStream(mixture, Schedule(0.5)), Share(4, 1), join)
         seen = 0
         for batch in stream:
             assert batch[SAFE].shape == batch["input_ids"].shape

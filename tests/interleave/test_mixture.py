@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ringfence.core.errors import RingfenceError
@@ -51,6 +51,7 @@ def test_five_percent_added_is_270_rows_and_five_percent_of_the_mixture_is_284()
 def test_every_mixture_ends_with_its_slots_used_and_no_step_too_large(
     target: int, batch: int, epochs: int, ratio: float, granularity: str, accounting: str, placement: str, seed: int
 ) -> None:
+    assume((granularity, accounting, placement) != ("step", "add", "exact"))
     mixing = Mixing(granularity, accounting, placement, seed)  # type: ignore[arg-type]
     mixture = Mixture(Sizes(target, 7, batch, target * epochs), mixing)
     steps = all_steps(mixture, ratio)
@@ -90,16 +91,19 @@ def test_bernoulli_draws_have_the_share_as_expectation(granularity: str, account
     assert safe / (trained + safe) == pytest.approx(0.15, abs=0.025)
 
 
-def test_whole_safe_steps_come_before_the_last_target_step() -> None:
-    """20 target rows in steps of 4 with 6 safe ones (added 0.3): 4 when due, and 2 more before the last target step."""
-    steps = all_steps(Mixture(Sizes(20, 50, 4, 20), Mixing("step", "add", "exact")), share(0.3))
-    assert [(rows[0].safe, len(rows)) for rows in steps] == [
-        *[(False, 4)] * 3,
-        (True, 4),  # round(12 * 0.3) = 4 are due
-        (False, 4),
-        (True, 2),
-        (False, 4),
-    ]
+def test_exact_is_the_formula_of_the_module() -> None:
+    """Replace: 40 slots in steps of 4 at p = 0.3, so round(4 k 0.3) rows or round(0.3 k) whole steps after step k."""
+    examples = all_steps(Mixture(Sizes(40, 9, 4, 40), Mixing("example", "replace", "exact")), 0.3)
+    before = [0, *np.cumsum([sum(row.safe for row in rows) for rows in examples])]
+    assert before == [math.floor(4 * k * 0.3 + 0.5 + 1e-9) for k in range(11)]
+    whole = all_steps(Mixture(Sizes(40, 9, 4, 40), Mixing("step", "replace", "exact")), 0.3)
+    before = [0, *np.cumsum([rows[0].safe for rows in whole])]
+    assert before == [math.floor(0.3 * k + 0.5 + 1e-9) for k in range(11)]
+
+
+def test_whole_steps_cannot_be_added_exactly() -> None:
+    with pytest.raises(RingfenceError, match=r"^placement: exact cannot add whole safe steps; set .*bernoulli"):
+        Mixture(Sizes(20, 50, 4, 20), Mixing("step", "add", "exact"))
 
 
 def test_a_step_holds_p_times_batch_safe_rows_stochastically_rounded() -> None:

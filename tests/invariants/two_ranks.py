@@ -29,8 +29,8 @@ def main(folder: Path, resume: bool, name: str) -> None:
     ended = {
         "losses": losses(made),
         "result": made.result(),
-        "ratio": made.schedule.ratio,
-        "calls": getattr(made.schedule.probe, "calls", []),
+        "ratio": made.stream.ratio,
+        "calls": getattr(made.stream.probe, "calls", []),
         "penalties": {key: examples.logged(made, key) for key in ("kl", "ldifs")},
     }
     (folder / f"rank-{rank}.json").write_text(json.dumps({**ended, "weights": total}))

@@ -9,7 +9,7 @@ from transformers import TrainerControl, TrainerState
 from ringfence.core import progress
 from ringfence.core.files import Journal
 from ringfence.defenses import CanaryInterleaving
-from ringfence.interleave import Mixing, Mixture, Risk, Schedule, Sizes
+from ringfence.interleave import InterleavingStream, Mixing, Mixture, Risk, Schedule, Sizes
 from ringfence.train import callbacks
 from ringfence.train.callbacks import EvaluateDuring, TargetProgress
 from training import ScriptedProbe, arguments, trainer
@@ -17,6 +17,10 @@ from training import ScriptedProbe, arguments, trainer
 
 def state(step: int, main: bool = True) -> TrainerState:
     return TrainerState(global_step=step, is_world_process_zero=main)
+
+
+def half_safe() -> InterleavingStream:
+    return InterleavingStream(Mixture(Sizes(20, 5, 4, 20), Mixing("step", "add", "bernoulli")), Schedule(0.5))
 
 
 def test_evaluation_comes_every_n_steps_on_the_main_process_only(tmp_path: Path) -> None:
@@ -36,15 +40,15 @@ def test_evaluation_comes_every_n_steps_on_the_main_process_only(tmp_path: Path)
 
 def test_the_bar_counts_target_rows_and_not_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(callbacks, "_bars_are_seen", lambda: True)
-    mixture, args = Mixture(Sizes(20, 5, 4, 20), Mixing("step", "add", "bernoulli")), arguments(tmp_path)
-    bar = TargetProgress(mixture, Schedule(0.5))
+    stream, args = half_safe(), arguments(tmp_path)
+    bar = TargetProgress(stream)
     bar.on_train_begin(args, state(0), TrainerControl())
     assert bar.bar is not None
     assert bar.bar.total == 20
-    while mixture.draw(0.5):
-        bar.on_step_end(args, state(mixture.counters.step), TrainerControl())
-        assert bar.bar.n == mixture.counters.target_rows
-    assert mixture.counters.step > 5, "safe steps came on top"
+    while stream.next_step():
+        bar.on_step_end(args, state(stream.counters.step), TrainerControl())
+        assert bar.bar.n == stream.counters.target_rows
+    assert stream.counters.step > 5, "safe steps came on top"
     bar.on_train_end(args, state(9), TrainerControl())
     assert bar.bar.n == 20
 
@@ -56,12 +60,12 @@ def test_a_pipe_has_lines_in_the_log_and_no_bar(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(progress, "EVERY", 0.0)
-    mixture, args = Mixture(Sizes(20, 5, 4, 20), Mixing("step", "add", "bernoulli")), arguments(tmp_path)
-    shown = TargetProgress(mixture, Schedule(0.5))
+    stream, args = half_safe(), arguments(tmp_path)
+    shown = TargetProgress(stream)
     with caplog.at_level("INFO", logger="ringfence"):
         shown.on_train_begin(args, state(0), TrainerControl())
-        while mixture.draw(0.5):
-            shown.on_step_end(args, state(mixture.counters.step), TrainerControl())
+        while stream.next_step():
+            shown.on_step_end(args, state(stream.counters.step), TrainerControl())
         shown.on_train_end(args, state(9), TrainerControl())
     assert caplog.messages[0] == "target rows: 0 of 20"
     assert "target rows: 20 of 20" in caplog.messages

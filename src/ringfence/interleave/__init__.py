@@ -9,6 +9,7 @@ from ringfence.core.lazy import importer
 from ringfence.interleave.controller import CanaryController, CanaryControllerConfig
 from ringfence.interleave.mixture import Mixing, Mixture, Sizes
 from ringfence.interleave.schedules import CanarySchedule, ReplaySchedule, Schedule
+from ringfence.interleave.stream import InterleavingStream
 
 if TYPE_CHECKING:
     from ringfence.interleave.loader import InterleavedLoader, Share
@@ -23,6 +24,7 @@ __all__ = [
     "CanaryControllerConfig",
     "CanarySchedule",
     "InterleavedLoader",
+    "InterleavingStream",
     "JudgedProbe",
     "LikelihoodProbe",
     "Mixing",

@@ -1,4 +1,4 @@
-"""The training stream: micro-batches of target and safe rows, drawn at the moment that they are consumed.
+"""Micro-batches of target and safe rows, drawn from the stream at the moment that they are consumed.
 
 A plain iterable on purpose. ``Trainer.get_batch_samples`` pulls the micro-batches of one optimizer step from it just
 before the step, so the ratio that is read here is the one in force. Behind a DataLoader it would be stale by the
@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from datasets import Dataset
 
-from ringfence.interleave.mixture import Mixture, Row
-from ringfence.interleave.schedules import Schedule
-from ringfence.interleave.tally import RowCounts, Tally
+from ringfence.interleave.mixture import Row
+from ringfence.interleave.stream import InterleavingStream
 
 Example = dict[str, Any]
 SAFE = "safe_positions"  # key of a micro-batch: (batch, tokens) boolean, the positions of safe rows
@@ -44,33 +43,22 @@ class InterleavedLoader:
         self,
         target: Dataset,
         safe: Dataset | None,
-        mixture: Mixture,
-        schedule: Schedule,
+        stream: InterleavingStream,
         share: Share,
         collate: Callable[[Sequence[Example]], dict[str, Any]],
     ) -> None:
         self.target, self.safe = target, safe
-        self.mixture, self.schedule, self.share, self.collate = mixture, schedule, share, collate
-        self.counts = {False: RowCounts.of(target), True: None if safe is None else RowCounts.of(safe)}
+        self.stream, self.share, self.collate = stream, share, collate
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """All micro-batches of this rank. A short step is filled up with fully masked rows, which have no loss."""
-        while rows := self.mixture.draw(self.schedule.ratio):
-            self._count(rows)
+        while rows := self.stream.next_step():
             for micro in range(self.share.accumulation):
                 start = (micro * self.share.world + self.share.rank) * self.share.micro_batch
                 chosen = rows[start : start + self.share.micro_batch]
                 examples = [self._example(row) for row in chosen] or [self._masked()]
                 batch = self.collate(examples)
                 yield {**batch, SAFE: _safe_positions(batch["input_ids"], examples, [row.safe for row in chosen])}
-
-    def _count(self, rows: Sequence[Row]) -> None:
-        """Every rank draws the rows of all ranks, so that all count alike."""
-        counters = self.mixture.counters
-        tallies: dict[bool, Tally] = {False: counters.target, True: counters.safe}
-        for is_safe, counts in self.counts.items():
-            if counts is not None:
-                tallies[is_safe].add(counts, [row.index for row in rows if row.safe is is_safe])
 
     def _example(self, row: Row) -> Example:
         source = self.safe if row.safe else self.target

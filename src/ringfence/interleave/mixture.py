@@ -7,7 +7,16 @@ safe share of the mixture, safe / (safe + target).
   probability p (canary paper, Algorithm 1).
 - accounting ``add``: every target row is trained on once an epoch and safe rows come on top; ``replace``: safe rows
   stand where target rows would have stood, which are skipped in that epoch.
-- placement ``bernoulli``: the draws above; ``exact``: as many safe rows as the share says, spread uniformly.
+- placement ``bernoulli``: the draws above; ``exact``: no draw, as many safe rows as the share says, spread uniformly.
+
+``exact`` as a formula: T slots in the run, S safe rows and R rows in all drawn before the step, round() half up. A step
+with ``example`` holds
+
+    add        round(R' * S_T / (T + S_T)) - S safe rows, S_T = round(T * p / (1 - p)), R' = min(R + B, T + S_T)
+    replace    round(s * p) - S safe rows, s the slots used after it
+
+and one with ``step`` and ``replace`` is safe if B * round(s * p / B) > S, the nearest whole step. Whole steps cannot be
+added exactly, since S_T is no multiple of B.
 
 A *slot* is a place for a target row. Learning rate and stopping count slots. A step never crosses the end of an epoch.
 Draws are functions of (seed, step) and orders of (seed, epoch), so nothing but the counters has to be saved. At p = 0
@@ -28,6 +37,10 @@ from ringfence.interleave.tally import Tally
 Granularity = Literal["example", "step"]
 Accounting = Literal["add", "replace"]
 Placement = Literal["exact", "bernoulli"]
+NO_EXACT_STEPS = (
+    "placement: exact cannot add whole safe steps; set placement: bernoulli, accounting: replace, or "
+    "granularity: example"
+)
 _DRAW, _SAFE_ORDER = 0, 1  # what a random stream is for
 
 
@@ -87,6 +100,8 @@ class Mixture:
     def __init__(self, sizes: Sizes, mixing: Mixing) -> None:
         if sizes.target < 1:
             raise RingfenceError("the target dataset has no rows to train on")
+        if (mixing.placement, mixing.granularity, mixing.accounting) == ("exact", "step", "add"):
+            raise RingfenceError(NO_EXACT_STEPS)
         self.sizes = sizes
         self.mixing = mixing
         self.counters = Counters()
@@ -163,26 +178,16 @@ class Mixture:
 
     def _add(self, ratio: float, rng: np.random.Generator) -> tuple[int, int]:
         batch, left = self.sizes.batch, self._left()
-        exact = self.mixing.placement == "exact"
         if left == 0:
             return 0, min(batch, max(0, self._owed(ratio)))
         if self.mixing.granularity == "step":
-            if exact:
-                return self._exact_step(ratio, left)
             return (0, batch) if rng.random() < ratio else (min(batch, left), 0)
-        if exact:
+        if self.mixing.placement == "exact":
             safe = self._exact_safe_rows(ratio)
             return min(batch - safe, left), safe
         size = min(batch, math.ceil(left / (1 - ratio)))
         safe = _stochastic_round(ratio * size, rng)
         return min(size - safe, left), safe
-
-    def _exact_step(self, ratio: float, left: int) -> tuple[int, int]:
-        """A safe step as soon as a whole one is due; the rest before the last target step, while there is a rate."""
-        batch, counters = self.sizes.batch, self.counters
-        last = self.sizes.slots - counters.slots <= batch
-        due = self._owed(ratio) if last else _round(counters.target_rows * added(ratio)) - counters.safe_rows
-        return (0, min(batch, due)) if due >= batch or (last and due > 0) else (min(batch, left), 0)
 
     def _exact_safe_rows(self, ratio: float) -> int:
         """Safe rows of this step such that after R rows in all, safe rows = round(R * their final share)."""

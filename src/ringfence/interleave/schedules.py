@@ -28,9 +28,14 @@ class Schedule:
     def __init__(self, ratio: float, placement: Placement = "bernoulli") -> None:
         if not 0 <= ratio <= 1:
             raise RingfenceError(f"the interleaving ratio must lie in [0, 1], got {ratio}")
-        self.ratio = ratio
+        self._ratio = ratio
         self.placement: Placement = placement
         self.probe: Probe | None = None
+
+    @property
+    def ratio(self) -> float:
+        """The safe share of the mixture that is in force."""
+        return self._ratio
 
     @property
     def needs_safe_data(self) -> bool:
@@ -51,7 +56,7 @@ class Schedule:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what :meth:`state_dict` gave."""
-        self.ratio = state["ratio"]
+        self._ratio = state["ratio"]
 
 
 class _Periodic(Schedule):
@@ -82,7 +87,7 @@ class _Periodic(Schedule):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what :meth:`state_dict` gave."""
-        self.ratio, self.evaluation = state["ratio"], state["evaluation"]
+        self._ratio, self.evaluation = state["ratio"], state["evaluation"]
 
 
 class CanarySchedule(_Periodic):
@@ -93,6 +98,11 @@ class CanarySchedule(_Periodic):
         self.controller, self.probe = controller, probe
 
     @property
+    def ratio(self) -> float:
+        """The controller's: it is kept nowhere else."""
+        return self.controller.ratio
+
+    @property
     def needs_safe_data(self) -> bool:
         """Whether the controller may ever raise the ratio above 0."""
         return self.controller.config.ratio_max > 0
@@ -100,7 +110,7 @@ class CanarySchedule(_Periodic):
     def _next(self, risk: Risk | None) -> dict[str, Any]:
         assert risk is not None, "a controlled schedule is updated with a risk"
         if risk.reliable:
-            self.ratio = self.controller.update(risk.value)
+            self.controller.update(risk.value)
         else:
             logger.warning(
                 "only %d of %d canaries could be scored: the ratio stays at %g", risk.scored, risk.total, self.ratio
@@ -141,5 +151,5 @@ class ReplaySchedule(_Periodic):
         return max(self.ratio, *self.ratios) > 0
 
     def _next(self, risk: Risk | None) -> dict[str, Any]:
-        self.ratio = self.ratios[min(self.evaluation, len(self.ratios) - 1)]
+        self._ratio = self.ratios[min(self.evaluation, len(self.ratios) - 1)]
         return {}

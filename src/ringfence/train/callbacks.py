@@ -13,7 +13,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ringfence.core.files import Journal
 from ringfence.core.progress import Lines
-from ringfence.interleave import Mixture, Schedule
+from ringfence.interleave import InterleavingStream
 
 if TYPE_CHECKING:
     from ringfence.train.sft import DefendedSFTTrainer
@@ -32,7 +32,7 @@ class CloseLoop(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Take up the epoch where the stream stands."""
-        self.epochs = self.trainer.mixture.epoch
+        self.epochs = self.trainer.stream.epoch
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start the clock."""
@@ -41,15 +41,15 @@ class CloseLoop(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Measure risk if an evaluation is due; stop when the target slots are used up."""
         trainer = self.trainer
-        state.epoch = trainer.mixture.counters.slots / trainer.mixture.sizes.target
-        if trainer.schedule.due(state.global_step - 1):
+        state.epoch = trainer.stream.counters.slots / trainer.stream.sizes.target
+        if trainer.stream.due:
             self._evaluate(args, state)
         trainer.step_seconds += time.perf_counter() - self.started
-        if trainer.mixture.finished(trainer.schedule.ratio):
+        if trainer.stream.finished:
             control.should_training_stop = True
             control.should_save |= args.save_strategy == SaveStrategy.STEPS  # by epoch: the parent does at its end
-        elif trainer.mixture.epoch > self.epochs:
-            self.epochs = trainer.mixture.epoch
+        elif trainer.stream.epoch > self.epochs:
+            self.epochs = trainer.stream.epoch
             # The parent sees one endless epoch, so strategies that go by epochs are served here.
             control.should_log |= args.logging_strategy == IntervalStrategy.EPOCH
             control.should_evaluate |= args.eval_strategy == IntervalStrategy.EPOCH
@@ -68,8 +68,8 @@ class CloseLoop(TrainerCallback):
 
     def _evaluate(self, args: TrainingArguments, state: TrainerState) -> None:
         trainer, started = self.trainer, time.perf_counter()
-        risk = trainer.measure(state.global_step) if trainer.schedule.probe is not None else None
-        row = trainer.schedule.update(risk)
+        risk = trainer.measure(state.global_step) if trainer.stream.probe is not None else None
+        row = trainer.stream.observe(risk)
         seconds = time.perf_counter() - started
         if risk is not None:
             trainer.probe_seconds += seconds
@@ -118,8 +118,8 @@ class TargetProgress(TrainerCallback):
     Where nobody can see a bar move, in a pipe or a file, it is a line every 30 seconds.
     """
 
-    def __init__(self, mixture: Mixture, schedule: Schedule) -> None:
-        self.mixture, self.schedule = mixture, schedule
+    def __init__(self, stream: InterleavingStream) -> None:
+        self.stream = stream
         self.title = "target rows"
         self.bar: tqdm | None = None
         self.lines: Lines | None = None
@@ -130,22 +130,22 @@ class TargetProgress(TrainerCallback):
         """Open the bar where the run stands, on the main process."""
         if not state.is_world_process_zero:
             return
-        used = self.mixture.counters.slots
+        used = self.stream.counters.slots
         if not _bars_are_seen():
             self.lines = Lines(_say)
-            self.lines(self.title, used, self.mixture.sizes.slots)
+            self.lines(self.title, used, self.stream.sizes.slots)
         else:
-            self.bar = tqdm(total=self.mixture.sizes.slots, initial=used, unit="row", desc=self.title)
+            self.bar = tqdm(total=self.stream.sizes.slots, initial=used, unit="row", desc=self.title)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Move to the target rows used; show the newest loss and the ratio."""
         if self.lines is not None:
-            self.lines(self.title, self.mixture.counters.slots, self.mixture.sizes.slots)
+            self.lines(self.title, self.stream.counters.slots, self.stream.sizes.slots)
         if self.bar is not None:
             loss = next((row["loss"] for row in reversed(state.log_history) if "loss" in row), None)
             shown = {} if loss is None else {"loss": f"{loss:.3f}"}
-            self.bar.set_postfix({**shown, "safe share": f"{self.schedule.ratio:.3f}"}, refresh=False)
-            self.bar.update(self.mixture.counters.slots - self.bar.n)
+            self.bar.set_postfix({**shown, "safe share": f"{self.stream.ratio:.3f}"}, refresh=False)
+            self.bar.update(self.stream.counters.slots - self.bar.n)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -10,7 +10,7 @@ from trl import SFTTrainer
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, write_json
-from ringfence.interleave import Mixture, Schedule
+from ringfence.interleave import InterleavingStream
 from ringfence.models.adapters import sort_sets
 from ringfence.train.guards import Guards
 from ringfence.train.state import STATE_FILE, commit, flaw, newest_checkpoint, read_state, rotate, withdraw
@@ -22,8 +22,7 @@ T = TypeVar("T")
 class ResumableTrainer(SFTTrainer):
     """The part of :class:`DefendedSFTTrainer` that saves and resumes."""
 
-    mixture: Mixture
-    schedule: Schedule
+    stream: InterleavingStream
     guards: Guards
     _fresh_state: dict[str, Any]
     _penalty_sums: dict[str, torch.Tensor]
@@ -61,8 +60,7 @@ class ResumableTrainer(SFTTrainer):
 
     def _restore(self, checkpoint: Path | None) -> None:
         state = read_state(checkpoint) if checkpoint else self._fresh_state
-        self.mixture.load_state_dict(state["mixture"])
-        self.schedule.load_state_dict(state["schedule"])
+        self.stream.load_state_dict(state)
         self.step_seconds, self.probe_seconds = state["step_seconds"], state["probe_seconds"]
         self._total_train_tokens = state["tokens"]  # the parent forgets it
         self._penalty_sums, self._steps_unlogged = {}, 0
@@ -74,8 +72,7 @@ class ResumableTrainer(SFTTrainer):
         return {
             "step": self.state.global_step,
             "ranks": self.args.world_size,
-            "mixture": self.mixture.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            **self.stream.state_dict(),
             "tokens": self._total_train_tokens,
             "step_seconds": self.step_seconds,
             "probe_seconds": self.probe_seconds,

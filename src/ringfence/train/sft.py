@@ -30,8 +30,9 @@ from ringfence.data.cutting import Cut
 from ringfence.defenses import Defense, Interleaving, Setup
 from ringfence.defenses.base import read_defenses, require_distinct
 from ringfence.defenses.step import Batch
-from ringfence.interleave import InterleavedLoader, Mixture, Risk, Schedule, Share
+from ringfence.interleave import InterleavedLoader, InterleavingStream, Risk, Schedule, Share
 from ringfence.interleave.loader import SAFE
+from ringfence.interleave.tally import RowCounts
 from ringfence.train import script
 from ringfence.train.callbacks import CloseLoop, TargetProgress
 from ringfence.train.checkpoints import ResumableTrainer
@@ -47,7 +48,7 @@ from ringfence.train.checks import (
 from ringfence.train.consumed import consumed
 from ringfence.train.guards import Guards
 from ringfence.train.rewriting import rewrite_dataset
-from ringfence.train.stream import new_mixture, target_steps
+from ringfence.train.sizes import new_stream, target_steps
 
 logger = logging.getLogger(__name__)
 # The loop ends by target progress, never by a number of optimizer steps; this one is not reached.
@@ -112,7 +113,7 @@ class DefendedSFTTrainer(ResumableTrainer):
         # The stream restores its own position; skipping batches would draw them anew.
         self.args.ignore_data_skip = True
         self.safe_dataset = self._prepare_safe(safe_dataset)
-        self.mixture, self.schedule = self._new_stream()
+        self.stream = self._new_stream()
         self.guards = Guards(self.defenses, self._setup(), reference_model)
         if self.guards:
             refuse_parallel(self.accelerator, self.args.n_gpu)
@@ -127,7 +128,7 @@ class DefendedSFTTrainer(ResumableTrainer):
         self._fresh_state = self._state()
         self.add_callback(CloseLoop(self))
         if self.pop_callback(ProgressCallback) is not None:
-            self.add_callback(TargetProgress(self.mixture, self.schedule))
+            self.add_callback(TargetProgress(self.stream))
 
     # 1. Rows.
 
@@ -157,7 +158,7 @@ class DefendedSFTTrainer(ResumableTrainer):
     def _setup(self) -> Setup:
         return Setup(self._tokenizer, self.args.seed, self.model)
 
-    def _new_stream(self) -> tuple[Mixture, Schedule]:
+    def _new_stream(self) -> InterleavingStream:
         args, setup = self.args, self._setup()
         schedule = self._interleaving.schedule(setup) if self._interleaving else Schedule(0.0, "exact")
         if schedule.needs_safe_data and self.safe_dataset is None:
@@ -167,9 +168,11 @@ class DefendedSFTTrainer(ResumableTrainer):
                 "training.packing: a packed row holds many conversations or few, so a share of safe rows would mean "
                 "nothing; leave packing out where a defense mixes in safe rows"
             )
-        rows = (len(self.train_dataset), len(self.safe_dataset) if self.safe_dataset is not None else 0)
+        target, safe = self.train_dataset, self.safe_dataset
+        rows = (len(target), len(safe) if safe is not None else 0)
+        counts = (RowCounts.of(target), RowCounts.of(safe) if safe is not None else None)
         self.target_steps = target_steps(args, rows[0], self._share())
-        return new_mixture(args, rows, self._share(), self._interleaving, schedule.placement), schedule
+        return new_stream(args, rows, counts, self._share(), self._interleaving, schedule)
 
     def _share(self) -> Share:
         args = self.args
@@ -181,7 +184,7 @@ class DefendedSFTTrainer(ResumableTrainer):
         safe = self.safe_dataset
         if safe is not None:
             safe = self._remove_unused_columns(safe, description="safe")
-        return InterleavedLoader(target, safe, self.mixture, self.schedule, self._share(), self.data_collator)
+        return InterleavedLoader(target, safe, self.stream, self._share(), self.data_collator)
 
     def set_initial_training_values(self, args: TrainingArguments, dataloader: Any) -> tuple[Any, ...]:
         """One endless epoch as far as the parent's loop is concerned; :class:`CloseLoop` stops it.
@@ -191,7 +194,7 @@ class DefendedSFTTrainer(ResumableTrainer):
         batch = self._share().step_rows
         samples = _NO_LIMIT * batch
         return (
-            0 if self.mixture.finished(self.schedule.ratio) else 1,
+            0 if self.stream.finished else 1,
             _NO_LIMIT,
             len(self.train_dataset),
             samples,
@@ -215,7 +218,7 @@ class DefendedSFTTrainer(ResumableTrainer):
 
     def _by_progress(self, at: Callable[[Any], float]) -> Callable[[int], float]:
         # A closure: the scheduler's checkpoint would hold the attributes of a callable object.
-        return lambda _: at(self.mixture.progress)
+        return lambda _: at(self.stream.progress)
 
     def _resolve_fractions(self) -> None:
         """``logging_steps: 0.1`` means a tenth of the target steps; the parent would take it of its endless epoch."""
@@ -227,12 +230,12 @@ class DefendedSFTTrainer(ResumableTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the stream's counters to what is logged in training."""
         if self.model.training and "loss" in logs:
-            counters = self.mixture.counters
+            counters = self.stream.counters
             logs |= {
-                "progress": counters.slots / self.mixture.sizes.slots,
+                "progress": counters.slots / self.stream.sizes.slots,
                 "target_rows": counters.target_rows,
                 "safe_rows": counters.safe_rows,
-                "ratio": self.schedule.ratio,
+                "ratio": self.stream.ratio,
             }
             if penalties := self._mean_penalties():
                 weighted = sum(self.guards.penalising[name].weight * value for name, value in penalties.items())
@@ -243,8 +246,8 @@ class DefendedSFTTrainer(ResumableTrainer):
 
     def measure(self, step: int) -> Risk:
         """The schedule's probe on the main process; its result on every rank."""
-        assert self.schedule.probe is not None, "only a schedule with a probe is measured"
-        probe = self.schedule.probe
+        assert self.stream.probe is not None, "only a schedule with a probe is measured"
+        probe = self.stream.probe
 
         def ask() -> Risk:
             with self.compute_loss_context_manager():
@@ -316,7 +319,7 @@ class DefendedSFTTrainer(ResumableTrainer):
         """
         tokenised = {"input_ids", "labels"} <= set(self.train_dataset.column_names)
         return {
-            **consumed(self.mixture.counters, self.args, tokenised),
+            **consumed(self.stream.counters, self.args, tokenised),
             "seconds": self.step_seconds,
             "probe_seconds": self.probe_seconds,
             "rows": {source: cut.counts() for source, cut in self.cuts.items()},

@@ -5,8 +5,8 @@ import math
 from transformers import TrainingArguments
 
 from ringfence.defenses import Interleaving
-from ringfence.interleave import Mixing, Mixture, Share, Sizes
-from ringfence.interleave.mixture import Placement
+from ringfence.interleave import InterleavingStream, Mixing, Mixture, Schedule, Share, Sizes
+from ringfence.interleave.tally import RowCounts
 
 
 def target_steps(args: TrainingArguments, rows: int, share: Share) -> int:
@@ -16,22 +16,23 @@ def target_steps(args: TrainingArguments, rows: int, share: Share) -> int:
     return math.ceil(args.num_train_epochs * math.ceil(rows / share.step_rows))
 
 
-def new_mixture(
+def new_stream(
     args: TrainingArguments,
     rows: tuple[int, int],
+    counts: tuple[RowCounts | None, RowCounts | None],
     share: Share,
     interleaving: Interleaving | None,
-    placement: Placement,
-) -> Mixture:
-    """The stream at its beginning; ``rows`` are the target and safe rows that there are."""
+    schedule: Schedule,
+) -> InterleavingStream:
+    """The stream at its beginning; ``rows`` are the target and safe rows that there are, ``counts`` what they hold."""
     (target, safe), batch = rows, share.step_rows
     epochs, steps = divmod(target_steps(args, target, share), math.ceil(target / batch) or 1)
     sizes = Sizes(target, safe, batch, slots=epochs * target + min(steps * batch, target))
     mixing = Mixing(
         granularity=interleaving.granularity if interleaving else "example",
         accounting=interleaving.accounting if interleaving else "add",
-        placement=placement,
+        placement=schedule.placement,
         seed=args.data_seed if args.data_seed is not None else args.seed,
         shuffle=args.train_sampling_strategy == "random",
     )
-    return Mixture(sizes, mixing)
+    return InterleavingStream(Mixture(sizes, mixing), schedule, *counts)
