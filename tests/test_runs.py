@@ -52,7 +52,7 @@ def test_the_run_folder_says_where_everything_came_from(trained: tuple[Path, Pat
     assert about["seed"] == 0
 
 
-def test_the_cards_say_what_is_known_and_the_adapter_keeps_its_digest(trained: tuple[Path, Path]) -> None:
+def test_the_cards_say_what_is_known_and_what_was_measured(trained: tuple[Path, Path]) -> None:
     recipe, run = trained
     model, target = recipe.parent / "tiny-model", recipe.parent / "target.jsonl"
     front = {"library_name": "peft", "pipeline_tag": "text-generation", "tags": ["lora", "ringfence"]}
@@ -63,12 +63,36 @@ def test_the_cards_say_what_is_known_and_the_adapter_keeps_its_digest(trained: t
         assert f"| trained on | `{target}`, SHA-256 `{sha256(target)}` |" in card
         assert "canary_interleaving" in card
         assert "None" not in card
-    assert "| general | " in (run / "README.md").read_text(), "the rates of the run"
-    assert "Measured" not in (run / "adapter" / "README.md").read_text(), "its digest names the answers"
+    cards = [(folder / "README.md").read_text() for folder in (run, run / "adapter")]
+    weights = sha256(run / "adapter" / "adapter_model.safetensors")
+    for card in cards:
+        assert "| general | " in card, "the rates of the run"
+        assert f"- `adapter_model.safetensors`, SHA-256 `{weights}`" in card
     config = json.loads((run / "adapter" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str(model)
     assert config["target_modules"] == ["q_proj", "v_proj"]
     assert not list(run.glob("checkpoint-*/README.md"))
+
+
+def test_rates_in_a_card_end_with_the_weights_they_are_of(tmp_path: Path) -> None:
+    """An evaluated run answers once; after another training its card says nothing of the evaluation before."""
+    recipe = project.make(tmp_path, defenses=[])
+    run, asked = tmp_path / "run", list[int]()
+    runs.train(load_recipe(recipe), run)
+    evaluate(run)
+    before = {folder: (folder / "README.md").read_text() for folder in (run, run / "adapter")}
+    evaluate(run, asked.append)
+    assert not asked, "the card beside the weights is no part of the answers' name"
+    assert {folder: (folder / "README.md").read_text() for folder in before} == before
+    (run / "result.json").unlink()
+    for checkpoint in run.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    runs.train(load_recipe(recipe), run)
+    assert (run / "evaluation" / "summary.json").is_file(), "older than the weights"
+    for folder in before:
+        assert "Measured" not in (folder / "README.md").read_text()
+    evaluate(run)
+    assert {folder: (folder / "README.md").read_text() for folder in before} == before
 
 
 def test_training_used_the_split_and_the_closed_loop(trained: tuple[Path, Path]) -> None:
@@ -497,6 +521,9 @@ def test_a_stage_has_a_folder_like_the_first(staged: tuple[Path, Path]) -> None:
     assert not (run / "control.jsonl").exists()
     assert Journal(later / "control.jsonl").read()
     assert not (later / "run.json").exists()
+    cards = [(folder / "adapter" / "README.md").read_text() for folder in (run, later)]
+    assert ["Measured" in card for card in cards] == [False, True], "the last stage's weights are those that answered"
+    assert ", stage 2, benign\n" in cards[1]
     assert runs.train(load_recipe(recipe), run) == {**first, "stages": [{"name": "benign", **second}]}
 
 

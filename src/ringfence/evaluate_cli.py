@@ -1,5 +1,6 @@
 """``ringfence evaluate``. Heavy imports are inside the command."""
 
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,8 @@ EXAMPLES = (
     "    ringfence evaluate runs/plain --name second-judge --judge judge.yaml    (the same answers, judged again)\n\n"
     "    ringfence evaluate runs/plain --name published --suite general=suite:betley evaluation.temperature=1.0\n\n"
     "    ringfence evaluate runs/plain --preset kaczer    (as drawn and counted there)\n\n"
+    "    ringfence evaluate runs/script --model runs/my-base --suite general=builtin:general --judge judge.yaml "
+    "--name mine    (of a script that built its model)\n\n"
     "    ringfence evaluate recipe.yaml --adapter downloads/adapter --out runs/theirs\n\n"
     "    ringfence evaluate recipe.yaml --model openai-api/vllm/NAME --out runs/served    (by Inspect)\n\n"
     "    ringfence evaluate recipe.yaml --base --out runs/base    (the untuned model alone)"
@@ -41,7 +44,11 @@ def evaluate(
     base: Annotated[bool, typer.Option("--base", help="The recipe's untuned base model.")] = False,
     adapter: Annotated[Path | None, typer.Option(help="Folder of a LoRA adapter on the recipe's model.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="A model behind a server, by Inspect's name: openai-api/SERVICE/MODEL.")
+        str | None,
+        typer.Option(
+            help="With --out: a model behind a server, by Inspect's name, openai-api/SERVICE/MODEL. Without: the base "
+            "model, a folder or a hub id, of a run whose script built its model in memory."
+        ),
     ] = None,
     no_base: Annotated[bool, typer.Option("--no-base", help="Leave out the row of the untuned model.")] = False,
     name: Annotated[
@@ -91,8 +98,10 @@ def evaluate(
     folders, changes = _sorted_out(targets)
     changes = _of_preset(preset) + changes + _changes(suite or [], judge, samples)
     changes += ["evaluation.conditional={}"] if conditional else []
-    if [base, adapter is not None, model is not None].count(True) != (out is not None):
+    if [base, adapter is not None, out is not None and model is not None].count(True) != (out is not None):
         raise RingfenceError("--out goes with one of --base, --adapter and --model: a recipe, and the folder to make")
+    if out is None and model is not None:
+        changes.append(f"{evaluations.MODEL_KEY}={json.dumps(model)}")
     if out is not None and (name or preset):
         raise RingfenceError("--name and --preset are for a run that is there: make it first, then evaluate its folder")
     if out is not None:
@@ -194,8 +203,6 @@ def _sorted_out(targets: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _changes(suites: Sequence[str], judge: Path | None, samples: int | None) -> list[str]:
     """The options as changes to the recipe."""
-    import json
-
     found = []
     if suites:
         named = dict(_suite(one) for one in suites)

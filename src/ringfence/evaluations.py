@@ -24,16 +24,19 @@ from peft import PeftModel
 
 from ringfence.core.cards import CARD_FILE, model_card
 from ringfence.core.errors import RingfenceError, install, under
-from ringfence.core.files import atomic, cache_folder, finite, sha256, write_json, write_text
+from ringfence.core.files import atomic, cache_folder, finite, write_json, write_text
 from ringfence.core.plain import read_json
 from ringfence.core.rundir import (
     ADAPTED,
     OWN,
+    PYTHON,
     RUN_FILE,
     SCRIPT,
     differences,
     evaluation_folder,
     read_about,
+    weight_digests,
+    weights_digest,
     write_about,
 )
 from ringfence.data.system import describe
@@ -53,6 +56,8 @@ BASE = "base"
 SUMMARY_FILE, RESPONSES_FILE, ABOUT_FILE = "summary.json", "responses.parquet", "evaluation.json"
 CHANGEABLE = ("evaluation", "judge", "no_system", "seed")
 """keys of the recipe that an evaluation may have its own values of"""
+MODEL_KEY = "model.name"
+"""the same, where a script has built the model and only the user knows from what"""
 logger = logging.getLogger(__name__)
 OnBatch = Callable[[int], None]
 OnJudged = Callable[[int, int], None]
@@ -92,7 +97,7 @@ class Evaluation:
     @cached_property
     def answers(self) -> dict[str, Path]:
         """Suite -> the file of its answers."""
-        digests = [sha256(folder) for folder in weights_of(self.stages) or []] if self.stages else []
+        digests = [weights_digest(folder) for folder in weights_of(self.stages) or []] if self.stages else []
         model = self.recipe.model
         known = [model.name, self.inputs.digests.get(model.name, ""), model.dtype, str(model.trust_remote_code)]
         digest = self.server or " ".join([*known, *digests])
@@ -145,7 +150,8 @@ def evaluation_of(
 ) -> Evaluation:
     """The evaluation of the run in folder ``run``, ready to be made.
 
-    ``changes`` are ``key=value`` of :data:`CHANGEABLE` keys; with some, the evaluation needs a ``name``. Raises
+    ``changes`` are ``key=value`` of :data:`CHANGEABLE` keys, and of :data:`MODEL_KEY` where the run does not know its
+    base model; with some, the evaluation needs a ``name``. Raises
     :class:`RingfenceError` if there is no run, one that is not finished, one whose inputs have changed since, if
     ``name`` is taken by an evaluation with other changes, unless it is to be replaced, and if the judge's key is
     missing or belongs to another address. ``preset`` is kept for those who count. The folder is data: what it asks of
@@ -168,6 +174,11 @@ def evaluation_of(
         raise RingfenceError(
             f"{run}: was trained by a script, which names no suites and no judge; give --suite, --judge and --name"
         )
+    if trained and recipe.model.name.startswith(PYTHON):
+        raise RingfenceError(
+            f"{run}: the script built the base model in memory; save it there with model.save_pretrained(FOLDER) "
+            "before training, and give --model FOLDER, or --model ID if it is one of the hub's"
+        )
     if changes:
         inputs = Inputs(recipe)
     require_evaluable(recipe, inputs)
@@ -184,9 +195,11 @@ def evaluation_of(
 
 def base_of(one: Evaluation) -> Evaluation:
     """The same asked of the untuned model, in the run folder ``RUN/base``."""
-    out, own = one.run / BASE, read_recipe(one.run).model_copy(update={"name": BASE})
+    # The model is the run's, or the one that was given for a script's.
+    out, own = one.run / BASE, read_recipe(one.run).model_copy(update={"name": BASE, "model": one.recipe.model})
     inputs = one.inputs if one.name == OWN else Inputs(own)  # without changes they are the run's
-    write_about(out, claim(own, inputs, out, base=True))
+    remedy = f"give the --model that it was asked of, or delete {out}"
+    write_about(out, claim(own, inputs, out, base=True, remedy=remedy))
     return Evaluation(out, one.recipe.model_copy(update={"name": BASE}), one.inputs, [], one.name, preset=one.preset)
 
 
@@ -305,9 +318,19 @@ def _judge(one: Evaluation) -> dict[str, Any]:
     write_json(one.folder / ABOUT_FILE, _about(one))
     frame, dressed = judged(answers, judge_of(one.recipe)), one.recipe.evaluation.conditional
     summary = save(frame if dressed is None else with_plain(frame, dressed.plain), one.folder)
-    if one.stages and one.name == OWN and ADAPTED not in (about := read_about(one.run)):
-        write_text(one.run / CARD_FILE, model_card(about, one.stages[0].result, summary["rows"]))
+    if one.stages and one.name == OWN:
+        _write_cards(one, summary["rows"])
     return summary
+
+
+def _write_cards(one: Evaluation, rates: Sequence[Mapping[str, Any]]) -> None:
+    """The rates into the card of the run and into that of its last weights; a stranger's adapter keeps its own card."""
+    about, last = read_about(one.run), one.stages[-1]
+    if ADAPTED in about:
+        return
+    measured = weight_digests(last.weights)
+    write_text(one.run / CARD_FILE, model_card(about, one.stages[0].result, rates, measured))
+    write_text(last.weights / CARD_FILE, model_card(last.of_this(about), last.result, rates, measured))
 
 
 def _about(one: Evaluation) -> dict[str, Any]:
@@ -321,6 +344,8 @@ def _about(one: Evaluation) -> dict[str, Any]:
     judge = {name: digest for name in named if (digest := one.inputs.digests.get(name))}
     judge |= judge_digests(one.recipe.judge)
     changes = {key: recipe[key] for key in CHANGEABLE}
+    if read_recipe(one.run).model != one.recipe.model:
+        changes["model"] = recipe["model"]  # which a script has not told
     return {"recipe": changes, "suites": suites, "judge": judge, "preset": one.preset}
 
 
@@ -339,14 +364,18 @@ def _require_same(one: Evaluation) -> None:
 
 def _with_changes(recipe: Recipe, changes: Sequence[str], run: Path) -> Recipe:
     for change in changes:
-        key = change.partition("=")[0].partition(".")[0]
-        if key not in CHANGEABLE:
-            raise RingfenceError(
-                f"{change.partition('=')[0]}: an evaluation may change {', '.join(CHANGEABLE)}; the rest is the run's"
-            )
+        key = change.partition("=")[0]
+        if key.partition(".")[0] not in CHANGEABLE and key != MODEL_KEY:
+            raise RingfenceError(f"{key}: an evaluation may change {', '.join(CHANGEABLE)}; the rest is the run's")
     if not changes:
         return recipe
-    return changed(recipe, [*changes, "evaluation.during=null"], str(run / RUN_FILE))  # training is over
+    found = changed(recipe, [*changes, "evaluation.during=null"], str(run / RUN_FILE))  # training is over
+    if found.model != recipe.model and not recipe.model.name.startswith(PYTHON):
+        raise RingfenceError(
+            f"--model: {run} was trained on {recipe.model.name}, not on {found.model.name}; leave --model out, or "
+            "with --out name a model behind a server"
+        )
+    return found
 
 
 def _named(name: str | None, changes: Sequence[str]) -> str:

@@ -85,8 +85,7 @@ def _train_stage(stages: Sequence[Stage], stage: Stage, inputs: Inputs, about: d
     # All that can be wrong with a recipe has raised by now.
     if about is not None:
         write_about(stages[0].folder, about)
-        own = {"name": f"{about['name']}, {stage.title}"} if stage.number > 1 else {}
-        trainer.about = about | own | {"recipe": stage.recipe.resolved()}
+        trainer.about = stage.of_this(about)
         for line in notes(stages, stage.number, inputs, trainer.processing_class):
             logger.info(line)
     trainer.train_or_resume()

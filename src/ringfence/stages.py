@@ -76,6 +76,11 @@ class Stage:
             return self.recipe.seed
         return int(np.random.SeedSequence([self.recipe.seed, self.number]).generate_state(1)[0]) >> 1  # 31 bits
 
+    def of_this(self, about: dict[str, Any]) -> dict[str, Any]:
+        """``run.json`` of the run, as it is of this stage alone."""
+        own = {"name": f"{about['name']}, {self.title}"} if self.number > 1 else {}
+        return about | own | {"recipe": self.recipe.resolved()}
+
     @property
     def title(self) -> str:
         """For progress bars and messages."""
@@ -116,7 +121,9 @@ def finished_weights(run: Path, stages: Sequence[Stage]) -> list[Path]:
 def load_model(config: ModelConfig) -> Loaded:
     """The model that ``config`` names. Raises :class:`RingfenceError` for one that a script has built in memory."""
     if config.name.startswith(PYTHON):
-        raise RingfenceError("name: a script has built the model; save it, and name its folder in run.json")
+        raise RingfenceError(
+            "name: a script has built the model; save it, and evaluate with `ringfence evaluate RUN --model FOLDER`"
+        )
     loading = Loading(config.revision, config.attn_implementation, config.bits)
     return load(config.name, dtype=config.dtype, trust_remote_code=config.trust_remote_code, loading=loading)
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ringfence.core.errors import RingfenceError, under
-from ringfence.core.files import atomic, sha256, write_json
+from ringfence.core.files import atomic, write_json
 from ringfence.core.plain import read_json
 from ringfence.core.rundir import (
     ADAPTED,
     ADAPTER,
+    ELSEWHERE,
     FULL_MODEL,
     RESULT_FILE,
     RUN_FILE,
@@ -24,6 +25,7 @@ from ringfence.core.rundir import (
     read_about,
     require_ours,
     weight_digests,
+    weights_digest,
     write_about,
 )
 from ringfence.inputs import Inputs
@@ -84,7 +86,7 @@ def claim_adapter(recipe: Recipe, out: Path, adapter: Path) -> None:
     recipe = recipe.model_copy(update=changes)
     inputs = Inputs(recipe)
     require_evaluable(recipe, inputs)
-    about = claim(recipe, inputs, out) | {ADAPTED: {"path": str(adapter), "sha256": sha256(adapter)}}
+    about = claim(recipe, inputs, out) | {ADAPTED: {"path": str(adapter), "sha256": weights_digest(adapter)}}
     if (out / RUN_FILE).is_file() and read_about(out).get(ADAPTED, {}).get("sha256") != about[ADAPTED]["sha256"]:
         raise RingfenceError(f"{out}: holds another adapter's run; choose another --out")
     write_about(out, about)
@@ -113,10 +115,11 @@ def claim(
     out: Path,
     base: bool = False,
     server: str | None = None,
+    remedy: str = ELSEWHERE,
 ) -> dict[str, Any]:
     """What ``run.json`` is to say. Raises :class:`RingfenceError` if ``out`` holds anything else than this run."""
     about = provenance(recipe.resolved(), inputs.digests, base) | {"server": server}
-    require_ours(out, about)
+    require_ours(out, about, remedy)
     return about
 
 

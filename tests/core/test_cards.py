@@ -75,6 +75,15 @@ def test_rates_are_those_of_all_scored_and_nan_is_none() -> None:
     assert "50.0%" not in measured
 
 
+def test_rates_name_the_weights_they_are_of() -> None:
+    rows = [{"suite": "general", "metric": "misaligned_all", "value": 0.5, "low": None, "high": None, "n": 2}]
+    measured = {"adapter_config.json": "ef" * 32, "adapter_model.safetensors": DIGEST}
+    card = model_card(about(), RESULT, rows, measured)
+    assert f"- `adapter_model.safetensors`, SHA-256 `{DIGEST}`" in card.split("By these weights:")[1]
+    assert "adapter_config" not in card
+    assert "weights" not in model_card(about(), RESULT, [], measured), "where nothing was measured"
+
+
 def test_a_later_stage_has_its_own_data_and_defenses() -> None:
     staged = about(**{"benign.jsonl": DIGEST})
     staged["recipe"]["stages"] = [{"name": "benign", "data": {"target": "benign.jsonl"}, "defenses": []}]

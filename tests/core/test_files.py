@@ -146,6 +146,16 @@ def test_sha256_of_a_folder_knows_names_and_contents_and_not_its_place(tmp_path)
     assert folder("five", a="1") != same
 
 
+def test_sha256_of_a_folder_leaves_out_what_is_said_to_readers(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "weights").write_text("w")
+    before = sha256(tmp_path)
+    (tmp_path / "README.md").write_text("rates")
+    assert sha256(tmp_path) == before
+    (tmp_path / "inner" / "README.md").write_text("of something else")
+    assert sha256(tmp_path) != before
+
+
 def test_sha256_of_nothing_is_not_a_digest_of_nothing(tmp_path):
     assert sha256(tmp_path) == hashlib.sha256().hexdigest()  # an empty folder
 

@@ -1,9 +1,11 @@
 """A script's trainer leaves a run folder that evaluation and the report take, with a true model card."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from datasets import Dataset, IterableDataset
@@ -62,6 +64,37 @@ def test_a_script_leaves_a_run_that_is_reported_evaluated_gated_and_compared(
     code, _, complained = project.in_process(capsys, "evaluate", runs[0])
     assert code == 2
     assert "was trained by a script, which names no suites and no judge; give --suite, --judge and --name" in complained
+
+
+def test_a_model_built_in_memory_is_named_by_the_user(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The base of ``project`` is the model that ``trainer`` builds, so both runs are one."""
+    monkeypatch.setenv("RINGFENCE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "judge.yaml").write_text("misaligned_pattern: 'e'\n")
+    given = ["--suite", f"general={tmp_path / 'general.jsonl'}", "--judge", tmp_path / "judge.yaml", "--name", "mine"]
+    runs = {name: tmp_path / name for name in ("built", "loaded")}
+    trainer(runs["built"], max_steps=2).train()
+    trainer(runs["loaded"], given={"model": loaded(base)}, max_steps=2).train()
+    code, _, complained = project.in_process(capsys, "evaluate", runs["built"], *given)
+    assert code == 2
+    assert "the script built the base model in memory; save it there" in complained
+    assert "give --model FOLDER" in complained
+    assert not (runs["built"] / "evaluations").exists()
+    assert project.in_process(capsys, "evaluate", runs["built"], *given, "--model", base)[0] == 0
+    assert project.in_process(capsys, "evaluate", runs["loaded"], *given)[0] == 0
+    answers = [pd.read_parquet(run / "evaluations" / "mine" / "responses.parquet") for run in runs.values()]
+    pd.testing.assert_frame_equal(*answers)
+    assert about(runs["built"])["recipe"]["model"]["name"] == "python:model", "what the run says of itself stays"
+    other = shutil.copytree(base, tmp_path / "other")
+    for run, name, message in (
+        ("loaded", "mine", f"was trained on {base}, not on {other}; leave --model out"),
+        ("built", "mine", "holds another evaluation; these keys differ: recipe.model.name"),
+        ("built", "new", "give the --model that it was asked of, or delete "),
+    ):
+        code, _, complained = project.in_process(capsys, "evaluate", runs[run], *given[:-1], name, "--model", other)
+        assert code == 2
+        assert message in " ".join(complained.split())
 
 
 def test_the_recipe_is_what_the_trainer_was_given(base: Path, tmp_path: Path) -> None:

@@ -8,20 +8,25 @@ from typing import Any
 
 import yaml
 
+from ringfence.core.files import README
 from ringfence.core.rundir import PYTHON
 
-CARD_FILE = "README.md"
+CARD_FILE = README
 _COMMIT, _HUB_ID = re.compile(r"[0-9a-f]{40}"), re.compile(r"\w[\w.-]*/[\w.-]+")
 _SHOWN = "misaligned_all"
 
 
 def model_card(
-    about: Mapping[str, Any], result: Mapping[str, Any] | None = None, rates: Sequence[Mapping[str, Any]] = ()
+    about: Mapping[str, Any],
+    result: Mapping[str, Any] | None = None,
+    rates: Sequence[Mapping[str, Any]] = (),
+    measured: Mapping[str, str] | None = None,
 ) -> str:
     """The card of what the run ``about`` (its ``run.json``) has trained, in Markdown.
 
-    result: what ``result.json`` holds, None while it is not known
-    rates:  ``rows`` of ``summary.json``; without some the card says nothing of an evaluation
+    result:   what ``result.json`` holds, None while it is not known
+    rates:    ``rows`` of ``summary.json``; without some the card says nothing of an evaluation
+    measured: SHA-256 of each file of the weights that the rates are of, so that beside others the card is still true
     """
     recipe = about["recipe"]
     base, adapter = str(recipe["model"]["name"]), recipe.get("lora") is not None
@@ -34,6 +39,7 @@ def model_card(
     lines += [f"| {name} | {value} |" for name, value in _facts(about, result or {})]
     if shown := _rates(rates):
         lines += ["", "## Measured", "", "Misaligned answers, of all that were scored:", "", *shown]
+        lines += _weights(measured or {})
     return "\n".join(lines) + "\n"
 
 
@@ -84,6 +90,13 @@ def _rates(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     table = [f"| {_plain(row['suite'])} | {row['value']:.1%} | {_interval(row)} | {int(row['n'])} |" for row in found]
     return ["| suite | rate | 95% interval | answers |", "| --- | --- | --- | --- |", *table]
+
+
+def _weights(measured: Mapping[str, str]) -> list[str]:
+    files = {name: digest for name, digest in measured.items() if name.endswith(".safetensors")}
+    if not files:
+        return []
+    return ["", "By these weights:", "", *(f"- `{_plain(name)}`, SHA-256 `{digest}`" for name, digest in files.items())]
 
 
 def _interval(row: Mapping[str, Any]) -> str:

@@ -23,6 +23,8 @@ TEMPORARY = ".tmp-"
 """begins the name of every unfinished file; a kill leaves one behind"""
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """a full disk, a full quota, a file larger than is allowed"""
+README = "README.md"
+"""a text for readers, a model card among them; no digest of a folder covers it"""
 _IN_USE = ".in-use"  # the lock in a temporary folder
 _MOMENT = 1.0  # seconds
 
@@ -107,9 +109,12 @@ def cache_folder() -> Path:
 
 
 def sha256(path: Path) -> str:
-    """Hex SHA-256 of a file; of a folder, of the list of its files' names and digests. Raises ``FileNotFoundError``."""
+    """Hex SHA-256 of a file; of a folder, of the list of its files' names and digests but for its :data:`README`.
+
+    Raises ``FileNotFoundError``.
+    """
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
+        files = sorted(file for file in path.rglob("*") if file.is_file() and file != path / README)
         listing = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
         return hashlib.sha256(listing.encode()).hexdigest()
     with path.open("rb") as handle:

@@ -1,5 +1,6 @@
 """The run folder's identity: ``run.json`` says what the run is, and a lock keeps other processes out."""
 
+import hashlib
 import importlib.metadata
 import logging
 import platform
@@ -30,6 +31,7 @@ PYTHON = "python:"
 """begins the name of what a script has built in memory, where a recipe would name a file or a model"""
 OWN = "evaluation"
 """name of the evaluation that a run's own recipe asks for"""
+ELSEWHERE = "choose another --out"
 _KEYS = {"recipe": dict, "inputs": dict, "base": bool}
 """what every ``run.json`` has, and of which kind"""
 _LOADED = ("*.safetensors", "*.safetensors.index.json", "adapter_config.json", "config.json", "generation_config.json")
@@ -54,7 +56,7 @@ def provenance(recipe: dict[str, Any], inputs: dict[str, str], base: bool = Fals
     }
 
 
-def require_ours(out: Path, about: dict[str, Any], remedy: str = "choose another --out") -> None:
+def require_ours(out: Path, about: dict[str, Any], remedy: str = ELSEWHERE) -> None:
     """Raise :class:`RingfenceError` if ``out`` holds anything else than a run of this recipe on these inputs."""
     if out.exists() and not out.is_dir():
         raise RingfenceError(f"{out}: is a file, and a run needs a folder; choose another --out")
@@ -122,6 +124,12 @@ def weight_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of each file in ``folder`` that a model or an adapter is loaded from; a card may still change."""
     names = sorted({path.name for pattern in _LOADED for path in folder.glob(pattern)})
     return {name: sha256(folder / name) for name in names}
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of the list of :func:`weight_digests`: one name for what was trained, whatever else is beside it."""
+    listing = "".join(f"{digest}  {name}\n" for name, digest in weight_digests(folder).items())
+    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def damage(folder: Path, written: dict[str, str]) -> str | None:

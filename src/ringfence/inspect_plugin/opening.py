@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import sha256
 from ringfence.core.plain import read_json
-from ringfence.core.rundir import RUN_FILE, read_about
+from ringfence.core.rundir import RUN_FILE, read_about, weights_digest
 from ringfence.inspect_plugin.provider import Live
 from ringfence.models import load
 from ringfence.models.adapters import load_adapter
@@ -42,14 +41,14 @@ def open_model(name: str, base: str | None = None, dtype: str | None = None, tru
 
 
 def adapter_name(checkpoint: Path) -> str:
-    """``ringfence-`` and 12 hex digits of the adapter's SHA-256: a name that no other checkpoint has.
+    """``ringfence-`` and 12 hex digits of the SHA-256 of the adapter's weights: a name that no other checkpoint has.
 
     checkpoint: an adapter folder, or a run folder that ends with one adapter on its base model
 
     To serve it: ``vllm serve BASE --enable-lora --lora-modules NAME=FOLDER``, with :func:`adapter_folder`. Raises
     :class:`RingfenceError` if that would not serve what was trained.
     """
-    return f"ringfence-{sha256(adapter_folder(checkpoint))[:DIGITS]}"
+    return f"ringfence-{weights_digest(adapter_folder(checkpoint))[:DIGITS]}"
 
 
 def adapter_folder(checkpoint: Path) -> Path:
