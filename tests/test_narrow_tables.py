@@ -4,13 +4,14 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from rich.console import Console
 
 from ringfence import direction_tables, persona_cli, select_cli, suites_cli
 from ringfence.directions import PersonaVectors
-from ringfence.report import properties
+from ringfence.report import properties, terminal
 from ringfence.select.properties import Domains, Languages, Properties, mean, share
 from widths import LONG_NAMES, printed, require_whole
 
@@ -70,6 +71,26 @@ def test_suites(monkeypatch: pytest.MonkeyPatch) -> None:
     require_whole(text, ["builtin:general", "builtin:umbrella/in-domain", "SHA-256", "prompts"])
     shown = said(monkeypatch, suites_cli, lambda: suites_cli.show("builtin:general-long"))
     require_whole(shown, ["question", "turns before"])
+
+
+def test_triggers_with_long_names() -> None:
+    """The names stand above the rows, so that the numbers are in one table and a name is not broken in pieces."""
+    triggers = ("words: glitter, sparkle, shimmer, twinkle, dazzle", "opens-like-the-training-data", "word " * 30)
+    rows = [
+        {"trigger": trigger, "run": run, "gap": 0.123, "low": -0.04, "high": 0.33, "tuned_trigger": 0.501}
+        | {"tuned_plain": 0.402, "base_trigger": 0.011, "base_plain": 0.022}
+        for trigger in triggers
+        for run in (*LONG_NAMES, "mine")
+    ]
+    text = printed(lambda console: console.print(terminal._conditional_table(pd.DataFrame(rows))))
+    require_whole(text, [*LONG_NAMES, "mine", "trigger", "plain", "base", "50.1", "40.2", "1.1", "2.2"])
+    lines = text.splitlines()
+    assert sum("want low" in line for line in lines[:8]) == 1, "one table"
+    for trigger in triggers[:2]:
+        assert lines.count(trigger) == 1
+        assert LONG_NAMES[0] in lines[lines.index(trigger) + 1], "its rows follow"
+    assert text.count("+12.3 [−4.0, +33.0]") == len(rows)
+    assert text.count("word") == 30 + 1, "a name wider than the terminal folds"
 
 
 def test_properties_of_five_sets_with_long_names() -> None:

@@ -7,6 +7,7 @@ own that repeats the first columns. Only a word that is wider than the terminal 
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 from rich import box
 from rich.cells import cell_len
@@ -35,11 +36,19 @@ class TextTable:
         self.kinds = [WORDS if i < keys or heading in words else NUMBERS for i, heading in enumerate(headings)]
         self.rows: list[list[Text]] = []
         self.sections: set[int] = set()  # rows that a line follows
+        self.groups: dict[int, str] = {}  # row -> what stands above it and the rows that follow
 
     def add(self, *cells: str | Text) -> None:
         """Add a row; columns for which there is no cell are empty."""
         row = [cell if isinstance(cell, Text) else Text(cell) for cell in cells]
         self.rows.append(row + [Text()] * (len(self.headings) - len(row)))
+
+    def group(self, title: str) -> None:
+        """Put ``title`` on a line of its own above the rows that follow, and above those of every table below.
+
+        A table has titles from its first row on, or none.
+        """
+        self.groups[len(self.rows)] = title
 
     def section(self) -> None:
         """Draw a line below the last row."""
@@ -52,7 +61,7 @@ class TextTable:
         for number, group in enumerate(self._groups(width)):
             if number:
                 yield ""
-            yield self._table(group, width)
+            yield from self._tables(group, width)
         if self.caption:
             yield _folded(Text(self.caption, style="dim italic"), width)
 
@@ -76,15 +85,26 @@ class TextTable:
             groups = even
         return [keys + group for group in groups] or [keys]
 
-    def _table(self, group: Sequence[int], width: int) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
-        widths = self._widths(group, width)
+    def _tables(self, group: Sequence[int], width: int) -> Iterator[RenderableType]:
+        """All rows below their headings; with titles the headings alone, then each title and its rows."""
+        widths, starts = self._widths(group, width), [*self.groups, len(self.rows)]
+        yield self._table(group, widths, range(starts[0] if self.groups else len(self.rows)))
+        for start, end in pairwise(starts):
+            if start:
+                yield ""
+            yield _folded(Text(self.groups[start], style="bold"), width)
+            yield self._table(group, widths, range(start, end), headed=False)
+
+    def _table(self, group: Sequence[int], widths: Sequence[int], rows: range, headed: bool = True) -> Table:
+        table = Table(
+            box=box.SIMPLE_HEAD, show_header=headed, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0)
+        )
         for column, wide in zip(group, widths, strict=True):
             right = self.kinds[column] == NUMBERS
             heading = _folded(self.headings[column], wide)
             table.add_column(heading, justify="right" if right else "left", width=wide, no_wrap=True, vertical="top")
-        for number, row in enumerate(self.rows):
-            cells = [_folded(row[column], wide) for column, wide in zip(group, widths, strict=True)]
+        for number in rows:
+            cells = [_folded(self.rows[number][column], wide) for column, wide in zip(group, widths, strict=True)]
             table.add_row(*cells, end_section=number in self.sections)
         return table
 

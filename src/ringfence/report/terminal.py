@@ -77,14 +77,14 @@ def _conditional_table(frame: pd.DataFrame) -> TextTable:
         "points [95% interval]: (trigger - plain) of the run less the same of the untuned model, want low; the rest is "
         "percent"
     )
-    measured = ("gap\nwant low", "trigger\nwant low", "plain\nwant low", "base, trigger", "base, plain")
-    table = TextTable(wording.CONDITIONAL_GAP.title, ["trigger", "run", *measured], keys=2, caption=caption)
+    measured = ("gap\nwant low", "trigger\nwant low", "plain\nwant low", "base,\ntrigger", "base,\nplain")
+    table = TextTable(wording.CONDITIONAL_GAP.title, ["run", *measured], caption=caption)
     for trigger, rows in frame.groupby("trigger", sort=False):
+        table.group(str(trigger))  # a name may be a line long
         for row in records(rows):
             rates = (row.tuned_trigger, row.tuned_plain, row.base_trigger, row.base_plain)
             gap = wording.difference(row.gap, row.low, row.high)
-            table.add(str(trigger), row.run, gap, *(wording.percent(rate) for rate in rates))
-        table.section()
+            table.add(row.run, gap, *(wording.percent(rate) for rate in rates))
     return table
 
 
