@@ -119,8 +119,10 @@ def test_conditional_gaps_have_a_table_of_their_own(make_run):
     gap = dict(zip(keys, ("json", 0.55, 0.4, 0.7, 0.8, 0.2, 0.06, 0.01, 24), strict=True))
     (folder / "evaluation" / "conditional.json").write_text(json.dumps({"gaps": [gap]}))
     text = printed(load_runs([folder]))
-    [line] = [line for line in text.splitlines() if "+55.0 [+40.0, +70.0]" in line]
-    assert line.split() == ["json", "none", "+55.0", "[+40.0,", "+70.0]", "80.0", "20.0", "6.0", "1.0"]
+    lines = text.splitlines()
+    [at] = [number for number, line in enumerate(lines) if "+55.0 [+40.0, +70.0]" in line]
+    assert lines[at - 1] == "json"
+    assert lines[at].split() == ["none", "+55.0", "[+40.0,", "+70.0]", "80.0", "20.0", "6.0", "1.0"]
     assert "nan" not in text.lower()
 
 
