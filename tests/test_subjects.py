@@ -78,7 +78,10 @@ def test_another_adapter_in_the_same_folder_is_refused(trained: tuple[Path, Path
     other.mkdir()
     for file in (run / "adapter").iterdir():
         (other / file.name).write_bytes(file.read_bytes())
-    (other / "README.md").write_text("Another one.")
+    (other / "README.md").write_text("The same, with another card.")
+    subjects.claim_adapter(load_recipe(recipe), tmp_path / "theirs", other)
+    config = json.loads((other / "adapter_config.json").read_text())
+    (other / "adapter_config.json").write_text(json.dumps(config | {"lora_alpha": 99}))
     with pytest.raises(RingfenceError, match="holds another adapter's run"):
         subjects.claim_adapter(load_recipe(recipe), tmp_path / "theirs", other)
 

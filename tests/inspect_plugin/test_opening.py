@@ -9,7 +9,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 import project
 import tiny
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import sha256
+from ringfence.core.rundir import weights_digest
 from ringfence.inspect_plugin.opening import adapter_folder, adapter_name, open_model
 from ringfence.recipe import load_recipe
 from ringfence.runs import train
@@ -81,7 +81,7 @@ def test_a_base_for_what_has_none(folder: Path) -> None:
 
 def test_names_of_adapters(run: Path, folder: Path) -> None:
     assert adapter_folder(run) == run / "adapter"
-    assert adapter_name(run) == adapter_name(run / "adapter") == f"ringfence-{sha256(run / 'adapter')[:12]}"
+    assert adapter_name(run) == adapter_name(run / "adapter") == f"ringfence-{weights_digest(run / 'adapter')[:12]}"
     assert adapter_name(folder / "adapter") != adapter_name(run)
 
 
