@@ -160,6 +160,21 @@ def test_cards_are_true_and_no_cache_path_is_the_base(base: Path, tmp_path: Path
         assert weights
 
 
+def test_a_rank_that_does_not_save_leaves_the_folder_alone(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Trainer calls ``_save`` on all ranks, while rank 0 is writing there."""
+    made = trainer(tmp_path / "out", given={"model": loaded(base)}, max_steps=1)
+    checkpoint = tmp_path / "out" / "checkpoint-1"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "adapter_config.json").write_text("")  # as it is before the first byte is written
+    monkeypatch.setattr(type(made.args), "should_save", property(lambda _: False))
+    made._save(str(checkpoint))
+    made._save(str(tmp_path / "saved"))
+    assert [path.name for path in checkpoint.iterdir()] == ["adapter_config.json"]
+    assert not (tmp_path / "saved").exists()
+
+
 def test_all_weights_are_left_to_save_model(base: Path, tmp_path: Path) -> None:
     from ringfence.stages import finished_weights, stages_of
 

@@ -52,7 +52,9 @@ def scratch(parent: Path) -> Iterator[Path]:
     """A temporary folder in ``parent``. What a kill leaves of it goes when a process next makes one there."""
     parent.mkdir(parents=True, exist_ok=True)
     _tidy_once(parent.absolute())
-    with tempfile.TemporaryDirectory(dir=parent, prefix=TEMPORARY) as name, FileLock(Path(name) / _IN_USE):
+    # Another process that tidies up may take away the same files; what stays goes with the next one.
+    made = tempfile.TemporaryDirectory(dir=parent, prefix=TEMPORARY, ignore_cleanup_errors=True)
+    with made as name, FileLock(Path(name) / _IN_USE):
         yield Path(name)
 
 

@@ -268,7 +268,8 @@ class DefendedSFTTrainer(ResumableTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)
-        script.label(self, Path(output_dir or self.args.output_dir))
+        if self.args.should_save:  # called on every rank, and another one's file is half-written while it is read
+            script.label(self, Path(output_dir or self.args.output_dir))
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Ours is in ``args.output_dir`` when training is done; the parent's says what nobody has told it."""
