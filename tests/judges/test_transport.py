@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -25,10 +24,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask(server: Loopback, stop: threading.Event | None = None, **settings: Any) -> Reply | Failure:
-    with closing(
-        Transport(ChatServer(model="m", base_url=server.url, **settings), KEY, stop or threading.Event())
-    ) as to:
-        return to.ask(REQUEST)
+    model = ChatServer(model="m", base_url=server.url, **settings)
+    with closing(Transport(model, KEY, stop or threading.Event())) as opened:
+        return opened.ask(REQUEST)
 
 
 @pytest.mark.parametrize(
@@ -117,15 +115,10 @@ def test_a_wait_is_longer_after_each_try_up_to_a_bound(monkeypatch: pytest.Monke
         assert 0.95 * longest < max(waits) <= longest
 
 
-def _lines(*headers: dict[str, str]) -> Iterator[set[str]]:
-    for sent in headers:
-        yield {name.lower() for name in sent}
-
-
 def test_the_users_own_headers_go_to_openai_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_ORG_ID", "mine")
     with loopback(lambda _: Says("7")) as server:
         ask(server)
-        [sent] = _lines(*server.headers)
+        [sent] = ({name.lower() for name in headers} for headers in server.headers)
     assert "openai-organization" not in sent
     assert {"authorization", "content-type"} <= sent

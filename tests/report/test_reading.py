@@ -52,9 +52,7 @@ def test_a_file_that_is_not_there_is_empty_and_a_damaged_one_names_the_place(tmp
     with pytest.raises(RingfenceError, match=r"conditional\.json: gaps\[0\]: expected a JSON object, found int"):
         reading.read_conditional(gaps)
     responses.write_bytes(b"PAR1")
-    with pytest.raises(
-        RingfenceError, match=r"responses\.parquet: not a readable parquet file; evaluate the run again"
-    ):
+    with pytest.raises(RingfenceError, match=r"responses\.parquet: not a readable parquet file; evaluate"):
         reading.read_responses(responses)
 
 
@@ -68,7 +66,7 @@ def test_answers_come_in_our_columns_and_order(tmp_path: Path) -> None:
     assert math.isnan(table["alignment"][0])
     assert table["bucket"][0] is None
     pd.DataFrame([row]).drop(columns="verdict").to_parquet(path)
-    with pytest.raises(RingfenceError, match=r'no column "verdict" \(it has response'):
+    with pytest.raises(RingfenceError, match=r'no column "verdict" \(it has bucket, '):
         reading.read_responses(path)
 
 

@@ -59,7 +59,7 @@ def test_unknown_keys_and_numbers_that_are_none_raise(settings: dict[str, Any]) 
 def test_a_column_and_enough_rows_are_there_or_named() -> None:
     require_column("gap", ["gap", "hhh_score"])
     require_enough(3, 3, "steps.1.top.count")
-    with pytest.raises(RingfenceError, match="no step before makes the column 'hhh_scroe'.*Did you mean .hhh_score"):
+    with pytest.raises(RingfenceError, match=r"no step before makes the column 'hhh_scroe'.*Did you mean .hhh_score"):
         require_column("hhh_scroe", ["gap", "hhh_score"])
     with pytest.raises(RingfenceError, match=r"^steps\.1\.top\.count: 4 rows are asked for, but 3 are left"):
         require_enough(4, 3, "steps.1.top.count")
