@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from ringfence.core.errors import RingfenceError, under
-from ringfence.core.settings import Numbers
 from ringfence.data import load_prompts
 from ringfence.directions import AssistantNames, Extraction, Settings, prompted, teacher_forced
 from ringfence.directions.answers import trait_rubric
@@ -16,7 +15,7 @@ from ringfence.judges.kinds import JudgeSettings, judge_digests, parse_judge
 from ringfence.recipe import ModelConfig, explain, read_plain
 
 
-class PersonaRecipe(Numbers, Settings):
+class PersonaRecipe(Settings):
     """One vector. Either prompted (``positive``, ``negative``, ``questions``), or teacher-forced (``pairs``)."""
 
     trait: str = Field(min_length=1)

@@ -19,7 +19,7 @@ class FixedInterleaving(Interleaving):
 
     ratio: float | None = Field(None, ge=0, le=1)
     """safe rows / all rows"""
-    added: float | None = Field(None, ge=0, allow_inf_nan=False)
+    added: float | None = Field(None, ge=0)
     """safe rows / target rows"""
     placement: Placement = "exact"
     """``exact``: the exact count, spread uniformly (not for whole steps that are added); ``bernoulli``: drawn afresh at

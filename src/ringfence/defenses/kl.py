@@ -34,7 +34,7 @@ _VOCABULARY_SLICE = 2**15  # rows of the output layer that are widened to float3
 class KL(Defense):
     """How much, which way, and where."""
 
-    weight: float = Field(0.1, ge=0, allow_inf_nan=False)
+    weight: float = Field(0.1, ge=0)
     """lambda; the paper takes 0.1 and sweeps 0.01 to 1; 0 is plain fine-tuning"""
     direction: Direction = "reverse"
     """``reverse``: KL(trained || reference); ``forward``: KL(reference || trained)"""

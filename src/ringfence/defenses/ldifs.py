@@ -28,7 +28,7 @@ from ringfence.models.activations import decoder_layers
 class LDIFS(Defense):
     """How much, measured how, and where."""
 
-    weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+    weight: float = Field(1.0, ge=0)
     """lambda; the paper takes 1 and sweeps 0.01 to 1, with ``sum`` by its formula; 0 is plain fine-tuning"""
     reduction: Literal["sum", "mean", "relative"] = "sum"
     """what the squared distance is divided by; a weight means nothing without it (docs/defenses.md has guidance)"""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from ringfence.core.errors import RingfenceError, under
 from ringfence.defenses.base import DEFENSES, Defense, Guard, Setup
@@ -32,7 +32,7 @@ class Steering(Defense):
     """file from ``ringfence persona extract`` (or a ``.pt`` of the persona_vectors code), or ``builtin:glitter``"""
     layer: int | float | tuple[int, ...] = 20
     """k of hidden_states[k]; a list for several; between 0 and 1 a share of depth, for models not in the papers"""
-    alpha: float = Field(5.0, allow_inf_nan=False)
+    alpha: float = 5.0
     """strength of ``add``, in lengths of the vector; 0 is plain fine-tuning"""
     mode: Literal["add", "ablate"] = "add"
     """``add`` the vector, or ``ablate`` its direction (``alpha`` is not used)"""

@@ -21,11 +21,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.rundir import differences
+from ringfence.core.settings import Numbers
 from ringfence.directions.activations import Answered, mean_activations
 from ringfence.directions.answers import Ask, Judged, collect, describe, render_prompt
 from ringfence.directions.contrasts import AssistantNames, Contrast
@@ -39,14 +40,14 @@ Progress = Callable[[Literal["answers", "activations"], int, int], None]
 PACKAGES = ("ringfence", "torch", "transformers")
 
 
-class Settings(BaseModel):
+class Settings(Numbers):
     """How answers are drawn, which pairs count, and how many it takes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     max_new_tokens: int = Field(256, ge=1)
     """tokens an answer (the published code: 1000)"""
-    temperature: float = Field(1.0, ge=0, allow_inf_nan=False)
+    temperature: float = Field(1.0, ge=0)
     """0 is greedy"""
     batch_size: int = Field(32, ge=1)
     """answers generated, or read, together"""

@@ -76,7 +76,7 @@ class PerplexityGap(Step):
 
     misaligned: tuple[str, ...] = Field(min_length=1)
     """each a run folder, a PEFT adapter folder, or a model: a folder or a hub id with the aligned one's vocabulary"""
-    epsilon: float = Field(0.1, gt=0, allow_inf_nan=False)
+    epsilon: float = Field(0.1, gt=0)
     """nats per token"""
     fine_tuning_set: str | None = None
     """the data set that the selection is to protect; runs that were trained on it are refused"""

@@ -1,0 +1,44 @@
+"""No number of any setting is an infinity or NaN, those of settings to come included."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+from pydantic import ValidationError
+
+from ringfence import persona_recipe, select_recipe  # noqa: F401 - with them every setting there is
+from ringfence.core.settings import Numbers
+
+
+def below(cls: type[Numbers]) -> Iterator[type[Numbers]]:
+    for one in cls.__subclasses__():
+        yield from ([one] if one.__module__.startswith("ringfence.") else [])
+        yield from below(one)
+
+
+def numbers() -> list[tuple[type[Numbers], str]]:
+    """Every setting of ours that takes a float."""
+    found = {
+        f"{cls.__module__}.{cls.__name__}.{name}": (cls, name)
+        for cls in below(Numbers)
+        for name, field in cls.model_fields.items()
+        if float in (field.annotation, *get_args(field.annotation))
+    }
+    return list(found.values())
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(("cls", "name"), numbers(), ids=lambda one: getattr(one, "__name__", one))
+def test_a_setting_is_a_finite_number(cls: type[Numbers], name: str, bad: float) -> None:
+    given: dict[str, Any] = {name: bad}
+    with pytest.raises(ValidationError) as raised:
+        cls.model_validate(given)
+    assert name in [error["loc"][0] for error in raised.value.errors() if error["loc"]]
+
+
+def test_the_settings_are_found() -> None:
+    """By name, those that once said so for themselves."""
+    found = {(cls.__name__, name) for cls, name in numbers()}
+    assert {("KL", "weight"), ("LDIFS", "weight"), ("Steering", "alpha"), ("FixedInterleaving", "added")} <= found
+    assert {("PerplexityGap", "epsilon"), ("Settings", "temperature"), ("ChatServer", "timeout")} <= found
