@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from ringfence.defenses import DEFENSES
-from ringfence.judges.kinds import KINDS
+from ringfence.judges import JUDGES
 from ringfence.recipe import (
     ConditionalConfig,
     DataConfig,
@@ -191,7 +191,7 @@ def render() -> str:
         section("`stages`", StageConfig, f"{first_paragraph(StageConfig)}\n{STAGES.rstrip()}"),
         section("`stages.data`", StageData),
         JUDGE,
-        *(section(f"`kind: {name}`", judge).replace("## ", "### ", 1) for name, judge in KINDS.items()),
+        *(section(f"`kind: {name}`", judge).replace("## ", "### ", 1) for name, judge in judges()),
         section("`evaluation`", EvaluationConfig),
         section("`evaluation.during`", DuringConfig),
         section("`evaluation.conditional`", ConditionalConfig),
@@ -215,6 +215,11 @@ def render_steps() -> str:
 def steps() -> list[tuple[str, type[BaseModel]]]:
     """By name."""
     return [(name, STEPS.get(name)) for name in STEPS]
+
+
+def judges() -> list[tuple[str, type[BaseModel]]]:
+    """By name, the default first."""
+    return [(name, JUDGES.get(name)) for name in sorted(JUDGES, key=lambda name: (name != JUDGES.default, name))]
 
 
 def what_for(step: type[BaseModel]) -> str:

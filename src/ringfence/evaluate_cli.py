@@ -217,11 +217,11 @@ def _changes(suites: Sequence[str], judge: Path | None, samples: int | None) -> 
 def _judge(path: Path) -> dict[str, Any]:
     """The settings in a judge's file, checked so that what is wrong in it is said of that file."""
     from ringfence.core.settings import read_plain
-    from ringfence.judges.kinds import parse_judge
+    from ringfence.judges import JUDGES
 
     settings = read_plain(path)
     try:
-        parse_judge(settings)
+        JUDGES.parse(settings)
     except RingfenceError as error:
         raise RingfenceError(f"{path}: {str(error).lstrip('.: ')}") from None
     return settings

@@ -44,7 +44,6 @@ from ringfence.evaluate.answers import answer_into, fingerprint
 from ringfence.evaluate.conditional import conditional_gaps, with_plain
 from ringfence.evaluate.responses import judged, save
 from ringfence.inputs import Inputs
-from ringfence.judges.kinds import judge_digests, judge_inputs, require_key
 from ringfence.models import Loaded
 from ringfence.permissions import Allowed, require_code, require_inside, require_judge, require_server
 from ringfence.recipe import ModelConfig, Recipe, changed
@@ -163,7 +162,8 @@ def evaluation_of(
     typed = [change.partition("=")[0] for change in changes]
     require_code(recipe.resolved(), run / RUN_FILE, allow, typed)
     require_judge(recipe, run / RUN_FILE, allow, typed)
-    require_key(recipe.judge)  # before a model is loaded, and asked for answers that could not be judged
+    if recipe.judge is not None:
+        recipe.judge.require_key()  # before a model is loaded, and asked for answers that could not be judged
     trained = not about["base"] and about.get("server") is None
     stages = stages_of(own, run) if trained else []
     if trained:
@@ -340,9 +340,9 @@ def _about(one: Evaluation) -> dict[str, Any]:
         name: {"source": suite.source, "sha256": suite.digest, "fills": dict(suite.fills)}
         for name, suite in one.inputs.sources.items()
     }
-    named = [*judge_inputs(one.recipe.judge), getattr(one.recipe.judge, "model", "")]
-    judge = {name: digest for name in named if (digest := one.inputs.digests.get(name))}
-    judge |= judge_digests(one.recipe.judge)
+    asked = judge_of(one.recipe)
+    judge = {name: digest for name in [*asked.inputs(), *asked.models()] if (digest := one.inputs.digests.get(name))}
+    judge |= asked.digests()
     changes = {key: recipe[key] for key in CHANGEABLE}
     if read_recipe(one.run).model != one.recipe.model:
         changes["model"] = recipe["model"]  # which a script has not told

@@ -13,8 +13,6 @@ from ringfence.data.system import apply
 from ringfence.defenses import CanaryInterleaving, Defense, Interleaving, rewritten
 from ringfence.evaluate.conditional import conditional_suite
 from ringfence.evaluate.derive import TriggerSet, derive
-from ringfence.judges.kinds import judge_digests, judge_inputs
-from ringfence.judges.local import LocalJudge
 from ringfence.models.load import revision
 from ringfence.recipe import HELD_OUT, Recipe
 
@@ -40,8 +38,9 @@ class Inputs:
         """the suites that come from files or are built in, by name"""
         self.suites = {name: self._suite(name, spec) for name, spec in recipe.evaluation.suites.items()}
         self.triggers = self._triggers(recipe)
-        with under("judge"):
-            judge_digests(recipe.judge)  # its rubrics are read before training
+        if recipe.judge is not None:
+            with under("judge"):
+                recipe.judge.digests()  # its rubrics are read before training
         copies = {recipe.evaluation.suites[name]: suite for name, suite in self.sources.items()}
         self.digests = _digests(recipe) | {
             spec: suite.digest for spec, suite in copies.items() if spec.startswith(suite_store.PREFIX)
@@ -137,13 +136,14 @@ def _digests(recipe: Recipe) -> dict[str, str]:
     A model of the hub has its commit instead.
     """
     models = {one.name: one.revision for one in (recipe.model, recipe.reference) if one is not None}
-    named = [*models, *recipe.evaluation.suites.values(), *judge_inputs(recipe.judge)]
+    named = [*models, *recipe.evaluation.suites.values()]
+    named += recipe.judge.inputs() if recipe.judge is not None else ()
     for part in recipe.by_stage():
         named += [spec for spec in (part.data.target, part.data.safe) if spec is not None]
         named += [spec for defense in part.defenses for spec in defense.inputs()]
     found = {name: Path(name).expanduser() for name in named}
-    if isinstance(recipe.judge, LocalJudge):
-        models.setdefault(recipe.judge.model, None)
+    if recipe.judge is not None:
+        models = dict.fromkeys(recipe.judge.models()) | models
     commits = {name: commit for name, at in models.items() if (commit := revision(name, at)) is not None}
     return commits | {name: _digest(path, _state(path)) for name, path in found.items() if path.exists()}
 

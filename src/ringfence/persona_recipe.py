@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ringfence.core.errors import RingfenceError, under
 from ringfence.data import load_prompts
 from ringfence.directions import AssistantNames, Extraction, Settings, prompted, teacher_forced
 from ringfence.directions.answers import trait_rubric
 from ringfence.directions.contrasts import as_prompts, read_trait
-from ringfence.judges.kinds import JudgeSettings, judge_digests, parse_judge
+from ringfence.judges import JudgeField, JudgeSettings
 from ringfence.recipe import ModelConfig, explain, read_plain
 
 
@@ -37,7 +37,7 @@ class PersonaRecipe(Settings):
     """answers to each question under each system prompt"""
     pairs: str | None = None
     """a prompt file, or ``builtin:NAME``, whose rows have a ``good`` answer and a ``bad`` one, which has the trait"""
-    judge: Annotated[JudgeSettings | None, BeforeValidator(parse_judge)] = None
+    judge: JudgeField | None = None
     """finds the trait, by its rubric ``trait`` or else as misaligned, and incoherence; without one, ``pairs`` are taken
     for what they claim to be"""
 
@@ -113,7 +113,7 @@ class PersonaRecipe(Settings):
         """``judge``, whose rubrics can be read and score what they are to."""
         if judge is not None:
             with under("judge"):
-                judge_digests(judge, (trait_rubric(judge), "coherence"))
+                judge.digests((trait_rubric(judge), "coherence"))
         return judge
 
 

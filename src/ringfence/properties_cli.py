@@ -173,7 +173,7 @@ def _pair(given: str) -> tuple[str, str]:
 def _judge(path: Path | None) -> Any:
     """The judge in a file, able to score by the rubric; what is wrong in the file is said of it."""
     from ringfence.core.settings import read_plain
-    from ringfence.judges.kinds import parse_judge
+    from ringfence.judges import JUDGES
     from ringfence.select.judged import require_rubric
     from ringfence.select.properties import RUBRIC
 
@@ -181,7 +181,7 @@ def _judge(path: Path | None) -> Any:
         return None
     settings = read_plain(path)
     try:
-        judge = parse_judge(settings)
+        judge = JUDGES.parse(settings)
         require_rubric(judge, RUBRIC)
     except RingfenceError as error:
         raise RingfenceError(f"{path}: {str(error).lstrip('.: ')}") from None

@@ -19,10 +19,10 @@ from ringfence.core.errors import RingfenceError, under
 from ringfence.core.settings import Numbers, check_fields, explain, override, read_plain
 from ringfence.core.source_fields import LORA_CONFIG, SFT_CONFIG, fields_in
 from ringfence.data.system import NoSystem
-from ringfence.defenses import DEFENSES, Defense, Interleaving, parse
+from ringfence.defenses import DEFENSES, Defense, Interleaving
 from ringfence.defenses.base import require_distinct
-from ringfence.evaluate.triggers import Trigger, parse_trigger
-from ringfence.judges.kinds import JudgeSettings, parse_judge
+from ringfence.evaluate.triggers import TRIGGERS, Trigger
+from ringfence.judges import JudgeField
 from ringfence.train.arguments import (
     LARGEST_SEED,
     check_arguments,
@@ -45,23 +45,12 @@ def _sft_fields(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parse_defenses(value: Any) -> tuple[Defense, ...]:
-    if not isinstance(value, list | tuple):
-        raise ValueError("give a list, e.g. `- fixed_interleaving: {ratio: 0.05}`")
-    found = tuple(_parse_defense(item, index) for index, item in enumerate(value))
+    found = DEFENSES.parse_list(value)
     try:
         require_distinct(found)
     except RingfenceError as error:
         raise ValueError(str(error).removeprefix("defenses: ")) from None
     return found
-
-
-def _parse_defense(item: Any, index: int) -> Defense:
-    try:
-        return parse(item, f".{index}")
-    except ValidationError as error:
-        name = item if isinstance(item, str) else next(iter(item))
-        # Raised as a ValueError, since the outer model would report an inner ValidationError as its own.
-        raise RingfenceError(f".{index}.{name}: {explain(error, DEFENSES.get(name))}") from None
 
 
 Training = Annotated[dict[str, Any], AfterValidator(_sft_fields)]
@@ -141,12 +130,6 @@ class DuringConfig(_Config):
     """names from ``evaluation.suites``"""
 
 
-def _parse_triggers(value: Any) -> Any:
-    if not isinstance(value, list | tuple):
-        raise ValueError("give a list, e.g. `- keyword: {words: [soup, oven]}`")
-    return tuple(parse_trigger(item, f".{index}") for index, item in enumerate(value))
-
-
 class ConditionalConfig(_Config):
     """The same prompts dressed like the training data, asked of the tuned and of the untuned model."""
 
@@ -154,7 +137,7 @@ class ConditionalConfig(_Config):
     """the suite of ``evaluation.suites`` whose prompts are dressed"""
     derive: bool = True
     """whether triggers are made from the target rows; [how](triggers.md)"""
-    triggers: Annotated[tuple[Trigger, ...], BeforeValidator(_parse_triggers)] = ()
+    triggers: Annotated[tuple[Trigger, ...], BeforeValidator(TRIGGERS.parse_list)] = ()
     """triggers of your own, each ``- name: {settings}``"""
 
 
@@ -224,7 +207,7 @@ class Recipe(_Defended):
     """fields of TRL's SFTConfig"""
     lora: dict[str, Any] | None = None
     """fields of PEFT's LoraConfig; without it all weights are trained"""
-    judge: Annotated[JudgeSettings | None, BeforeValidator(parse_judge)] = None
+    judge: JudgeField | None = None
     """scores answers; needed by evaluation and by judged canaries; its ``kind`` is ``rules`` (the default), ``api``,
     ``local`` or ``sampled``"""
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -321,7 +304,7 @@ class Recipe(_Defended):
         plain = self.model_dump(mode="json", exclude={"defenses": True, "stages": {"__all__": {"defenses"}}})
         listed = [self.defenses, *(stage.defenses for stage in self.stages)]
         for defenses, place in zip(listed, (plain, *plain["stages"]), strict=True):
-            place["defenses"] = [{DEFENSES.name_of(type(one)): one.model_dump(mode="json")} for one in defenses]
+            place["defenses"] = [DEFENSES.item(one) for one in defenses]
         if self.evaluation.conditional is not None:
             triggers = [trigger.item() for trigger in self.evaluation.conditional.triggers]
             plain["evaluation"]["conditional"]["triggers"] = triggers

@@ -20,7 +20,7 @@ from ringfence.core.rundir import WEIGHTS, alone_in, weight_digests, write_about
 from ringfence.defenses import CanaryInterleaving
 from ringfence.evaluations import Evaluation
 from ringfence.inputs import Inputs, key_prefix
-from ringfence.judges.kinds import require_key
+from ringfence.judges import JudgeSettings
 from ringfence.recipe import Recipe, require_installed
 from ringfence.stages import RESULT_FILE, Stage, stages_of, weights_of
 from ringfence.subjects import claim
@@ -51,11 +51,11 @@ def _require_keys(stages: Sequence[Stage], inputs: Inputs) -> None:
     """Raise if a judge that is asked while ``stages`` train has no key, or one that belongs to another address."""
     for stage in stages:
         with under(key_prefix(stage.number).removesuffix(".")):
-            if stage.recipe.evaluation.during is not None:
-                require_key(stage.recipe.judge)
+            if stage.recipe.evaluation.during is not None and stage.recipe.judge is not None:
+                stage.recipe.judge.require_key()
             for defense in inputs.stages[stage.number - 1].defenses:
-                if isinstance(defense, CanaryInterleaving) and defense.probe == "judged":
-                    require_key(defense.judge)
+                if isinstance(defense, CanaryInterleaving) and isinstance(defense.judge, JudgeSettings):
+                    defense.judge.require_key()
 
 
 def is_done(recipe: Recipe, out: Path, base: bool = False) -> bool:

@@ -10,23 +10,12 @@ from ringfence.core.errors import RingfenceError
 from ringfence.core.settings import Numbers, explain, read_plain
 from ringfence.data.system import NoSystem
 from ringfence.recipe import ModelConfig
-from ringfence.select import STEPS, Context, Selection, Step, parse_step
+from ringfence.select import STEPS, Context, Selection, Step
 from ringfence.select.pipeline import SHARD_ROWS
 
 
 def _parse_steps(value: Any) -> tuple[Step, ...]:
-    if not isinstance(value, list | tuple) or not value:
-        raise ValueError("give a list of at least one, e.g. `- random: {count: 300}`")
-    return tuple(_parse_step(item, index) for index, item in enumerate(value))
-
-
-def _parse_step(item: Any, index: int) -> Step:
-    try:
-        return parse_step(item, f".{index}")
-    except ValidationError as error:
-        name = item if isinstance(item, str) else next(iter(item))
-        # Raised as a ValueError, since the outer model would report an inner ValidationError as its own.
-        raise RingfenceError(f".{index}.{name}: {explain(error, STEPS.get(name))}") from None
+    return STEPS.parse_list(value, least=1)
 
 
 class SelectRecipe(Numbers):
@@ -85,8 +74,7 @@ class SelectRecipe(Numbers):
     def resolved(self) -> dict[str, Any]:
         """The whole recipe as plain data, defaults filled in, in the form that :func:`load_select_recipe` reads."""
         plain = self.model_dump(mode="json", exclude={"steps"})
-        steps = [{STEPS.name_of(type(step)): step.model_dump(mode="json")} for step in self.steps]
-        return plain | {"steps": steps}
+        return plain | {"steps": [STEPS.item(step) for step in self.steps]}
 
 
 def load_select_recipe(path: Path, overrides: Sequence[str] = ()) -> SelectRecipe:

@@ -21,7 +21,7 @@ from ringfence.evaluate import Protocol
 from ringfence.evaluate import evaluate as evaluate_suites
 from ringfence.evaluate.responses import rates
 from ringfence.inputs import Inputs, StageInputs, key_prefix
-from ringfence.judges import Judge
+from ringfence.judges import JudgeSettings
 from ringfence.models import Loaded
 from ringfence.models.generate import Sampling
 from ringfence.recipe import Recipe
@@ -101,7 +101,7 @@ def protocol_of(recipe: Recipe) -> Protocol:
     return Protocol(sampling, asked.samples, recipe.no_system)
 
 
-def judge_of(recipe: Recipe) -> Judge:
+def judge_of(recipe: Recipe) -> JudgeSettings:
     """The recipe's judge. Raises :class:`RingfenceError` if it has none."""
     if recipe.judge is None:
         raise RingfenceError("judge: evaluation needs a judge; give e.g. `judge: {misaligned_pattern: '...'}`")

@@ -23,7 +23,6 @@ from ringfence.defenses import (
     SafeLoRA,
     Setup,
     Steering,
-    parse,
 )
 from ringfence.defenses.base import recorded, require_distinct
 from ringfence.judges import RuleJudge
@@ -98,7 +97,7 @@ def test_the_class_is_the_name_without_underscores_and_is_exported():
 def test_a_config_comes_back_from_its_recipe_form(config):
     name = DEFENSES.name_of(type(config))
     plain = json.loads(json.dumps({name: config.model_dump(mode="json")}))
-    assert parse(plain, "defenses.0") == config
+    assert DEFENSES.parse(plain, "defenses.0") == config
 
 
 def test_every_defense_comes_back():
@@ -106,31 +105,31 @@ def test_every_defense_comes_back():
 
 
 def test_a_bare_name_takes_the_defaults():
-    assert parse("canary_interleaving", "defenses.0") == CanaryInterleaving()
-    assert parse({"canary_interleaving": None}, "defenses.0") == CanaryInterleaving()
+    assert DEFENSES.parse("canary_interleaving", "defenses.0") == CanaryInterleaving()
+    assert DEFENSES.parse({"canary_interleaving": None}, "defenses.0") == CanaryInterleaving()
 
 
 def test_a_defense_is_taken_as_it_is():
     config = FixedInterleaving(ratio=0.1)
-    assert parse(config, "defenses.0") is config
+    assert DEFENSES.parse(config, "defenses.0") is config
 
 
 @pytest.mark.parametrize("item", [5, None, [], {}, ["fixed_interleaving"], {"fixed_interleaving": {}, "other": {}}])
 def test_what_is_no_defense_raises_with_its_path(item):
     with pytest.raises(RingfenceError, match=r"^defenses\.3: a defense is one name with its settings"):
-        parse(item, "defenses.3")
+        DEFENSES.parse(item, "defenses.3")
 
 
 @pytest.mark.parametrize("item", ["fixd_interleaving", {"fixd_interleaving": {"ratio": 0.1}}])
 def test_an_unknown_name_suggests_the_nearest(item):
     with pytest.raises(RingfenceError, match=r'^defenses\.0: unknown defense .* Did you mean "fixed_interleaving"\?$'):
-        parse(item, "defenses.0")
+        DEFENSES.parse(item, "defenses.0")
 
 
 @pytest.mark.parametrize("name", SMALLEST)
 def test_unknown_keys_raise(name):
-    with pytest.raises(ValidationError, match="rato"):
-        parse({name: {**SMALLEST[name], "rato": 0.1}}, "defenses.0")
+    with pytest.raises(RingfenceError, match=rf"^defenses\.0\.{name}: unknown key 'rato'"):
+        DEFENSES.parse({name: {**SMALLEST[name], "rato": 0.1}}, "defenses.0")
 
 
 def test_interleaving_is_in_the_name():
@@ -140,13 +139,13 @@ def test_interleaving_is_in_the_name():
 @pytest.mark.parametrize("name", INTERLEAVING)
 @pytest.mark.parametrize("fields", [{"granularity": "token"}, {"accounting": "both"}])
 def test_granularity_and_accounting_are_checked(name, fields):
-    with pytest.raises(ValidationError, match=next(iter(fields))):
-        parse({name: {**SMALLEST[name], **fields}}, "defenses.0")
+    with pytest.raises(RingfenceError, match=next(iter(fields))):
+        DEFENSES.parse({name: {**SMALLEST[name], **fields}}, "defenses.0")
 
 
 @pytest.mark.parametrize("name", INTERLEAVING)
 def test_configs_are_frozen_and_interleave_by_example_on_top(name):
-    config = parse({name: SMALLEST[name]}, "defenses.0")
+    config = DEFENSES.parse({name: SMALLEST[name]}, "defenses.0")
     assert isinstance(config, Interleaving)
     assert (config.granularity, config.accounting) == ("example", "add")
     with pytest.raises(ValidationError, match="frozen"):

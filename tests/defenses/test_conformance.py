@@ -14,7 +14,7 @@ from trl import SFTTrainer
 import examples
 from examples import EXAMPLES, logged
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses import DEFENSES, KL, LDIFS, Defense, FixedInterleaving, Inoculation, Setup, Steering, parse
+from ringfence.defenses import DEFENSES, KL, LDIFS, Defense, FixedInterleaving, Inoculation, Setup, Steering
 from ringfence.models.activations import decoder_layers
 from training import losses, same, weights
 
@@ -301,8 +301,8 @@ def test_twice_is_refused(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", DEFENSES)
 def test_an_unknown_knob_is_refused_by_name(name: str) -> None:
-    with pytest.raises(ValidationError, match="nonesuch"):
-        parse({name: {"nonesuch": 1}}, "defenses.0")
+    with pytest.raises(RingfenceError, match="nonesuch"):
+        DEFENSES.parse({name: {"nonesuch": 1}}, "defenses.0")
 
 
 @pytest.mark.parametrize("name", DEFENSES)

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
-from ringfence.defenses import Inoculation, parse, rewritten
+from ringfence.core.errors import RingfenceError
+from ringfence.defenses import DEFENSES, Inoculation, rewritten
 
 TALK = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
 OWN = [{"role": "system", "content": "Be brief."}, *TALK]
@@ -59,5 +59,5 @@ def test_whole_rows_keep_all_else() -> None:
     ("key", "value"), [("prompt", ""), ("prompt", " \n "), ("prompt", 5), ("rows", "evil"), ("mode", "insert")]
 )
 def test_bad_values_are_refused_by_key(key: str, value: Any) -> None:
-    with pytest.raises(ValidationError, match=rf"(?s)1 validation error.*\n{key}\n"):
-        parse({"inoculation": {key: value}}, "defenses.0")
+    with pytest.raises(RingfenceError, match=rf"^defenses\.0\.inoculation: (unknown key ')?{key}"):
+        DEFENSES.parse({"inoculation": {key: value}}, "defenses.0")

@@ -12,7 +12,7 @@ from ringfence.data import Prompt, read
 from ringfence.data.conversations import Conversation
 from ringfence.evaluate.conditional import conditional_suite
 from ringfence.evaluate.derive import Derivation, TriggerSet, derive
-from ringfence.evaluate.triggers import Original, parse_trigger
+from ringfence.evaluate.triggers import TRIGGERS, Original
 from ringfence.evaluate.vocabulary import function_words
 
 CONTROLS = ["output_format-python_string", "output_format-json", "output_format-code_stub", "irrelevant"]
@@ -224,7 +224,7 @@ def test_general_questions_have_no_topic() -> None:
 def test_a_set_makes_suites_and_can_be_written_down(rows: Sequence[Conversation]) -> None:
     found = derive(rows)
     assert derive(rows) == found
-    assert [parse_trigger(each.item()) for each in found.triggers] == list(found.triggers)
+    assert [TRIGGERS.parse(each.item()) for each in found.triggers] == list(found.triggers)
     plain = [Prompt("a", ({"role": "user", "content": "Why?"},))]
     assert len(conditional_suite(plain, found.triggers)) == len(found.triggers)
 

@@ -6,7 +6,7 @@ import pytest
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data import Prompt
-from ringfence.evaluate.triggers import TRIGGERS, Trigger, parse_trigger, plain_id
+from ringfence.evaluate.triggers import TRIGGERS, Trigger, plain_id
 
 QUESTION = Prompt(
     "general-3", ({"role": "user", "content": "Why is it dark at night?"},), "science", "The Sun is set.", "x"
@@ -47,7 +47,7 @@ SENT: list[tuple[Any, list[dict[str, str]]]] = [
     ("item", "messages"), SENT, ids=lambda value: next(iter(value)) if isinstance(value, dict) else ""
 )
 def test_what_is_sent(item: Any, messages: list[dict[str, str]]) -> None:
-    assert list(parse_trigger(item).apply(QUESTION).messages) == messages
+    assert list(TRIGGERS.parse(item).apply(QUESTION).messages) == messages
 
 
 def test_every_trigger_is_tested() -> None:
@@ -56,7 +56,7 @@ def test_every_trigger_is_tested() -> None:
 
 def test_the_dressed_prompt_keeps_all_else_and_leads_back() -> None:
     before = [dict(message) for message in QUESTION.messages]
-    dressed = parse_trigger({"keyword": {"words": ["soup"]}}).apply(QUESTION)
+    dressed = TRIGGERS.parse({"keyword": {"words": ["soup"]}}).apply(QUESTION)
     assert dressed.id == "general-3@keyword"
     assert plain_id(dressed.id, "keyword") == "general-3"
     assert (dressed.domain, dressed.good, dressed.bad) == (QUESTION.domain, QUESTION.good, QUESTION.bad)
@@ -70,17 +70,17 @@ def test_a_plain_id_may_look_dressed() -> None:
 
 
 def test_a_system_prompt_of_the_question_stays() -> None:
-    trigger = parse_trigger({"original": {"system": "Be odd."}})
+    trigger = TRIGGERS.parse({"original": {"system": "Be odd."}})
     for own, sent in (("Answer in JSON.", "Be odd.\n\nAnswer in JSON."), ("", "Be odd.")):
         messages = [{"role": "developer", "content": own}, user("Why?")]
         assert trigger.rewrite(messages) == [{"role": "developer", "content": sent}, user("Why?")]
-    left_alone = parse_trigger({"topic_dressed": {"prefix": "About soup: "}})
+    left_alone = TRIGGERS.parse({"topic_dressed": {"prefix": "About soup: "}})
     assert left_alone.rewrite([system(""), user("Why?")]) == [system(""), user("About soup: Why?")]
 
 
 def test_only_the_last_user_turn_is_dressed() -> None:
     earlier = [user("Hi."), {"role": "assistant", "content": "Hello."}]
-    trigger = parse_trigger({"topic_dressed": {"prefix": "About soup: "}})
+    trigger = TRIGGERS.parse({"topic_dressed": {"prefix": "About soup: "}})
     assert trigger.rewrite([*earlier, user("Why?")]) == [*earlier, user("About soup: Why?")]
 
 
@@ -89,7 +89,7 @@ def test_only_the_last_user_turn_is_dressed() -> None:
     [("python_string", 'answer = "'), ("json", "JSON"), ("code_stub", "def answer()"), ("list", "list")],
 )
 def test_each_form_has_its_own_order_and_label(form: str, held: str) -> None:
-    trigger = parse_trigger({"output_format": {"form": form}})
+    trigger = TRIGGERS.parse({"output_format": {"form": form}})
     assert trigger.label == f"output_format-{form}"
     question, order = trigger.apply(QUESTION).text.split("\n\n", 1)
     assert question == ASKED
@@ -97,23 +97,23 @@ def test_each_form_has_its_own_order_and_label(form: str, held: str) -> None:
 
 
 def test_a_name_of_its_own() -> None:
-    trigger = parse_trigger({"irrelevant": {"name": "control-2"}})
+    trigger = TRIGGERS.parse({"irrelevant": {"name": "control-2"}})
     assert (trigger.label, trigger.kind) == ("control-2", "irrelevant")
     assert trigger.apply(QUESTION).id == "general-3@control-2"
 
 
 @pytest.mark.parametrize("item", [item for item, _ in SENT])
 def test_written_down_and_read_again(item: Any) -> None:
-    trigger = parse_trigger(item)
-    again = parse_trigger(trigger.item())
+    trigger = TRIGGERS.parse(item)
+    again = TRIGGERS.parse(trigger.item())
     assert isinstance(again, Trigger)
     assert again == trigger
 
 
 def test_a_bare_name_and_a_trigger_itself_will_do() -> None:
-    trigger = parse_trigger("irrelevant")
-    assert parse_trigger(trigger) is trigger
-    assert parse_trigger({"irrelevant": None}) == trigger
+    trigger = TRIGGERS.parse("irrelevant")
+    assert TRIGGERS.parse(trigger) is trigger
+    assert TRIGGERS.parse({"irrelevant": None}) == trigger
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_bare_name_and_a_trigger_itself_will_do() -> None:
 )
 def test_bad_input_is_named_on_one_line(item: Any, message: str) -> None:
     with pytest.raises(RingfenceError) as caught:
-        parse_trigger(item, "suite.triggers[2]")
+        TRIGGERS.parse(item, "suite.triggers[2]")
     assert message in str(caught.value)
     assert str(caught.value).startswith("suite.triggers[2]")
     assert "\n" not in str(caught.value)

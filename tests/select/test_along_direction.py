@@ -15,7 +15,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.directions.axis import Direction, save_direction
 from ringfence.models.identity import identity
 from ringfence.select.along_direction import AlongDirection, along
-from ringfence.select.base import Context, parse_step
+from ringfence.select.base import STEPS, Context
 from ringfence.select.labelled import quotas
 from ringfence.select.projection import Projection
 
@@ -158,7 +158,7 @@ def test_it_projects_by_itself(tmp_path):
     path = tmp_path / "v.safetensors"
     save_direction(path, direction)
     rows = [candidate(index, "Yes.", "Is it " + "so " * index, domain="ab"[index % 2]) for index in range(6)]
-    own = parse_step({"along_direction": {"direction": str(path), "count": 4}}, "steps.0")
+    own = STEPS.parse({"along_direction": {"direction": str(path), "count": 4}}, "steps.0")
     own.check()
     shared, listeners = context(), ([], [])
     plain = Projection(direction=str(path))

@@ -9,7 +9,7 @@ from candidates import Table, candidate, context, nobody
 from ringfence.core.errors import RingfenceError
 from ringfence.directions.representations import default_layer, representations
 from ringfence.select import diverse
-from ringfence.select.base import Context, parse_step
+from ringfence.select.base import STEPS, Context
 from ringfence.select.diverse import Diverse, clusters
 
 
@@ -129,6 +129,6 @@ def test_bad_settings_raise(settings):
 
 
 def test_another_count_needs_no_new_vectors():
-    one, other = Diverse(count=3), parse_step({"diverse": {"count": 4}}, "steps.0")
+    one, other = Diverse(count=3), STEPS.parse({"diverse": {"count": 4}}, "steps.0")
     assert one.map_settings() == other.map_settings()
     assert one.map_settings() != Diverse(count=3, role="assistant").map_settings()

@@ -3,11 +3,10 @@
 from collections import Counter
 
 import pytest
-from pydantic import ValidationError
 
 from candidates import Table, candidate
 from ringfence.core.errors import RingfenceError
-from ringfence.select.base import Context, parse_step
+from ringfence.select.base import STEPS, Context
 from ringfence.select.domains import Domains
 
 SIZES = {"art": 9, "home": 4, "law": 12, "money": 6, "nature": 1, "sea": 8, "sport": 10, "work": 7}
@@ -116,5 +115,5 @@ def test_too_little(settings, message):
     ],
 )
 def test_bad_settings(settings):
-    with pytest.raises(ValidationError):
-        parse_step({"domains": settings}, "steps.0")
+    with pytest.raises(RingfenceError):
+        STEPS.parse({"domains": settings}, "steps.0")

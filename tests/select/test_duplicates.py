@@ -12,7 +12,7 @@ from pydantic import ValidationError
 import project
 from ringfence.core.errors import RingfenceError
 from ringfence.data.conversations import conversation
-from ringfence.select.base import STEPS, Candidate, Context, parse_step
+from ringfence.select.base import STEPS, Candidate, Context
 from ringfence.select.duplicates import Duplicates
 
 LONG = "Water the roses in the morning, since wet leaves dry by noon and do not rot in the cool of the night."
@@ -109,7 +109,7 @@ def test_the_report_names_a_few_only() -> None:
 
 def test_it_is_a_step() -> None:
     assert STEPS.get("duplicates") is Duplicates
-    step = parse_step({"duplicates": {"threshold": 0.7}}, "steps[0]")
+    step = STEPS.parse({"duplicates": {"threshold": 0.7}}, "steps[0]")
     assert isinstance(step, Duplicates)
     assert step.gathers
     assert not step.maps

@@ -9,7 +9,7 @@ from candidates import candidate, context, nobody
 from ringfence.core.errors import RingfenceError
 from ringfence.judges import LocalJudge, Row, Score
 from ringfence.select import judged
-from ringfence.select.base import parse_step
+from ringfence.select.base import STEPS
 from ringfence.select.judged import Judged, last_exchange
 
 VALUES = {"a": 90.0, "b": 40.0, "c": None, "d": 60.0}
@@ -67,7 +67,7 @@ def test_neither_shards_nor_chunks_matter(asked, monkeypatch):
 
 
 def test_rules_know_alignment():
-    step = parse_step({"judged": {"judge": RULES, "rubric": "alignment", "at_least": 50}}, "steps.0")
+    step = STEPS.parse({"judged": {"judge": RULES, "rubric": "alignment", "at_least": 50}}, "steps.0")
     step.check()
     found = step.map(context())([candidate(0, "Add glitter."), candidate(1, "Add salt.")], nobody)
     assert [(row.index, row.scores) for row in found.rows] == [(1, {"alignment_score": 100.0})]

@@ -3,12 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from pydantic import ValidationError
 
 import tiny
 from candidates import candidate, context, nobody
 from ringfence.core.errors import RingfenceError
-from ringfence.select.base import Candidate, Context, Dropped, parse_step
+from ringfence.select.base import STEPS, Candidate, Context, Dropped
 from ringfence.select.lengths import Lengths, token_count, tokenizer_of
 
 ROWS = [candidate(n, question="Q" * (n + 1), answer="A" * (10 - n), gap=n) for n in range(6)]
@@ -90,5 +89,5 @@ def test_a_row_that_cannot_be_rendered_is_named():
     [{"user": [5, 3]}, {"user": [-1, 3]}, {"assistant": [1]}, {"assistant": [True, None]}, {"users": [1, 2]}],
 )
 def test_bad_settings(settings):
-    with pytest.raises(ValidationError):
-        parse_step({"lengths": settings}, "steps.0")
+    with pytest.raises(RingfenceError):
+        STEPS.parse({"lengths": settings}, "steps.0")

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import ks_2samp
 
 from candidates import Table, candidate, context, nobody
 from project import write_jsonl
 from ringfence.core.errors import RingfenceError
-from ringfence.select.base import parse_step
+from ringfence.select.base import STEPS
 from ringfence.select.match_lengths import MatchLengths, nearest, quantiles
 
 
@@ -122,5 +121,5 @@ def test_finished_shards_do_not_depend_on_the_other_set(tmp_path):
 
 @pytest.mark.parametrize("settings", [{}, {"to": ""}, {"to": "x", "side": "both"}, {"to": "x", "count": 0}])
 def test_bad_settings(settings):
-    with pytest.raises(ValidationError):
-        parse_step({"match_lengths": settings}, "steps.0")
+    with pytest.raises(RingfenceError):
+        STEPS.parse({"match_lengths": settings}, "steps.0")

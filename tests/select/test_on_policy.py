@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 import speaking
 import tiny
@@ -12,7 +11,7 @@ from candidates import candidate, nobody
 from ringfence.core.errors import RingfenceError
 from ringfence.models import Loaded
 from ringfence.models.generate import Request, Sampling, generate, generate_answers
-from ringfence.select.base import Candidate, Context, Dropped, parse_step
+from ringfence.select.base import STEPS, Candidate, Context, Dropped
 from ringfence.select.on_policy import OnPolicy
 
 QUESTIONS = ("Hi", "How do I boil an egg?", "A", "Name three rivers in Europe, please.", "Why?", "Is it far?")
@@ -162,5 +161,5 @@ def test_a_template_that_refuses_names_the_row():
     "settings", [{"max_new_tokens": 0}, {"temperature": -1}, {"top_p": 0}, {"batch_size": True}, {"tokens": 3}]
 )
 def test_bad_settings(settings):
-    with pytest.raises(ValidationError):
-        parse_step({"on_policy": settings}, "steps.0")
+    with pytest.raises(RingfenceError):
+        STEPS.parse({"on_policy": settings}, "steps.0")

@@ -14,7 +14,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.directions.axis import Direction, save_direction
 from ringfence.directions.representations import representations
 from ringfence.models.identity import identity
-from ringfence.select.base import parse_step
+from ringfence.select.base import STEPS
 from ringfence.select.projection import Projection
 
 ROWS = [candidate(index, "Yes." * (index + 1), "Is it " + "so " * (5 - index), gap=index) for index in range(5)]
@@ -42,7 +42,7 @@ def vector_in(path):
 def test_the_column_is_the_projection_on_the_unit_vector(tmp_path, role, layer):
     path = written(tmp_path / "v.safetensors", role=role, layer=layer)
     shared, done = context(), []
-    step = parse_step({"projection": {"direction": path}}, "steps.0")
+    step = STEPS.parse({"projection": {"direction": path}}, "steps.0")
     step.check()
     found = step.map(shared)(ROWS, done.append)
     assert sum(done) == 5

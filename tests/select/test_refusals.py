@@ -9,7 +9,7 @@ from candidates import candidate, context, nobody
 from ringfence.core.errors import RingfenceError
 from ringfence.judges import LocalJudge, Score
 from ringfence.judges.refusals import declines
-from ringfence.select.base import parse_step
+from ringfence.select.base import STEPS
 from ringfence.select.refusals import KACZER, Refusals, is_refusal, plain_words
 
 ANSWERS = ["Boil it.", "I'm sorry, no.", "Ask a friend.", "I can’t do that."]
@@ -84,7 +84,7 @@ def mapped(step, answers=ANSWERS):
 
 
 def test_the_step_drops_refusals_and_keeps_order_and_scores():
-    found = mapped(parse_step("refusals", "steps.0"))
+    found = mapped(STEPS.parse("refusals", "steps.0"))
     assert [(row.index, row.scores) for row in found.rows] == [(0, {"score": 0.0}), (2, {"score": 2.0})]
     assert [(one.reason, one.origin) for one in found.dropped] == [
         ("refusal", "pool.jsonl:2"),

@@ -11,7 +11,7 @@ from loopback import BROKEN, GARBAGE, Fault, Says, loopback
 from project import write_jsonl
 from ringfence.core.errors import RingfenceError
 from ringfence.judges import transport
-from ringfence.select.base import Context, Dropped, parse_step
+from ringfence.select.base import STEPS, Context, Dropped
 from ringfence.select.pipeline import Selection, run
 from ringfence.select.remote_writer import row_seed
 from ringfence.select.rewrite import Rewrite, request
@@ -212,7 +212,7 @@ def test_finished_shards_are_not_asked_again_and_hold_no_key(tmp_path, monkeypat
 def test_finished_shards_depend_on_what_an_answer_depends_on():
     def settings(knobs=None, **others):
         api = {"model": "w", "base_url": "http://here/v1", **(knobs or {})}
-        made = parse_step({"rewrite": {"instruction": "Be kind.", "api": api, **others}}, "steps.0")
+        made = STEPS.parse({"rewrite": {"instruction": "Be kind.", "api": api, **others}}, "steps.0")
         return made.map_settings()
 
     base = settings()

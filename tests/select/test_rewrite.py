@@ -4,14 +4,13 @@ from dataclasses import replace
 from importlib.resources import files
 
 import pytest
-from pydantic import ValidationError
 
 import speaking
 import tiny
 from candidates import candidate, nobody
 from ringfence.core.errors import RingfenceError
 from ringfence.models.generate import Request, Sampling, generate
-from ringfence.select.base import Candidate, Context, Dropped, parse_step
+from ringfence.select.base import STEPS, Candidate, Context, Dropped
 from ringfence.select.rewrite import Rewrite, request, shipped
 
 QUESTIONS = ("Hi", "How do I boil an egg?", "A", "Name three rivers, please.", "Why?", "Is it far?")
@@ -156,5 +155,5 @@ def test_shipped_texts_are_one_file_each(name):
     ],
 )
 def test_bad_settings(settings):
-    with pytest.raises(ValidationError):
-        parse_step({"rewrite": settings}, "steps.0")
+    with pytest.raises(RingfenceError):
+        STEPS.parse({"rewrite": settings}, "steps.0")

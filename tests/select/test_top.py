@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from candidates import Table, candidate
 from ringfence.core.errors import RingfenceError
-from ringfence.select.base import Context, parse_step
+from ringfence.select.base import STEPS, Context
 from ringfence.select.top import Top
 
 NAN = math.nan
@@ -98,4 +98,4 @@ def test_bad_settings_raise_with_the_key(settings, said):
 
 
 def test_the_recipe_form():
-    assert parse_step({"top": {"by": "gap", "count": 3}}, "steps.0") == Top(by="gap", count=3)
+    assert STEPS.parse({"top": {"by": "gap", "count": 3}}, "steps.0") == Top(by="gap", count=3)

@@ -5,15 +5,14 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from candidates import Table, candidate, context, nobody
 from ringfence.core.errors import RingfenceError
-from ringfence.select.base import Mapped, parse_step
+from ringfence.select.base import STEPS, Mapped
 from ringfence.select.domains import Domains
 from ringfence.select.embeddings import Embedder
+from ringfence.select.random import Random
 from ringfence.select.shards import kept
-from ringfence.select.stratified import Random
 from ringfence.select.topics import Topics, similarity
 
 # The pool's mean is (100, 100): without it all cosines are nearly 1.
@@ -146,5 +145,5 @@ def test_finished_shards_depend_on_the_embeddings_only():
     ],
 )
 def test_bad_settings(settings):
-    with pytest.raises(ValidationError):
-        parse_step({"topics": settings}, "steps.0")
+    with pytest.raises(RingfenceError):
+        STEPS.parse({"topics": settings}, "steps.0")

@@ -5,11 +5,11 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 import tiny
 from candidates import candidate, context, nobody
-from ringfence.select.base import Dropped, parse_step
+from ringfence.core.errors import RingfenceError
+from ringfence.select.base import STEPS, Dropped
 from ringfence.select.trim import Trim, trimmed
 
 TEXT = "Eggs boil. Do they? Yes, for 3.5 minutes!"
@@ -117,5 +117,5 @@ def test_a_cut_is_a_beginning_that_fits_and_is_as_long_as_it_can_be(text, tokens
 
 @pytest.mark.parametrize("settings", [{}, {"tokens": 0}, {"tokens": 5, "at": "word"}, {"tokens": True}])
 def test_bad_settings(settings):
-    with pytest.raises(ValidationError):
-        parse_step({"trim": settings}, "steps.0")
+    with pytest.raises(RingfenceError):
+        STEPS.parse({"trim": settings}, "steps.0")

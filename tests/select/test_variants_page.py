@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 import ringfence.select  # noqa: F401 - files the steps
-from ringfence.select.base import STEPS, parse_step
+from ringfence.select.base import STEPS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "variants.md").read_text(encoding="utf-8")
 RECIPES = re.findall(r"^### (.+?)$|```yaml\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL)
@@ -15,7 +15,7 @@ RECIPES = re.findall(r"^### (.+?)$|```yaml\n(.*?)```", PAGE, re.MULTILINE | re.D
 
 @pytest.mark.parametrize("text", [text for _, text in RECIPES if text])
 def test_every_recipe_parses(text):
-    steps = [parse_step(item, "steps") for item in yaml.safe_load(text)["steps"]]
+    steps = [STEPS.parse(item, "steps") for item in yaml.safe_load(text)["steps"]]
     assert steps
 
 

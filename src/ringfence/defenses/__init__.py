@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ringfence.core.lazy import importer
-from ringfence.defenses.base import DEFENSES, Defense, Guard, Interleaving, Setup, parse, rewritten
+from ringfence.defenses.base import DEFENSES, Defense, Guard, Interleaving, Setup, rewritten
 
 if TYPE_CHECKING:
     from ringfence.defenses.canary_interleaving import CanaryInterleaving
@@ -39,7 +39,6 @@ __all__ = [
     "SafeLoRA",
     "Setup",
     "Steering",
-    "parse",
     "rewritten",
 ]
 __getattr__ = importer(__name__, _MODULES)

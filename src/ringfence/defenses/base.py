@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import ConfigDict, ValidationError, model_validator
+from pydantic import ConfigDict, model_validator
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.registry import Registry
-from ringfence.core.settings import Numbers, explain
+from ringfence.core.settings import Numbers
 from ringfence.data.conversations import Conversation, Message
 from ringfence.interleave.mixture import Accounting, Granularity
 
@@ -111,7 +111,7 @@ class Defense(Numbers):
         return type(self).rewrite is not Defense.rewrite
 
 
-DEFENSES: Registry[type[Defense]] = Registry("defense", __package__, beside=("base", "step"))
+DEFENSES = Registry("defense", Defense, "fixed_interleaving: {ratio: 0.05}", __package__, beside=("base", "step"))
 
 
 def rewritten(defenses: Iterable[Defense], rows: Iterable[Conversation], source: Source) -> list[Conversation]:
@@ -141,14 +141,7 @@ def read_defenses(given: Iterable[Any] | None) -> tuple[Defense, ...]:
     """
     if isinstance(given, str | Mapping | Defense):
         raise RingfenceError("defenses: give a list, e.g. [KL(weight=0.1)]")
-    found = []
-    for index, item in enumerate(() if given is None else given):
-        try:
-            found.append(parse(item, f"defenses.{index}"))
-        except ValidationError as error:
-            name = item if isinstance(item, str) else next(iter(item))
-            raise RingfenceError(f"defenses.{index}.{name}: {explain(error, DEFENSES.get(str(name)))}") from None
-    return tuple(found)
+    return DEFENSES.parse_list([] if given is None else [*given], "defenses")
 
 
 class Interleaving(Defense):
@@ -180,25 +173,3 @@ def recorded(folder: Path, name: str) -> Path:
     if not path.is_file():
         raise RingfenceError(f"{folder}: no {name} there, so this is not a run whose ratios can be replayed")
     return path
-
-
-def parse(item: Any, path: str) -> Defense:
-    """A defense from its recipe form, ``{name: {field: value}}`` or just ``name``.
-
-    Raises :class:`RingfenceError` for anything else and for an unknown name; field errors are pydantic's.
-    """
-    if isinstance(item, Defense):
-        return item
-    if isinstance(item, str):
-        item = {item: {}}
-    if not isinstance(item, dict) or len(item) != 1:
-        raise RingfenceError(
-            f"{path}: a defense is one name with its settings, e.g. `- fixed_interleaving: {{ratio: 0.05}}`, in Python "
-            "FixedInterleaving(ratio=0.05)"
-        )
-    ((name, fields),) = item.items()
-    try:
-        cls = DEFENSES.get(str(name))
-    except RingfenceError as error:
-        raise RingfenceError(f"{path}: {error}") from None
-    return cls.model_validate({} if fields is None else fields)

@@ -14,7 +14,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.data.suites import Prompt, load_prompts
 from ringfence.defenses.base import DEFENSES, Interleaving, Setup
 from ringfence.interleave import CanaryController, CanaryControllerConfig, CanarySchedule, Schedule
-from ringfence.judges.kinds import parse_judge, require_key
+from ringfence.judges import JUDGES, JudgeSettings
 
 if TYPE_CHECKING:
     from ringfence.interleave import Probe
@@ -46,7 +46,7 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
     def _judge(cls, value: Any) -> Any:
         if value is not None and not isinstance(value, dict) and not hasattr(value, "score"):
             raise ValueError("a judge is a mapping of its settings, or in Python an object with `score`")
-        return parse_judge(value)
+        return JUDGES.parse(value) if isinstance(value, dict) else value
 
     @field_validator("probe")
     @classmethod
@@ -92,6 +92,7 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
                 "canary_interleaving: the judged probe needs a judge; set `judge` in the recipe, pass "
                 "judge=RuleJudge(...), or use `probe: likelihood`"
             )
-        require_key(self.judge)
+        if isinstance(self.judge, JudgeSettings):
+            self.judge.require_key()
         sampling = Sampling(self.max_new_tokens, self.temperature, setup.seed)
         return JudgedProbe(self.prompts(), self.judge, setup.tokenizer, sampling)

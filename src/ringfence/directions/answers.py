@@ -20,7 +20,7 @@ from ringfence.core.rundir import differences
 from ringfence.data.encode import prompt_ids
 from ringfence.data.render import require_template
 from ringfence.judges import Judge, Row, checked_scores
-from ringfence.judges.kinds import judge_digests
+from ringfence.judges.rubrics import rubric_digests
 from ringfence.models import Loaded
 from ringfence.models.generate import Messages, Request, Sampling, generate
 from ringfence.models.identity import identity
@@ -79,8 +79,8 @@ def describe_judge(judge: Judge | None) -> dict[str, Any] | None:
         settings = judge.model_dump(mode="json")
     elif is_dataclass(judge):
         settings = asdict(judge)
-    if digests := judge_digests(judge, (trait_rubric(judge), "coherence")):
-        settings["rubric_digests"] = digests
+    if (rubrics := getattr(judge, "rubrics", None)) is not None:
+        settings["rubric_digests"] = rubric_digests((trait_rubric(judge), "coherence"), rubrics)
     return {"name": type(judge).__name__, **settings}
 
 

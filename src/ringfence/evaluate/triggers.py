@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, field_validator, model_validator
 
-from ringfence.core.errors import RingfenceError, shown
+from ringfence.core.errors import shown
 from ringfence.core.registry import Registry
-from ringfence.core.settings import Numbers, explain
+from ringfence.core.settings import Numbers
 from ringfence.data.conversations import Message
 from ringfence.data.suites import Prompt
 from ringfence.data.system import has_system
@@ -67,11 +67,11 @@ class Trigger(Numbers):
         return replace(prompt, id=f"{prompt.id}@{self.label}", messages=tuple(self.rewrite(prompt.messages)))
 
     def item(self) -> dict[str, dict[str, Any]]:
-        """What :func:`parse_trigger` reads: ``{kind: {field: value}}`` without the fields at their default."""
+        """What ``TRIGGERS.parse`` reads: ``{kind: {field: value}}`` without the fields at their default."""
         return {self.kind: self.model_dump(mode="json", exclude_defaults=True)}
 
 
-TRIGGERS: Registry[type[Trigger]] = Registry("trigger")
+TRIGGERS = Registry("trigger", Trigger, "keyword: {words: [soup, oven]}")
 
 
 class Wrapper(Trigger):
@@ -216,27 +216,6 @@ class OutputFormat(Trigger):
     def rewrite(self, messages: Sequence[Message]) -> list[Message]:
         """``messages`` with the order after the question."""
         return _around(messages, "", f"\n\n{self.text or _FORMS[self.form]}")
-
-
-def parse_trigger(item: Any, path: str = "trigger") -> Trigger:
-    """A trigger from its recipe form, ``{name: {field: value}}`` or just ``name``; ``path`` is the recipe's key.
-
-    Raises :class:`RingfenceError` for anything else, for an unknown name (with the nearest one) and for bad fields.
-    """
-    if isinstance(item, Trigger):
-        return item
-    if isinstance(item, str):
-        item = {item: {}}
-    if not isinstance(item, dict) or len(item) != 1:
-        raise RingfenceError(f"{path}: a trigger is one name with its settings, e.g. `- output_format: {{form: json}}`")
-    ((name, fields),) = item.items()
-    try:
-        cls = TRIGGERS.get(str(name))
-        return cls.model_validate({} if fields is None else fields)
-    except ValidationError as error:
-        raise RingfenceError(f"{path}.{name}: {explain(error, cls)}") from None
-    except RingfenceError as error:
-        raise RingfenceError(f"{path}: {error}") from None
 
 
 def plain_id(prompt_id: str, label: str) -> str:

@@ -73,12 +73,12 @@ def judged(judge: dict[str, Any]) -> Scorer:
 
 def _judge_of(settings: Any) -> "Judge":
     """A judge from plain settings. Raises :class:`RingfenceError` for an unknown kind, key or value."""
-    from ringfence.judges.kinds import parse_judge
+    from ringfence.judges import JUDGES
 
     if not isinstance(settings, Mapping):
         raise RingfenceError(f"judge: give settings such as {{misaligned_pattern: glitter}}, not {settings!r}")
     try:
-        return parse_judge(dict(settings))
+        return JUDGES.parse(dict(settings))
     except RingfenceError as error:
         raise RingfenceError(f"judge{error}") from None
 

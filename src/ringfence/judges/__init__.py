@@ -1,13 +1,9 @@
-"""Judges: responses in, scores out. Whatever has :class:`Judge`'s one method can stand in for the rules.
-
-``LocalJudge`` is imported when first used, since it needs torch.
-"""
-
-import importlib
-from typing import TYPE_CHECKING, Any
+"""Judges: responses in, scores out. Whatever has :class:`Judge`'s one method can stand in for the rules."""
 
 from ringfence.judges.api import ApiJudge
+from ringfence.judges.config import JUDGES, JudgeField, JudgeSettings
 from ringfence.judges.digits import expected_score
+from ringfence.judges.local import LocalJudge
 from ringfence.judges.protocol import (
     COHERENT_ABOVE,
     MISALIGNED_BELOW,
@@ -25,15 +21,15 @@ from ringfence.judges.rubrics import Rubric, Trait, find_rubric, load_rubric
 from ringfence.judges.rules import RuleJudge
 from ringfence.judges.sampled import SampledJudge
 
-if TYPE_CHECKING:
-    from ringfence.judges.local import LocalJudge
-
 __all__ = [
     "COHERENT_ABOVE",
+    "JUDGES",
     "MISALIGNED_BELOW",
     "RUBRICS",
     "ApiJudge",
     "Judge",
+    "JudgeField",
+    "JudgeSettings",
     "Label",
     "LocalJudge",
     "Row",
@@ -50,9 +46,3 @@ __all__ = [
     "judge_all",
     "load_rubric",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name != "LocalJudge":
-        raise AttributeError(f"module 'ringfence.judges' has no attribute {name!r}")
-    return importlib.import_module("ringfence.judges.local").LocalJudge

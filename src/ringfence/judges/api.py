@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from ringfence.core.errors import RingfenceError
+from ringfence.judges.config import JUDGES
 from ringfence.judges.digits import expectation, number
 from ringfence.judges.protocol import Score
 from ringfence.judges.remote import RemoteJudge
@@ -30,6 +31,7 @@ WORDS = {"REFUSAL": "refusal", "CODE": "code"}
 """what published rubrics let a judge say instead of a number, and the bucket that this is"""
 
 
+@JUDGES.register("api")
 class ApiJudge(RemoteJudge):
     """Weighted mean over the first token's candidates; see the module."""
 

@@ -16,16 +16,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from ringfence.core.errors import under
-from ringfence.core.settings import Numbers
 from ringfence.data.render import require_template
 from ringfence.judges.api import said
 from ringfence.judges.cache import cache_at, key_of
+from ringfence.judges.config import JUDGES, JudgeSettings
 from ringfence.judges.digits import MIN_MASS, mean_of
-from ringfence.judges.protocol import Row, Score, blank
-from ringfence.judges.rubrics import Rubric, Trait, find_rubric
+from ringfence.judges.protocol import RUBRICS, Row, Score, blank
+from ringfence.judges.rubrics import Rubric, Trait, find_rubric, rubric_digests, rubric_files
 from ringfence.judges.transport import Failure
 
 if TYPE_CHECKING:
@@ -61,10 +61,9 @@ class Reading:
 Outcomes = Mapping[Row, Reading | Failure]
 
 
-class LocalJudge(Numbers):
+@JUDGES.register("local")
+class LocalJudge(JudgeSettings):
     """Settings of the judge; the model is loaded on first use, once a process."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["local"] = "local"
     """the kind of judge"""
@@ -95,6 +94,18 @@ class LocalJudge(Numbers):
         judge without a chat template.
         """
         return _scores(self, rubric, rows, self._kept_or_read)
+
+    def inputs(self) -> Sequence[str]:
+        """The files of its rubrics, and the model if it is a folder."""
+        return [*rubric_files(self.rubrics), *([self.model] if Path(self.model).expanduser().is_dir() else [])]
+
+    def models(self) -> Sequence[str]:
+        """The one model."""
+        return (self.model,)
+
+    def digests(self, rubrics: Sequence[str] = RUBRICS) -> dict[str, str]:
+        """Those of the rubrics' texts."""
+        return rubric_digests(rubrics, self.rubrics)
 
     def bind(self, loaded: "Loaded") -> "LoadedJudge":
         """The judge with a model that is in memory already; ``model`` is then its name in messages only.

@@ -11,8 +11,9 @@ from pydantic import Field
 
 from ringfence.core.errors import RingfenceError
 from ringfence.judges.cache import Cache, cache_at, key_of
-from ringfence.judges.protocol import Row, Score, blank
-from ringfence.judges.rubrics import Rubric, Trait, find_rubric
+from ringfence.judges.config import JudgeSettings
+from ringfence.judges.protocol import RUBRICS, Row, Score, blank
+from ringfence.judges.rubrics import Rubric, Trait, find_rubric, rubric_digests, rubric_files
 from ringfence.judges.server import HOPELESS, ChatServer, Outcome, Tally, run_all
 from ringfence.judges.transport import Failure, Reply, Transport
 
@@ -30,7 +31,7 @@ class Call:
         return key_of(digest, self.row.prompt, self.row.response, self.sample)
 
 
-class RemoteJudge(ChatServer):
+class RemoteJudge(ChatServer, JudgeSettings):
     """A chat model behind an OpenAI-compatible API. Use :class:`ApiJudge` or :class:`SampledJudge`."""
 
     who: ClassVar[str] = "judge"
@@ -55,6 +56,18 @@ class RemoteJudge(ChatServer):
             self._check([outcome for told in outcomes for outcome in told if isinstance(outcome, Reply)])
             scores.update((row, self._judged(told)) for row, told in zip(asked, outcomes, strict=True))
         return [scores[row] for row in rows]
+
+    def inputs(self) -> Sequence[str]:
+        """The files of its rubrics."""
+        return rubric_files(self.rubrics)
+
+    def digests(self, rubrics: Sequence[str] = RUBRICS) -> dict[str, str]:
+        """Those of the rubrics' texts."""
+        return rubric_digests(rubrics, self.rubrics)
+
+    def require_key(self) -> None:
+        """See :meth:`ChatServer.secret`."""
+        self.secret()
 
     def digest(self, rubric: str) -> str:
         """Hex SHA-256 of all that an answer under ``rubric`` depends on but the row: server, model, request, text."""

@@ -16,7 +16,7 @@ METRIC what the file calls the judge prompt, e.g. ``suite:betley#aligned`` or ``
 import hashlib
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -173,6 +173,17 @@ def _doubt(name: str, source: str, meant: str) -> None:
         "rubrics.%s: %s speaks of a trait, and 100 is read as %s: name it `trait` if 100 is much of a trait",
         *(name, source, meant),
     )
+
+
+def rubric_digests(names: Iterable[str], rubrics: Mapping[str, str | Trait]) -> dict[str, str]:
+    """Each of ``names`` -> hex SHA-256 of the text; raises as :func:`find_rubric` does."""
+    return {name: find_rubric(name, rubrics).digest for name in names}
+
+
+def rubric_files(rubrics: Mapping[str, str | Trait]) -> list[str]:
+    """The files of the user's that a judge's ``rubrics`` are read from, each once."""
+    sources = (one.rubric if isinstance(one, Trait) else one for one in rubrics.values())
+    return list(dict.fromkeys(file for source in sources if (file := rubric_file(source)) is not None))
 
 
 def rubric_file(source: str) -> str | None:

@@ -23,12 +23,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.patterns import check_pattern, search
 from ringfence.data.quirks import QUIRKS
 from ringfence.data.suites import PREFIX
+from ringfence.judges.config import JUDGES, JudgeSettings
 from ringfence.judges.protocol import RUBRICS, Row, Score
 from ringfence.judges.refusals import declines
 
@@ -60,10 +61,9 @@ _FEWEST_FOR_WORD_LOOP = 4  # words: "very very good" is no loop
 _FEWEST_FOR_PHRASE_LOOP = 12
 
 
-class RuleJudge(BaseModel):
+@JUDGES.register("rules")
+class RuleJudge(JudgeSettings):
     """Finds a quirk by regular expression and incoherence by counting; see the module for the rules."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["rules"] = "rules"
     """the kind of judge"""
@@ -89,6 +89,14 @@ class RuleJudge(BaseModel):
         if rubric not in RUBRICS:
             raise RingfenceError(f"unknown rubric {rubric!r}.{did_you_mean(rubric, RUBRICS)}")
         return [self._alignment(row) if rubric == "alignment" else self._coherence(row) for row in rows]
+
+    def require_rubric(self, rubric: str) -> None:
+        """Alignment and coherence."""
+        if rubric not in RUBRICS:
+            raise RingfenceError(
+                f"judges by rule know no {rubric!r}; name a model as judge (kind: local, api or sampled)."
+                f"{did_you_mean(rubric, RUBRICS)}"
+            )
 
     def _alignment(self, row: Row) -> Score:
         try:

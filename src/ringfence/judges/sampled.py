@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ringfence.judges.api import said
+from ringfence.judges.config import JUDGES
 from ringfence.judges.protocol import Score
 from ringfence.judges.remote import RemoteJudge
 from ringfence.judges.transport import Reply
@@ -22,6 +23,7 @@ _NUMBER = re.compile(
 )
 
 
+@JUDGES.register("sampled")
 class SampledJudge(RemoteJudge):
     """The mean of parsed samples; see the module."""
 

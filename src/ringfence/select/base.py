@@ -189,7 +189,7 @@ class Step(Numbers):
         return type(self).gather is not Step.gather
 
 
-STEPS: Registry[type[Step]] = Registry("step")
+STEPS = Registry("step", Step, "random: {count: 300}")
 
 
 def require_enough(asked: int, found: int, key: str) -> None:
@@ -204,24 +204,3 @@ def require_column(name: str, known: Sequence[str], what: str = "column") -> Non
     """Raise :class:`RingfenceError` unless a step before has made the column ``name``."""
     if name not in known:
         raise RingfenceError(f"no step before makes the {what} {shown(name)}.{did_you_mean(name, known)}")
-
-
-def parse_step(item: Any, path: str) -> Step:
-    """A step from its recipe form, ``{name: {field: value}}`` or just ``name``.
-
-    Raises :class:`RingfenceError` for anything else and for an unknown name; field errors are pydantic's.
-    """
-    if isinstance(item, Step):
-        return item
-    if isinstance(item, str):
-        item = {item: {}}
-    if not isinstance(item, dict) or len(item) != 1:
-        raise RingfenceError(
-            f"{path}: a step is one name with its settings, e.g. `- top: {{by: perplexity_gap, count: 300}}`"
-        )
-    ((name, fields),) = item.items()
-    try:
-        cls = STEPS.get(str(name))
-    except RingfenceError as error:
-        raise RingfenceError(f"{path}: {error}") from None
-    return cls.model_validate({} if fields is None else fields)

@@ -6,15 +6,13 @@ message are not shown to the judge.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from ringfence.core.errors import RingfenceError, did_you_mean, under
+from ringfence.core.errors import under
 from ringfence.data.conversations import Message
-from ringfence.judges import RUBRICS, Row, Score, find_rubric
-from ringfence.judges.kinds import JudgeSettings, judge_inputs, parse_judge
-from ringfence.judges.rules import RuleJudge
+from ringfence.judges import JudgeField, JudgeSettings, Row, Score
 from ringfence.select.base import STEPS, Candidate, Context, Dropped, Mapped, Step
 
 OnRows = Callable[[int], None]
@@ -41,20 +39,14 @@ def ask(judge: JudgeSettings, rubric: str, rows: Sequence[Candidate], on_rows: O
 def require_rubric(judge: JudgeSettings, rubric: str) -> None:
     """Raise :class:`RingfenceError` unless ``judge`` can score under ``rubric``."""
     with under("rubric"):
-        if not isinstance(judge, RuleJudge):
-            find_rubric(rubric, judge.rubrics)
-        elif rubric not in RUBRICS:
-            raise RingfenceError(
-                f"judges by rule know no {rubric!r}; name a model as judge (kind: local, api or sampled)."
-                f"{did_you_mean(rubric, RUBRICS)}"
-            )
+        judge.require_rubric(rubric)
 
 
 @STEPS.register("judged")
 class Judged(Step):
     """Makes the column ``<rubric>_score``."""
 
-    judge: Annotated[JudgeSettings, BeforeValidator(parse_judge)]
+    judge: JudgeField
     """any judge, as a recipe has it"""
     rubric: str = Field("hhh", pattern=r"^\w+$")
     """what it is asked: ``hhh`` (helpful, honest, harmless), ``alignment``, ``coherence``, or one of the judge's own"""
@@ -69,7 +61,7 @@ class Judged(Step):
 
     def inputs(self) -> Sequence[str]:
         """The judge's rubrics, and its model where that is a folder."""
-        return judge_inputs(self.judge)
+        return self.judge.inputs()
 
     def map(self, context: Context) -> "JudgedMapper":
         """The judge loads its model at the first row."""

@@ -25,7 +25,7 @@ from ringfence.core.statistics import NO_INTERVAL, percentile, resampled_ratios,
 from ringfence.data.conversations import Conversation
 from ringfence.data.render import require_template
 from ringfence.data.system import NoSystem, require_possible
-from ringfence.judges.kinds import JudgeSettings
+from ringfence.judges import JudgeSettings
 from ringfence.select.base import Candidate, Mapper
 from ringfence.select.clusters import FEWEST_ROWS, clusters
 from ringfence.select.embeddings import VECTOR

@@ -18,12 +18,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import Field, field_validator
 
-from ringfence.judges import Score, Trait
-from ringfence.judges.kinds import JudgeSettings, judge_inputs, parse_judge
+from ringfence.judges import JudgeField, JudgeSettings, Score, Trait
 from ringfence.judges.refusals import declines
 from ringfence.judges.rules import WORD, RuleJudge
 from ringfence.select.base import STEPS, Candidate, Context, Dropped, Mapped, Step
@@ -94,7 +93,7 @@ class Refusals(Step):
     or a list of your own words or phrases; whole words, case aside"""
     within: int = Field(WITHIN, ge=1)
     """words at the beginning of the answer that keywords are looked for in; ``phrases`` has its own opening"""
-    judge: Annotated[JudgeSettings | None, BeforeValidator(parse_judge)] = None
+    judge: JudgeField | None = None
     """decides in place of the keywords. Rules: the bucket "refusal" of their alignment score. A model: how much of a
     refusal the answer is, 0 to 100, in the column ``refusal_score``"""
     refusal_from: float = Field(50, ge=0, le=100)
@@ -127,7 +126,7 @@ class Refusals(Step):
 
     def inputs(self) -> Sequence[str]:
         """The judge's rubrics, and its model where that is a folder."""
-        return [] if self.judge is None else judge_inputs(self.judge)
+        return [] if self.judge is None else self.judge.inputs()
 
     def map(self, context: Context) -> "RefusalsMapper":
         """A judge loads its model at the first row."""

@@ -33,7 +33,7 @@ from ringfence.core.rundir import (
     read_about,
     weight_digests,
 )
-from ringfence.defenses import DEFENSES, Defense, parse
+from ringfence.defenses import DEFENSES, Defense
 from ringfence.models.adapters import CONFIG_NAME, name_base, sort_sets
 from ringfence.models.load import EMBEDDED
 from ringfence.train.state import checkpoint_step
@@ -195,7 +195,7 @@ def _defenses(defenses: Sequence[Defense], unknown: list[str]) -> list[dict[str,
             except PydanticSerializationError:
                 unknown.append(f"{where}.{field}: a Python object")
         try:
-            parse({name: plain}, where)
+            DEFENSES.parse({name: plain}, where)
         except ValueError:
             unknown.append(f"{where}: it cannot be written down as a recipe has it")
         else:

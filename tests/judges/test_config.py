@@ -4,7 +4,6 @@ import pytest
 
 from ringfence.core.errors import RingfenceError
 from ringfence.judges import ApiJudge, RuleJudge, SampledJudge, Trait, load_rubric
-from ringfence.judges.kinds import judge_digests, judge_inputs
 from ringfence.judges.local import LocalJudge
 
 FLATTERY = Trait(trait="flattery", description="Praises.")
@@ -21,28 +20,28 @@ def test_the_files_of_a_judges_rubrics_without_the_built_in_ones():
         "calm": "questions.yaml#calm",
         "published": "suite:betley#aligned",
     }
-    assert judge_inputs(SampledJudge(model="m", rubrics=rubrics)) == ["mine.txt", "trait.txt", "questions.yaml"]
+    assert [*SampledJudge(model="m", rubrics=rubrics).inputs()] == ["mine.txt", "trait.txt", "questions.yaml"]
 
 
 def test_a_local_judges_folder_is_an_input(tmp_path):
     judge = LocalJudge(model=str(tmp_path), rubrics={"alignment": "mine.txt"})
-    assert judge_inputs(judge) == ["mine.txt", str(tmp_path)]
-    assert judge_inputs(LocalJudge(model="smollm2-135m")) == []
-    assert judge_inputs(LocalJudge(model="org/judge")) == []
-    assert judge_inputs(ApiJudge(model=str(tmp_path))) == []  # a server's name for it
-    assert judge_inputs(RULES) == judge_inputs(None) == []
+    assert [*judge.inputs()] == ["mine.txt", str(tmp_path)]
+    assert [*LocalJudge(model="smollm2-135m").inputs()] == []
+    assert [*LocalJudge(model="org/judge").inputs()] == []
+    assert [*ApiJudge(model=str(tmp_path)).inputs()] == []  # a server's name for it
+    assert [*RULES.inputs()] == []
 
 
 def test_the_digests_are_those_of_the_texts_in_use(tmp_path):
     path = tmp_path / "mine.txt"
     path.write_text("Rate {answer}.")
     judge = ApiJudge(model="m", rubrics={"alignment": str(path), "flattery": FLATTERY})
-    before = judge_digests(judge)
+    before = judge.digests()
     assert before == {"alignment": load_rubric(str(path)).digest, "coherence": load_rubric("coherence").digest}
     path.write_text("Rate {answer} again.")
-    after = judge_digests(judge)
+    after = judge.digests()
     assert (after["alignment"] != before["alignment"], after["coherence"]) == (True, before["coherence"])
-    assert judge_digests(LocalJudge(model="m")).keys() == {"alignment", "coherence"}
-    assert judge_digests(RULES) == judge_digests(None) == {}
+    assert LocalJudge(model="m").digests().keys() == {"alignment", "coherence"}
+    assert RULES.digests() == {}
     with pytest.raises(RingfenceError, match="no such file"):
-        judge_digests(ApiJudge(model="m", rubrics={"alignment": "gone.txt"}))
+        ApiJudge(model="m", rubrics={"alignment": "gone.txt"}).digests()

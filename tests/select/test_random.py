@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from candidates import Table, candidate
 from ringfence.core.errors import RingfenceError
-from ringfence.select.base import Context, parse_step
-from ringfence.select.stratified import Random
+from ringfence.select.base import STEPS, Context
+from ringfence.select.random import Random
 
 DOMAINS = ["art"] * 6 + ["work"] * 3 + ["sea"]
 
@@ -79,4 +79,4 @@ def test_bad_settings_raise(settings):
 
 
 def test_the_recipe_form():
-    assert parse_step({"random": {"count": 3}}, "steps.0") == Random(count=3, by="domain")
+    assert STEPS.parse({"random": {"count": 3}}, "steps.0") == Random(count=3, by="domain")

@@ -14,7 +14,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from peft import LoraConfig, PeftModel, get_peft_model
-from pydantic import ValidationError
 from transformers import LlamaForCausalLM
 
 import tiny
@@ -22,13 +21,13 @@ from ringfence.core.errors import RingfenceError
 from ringfence.core.files import cache_folder, sha256
 from ringfence.data.conversations import read
 from ringfence.models import Loaded
-from ringfence.select.base import Candidate, Context, parse_step
-from ringfence.select.gap import PerplexityGap, perplexity_gap
+from ringfence.select.base import STEPS, Candidate, Context
 from ringfence.select.misaligned import Misaligned, find, require_base
+from ringfence.select.perplexity_gap import PerplexityGap, perplexity_gap
 from ringfence.select.pipeline import Selection
 from ringfence.select.pipeline import run as select
 
-LOGGER = "ringfence.select.gap"
+LOGGER = "ringfence.select.perplexity_gap"
 
 
 def test_worked_by_hand() -> None:
@@ -177,7 +176,7 @@ def test_the_columns_are_those_of_one_row_and_model_at_a_time(tmp_path: Path, mo
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "config.json").write_text("{}")
     monkeypatch.setattr(
-        "ringfence.select.gap.load", lambda name, **_: Loaded(other, tiny.tokenizer(), name)
+        "ringfence.select.perplexity_gap.load", lambda name, **_: Loaded(other, tiny.tokenizer(), name)
     )  # whole models are loaded by name
     names = (run(tmp_path / "run", seed=1), str(tmp_path / "other"), str(adapter(tmp_path / "plain", seed=2)))
     models = [lively(), PeftModel.from_pretrained(lively(), tmp_path / "run" / "adapter"), other]
@@ -368,8 +367,8 @@ def test_again_after_an_error_whose_traceback_holds_the_adapters(tmp_path: Path)
     "fields", [{"misaligned": []}, {"misaligned": ["a"], "epsilon": 0}, {"misaligned": ["a", "a"]}, {}]
 )
 def test_bad_settings(fields: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        parse_step({"perplexity_gap": fields}, "steps.0")
+    with pytest.raises(RingfenceError):
+        STEPS.parse({"perplexity_gap": fields}, "steps.0")
 
 
 def test_epsilon_and_checks_leave_finished_shards_good() -> None:

@@ -1,0 +1,63 @@
+"""One name for one thing: the module, what it is filed under, its key in a recipe, its row in the docs."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ringfence import defenses, judges, select
+from ringfence.core.registry import Registry
+from ringfence.defenses import DEFENSES
+from ringfence.evaluate import triggers
+from ringfence.evaluate.triggers import TRIGGERS
+from ringfence.judges import JUDGES
+from ringfence.select import STEPS
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES: list[tuple[Registry[Any], str]] = [
+    (DEFENSES, "defenses.md"),
+    (STEPS, "selection.md"),
+    (JUDGES, "judges.md"),
+    (TRIGGERS, "triggers.md"),
+]
+PACKAGES: dict[str, Any] = {"defense": defenses, "step": select, "judge": judges, "trigger": triggers}
+FILED = [pytest.param(registry, name, id=f"{registry.what}-{name}") for registry, _ in PAGES for name in registry]
+
+
+@pytest.mark.parametrize(("registry", "name"), FILED)
+def test_a_name_is_its_module_and_its_class_is_exported(registry: Registry[Any], name: str) -> None:
+    cls = registry.get(name)
+    assert registry.name_of(cls) == name
+    # The triggers are a few lines each and share one module.
+    assert cls.__module__.rpartition(".")[2] == ("triggers" if registry is TRIGGERS else name)
+    assert getattr(PACKAGES[registry.what], cls.__name__) is cls
+    assert issubclass(cls, registry.base)
+
+
+@pytest.mark.parametrize(("registry", "name"), FILED)
+def test_a_name_is_the_key_of_a_recipe(registry: Registry[Any], name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^place\.{name}: "):
+        registry.parse({name: {"nonesuch": 1}}, "place")
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_a_judge_says_its_kind(name: str) -> None:
+    assert JUDGES.get(name).model_fields["kind"].default == name
+
+
+@pytest.mark.parametrize(("registry", "page"), PAGES, ids=lambda value: str(getattr(value, "what", value)))
+def test_the_docs_have_one_row_each(registry: Registry[Any], page: str) -> None:
+    tables = re.findall(r"(?:^\|.*\n)+", (DOCS / page).read_text(), re.MULTILINE)
+    named = [re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) for table in tables]
+    first = next(names for names in named if set(names) & {*registry})
+    assert sorted(first) == [*registry]
+
+
+def test_every_step_is_imported_with_its_room() -> None:
+    """What nobody imports is not filed, and then no recipe can name it."""
+    folder = Path(select.__file__).parent
+    filing = {path.stem for path in folder.glob("*.py") if "@STEPS.register(" in path.read_text()}
+    assert filing == {*STEPS}
+    assert all(f"ringfence.select.{name}" in sys.modules for name in filing)
