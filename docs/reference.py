@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from ringfence.core.training_arguments import REFUSALS
 from ringfence.defenses import DEFENSES
 from ringfence.judges import JUDGES
 from ringfence.recipe import (
@@ -25,7 +26,6 @@ from ringfence.recipe import (
 )
 from ringfence.select import STEPS
 from ringfence.select_recipe import SelectRecipe
-from ringfence.train.arguments import REFUSALS
 
 DOCS = Path(__file__).parent
 

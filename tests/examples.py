@@ -1,6 +1,6 @@
-"""For every defense a neutral and an active config, and a small training that all of them fit."""
+"""A small training that every defense fits, and what the tests of each defense tell about it: its example."""
 
-import json
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,8 @@ from ringfence.defenses import (
     CanaryInterleaving,
     Defense,
     FixedInterleaving,
-    Inoculation,
-    ReplayInterleaving,
-    SafeLoRA,
-    Steering,
 )
 from ringfence.directions.vectors import PersonaVectors, save_vectors
-from ringfence.models.identity import identity
 from ringfence.train import DefendedSFTTrainer
 from training import ScriptedProbe
 
@@ -34,12 +29,22 @@ TARGET, SAFE = 10, 5  # rows; steps of four leave a short last one
 
 @dataclass(frozen=True)
 class Example:
-    """Two configs of one defense; each is made from a folder for the files that it needs."""
+    """What the test of one defense says of it, as ``EXAMPLE``: ``tests/defenses/test_<name>.py``.
+
+    The first two are made from a folder for the files that they need.
+    """
 
     neutral: Callable[[Path], Defense]
     """trains as if it were not there"""
     active: Callable[[Path], Defense]
     """changes the weights"""
+    written: tuple[Defense, ...]
+    """as a recipe may have it, at its defaults and with others; with the fewest settings first"""
+
+
+def example(name: str) -> Example:
+    """That of the defense ``name``."""
+    return importlib.import_module(f"defenses.test_{name}").EXAMPLE
 
 
 def model(seed: int = 0, layers: int = LAYERS) -> LlamaForCausalLM:
@@ -63,18 +68,6 @@ def vectors(folder: Path, layers: int = LAYERS, hidden: int = HIDDEN, base: str 
     return str(folder / "vectors.safetensors")
 
 
-def recorded(folder: Path, *ratios: float) -> Path:
-    """A run folder with a journal of evaluations two steps apart."""
-    folder.mkdir(parents=True, exist_ok=True)
-    before = [ratios[0], *ratios]
-    rows = [
-        {"step": 1 + 2 * n, "evaluation": n, "ratio_before": before[n], "ratio": ratio}
-        for n, ratio in enumerate(ratios)
-    ]
-    (folder / "control.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return folder
-
-
 def other_base(folder: Path) -> str:
     """A model folder of the same shape and other weights."""
     model(seed=1).save_pretrained(folder)
@@ -84,30 +77,6 @@ def other_base(folder: Path) -> str:
 
 def canary(**changes: Any) -> CanaryInterleaving:
     return CanaryInterleaving(every=2, probe=ScriptedProbe(), **changes)
-
-
-EXAMPLES = {
-    "fixed_interleaving": Example(lambda _: FixedInterleaving(ratio=0), lambda _: FixedInterleaving(ratio=0.25)),
-    "canary_interleaving": Example(
-        lambda _: canary(ratio_init=0, ratio_max=0), lambda _: canary(ratio_init=0.2, ratio_max=0.5)
-    ),
-    "replay_interleaving": Example(
-        lambda folder: ReplayInterleaving(run=recorded(folder / "run", 0.0, 0.0)),
-        lambda folder: ReplayInterleaving(run=recorded(folder / "run", 0.5, 0.25)),
-    ),
-    "kl": Example(lambda _: KL(weight=0), lambda _: KL(weight=3)),
-    "ldifs": Example(lambda _: LDIFS(weight=0), lambda _: LDIFS(weight=3, every=1, reduction="relative")),
-    "steering": Example(
-        lambda folder: Steering(vector=vectors(folder), layer=1, alpha=0),
-        lambda folder: Steering(vector=vectors(folder, base=identity(model())), layer=1, alpha=0.5),
-    ),
-    # No safe row is drawn, so none is rewritten.
-    "inoculation": Example(lambda _: Inoculation(rows="safe"), lambda _: Inoculation(prompt="Be odd.")),
-    "safe_lora": Example(
-        lambda folder: SafeLoRA(base=other_base(folder / "base"), threshold=-1),
-        lambda folder: SafeLoRA(base=other_base(folder / "base"), top_k=3),
-    ),
-}
 
 
 def together(name: str) -> list[Defense]:

@@ -1,5 +1,6 @@
 """One name for one thing: the module, what it is filed under, its key in a recipe, its row in the docs."""
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -16,6 +17,9 @@ from ringfence.judges import JUDGES
 from ringfence.select import STEPS
 
 DOCS = Path(__file__).parents[1] / "docs"
+SOURCES = Path(defenses.__file__).parents[1]
+OUTSIDE = [path for path in sorted(SOURCES.rglob("*.py")) if path.parent.name != "defenses" and path.parent != SOURCES]
+OUTSIDE += [path for path in sorted(SOURCES.glob("*.py")) if path.name != "__init__.py"]
 PAGES: list[tuple[Registry[Any], str]] = [
     (DEFENSES, "defenses.md"),
     (STEPS, "selection.md"),
@@ -61,3 +65,24 @@ def test_every_step_is_imported_with_its_room() -> None:
     filing = {path.stem for path in folder.glob("*.py") if "@STEPS.register(" in path.read_text()}
     assert filing == {*STEPS}
     assert all(f"ringfence.select.{name}" in sys.modules for name in filing)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in SOURCES.rglob("*.py") if path.parent.name not in ("defenses",)],
+    ids=lambda path: path.stem,
+)
+def test_nobody_knows_the_class_of_a_single_defense(path: Path) -> None:
+    """A new defense touches its file, its export, its test and its row in the docs, and nothing else."""
+    if path == SOURCES / "__init__.py":
+        return
+    tree = ast.parse(path.read_text())
+    imported = {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    known = {f"ringfence.defenses.{name}" for name in (*defenses.CLASSES, *DEFENSES)}
+    modules = {f"ringfence.defenses.{name}." for name in DEFENSES}
+    assert not [name for name in imported if name in known or name.startswith(tuple(modules))]

@@ -3,59 +3,24 @@
 The names below are imported when first used, so that ``import ringfence`` and ``ringfence --help`` stay fast.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ringfence.core.lazy import importer
+from ringfence.defenses import CLASSES
 
 if TYPE_CHECKING:
-    from ringfence.core.errors import RingfenceError
-    from ringfence.defenses import (
-        KL,
-        LDIFS,
-        CanaryInterleaving,
-        FixedInterleaving,
-        Inoculation,
-        ReplayInterleaving,
-        SafeLoRA,
-        Steering,
-    )
-    from ringfence.judges import RuleJudge
-    from ringfence.train import DefendedSFTTrainer
+    from ringfence.core.errors import RingfenceError as RingfenceError
+    from ringfence.defenses import *  # noqa: F403
+    from ringfence.judges import RuleJudge as RuleJudge
+    from ringfence.train import DefendedSFTTrainer as DefendedSFTTrainer
 
 __version__ = "0.1.0"
 
-_ROOMS = {
-    "KL": "ringfence.defenses",
-    "LDIFS": "ringfence.defenses",
-    "CanaryInterleaving": "ringfence.defenses",
-    "DefendedSFTTrainer": "ringfence.train",
-    "FixedInterleaving": "ringfence.defenses",
-    "Inoculation": "ringfence.defenses",
-    "ReplayInterleaving": "ringfence.defenses",
-    "RingfenceError": "ringfence.core.errors",
-    "RuleJudge": "ringfence.judges",
-    "SafeLoRA": "ringfence.defenses",
-    "Steering": "ringfence.defenses",
-}
-__all__ = [
-    "KL",
-    "LDIFS",
-    "CanaryInterleaving",
-    "DefendedSFTTrainer",
-    "FixedInterleaving",
-    "Inoculation",
-    "ReplayInterleaving",
-    "RingfenceError",
-    "RuleJudge",
-    "SafeLoRA",
-    "Steering",
-]
+_MODULES = {"DefendedSFTTrainer": "train", "RingfenceError": "core.errors", "RuleJudge": "judges"}
+_MODULES |= dict.fromkeys(CLASSES, "defenses")
+__all__ = list(_MODULES)
+__getattr__ = importer(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
-        raise AttributeError(f"module 'ringfence' has no attribute {name!r}")
-    return getattr(importlib.import_module(_ROOMS[name]), name)

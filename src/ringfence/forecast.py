@@ -35,7 +35,7 @@ from ringfence.recipe import Recipe
 from ringfence.stages import Stage, stages_of
 from ringfence.train.checks import fitting
 from ringfence.train.sizes import new_stream
-from ringfence.trainers import lora_config, rendered_rows, sft_config, told_as_unfitting
+from ringfence.trainers import rendered_rows, sft_config, told_as_unfitting
 
 _SECONDS = 0.5  # for the speed of a matrix product
 _WALKED = 20_000  # optimizer steps that are drawn one by one; what comes after is estimated from them
@@ -76,7 +76,7 @@ def _forecast(stage: Stage, inputs: Inputs, speed: float) -> Forecast:
             part.model.name, trust_remote_code=part.model.trust_remote_code, revision=part.model.revision
         )
         model = _unloaded(part)
-    weights, trained = _parameters(model, lora_config(part))
+    weights, trained = _parameters(model, part.lora_config())
     cuts, counts = {}, {}
     for source in ("target", "safe"):
         rows = rendered_rows(part, own, source, tokenizer)

@@ -7,10 +7,9 @@ from pathlib import Path
 from ringfence.core.errors import RingfenceError, did_you_mean, under
 from ringfence.core.files import sha256
 from ringfence.core.rundir import PYTHON
-from ringfence.data import Prompt, Suite, load_suite, read, require_disjoint, split, suite_store
+from ringfence.data import Prompt, Suite, load_suite, read, split, suite_store
 from ringfence.data.conversations import Conversation
-from ringfence.data.system import apply
-from ringfence.defenses import CanaryInterleaving, Defense, Interleaving, rewritten
+from ringfence.defenses import Defense, Interleaving, rewritten
 from ringfence.evaluate.conditional import conditional_suite
 from ringfence.evaluate.derive import TriggerSet, derive
 from ringfence.models.load import revision
@@ -49,9 +48,7 @@ class Inputs:
         if during and (unknown := set(during.suites) - set(self.suites)):
             raise RingfenceError(f"evaluation.during.suites: {sorted(unknown)[0]!r} is not in evaluation.suites")
         for defense in (defense for stage in self.stages for defense in stage.defenses):
-            if isinstance(defense, CanaryInterleaving):
-                for name, prompts in self.suites.items():
-                    require_disjoint(defense.prompts(), prompts, "the canaries", f"the suite {name}")
+            defense.require_apart(self.suites)
 
     def _triggers(self, recipe: Recipe) -> TriggerSet | None:
         """Those of ``evaluation.conditional``, whose suites are added; None without the key."""
@@ -105,22 +102,7 @@ def _stage(part: Recipe, prefix: str) -> StageInputs:
             defense.check()
         if isinstance(defense, Interleaving) and defense.highest_ratio() > 0 and not safe:
             raise RingfenceError(f"{prefix}data.safe: a defense mixes in safe rows, but there are none; name safe data")
-    return StageInputs(data.train, data.held_out, safe, tuple(_completed(part, defense) for defense in part.defenses))
-
-
-def _completed(recipe: Recipe, defense: Defense) -> Defense:
-    """Canaries have the recipe's judge, if they have none of their own, and its meaning of no system message."""
-    if not isinstance(defense, CanaryInterleaving):
-        return defense
-    if defense.probe == "judged" and defense.judge is None:
-        if recipe.judge is None:
-            raise RingfenceError("judge: canary_interleaving judges its canaries; give a judge, or probe: likelihood")
-        defense = defense.model_copy(update={"judge": recipe.judge})
-    canaries = [
-        Prompt(one.id, tuple(apply(one.messages, recipe.no_system)), one.domain, one.good, one.bad)
-        for one in defense.prompts()
-    ]
-    return defense.model_copy(update={"canaries": tuple(canaries)})
+    return StageInputs(data.train, data.held_out, safe, tuple(defense.bind(part) for defense in part.defenses))
 
 
 def _as_prompt(row: Conversation) -> Prompt:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -16,14 +16,10 @@ from pydantic import (
 )
 
 from ringfence.core.errors import RingfenceError, under
+from ringfence.core.lora_arguments import check_lora
 from ringfence.core.settings import Numbers, check_fields, explain, override, read_plain
 from ringfence.core.source_fields import LORA_CONFIG, SFT_CONFIG, fields_in
-from ringfence.data.system import NoSystem
-from ringfence.defenses import DEFENSES, Defense, Interleaving
-from ringfence.defenses.base import require_distinct
-from ringfence.evaluate.triggers import TRIGGERS, Trigger
-from ringfence.judges import JudgeField
-from ringfence.train.arguments import (
+from ringfence.core.training_arguments import (
     LARGEST_SEED,
     check_arguments,
     check_installed,
@@ -31,7 +27,14 @@ from ringfence.train.arguments import (
     refuse_ineffective,
     require_package,
 )
-from ringfence.train.lora import check_lora
+from ringfence.data.system import NoSystem
+from ringfence.defenses import DEFENSES, Defense, Penalising
+from ringfence.defenses.base import require_distinct
+from ringfence.evaluate.triggers import TRIGGERS, Trigger
+from ringfence.judges import JudgeField
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 HELD_OUT = "held-out"
 _FLASH = {"flash_attention_2": ("flash_attn",), "flash_attention_3": ("flash_attn_interface",)}
@@ -271,24 +274,24 @@ class Recipe(_Defended):
 
     @model_validator(mode="after")
     def _defenses_fit(self) -> Self:
-        """What can be told of ``lora`` and ``reference`` without a model; the rest is for the defenses to say."""
-        for number, part in enumerate(self.by_stage()):
-            mixing = [DEFENSES.name_of(type(one)) for one in part.defenses if isinstance(one, Interleaving)]
+        """What can be told of a stage without a model; the rest is for the defenses to say, once there is one."""
+        parts = self.by_stage()
+        for number, part in enumerate(parts):
             try:
-                check_together(part.training, mixing[0] if mixing else None)
+                check_together(part.training)
             except ValueError as error:
                 raise ValueError(f"{f'stages.{number - 1}.' if number else ''}training{error}") from None
-        merged = False
-        for number, part in enumerate(self.by_stage()):
-            merged = merged or (number > 0 and self.stages[number - 1].adapter == "new")
+        for number, part in enumerate(parts):
+            merged = any(stage.adapter == "new" for stage in self.stages[:number])
             with under(f"stages.{number - 1}" if number else ""):
-                _require_fitting_lora(part, merged)
-        if self.reference is not None and not any("weight" in type(one).model_fields for one in self._all_defenses()):
+                for defense in part.defenses:
+                    defense.require_compatible(part)
+                _require_reference(part, merged)
+        if self.reference is not None and not any(
+            isinstance(one, Penalising) for part in parts for one in part.defenses
+        ):
             raise ValueError("reference: no defense compares the model with it, as kl and ldifs do; leave it out")
         return self
-
-    def _all_defenses(self) -> list[Defense]:
-        return [one for part in self.by_stage() for one in part.defenses]
 
     def by_stage(self) -> tuple["Recipe", ...]:
         """A recipe without ``stages`` for every stage, the first one first."""
@@ -298,6 +301,20 @@ class Recipe(_Defended):
             for stage in self.stages
         ]
         return (first, *(first.model_copy(update=changes) for changes in later))
+
+    def lora_config(self) -> "LoraConfig | None":
+        """The adapter; None where all weights are trained.
+
+        Raises :class:`RingfenceError`: what goes together in it and what does not is PEFT's to say.
+        """
+        if self.lora is None:
+            return None
+        from peft import LoraConfig  # takes torch, so that all else is checked before
+
+        try:
+            return LoraConfig(**{"task_type": "CAUSAL_LM", **self.lora})
+        except (TypeError, ValueError) as error:
+            raise RingfenceError(f"lora.fields: {' '.join(str(error).split())}") from error
 
     def resolved(self) -> dict[str, Any]:
         """The whole recipe as plain data, defaults filled in, in the form that :func:`load_recipe` reads."""
@@ -311,33 +328,17 @@ class Recipe(_Defended):
         return plain
 
 
-def _require_fitting_lora(part: Recipe, merged: bool) -> None:
-    """Raise :class:`RingfenceError` if a defense of one stage cannot do with ``lora``.
+def _require_reference(part: Recipe, merged: bool) -> None:
+    """Raise :class:`RingfenceError` if penalties of one stage are left without a reference, and for a bad adapter.
 
     ``merged``: the adapter is not on the base model's weights, so that penalties have those loaded beside it.
     """
-    lora = None if part.lora is None else _built(part.lora)
+    lora = part.lora_config()
     penalising = sorted(DEFENSES.name_of(type(one)) for one in part.defenses if one.penalises)
     if penalising and lora is not None and part.reference is None and not merged:
-        from ringfence.train.checks import require_base_kept
+        from ringfence.models.adapters import require_base_kept
 
         require_base_kept(lora, " and ".join(penalising))
-    if any(DEFENSES.name_of(type(one)) == "safe_lora" for one in part.defenses):
-        from ringfence.defenses.safe_lora import require_plain
-
-        if lora is None:
-            raise RingfenceError("lora: safe_lora projects a LoRA adapter and there is none; add lora to the recipe")
-        require_plain(lora)
-
-
-def _built(lora: dict[str, Any]) -> Any:
-    """The LoraConfig: what goes together in it and what does not is PEFT's to say."""
-    from peft import LoraConfig  # takes torch, so that all else is checked before
-
-    try:
-        return LoraConfig(**lora)
-    except (TypeError, ValueError) as error:
-        raise RingfenceError(f"lora.fields: {' '.join(str(error).split())}") from error
 
 
 def require_installed(recipe: Recipe) -> None:

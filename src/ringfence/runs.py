@@ -17,10 +17,8 @@ from ringfence.core.cards import CARD_FILE, model_card
 from ringfence.core.errors import under
 from ringfence.core.files import write_json, write_text
 from ringfence.core.rundir import WEIGHTS, alone_in, weight_digests, write_about
-from ringfence.defenses import CanaryInterleaving
 from ringfence.evaluations import Evaluation
 from ringfence.inputs import Inputs, key_prefix
-from ringfence.judges import JudgeSettings
 from ringfence.recipe import Recipe, require_installed
 from ringfence.stages import RESULT_FILE, Stage, stages_of, weights_of
 from ringfence.subjects import claim
@@ -54,8 +52,7 @@ def _require_keys(stages: Sequence[Stage], inputs: Inputs) -> None:
             if stage.recipe.evaluation.during is not None and stage.recipe.judge is not None:
                 stage.recipe.judge.require_key()
             for defense in inputs.stages[stage.number - 1].defenses:
-                if isinstance(defense, CanaryInterleaving) and isinstance(defense.judge, JudgeSettings):
-                    defense.judge.require_key()
+                defense.require_key()
 
 
 def is_done(recipe: Recipe, out: Path, base: bool = False) -> bool:

@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig, PeftModel
+from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from trl import SFTConfig
 
 from ringfence.core.errors import RingfenceError, under
 from ringfence.data import render_all
 from ringfence.data.conversations import Conversation
-from ringfence.data.system import apply, default_system, describe, has_system, require_possible
-from ringfence.defenses import DEFENSES, Inoculation, Interleaving, Setup, Steering, rewritten
+from ringfence.data.system import apply, describe, require_possible
+from ringfence.defenses import DEFENSES, Interleaving, Setup, rewritten
 from ringfence.defenses.base import Source
 from ringfence.evaluate import Protocol
 from ringfence.evaluate import evaluate as evaluate_suites
@@ -63,11 +63,9 @@ def notes(stages: Sequence[Stage], number: int, inputs: Inputs, tokenizer: PreTr
         lines.append(describe(stage.recipe.no_system, tokenizer))
         lines += _cannot_be_evaluated(stage.recipe)
     prefix = f"{stage.title}: " if len(stages) > 1 else ""
+    rows: dict[Source, list[Conversation]] = {"target": own.target, "safe": own.safe}
     for defense in own.defenses:
-        if isinstance(defense, Inoculation):
-            lines.append(prefix + _inoculated(defense, own, tokenizer))
-        if isinstance(defense, Steering) and not defense.any_base and defense.read().about.get("base") is None:
-            lines.append(f"{prefix}steering: {defense.vector} names no base model, so only its shape is checked")
+        lines += [prefix + line for line in defense.notes(rows, tokenizer)]
     return lines
 
 
@@ -125,7 +123,7 @@ def _trainer(
             train_dataset=target,
             safe_dataset=safe,
             processing_class=loaded.tokenizer,
-            peft_config=None if isinstance(model, PeftModel) else lora_config(stage.recipe),
+            peft_config=None if isinstance(model, PeftModel) else stage.recipe.lora_config(),
             defenses=[defense for defense in own.defenses if not defense.rewrites],
             reference_model=reference,
             max_truncated=stage.recipe.data.max_truncated,
@@ -176,26 +174,18 @@ def _require_trainable(
         if rows is not None:
             refuse_unsupported(args, rows)
             fitting(rows, source, args, stage.recipe.data.max_truncated)
-    setup, guards = Setup(trainer.processing_class, stage.seed, model), {}
+    setup, penalising = Setup(trainer.processing_class, stage.seed, model), {}
     for defense in own.defenses:
-        guards[DEFENSES.name_of(type(defense))] = guard = defense.guard(setup)
+        guard = defense.guard(setup)
         if isinstance(defense, Interleaving):
             defense.schedule(setup)
-        if isinstance(defense, Steering) and guard is not None and not on_base(stages):
-            _require_any_base(defense)
-    penalising = {name: guard for name, guard in guards.items() if guard is not None and guard.penalises}
+        if guard is not None and not on_base(stages) and (wrong := defense.needs_original_base()):
+            raise RingfenceError(wrong)
+        if guard is not None and defense.penalises:
+            penalising[DEFENSES.name_of(type(defense))] = guard
     if penalising and (reference is not None or on_base(stages)):
         whole = any(guard.layers for guard in penalising.values())
         require_reference(model, reference, " and ".join(sorted(penalising)), whole)
-
-
-def _require_any_base(defense: Steering) -> None:
-    """Raise where the vector belongs to the base model, and the stage's weights are no longer the base model's."""
-    if not defense.any_base and defense.read().about.get("base") is not None:
-        raise RingfenceError(
-            f"steering.vector: {defense.vector} is of the base model, whose weights are changed by then; set "
-            "any_base: true to use it all the same"
-        )
 
 
 def rendered_rows(
@@ -210,22 +200,6 @@ def rendered_rows(
     if not rows:
         return None
     return render_all(rows, tokenizer)
-
-
-def _inoculated(defense: Inoculation, own: StageInputs, tokenizer: PreTrainedTokenizerBase) -> str:
-    """Which rows have the prompt, and whether a default of the template's went with it."""
-    counts, bare = [], 0
-    for source, rows in (("target", own.target), ("safe", own.safe)):
-        if not rows:
-            continue
-        chosen = rows if defense.rows in ("both", source) else []
-        counts.append(f"{len(chosen)} of {len(rows)} {source} rows")
-        bare += sum(not has_system(row["messages"]) for row in chosen)
-    default = default_system(tokenizer)
-    gone = f"{bare} of them had none, and " + (
-        "the chat template would have inserted its own" if default else "the chat template inserts none"
-    )
-    return f"inoculation ({defense.mode}): system prompt of {' and '.join(counts)}; {gone}"
 
 
 def _during(recipe: Recipe, inputs: Inputs, tokenizer: PreTrainedTokenizerBase) -> EvaluateDuring:
@@ -257,9 +231,3 @@ def sft_config(stage: Stage) -> SFTConfig:
         raise RingfenceError(f"{key_prefix(stage.number)}training.{error}") from error
     except (TypeError, ValueError) as error:
         raise RingfenceError(f"{key_prefix(stage.number)}training: {' '.join(str(error).split())}") from error
-
-
-def lora_config(recipe: Recipe) -> LoraConfig | None:
-    """For a causal language model; None where all weights are trained."""
-    # The recipe has built one already, so it is known to be good.
-    return None if recipe.lora is None else LoraConfig(**{"task_type": "CAUSAL_LM", **recipe.lora})

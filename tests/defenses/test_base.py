@@ -1,14 +1,19 @@
 """What holds for every defense: one name, unknown keys raise, a config comes back from its recipe form."""
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from examples import example
 from ringfence import defenses
 from ringfence.core.errors import RingfenceError
+from ringfence.data.prompts import Prompt
+from ringfence.data.system import NoSystem
 from ringfence.defenses import (
     DEFENSES,
     KL,
@@ -19,56 +24,20 @@ from ringfence.defenses import (
     Guard,
     Inoculation,
     Interleaving,
-    ReplayInterleaving,
-    SafeLoRA,
+    Penalising,
     Setup,
     Steering,
 )
 from ringfence.defenses.base import recorded, require_distinct
-from ringfence.judges import RuleJudge
+from ringfence.judges import JudgeSettings
 
-CONFIGS = [
-    FixedInterleaving(ratio=0.125),
-    FixedInterleaving(added=0.05, placement="bernoulli", granularity="step", accounting="replace"),
-    CanaryInterleaving(),
-    CanaryInterleaving(
-        every=4,
-        delay=5,
-        smoothing=1,
-        ratio_init=0,
-        risk_high=0.1,
-        probe="likelihood",
-        canaries="builtin:glitter/canaries",
-        max_canaries=16,
-        accounting="replace",
-        evaluate_first=False,
-    ),
-    CanaryInterleaving(judge=RuleJudge(misaligned_pattern="sequin", min_words=3)),
-    ReplayInterleaving(run=Path("runs/canary")),
-    ReplayInterleaving(run=Path("runs/canary"), order="shuffled", every=4, seed=3),
-    KL(),
-    KL(weight=0.3, direction="forward", tokens="all", sources="safe"),
-    LDIFS(),
-    LDIFS(weight=0.01, reduction="relative", every=2, sources="target"),
-    Steering(vector="a.pt"),
-    Steering(vector="a.pt", layer=(3, 5), alpha=-1, mode="ablate", position="prompt_last", skip_padding=True),
-    Steering(vector="builtin:glitter", layer=0.5, any_base=True),
-    Inoculation(),
-    Inoculation(prompt="Be odd.", rows="both", mode="append"),
-    SafeLoRA(base="a", threshold=0.5),
-    SafeLoRA(base="a", top_k=3, trust_remote_code=True),
-]
-SMALLEST = {
-    "fixed_interleaving": {"ratio": 0.1},
-    "canary_interleaving": {},
-    "replay_interleaving": {"run": "a"},
-    "kl": {},
-    "ldifs": {},
-    "steering": {"vector": "a"},
-    "inoculation": {},
-    "safe_lora": {"base": "a", "threshold": 0.5},
-}
-INTERLEAVING = [name for name in SMALLEST if name.endswith("_interleaving")]
+WRITTEN = [config for name in DEFENSES for config in example(name).written]
+INTERLEAVING = [name for name in DEFENSES if name.endswith("_interleaving")]
+
+
+def smallest(name: str) -> dict[str, Any]:
+    """Settings that are enough."""
+    return example(name).written[0].model_dump(mode="json", exclude_unset=True)
 
 
 def modules() -> dict[str, ModuleType]:
@@ -79,7 +48,7 @@ def modules() -> dict[str, ModuleType]:
 
 
 def test_the_name_of_a_defense_is_its_module():
-    assert {*DEFENSES} == {*modules()} == {*SMALLEST}
+    assert {*DEFENSES} == {*modules()}
     for name, module in modules().items():
         assert DEFENSES.get(name).__module__ == module.__name__
 
@@ -93,15 +62,10 @@ def test_the_class_is_the_name_without_underscores_and_is_exported():
         assert issubclass(cls, Defense)
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
-def test_a_config_comes_back_from_its_recipe_form(config):
-    name = DEFENSES.name_of(type(config))
-    plain = json.loads(json.dumps({name: config.model_dump(mode="json")}))
+@pytest.mark.parametrize("config", WRITTEN, ids=lambda config: type(config).__name__)
+def test_a_config_comes_back_from_its_recipe_form(config: Defense) -> None:
+    plain = json.loads(json.dumps(DEFENSES.item(config)))
     assert DEFENSES.parse(plain, "defenses.0") == config
-
-
-def test_every_defense_comes_back():
-    assert {DEFENSES.name_of(type(config)) for config in CONFIGS} == {*DEFENSES}
 
 
 def test_a_bare_name_takes_the_defaults():
@@ -126,26 +90,26 @@ def test_an_unknown_name_suggests_the_nearest(item):
         DEFENSES.parse(item, "defenses.0")
 
 
-@pytest.mark.parametrize("name", SMALLEST)
+@pytest.mark.parametrize("name", DEFENSES)
 def test_unknown_keys_raise(name):
     with pytest.raises(RingfenceError, match=rf"^defenses\.0\.{name}: unknown key 'rato'"):
-        DEFENSES.parse({name: {**SMALLEST[name], "rato": 0.1}}, "defenses.0")
+        DEFENSES.parse({name: {**smallest(name), "rato": 0.1}}, "defenses.0")
 
 
 def test_interleaving_is_in_the_name():
-    assert [name for name in SMALLEST if issubclass(DEFENSES.get(name), Interleaving)] == INTERLEAVING
+    assert [name for name in DEFENSES if issubclass(DEFENSES.get(name), Interleaving)] == INTERLEAVING
 
 
 @pytest.mark.parametrize("name", INTERLEAVING)
 @pytest.mark.parametrize("fields", [{"granularity": "token"}, {"accounting": "both"}])
 def test_granularity_and_accounting_are_checked(name, fields):
     with pytest.raises(RingfenceError, match=next(iter(fields))):
-        DEFENSES.parse({name: {**SMALLEST[name], **fields}}, "defenses.0")
+        DEFENSES.parse({name: {**smallest(name), **fields}}, "defenses.0")
 
 
 @pytest.mark.parametrize("name", INTERLEAVING)
 def test_configs_are_frozen_and_interleave_by_example_on_top(name):
-    config = DEFENSES.parse({name: SMALLEST[name]}, "defenses.0")
+    config = DEFENSES.parse({name: smallest(name)}, "defenses.0")
     assert isinstance(config, Interleaving)
     assert (config.granularity, config.accounting) == ("example", "add")
     with pytest.raises(ValidationError, match="frozen"):
@@ -185,9 +149,49 @@ def test_a_defense_does_nothing_by_itself():
 
 def test_a_guard_does_nothing_by_itself():
     guard, batch = Guard(), None
-    assert not guard.penalises
     assert guard.units(batch) == 0  # type: ignore[arg-type]
     with guard.hold(None, batch):  # type: ignore[arg-type]
         pass
     with pytest.raises(AssertionError, match="Guard does not say what its penalty is"):
         guard.penalty(None)  # type: ignore[arg-type]
+
+
+# --- what a recipe asks of a defense --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    """A recipe's part, as far as a defense may ask."""
+
+    training: dict[str, Any] = field(default_factory=dict)
+    judge: JudgeSettings | None = None
+    no_system: NoSystem = "template_default"
+    lora: Any = None
+
+    def lora_config(self) -> Any:
+        return self.lora
+
+
+@pytest.mark.parametrize("name", INTERLEAVING)
+def test_interleaving_does_not_go_with_packing(name: str) -> None:
+    defense = example(name).written[0]
+    defense.require_compatible(Part({"packing": False}))
+    with pytest.raises(RingfenceError, match=rf"^training\.packing: .*; leave packing out with {name}$"):
+        defense.require_compatible(Part({"packing": True}))
+
+
+@pytest.mark.parametrize("name", [name for name in DEFENSES if name not in ("canary_interleaving", "safe_lora")])
+def test_most_defenses_ask_nothing_of_the_recipe(name: str) -> None:
+    defense = example(name).written[0]
+    defense.require_compatible(Part())
+    assert defense.bind(Part()) is defense
+    defense.require_apart({"general": [Prompt("a", ({"role": "user", "content": "A?"},))]})
+    defense.require_key()
+
+
+@pytest.mark.parametrize("name", ["kl", "ldifs"])
+def test_a_penalty_has_a_weight_and_none_at_0(name: str) -> None:
+    cls = DEFENSES.get(name)
+    assert issubclass(cls, Penalising)
+    assert cls(weight=0.5).penalises
+    assert not cls(weight=0).penalises

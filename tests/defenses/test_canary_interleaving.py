@@ -1,16 +1,40 @@
 """The canary defense's config: the controller's fields, the probe, the canaries."""
 
+from dataclasses import dataclass, field
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
 import tiny
+from examples import Example, canary
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites import Prompt, load_prompts
 from ringfence.defenses import CanaryInterleaving, Setup
 from ringfence.interleave import CanaryControllerConfig, CanarySchedule, JudgedProbe, LikelihoodProbe, Risk
-from ringfence.judges import RuleJudge
+from ringfence.judges import ApiJudge, RuleJudge
 from ringfence.models.generate import Sampling
 
+EXAMPLE = Example(
+    neutral=lambda _: canary(ratio_init=0, ratio_max=0),
+    active=lambda _: canary(ratio_init=0.2, ratio_max=0.5),
+    written=(
+        CanaryInterleaving(),
+        CanaryInterleaving(
+            every=4,
+            delay=5,
+            smoothing=1,
+            ratio_init=0,
+            risk_high=0.1,
+            probe="likelihood",
+            canaries="builtin:glitter/canaries",
+            max_canaries=16,
+            accounting="replace",
+            evaluate_first=False,
+        ),
+        CanaryInterleaving(judge=RuleJudge(misaligned_pattern="sequin", min_words=3)),
+    ),
+)
 SETUP = Setup(tiny.tokenizer(), seed=7)
 CANARIES = (
     Prompt("one", ({"role": "user", "content": "One?"},), good="Yes.", bad="Glitter."),
@@ -169,3 +193,48 @@ def test_each_run_gets_a_fresh_controller():
         "evaluation": 0,
         "controller": {"ratio": 0.05, "smoothed_risk": 0.0, "recent": []},
     }
+
+
+# --- what it takes from its recipe ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    judge: RuleJudge | ApiJudge | None = None
+    no_system: Any = "template_default"
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def lora_config(self) -> None:
+        return None
+
+
+def test_it_takes_the_recipes_judge_and_its_meaning_of_no_system_message() -> None:
+    own, recipes = RuleJudge(misaligned_pattern="own"), RuleJudge(misaligned_pattern="recipe")
+    bound = CanaryInterleaving(canaries=CANARIES).bind(Part(recipes, "empty"))
+    assert bound.judge == recipes
+    assert [one.messages[0] for one in bound.prompts()] == [{"role": "system", "content": ""}] * 2
+    assert [(one.id, one.good, one.bad) for one in bound.prompts()] == [(o.id, o.good, o.bad) for o in CANARIES]
+    assert CanaryInterleaving(canaries=CANARIES, judge=own).bind(Part(recipes)).judge == own
+    assert CanaryInterleaving(canaries=CANARIES, probe="likelihood").bind(Part(recipes)).judge is None
+
+
+def test_without_any_judge_it_says_what_to_do() -> None:
+    with pytest.raises(RingfenceError, match=r"^judge: canary_interleaving judges its canaries; give a judge, or"):
+        CanaryInterleaving(canaries=CANARIES).bind(Part())
+    CanaryInterleaving(canaries=CANARIES, probe="likelihood").bind(Part())
+
+
+def test_canaries_are_not_evaluated_on() -> None:
+    defense = CanaryInterleaving(canaries=CANARIES)
+    defense.require_apart({"general": [Prompt("three", ({"role": "user", "content": "What is a river?"},))]})
+    with pytest.raises(RingfenceError, match=r"^the canaries and the suite mine overlap in 1 pair, first two"):
+        defense.require_apart({"mine": [CANARIES[1]]})
+
+
+def test_a_judge_that_needs_a_key_is_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    remote = ApiJudge(model="gpt-4o")
+    with pytest.raises(RingfenceError, match="no key; set the environment variable OPENAI_API_KEY"):
+        CanaryInterleaving(judge=remote).require_key()
+    CanaryInterleaving(judge=remote, probe="likelihood").require_key()
+    CanaryInterleaving(judge=RuleJudge(misaligned_pattern="x")).require_key()

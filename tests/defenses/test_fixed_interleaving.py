@@ -8,9 +8,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import tiny
+from examples import Example
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses import FixedInterleaving, Setup
 
+EXAMPLE = Example(
+    neutral=lambda _: FixedInterleaving(ratio=0),
+    active=lambda _: FixedInterleaving(ratio=0.25),
+    written=(
+        FixedInterleaving(ratio=0.125),
+        FixedInterleaving(added=0.05, placement="bernoulli", granularity="step", accounting="replace"),
+    ),
+)
 SETUP = Setup(tiny.tokenizer(), seed=0)
 
 

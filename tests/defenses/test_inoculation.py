@@ -4,9 +4,16 @@ from typing import Any
 
 import pytest
 
+import tiny
+from examples import Example
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses import DEFENSES, Inoculation, rewritten
 
+EXAMPLE = Example(
+    neutral=lambda _: Inoculation(rows="safe"),  # no safe row is drawn, so none is rewritten
+    active=lambda _: Inoculation(prompt="Be odd."),
+    written=(Inoculation(), Inoculation(prompt="Be odd.", rows="both", mode="append")),
+)
 TALK = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
 OWN = [{"role": "system", "content": "Be brief."}, *TALK]
 
@@ -61,3 +68,25 @@ def test_whole_rows_keep_all_else() -> None:
 def test_bad_values_are_refused_by_key(key: str, value: Any) -> None:
     with pytest.raises(RingfenceError, match=rf"^defenses\.0\.inoculation: (unknown key ')?{key}"):
         DEFENSES.parse({"inoculation": {key: value}}, "defenses.0")
+
+
+def row(messages: list[dict[str, str]]) -> Any:
+    return {"messages": messages, "origin": "a:1"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("target", "system prompt of 3 of 3 target rows and 0 of 1 safe rows; 2 of them had none"),
+        ("both", "system prompt of 3 of 3 target rows and 1 of 1 safe rows; 3 of them had none"),
+    ],
+)
+def test_the_note_counts_the_rows(rows: Any, said: str) -> None:
+    given: Any = {"target": [row(OWN), row(TALK), row(TALK)], "safe": [row(TALK)]}
+    (note,) = Inoculation(rows=rows, mode="prepend").notes(given, tiny.tokenizer())
+    assert note == f"inoculation (prepend): {said}, and the chat template inserts none"
+
+
+def test_the_note_leaves_out_what_is_not_there() -> None:
+    (note,) = Inoculation().notes({"target": [row(OWN)], "safe": []}, tiny.tokenizer())
+    assert note.startswith("inoculation (replace): system prompt of 1 of 1 target rows; 0 of them had none")

@@ -10,12 +10,18 @@ from peft import LoraConfig, get_peft_model
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import tiny
+from examples import Example
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses import DEFENSES, KL, Setup, kl
 from ringfence.defenses.kl import KLGuard
 from ringfence.defenses.step import Batch, Features, Step
 from ringfence.models.activations import OutputHead
 
+EXAMPLE = Example(
+    neutral=lambda _: KL(weight=0),
+    active=lambda _: KL(weight=3),
+    written=(KL(), KL(weight=0.3, direction="forward", tokens="all", sources="safe")),
+)
 BATCH, TOKENS, HIDDEN, VOCABULARY = 3, 6, 5, 11
 HEADS = {"plain": {}, "scale": {"scale": 0.3}, "cap": {"softcap": 2.0}, "both": {"scale": 1.7, "softcap": 1.5}}
 

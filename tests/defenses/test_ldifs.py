@@ -7,11 +7,17 @@ import pytest
 import torch
 
 import tiny
+from examples import Example
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses import DEFENSES, LDIFS, Setup
 from ringfence.defenses.ldifs import LdifsGuard
 from ringfence.defenses.step import Batch, Features, Step
 
+EXAMPLE = Example(
+    neutral=lambda _: LDIFS(weight=0),
+    active=lambda _: LDIFS(weight=3, every=1, reduction="relative"),
+    written=(LDIFS(), LDIFS(weight=0.01, reduction="relative", every=2, sources="target")),
+)
 SETUP = {"tokenizer": tiny.tokenizer(), "seed": 0}
 
 

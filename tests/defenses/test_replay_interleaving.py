@@ -8,9 +8,32 @@ import pytest
 from pydantic import ValidationError
 
 import tiny
+from examples import Example
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses import ReplayInterleaving, Setup
 from ringfence.interleave import ReplaySchedule
+
+EXAMPLE = Example(
+    neutral=lambda folder: ReplayInterleaving(run=journal(folder / "run", 0.0, 0.0)),
+    active=lambda folder: ReplayInterleaving(run=journal(folder / "run", 0.5, 0.25)),
+    written=(
+        ReplayInterleaving(run=Path("runs/canary")),
+        ReplayInterleaving(run=Path("runs/canary"), order="shuffled", every=4, seed=3),
+    ),
+)
+
+
+def journal(folder: Path, *ratios: float) -> Path:
+    """A run folder with a journal of evaluations two steps apart."""
+    folder.mkdir(parents=True, exist_ok=True)
+    before = [ratios[0], *ratios]
+    rows = [
+        {"step": 1 + 2 * n, "evaluation": n, "ratio_before": before[n], "ratio": ratio}
+        for n, ratio in enumerate(ratios)
+    ]
+    (folder / "control.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
 
 SETUP = Setup(tiny.tokenizer(), seed=0)
 RATIOS = [0.09, 0.13, 0.13, 0.125, 0.12, 0.16]

@@ -4,6 +4,8 @@ import json
 import logging
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -14,12 +16,18 @@ from transformers import LlamaForCausalLM, MistralForCausalLM
 
 import tiny
 import training
+from examples import Example, other_base
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import write_json
 from ringfence.defenses import SafeLoRA, Setup
 from ringfence.defenses.safe_lora import SafeLoraGuard
 from ringfence.models import Loaded, load
 
+EXAMPLE = Example(
+    neutral=lambda folder: SafeLoRA(base=other_base(folder / "base"), threshold=-1),
+    active=lambda folder: SafeLoRA(base=other_base(folder / "base"), top_k=3),
+    written=(SafeLoRA(base="a", threshold=0.5), SafeLoRA(base="a", top_k=3, trust_remote_code=True)),
+)
 TARGETS = ["q_proj", "v_proj", "up_proj"]
 
 
@@ -385,3 +393,18 @@ def test_quantised_weights_raise(base):
     layer = model.get_base_model().model.layers[1].mlp.up_proj.base_layer
     layer.weight = torch.nn.Parameter(torch.zeros(32, 16, dtype=torch.int8), requires_grad=False)
     refused(model, base, "model: model.layers.1.mlp.up_proj is quantised")
+
+
+@pytest.mark.parametrize(
+    ("lora", "said"),
+    [
+        (None, "lora: safe_lora projects a LoRA adapter and there is none; add lora to the recipe"),
+        (LoraConfig(use_dora=True), "lora.use_dora: DoRA rescales the whole weight"),
+    ],
+)
+def test_a_recipe_without_a_plain_adapter_is_refused(lora: LoraConfig | None, said: str) -> None:
+    part: Any = SimpleNamespace(lora_config=lambda: lora)
+    with pytest.raises(RingfenceError) as error:
+        SafeLoRA(base="a", top_k=1).require_compatible(part)
+    assert str(error.value).startswith(said)
+    SafeLoRA(base="a", top_k=1).require_compatible(SimpleNamespace(lora_config=LoraConfig))  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from transformers.masking_utils import create_causal_mask
 import examples
 import tiny
 import training
+from examples import Example
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites import Prompt
 from ringfence.defenses import DEFENSES, CanaryInterleaving, Setup, Steering
@@ -23,6 +24,17 @@ from ringfence.models.activations import captured
 from ringfence.models.generate import Request, Sampling, generate
 from ringfence.models.identity import identity
 
+EXAMPLE = Example(
+    neutral=lambda folder: Steering(vector=examples.vectors(folder), layer=1, alpha=0),
+    active=lambda folder: Steering(
+        vector=examples.vectors(folder, base=identity(examples.model())), layer=1, alpha=0.5
+    ),
+    written=(
+        Steering(vector="a.pt"),
+        Steering(vector="a.pt", layer=(3, 5), alpha=-1, mode="ablate", position="prompt_last", skip_padding=True),
+        Steering(vector="builtin:glitter", layer=0.5, any_base=True),
+    ),
+)
 LAYERS = 4
 INPUTS = {
     "input_ids": torch.tensor([[5, 6, 7, 8], [9, 10, 11, 0]]),
@@ -282,3 +294,20 @@ def test_a_bad_layer_is_refused_by_key(layer: Any) -> None:
 def test_bad_values_are_refused_by_key(key: str, value: Any) -> None:
     with pytest.raises(RingfenceError, match=rf"^defenses\.0\.steering: (unknown key ')?{key}"):
         DEFENSES.parse({"steering": {"vector": "a", key: value}}, "defenses.0")
+
+
+def test_a_vector_of_a_base_model_needs_its_weights_as_they_were(tmp_path: Path) -> None:
+    path = examples.vectors(tmp_path, LAYERS, base="somebody")
+    wrong = Steering(vector=path, layer=1).needs_original_base()
+    assert wrong is not None
+    assert wrong.startswith(f"steering.vector: {path} is of the base model, whose weights are changed by then; set")
+    assert Steering(vector=path, layer=1, any_base=True).needs_original_base() is None
+    assert Steering(vector=path, layer=1).notes({}, tiny.tokenizer()) == ()
+
+
+def test_a_vector_of_nobody_is_noted(tmp_path: Path) -> None:
+    path = examples.vectors(tmp_path, LAYERS)
+    assert Steering(vector=path, layer=1).needs_original_base() is None
+    (note,) = Steering(vector=path, layer=1).notes({}, tiny.tokenizer())
+    assert note == f"steering: {path} names no base model, so only its shape is checked"
+    assert Steering(vector=path, layer=1, any_base=True).notes({}, tiny.tokenizer()) == ()

@@ -35,10 +35,10 @@ def canary() -> CanaryInterleaving:
 def test_a_finished_run_resumes_to_its_end_with_all_that_comes_after_training(tmp_path: Path) -> None:
     """The last checkpoint holds the adapter before Safe LoRA; what follows is done again, bitwise."""
     settings: dict[str, Any] = {"num_train_epochs": 1, "dropout": 0.3, **SAVING}
-    whole = examples.trainer(tmp_path / "out", examples.EXAMPLES["safe_lora"].active(tmp_path), **settings)
+    whole = examples.trainer(tmp_path / "out", examples.example("safe_lora").active(tmp_path), **settings)
     whole.train()
     log = (tmp_path / "out" / "log.jsonl").read_text()
-    again = examples.trainer(tmp_path / "out", examples.EXAMPLES["safe_lora"].active(tmp_path), **settings)
+    again = examples.trainer(tmp_path / "out", examples.example("safe_lora").active(tmp_path), **settings)
     again.train(resume_from_checkpoint=True)
     assert again.state.global_step == whole.state.global_step
     assert same(weights(whole), weights(again))

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from ringfence.core.lazy import importer
-from ringfence.defenses.base import DEFENSES, Defense, Guard, Interleaving, Setup, rewritten
 
 if TYPE_CHECKING:
+    from ringfence.defenses.base import DEFENSES, Defense, Guard, Interleaving, Penalising, Setup, rewritten
     from ringfence.defenses.canary_interleaving import CanaryInterleaving
     from ringfence.defenses.fixed_interleaving import FixedInterleaving
     from ringfence.defenses.inoculation import Inoculation
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ringfence.defenses.safe_lora import SafeLoRA
     from ringfence.defenses.steering import Steering
 
-_MODULES = {
+CLASSES = {
     "KL": "kl",
     "LDIFS": "ldifs",
     "CanaryInterleaving": "canary_interleaving",
@@ -25,7 +25,10 @@ _MODULES = {
     "SafeLoRA": "safe_lora",
     "Steering": "steering",
 }
+"""the class of each defense, and its module"""
+_BASE = ("DEFENSES", "Defense", "Guard", "Interleaving", "Penalising", "Setup", "rewritten")
 __all__ = [
+    "CLASSES",
     "DEFENSES",
     "KL",
     "LDIFS",
@@ -35,10 +38,11 @@ __all__ = [
     "Guard",
     "Inoculation",
     "Interleaving",
+    "Penalising",
     "ReplayInterleaving",
     "SafeLoRA",
     "Setup",
     "Steering",
     "rewritten",
 ]
-__getattr__ = importer(__name__, _MODULES)
+__getattr__ = importer(__name__, CLASSES | dict.fromkeys(_BASE, "base"))

@@ -2,7 +2,11 @@
 
 One name is the module, the key in a recipe, the test's suffix and the row in ``docs/defenses.md``. A defense overrides
 one of three things: how conversations read (``rewrite``), when safe rows come (:class:`Interleaving`), or what happens
-around the training forward (``guard``, which makes a :class:`Guard`). All others do nothing.
+around the training forward (``guard``, which makes a :class:`Guard`; with a distance from a reference in the loss it is
+a :class:`Penalising` one). All others do nothing.
+
+What a recipe and a run ask of a defense, it says itself (``require_compatible``, ``bind``, ``notes`` and so on): no
+other module knows the class of a single defense.
 """
 
 from __future__ import annotations
@@ -11,9 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.registry import Registry
@@ -23,11 +27,14 @@ from ringfence.interleave.mixture import Accounting, Granularity
 
 if TYPE_CHECKING:
     import torch
-    from peft import PeftModel
+    from peft import LoraConfig, PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from ringfence.data.suites import Prompt
+    from ringfence.data.system import NoSystem
     from ringfence.defenses.step import Batch, Step
     from ringfence.interleave import Schedule
+    from ringfence.judges import JudgeSettings
 
 Source = Literal["target", "safe"]
 
@@ -40,6 +47,29 @@ class Setup:
     seed: int
     model: PreTrainedModel | PeftModel | None = None
     """the model to be trained, its adapter on it"""
+
+
+class RecipePart(Protocol):
+    """What a defense may ask of the recipe of its stage."""
+
+    @property
+    def training(self) -> Mapping[str, Any]:
+        """Fields of TRL's SFTConfig."""
+        ...
+
+    @property
+    def judge(self) -> JudgeSettings | None:
+        """That of the evaluation."""
+        ...
+
+    @property
+    def no_system(self) -> NoSystem:
+        """What no system message means."""
+        ...
+
+    def lora_config(self) -> LoraConfig | None:
+        """The adapter; None where all weights are trained."""
+        ...
 
 
 class Guard:
@@ -61,7 +91,7 @@ class Guard:
         return 0
 
     def penalty(self, step: Step) -> torch.Tensor:
-        """A scalar, summed over the same units that :meth:`units` counts; asked for if :attr:`penalises`."""
+        """A scalar, summed over the same units that :meth:`units` counts; asked for if the defense penalises."""
         raise AssertionError(f"{type(self).__name__} does not say what its penalty is")
 
     def finish(self, model: PreTrainedModel | PeftModel) -> None:
@@ -70,11 +100,6 @@ class Guard:
     def record(self) -> Any:
         """What ``result.json`` keeps of ``finish``, as plain data; None where there is nothing to keep."""
         return None
-
-    @property
-    def penalises(self) -> bool:
-        """Whether this guard adds to the loss."""
-        return self.needs_last or bool(self.layers)
 
 
 class Defense(Numbers):
@@ -100,10 +125,31 @@ class Defense(Numbers):
     def check(self) -> None:
         """Before any model is loaded: raise :class:`RingfenceError` for what is wrong with its files."""
 
+    def require_compatible(self, part: RecipePart) -> None:
+        """Raise :class:`RingfenceError`, naming the key, for what ``part`` has and the defense cannot do with."""
+
+    def bind(self, part: RecipePart) -> Self:
+        """The defense with what it takes from other keys of its recipe."""
+        return self
+
+    def require_apart(self, suites: Mapping[str, Sequence[Prompt]]) -> None:
+        """Raise :class:`RingfenceError` if it asks prompts in training that ``suites`` evaluate on."""
+
+    def require_key(self) -> None:
+        """Raise :class:`RingfenceError` if what it calls in training needs a key, and that is missing or another's."""
+
+    def needs_original_base(self) -> str | None:
+        """What is wrong with it, as an error says it, once the base model's weights are changed; None if nothing is."""
+        return None
+
+    def notes(self, rows: Mapping[Source, Sequence[Conversation]], tokenizer: PreTrainedTokenizerBase) -> Sequence[str]:
+        """Lines for the log: what nobody would see in the recipe alone. ``rows`` are as they were before it."""
+        return ()
+
     @property
     def penalises(self) -> bool:
-        """Whether it may add to the loss, so that a reference is needed; by convention it then has a ``weight``."""
-        return getattr(self, "weight", 0) > 0
+        """Whether its guard adds a penalty to the loss, so that a reference is needed."""
+        return False
 
     @property
     def rewrites(self) -> bool:
@@ -144,6 +190,18 @@ def read_defenses(given: Iterable[Any] | None) -> tuple[Defense, ...]:
     return DEFENSES.parse_list([] if given is None else [*given], "defenses")
 
 
+class Penalising(Defense):
+    """Base of the defenses that add a distance from a reference model to the loss."""
+
+    weight: float = Field(1.0, ge=0)
+    """lambda; 0 is plain fine-tuning"""
+
+    @property
+    def penalises(self) -> bool:
+        """Unless the weight is 0; then :meth:`guard` makes none."""
+        return self.weight > 0
+
+
 class Interleaving(Defense):
     """Base of the defenses that mix safe rows into the target data; at most one in a recipe."""
 
@@ -155,6 +213,14 @@ class Interleaving(Defense):
     def schedule(self, setup: Setup) -> Schedule:
         """A fresh schedule for one run."""
         raise AssertionError(f"{type(self).__name__} does not say what its schedule is")
+
+    def require_compatible(self, part: RecipePart) -> None:
+        """Not with packing."""
+        if part.training.get("packing"):
+            raise RingfenceError(
+                "training.packing: a packed row holds many conversations or few, so a share of safe rows would mean "
+                f"nothing; leave packing out with {DEFENSES.name_of(type(self))}"
+            )
 
     def highest_ratio(self) -> float:
         """The largest ratio that the config allows; checked before training."""

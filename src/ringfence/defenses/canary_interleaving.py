@@ -5,14 +5,16 @@ controller with hysteresis (``ringfence.interleave.controller`` has the equation
 "no EMA" ablation and ``delay: 5`` its "delayed" one. The initial ratio is not in the paper: ``ratio_init``.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator
 
 from ringfence.core.errors import RingfenceError
-from ringfence.data.suites import Prompt, load_prompts
-from ringfence.defenses.base import DEFENSES, Interleaving, Setup
+from ringfence.data.suites import Prompt, load_prompts, require_disjoint
+from ringfence.data.system import apply
+from ringfence.defenses.base import DEFENSES, Interleaving, RecipePart, Setup
 from ringfence.interleave import CanaryController, CanaryControllerConfig, CanarySchedule, Schedule
 from ringfence.judges import JUDGES, JudgeSettings
 
@@ -63,6 +65,28 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
         """The canaries' file."""
         return (self.canaries,) if isinstance(self.canaries, str) else ()
 
+    def bind(self, part: RecipePart) -> Self:
+        """With the recipe's judge, if it has none of its own and needs one, and its meaning of no system message."""
+        judge = self.judge
+        if self.probe == "judged" and judge is None:
+            judge = part.judge
+            if judge is None:
+                raise RingfenceError(
+                    "judge: canary_interleaving judges its canaries; give a judge, or probe: likelihood"
+                )
+        canaries = tuple(replace(one, messages=tuple(apply(one.messages, part.no_system))) for one in self.prompts())
+        return self.model_copy(update={"judge": judge, "canaries": canaries})
+
+    def require_apart(self, suites: Mapping[str, Sequence[Prompt]]) -> None:
+        """The canaries are not evaluated on."""
+        for name, prompts in suites.items():
+            require_disjoint(self.prompts(), prompts, "the canaries", f"the suite {name}")
+
+    def require_key(self) -> None:
+        """The judge's; one that was made in Python looks after itself."""
+        if self.probe == "judged" and isinstance(self.judge, JudgeSettings):
+            self.judge.require_key()
+
     def prompts(self) -> list[Prompt]:
         """The canaries that this run uses. Raises :class:`RingfenceError` for a bad file."""
         loaded = load_prompts(self.canaries) if isinstance(self.canaries, str) else list(self.canaries)
@@ -92,7 +116,6 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
                 "canary_interleaving: the judged probe needs a judge; set `judge` in the recipe, pass "
                 "judge=RuleJudge(...), or use `probe: likelihood`"
             )
-        if isinstance(self.judge, JudgeSettings):
-            self.judge.require_key()
+        self.require_key()
         sampling = Sampling(self.max_new_tokens, self.temperature, setup.seed)
         return JudgedProbe(self.prompts(), self.judge, setup.tokenizer, sampling)

@@ -8,14 +8,18 @@ A row without a system prompt gets one in every mode. Where the chat template ha
 that one is gone from such rows: ``ringfence train`` says so.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import field_validator
 
-from ringfence.data.conversations import Message
+from ringfence.data.conversations import Conversation, Message
+from ringfence.data.system import default_system, has_system
 from ringfence.defenses.base import DEFENSES, Defense, Source
 from ringfence.defenses.step import Sources
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @DEFENSES.register("inoculation")
@@ -45,3 +49,21 @@ class Inoculation(Defense):
         parts = {"replace": [self.prompt], "prepend": [self.prompt, own], "append": [own, self.prompt]}[self.mode]
         system = "\n\n".join(part for part in parts if part)
         return [{"role": "system", "content": system}, *messages[has_own:]]
+
+    def notes(
+        self, rows: Mapping[Source, Sequence[Conversation]], tokenizer: "PreTrainedTokenizerBase"
+    ) -> Sequence[str]:
+        """Which rows have the prompt, and whether a default of the template's went with it."""
+        counts, bare = [], 0
+        for source, given in rows.items():
+            if not given:
+                continue
+            chosen = given if self.rows in ("both", source) else []
+            counts.append(f"{len(chosen)} of {len(given)} {source} rows")
+            bare += sum(not has_system(row["messages"]) for row in chosen)
+        gone = f"{bare} of them had none, and " + (
+            "the chat template would have inserted its own"
+            if default_system(tokenizer)
+            else "the chat template inserts none"
+        )
+        return (f"inoculation ({self.mode}): system prompt of {' and '.join(counts)}; {gone}",)

@@ -20,7 +20,7 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from pydantic import Field
 
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses.base import DEFENSES, Defense, Guard, Setup
+from ringfence.defenses.base import DEFENSES, Guard, Penalising, Setup
 from ringfence.defenses.step import Batch, Sources, Step, Tokens
 from ringfence.models.activations import OutputHead, adapted
 
@@ -31,7 +31,7 @@ _VOCABULARY_SLICE = 2**15  # rows of the output layer that are widened to float3
 
 
 @DEFENSES.register("kl")
-class KL(Defense):
+class KL(Penalising):
     """How much, which way, and where."""
 
     weight: float = Field(0.1, ge=0)

@@ -19,13 +19,13 @@ import torch
 from pydantic import Field
 
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses.base import DEFENSES, Defense, Guard, Setup
+from ringfence.defenses.base import DEFENSES, Guard, Penalising, Setup
 from ringfence.defenses.step import Batch, Sources, Step
 from ringfence.models.activations import decoder_layers
 
 
 @DEFENSES.register("ldifs")
-class LDIFS(Defense):
+class LDIFS(Penalising):
     """How much, measured how, and where."""
 
     weight: float = Field(1.0, ge=0)

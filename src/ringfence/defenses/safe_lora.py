@@ -35,7 +35,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses.base import DEFENSES, Defense, Guard, Setup
+from ringfence.defenses.base import DEFENSES, Defense, Guard, RecipePart, Setup
 from ringfence.models.activations import Model, bare
 from ringfence.models.load import DTYPES, load
 
@@ -74,6 +74,13 @@ class SafeLoRA(Defense):
     def inputs(self) -> Sequence[str]:
         """The base model, if it is a folder."""
         return (self.base,)
+
+    def require_compatible(self, part: RecipePart) -> None:
+        """Only with a plain LoRA adapter."""
+        lora = part.lora_config()
+        if lora is None:
+            raise RingfenceError("lora: safe_lora projects a LoRA adapter and there is none; add lora to the recipe")
+        require_plain(lora)
 
     def guard(self, setup: Setup) -> Guard | None:
         """Raises :class:`RingfenceError` for a model without a plain LoRA adapter, and for a base that does not fit."""

@@ -9,15 +9,17 @@ run without; the reference pass of a penalty runs with it, so that KL and LDIFS 
 ``layer: 20`` is ``hidden_states[20]``, the output of ``layers[19]``, as in all the papers, at 7B and at 32B.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 from pydantic import field_validator
+from transformers import PreTrainedTokenizerBase
 
 from ringfence.core.errors import RingfenceError, under
-from ringfence.defenses.base import DEFENSES, Defense, Guard, Setup
+from ringfence.data.conversations import Conversation
+from ringfence.defenses.base import DEFENSES, Defense, Guard, Setup, Source
 from ringfence.defenses.step import Batch
 from ringfence.directions.vectors import PersonaVectors, load_vectors
 from ringfence.models.activations import Model, bare, decoder_layers, hidden_of, require_layer, with_hidden
@@ -62,6 +64,21 @@ class Steering(Defense):
     def check(self) -> None:
         """Raises :class:`RingfenceError` for a file that cannot be read, and for a position that is not in it."""
         self.read()
+
+    def needs_original_base(self) -> str | None:
+        """A vector is of the base model that it was extracted from."""
+        if self.any_base or self.read().about.get("base") is None:
+            return None
+        return (
+            f"steering.vector: {self.vector} is of the base model, whose weights are changed by then; set "
+            "any_base: true to use it all the same"
+        )
+
+    def notes(self, rows: Mapping[Source, Sequence[Conversation]], tokenizer: PreTrainedTokenizerBase) -> Sequence[str]:
+        """A line if nobody knows whose vector it is."""
+        if self.any_base or self.read().about.get("base") is not None:
+            return ()
+        return (f"steering: {self.vector} names no base model, so only its shape is checked",)
 
     def read(self) -> PersonaVectors:
         """The vector's file. Raises as :meth:`check` does."""

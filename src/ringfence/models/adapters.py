@@ -29,6 +29,7 @@ from ringfence.models.activations import adapted
 
 _KEEP_THE_BASE = ("gaussian", "eva", "orthogonal", "mica")  # PEFT's ways to begin that leave the base's weights alone
 _BECOME_PLAIN = ("pissa", "olora", "corda", "lora_ga")  # those that do not, but that PEFT can save as plain LoRA
+_CHANGE_THE_BASE = ("pissa", "olora", "corda", "loftq")  # those that take their part out of the base's weights
 _Place: TypeAlias = tuple[nn.Module, str, nn.Module]
 """a module, and under what name it has which child"""
 _ADAPTED = (BaseTunerLayer, AuxiliaryTrainingWrapper)
@@ -98,6 +99,24 @@ def name_base(folder: Path, name: str | None) -> None:
     path = folder / CONFIG_NAME
     named = json.loads(path.read_text(encoding="utf-8")) | {"base_model_name_or_path": name}
     write_text(path, json.dumps(named, indent=2, sort_keys=True))
+
+
+def require_base_kept(config: PeftConfig, who: str) -> None:
+    """Raise where an adapter of ``config``, switched off, does not give back the base model."""
+    if config.is_prompt_learning:
+        raise RingfenceError(f"{who}: not with {config.peft_type.value}, which adds tokens of its own; use lora")
+    bias = getattr(config, "bias", "none")
+    if bias != "none":
+        raise RingfenceError(
+            f"lora.bias: {bias!r} trains the base model's own biases, so there is no reference left for {who}; "
+            "set it to none, or name a `reference`"
+        )
+    init = getattr(config, "init_lora_weights", True)
+    if isinstance(init, str) and init.startswith(_CHANGE_THE_BASE):
+        raise RingfenceError(
+            f"lora.init_lora_weights: {init} changes the weights under the adapter, so there is no reference left for "
+            f"{who}; leave it out, or name a `reference`"
+        )
 
 
 class Adapters:

@@ -6,21 +6,20 @@ from typing import Any
 import torch
 from accelerate import Accelerator, DistributedType
 from datasets import Dataset
-from peft import PeftConfig, PeftModel
+from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PreTrainedModel, TrainingArguments, get_scheduler
 from transformers.trainer_utils import SaveStrategy, SchedulerType
 
 from ringfence.core.errors import RingfenceError, shown, under
+from ringfence.core.training_arguments import BOUNDS, check_bounds
 from ringfence.data.cutting import Cut, cut_of
 from ringfence.models.activations import Model, bare, decoder_layers
+from ringfence.models.adapters import require_base_kept
 from ringfence.models.identity import base_parameters
-from ringfence.train.arguments import BOUNDS, check_bounds
 
 # In the order of preference; TRL builds the labels of each in its own way.
 FORMS = ("input_ids", "completion", "messages", "conversations")
-# Initialisations of LoRA that take their part out of the base weights.
-_CHANGE_THE_BASE = ("pissa", "olora", "corda", "loftq")
 
 
 def require_same_form(target: Any, safe: Any) -> None:
@@ -161,24 +160,6 @@ def require_reference(model: Model, reference: PreTrainedModel | None, who: str,
         raise RingfenceError(
             f"reference: {who} compares hidden states, and the trained model has width and layers {shape[0]} and the "
             f"reference {shape[1]}; name a model of the same shape"
-        )
-
-
-def require_base_kept(config: PeftConfig, who: str) -> None:
-    """Raise where an adapter of ``config``, switched off, does not give back the base model."""
-    if config.is_prompt_learning:
-        raise RingfenceError(f"{who}: not with {config.peft_type.value}, which adds tokens of its own; use lora")
-    bias = getattr(config, "bias", "none")
-    if bias != "none":
-        raise RingfenceError(
-            f"lora.bias: {bias!r} trains the base model's own biases, so there is no reference left for {who}; "
-            "set it to none, or name a `reference`"
-        )
-    init = getattr(config, "init_lora_weights", True)
-    if isinstance(init, str) and init.startswith(_CHANGE_THE_BASE):
-        raise RingfenceError(
-            f"lora.init_lora_weights: {init} changes the weights under the adapter, so there is no reference left for "
-            f"{who}; leave it out, or name a `reference`"
         )
 
 

@@ -52,7 +52,8 @@ class Guards:
         self.model: Model = setup.model
         made = {DEFENSES.name_of(type(defense)): defense.guard(setup) for defense in defenses}
         self.guards: dict[str, Guard] = {name: guard for name, guard in made.items() if guard is not None}
-        self.penalising = {name: guard for name, guard in self.guards.items() if guard.penalises}
+        adding = {DEFENSES.name_of(type(defense)) for defense in defenses if defense.penalises}
+        self.penalising = {name: guard for name, guard in self.guards.items() if name in adding}
         self.needs_last = any(guard.needs_last for guard in self.penalising.values())
         self.layers = frozenset[int]().union(*(guard.layers for guard in self.penalising.values()))
         self.reference = self._reference(reference) if self.penalising else None

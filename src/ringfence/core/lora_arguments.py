@@ -1,13 +1,13 @@
 """Which of LoraConfig's fields a recipe's ``lora`` may set, and to what; no field is taken without effect.
 
 What a field means by itself, and whether it fits the model, is left to PEFT. Plain Python, as in
-:mod:`ringfence.train.arguments`: a mistake is told without importing torch.
+:mod:`ringfence.core.training_arguments`: a mistake is told without importing torch.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from ringfence.train.arguments import SHARE, Bound, Refusal, whole
+from ringfence.core.training_arguments import SHARE, Bound, Refusal, whole
 
 BOUNDS: dict[str, Bound] = {"r": whole(1), "lora_alpha": whole(1), "lora_dropout": SHARE}
 _OBJECT = "an object of PEFT's, which a recipe cannot hold; leave it out"

@@ -212,8 +212,8 @@ def check_arguments(values: Mapping[str, Any]) -> None:
         raise ValueError(".save_strategy: nothing is measured by which one could be best; use steps, epoch or no")
 
 
-def check_together(values: Mapping[str, Any], mixing: str | None) -> None:
-    """As :func:`check_arguments`, for what a stage has together; ``mixing`` names what mixes in safe rows."""
+def check_together(values: Mapping[str, Any]) -> None:
+    """As :func:`check_arguments`, for what a stage has together."""
     for switch, fields in _ONLY_WITH.items():
         for key in fields:
             if key in values and not values.get(switch):
@@ -221,11 +221,6 @@ def check_together(values: Mapping[str, Any], mixing: str | None) -> None:
     _check_schedule(values)
     if not values.get("packing"):
         return
-    if mixing is not None:
-        raise ValueError(
-            ".packing: a packed row holds many conversations or few, so a share of safe rows would mean nothing; leave "
-            f"packing out with {mixing}"
-        )
     if values.get("packing_strategy", "bfd") != "bfd":
         raise ValueError(
             f".packing_strategy: {values['packing_strategy']!r} cuts conversations into pieces, which are then trained "

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from ringfence.core.lora_arguments import BOUNDS, REFUSALS, check_lora
 from ringfence.core.source_fields import LORA_CONFIG, fields_in
-from ringfence.train.lora import BOUNDS, REFUSALS, check_lora
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
+from ringfence.core import training_arguments as arguments
 from ringfence.core.source_fields import SFT_CONFIG, fields_in
-from ringfence.train import arguments
-from ringfence.train.arguments import (
+from ringfence.core.training_arguments import (
     BOUNDS,
     REFUSALS,
     REPORTERS,
@@ -40,11 +40,11 @@ def test_every_field_of_trls_has_been_looked_at() -> None:
     assert not {*BOUNDS} & {*REFUSALS}
 
 
-def refused(values: dict[str, Any], mixing: str | None = None) -> str:
+def refused(values: dict[str, Any]) -> str:
     def check() -> None:
         refuse_ineffective(values)
         check_arguments(values)
-        check_together(values, mixing)
+        check_together(values)
         check_installed(values)
 
     with pytest.raises(ValueError, match=r"^\.") as raised:
@@ -138,12 +138,11 @@ def test_what_a_schedule_is_given_is_what_it_takes(kind: str, given: Any, why: s
 def test_what_changes_nothing_or_is_in_bounds_passes(values: dict[str, Any]) -> None:
     refuse_ineffective(values)
     check_arguments(values)
-    check_together(values, None)
+    check_together(values)
 
 
-def test_packing_goes_with_whole_conversations_and_without_safe_rows() -> None:
+def test_packing_goes_with_whole_conversations() -> None:
     packed = {"packing": True, "max_length": 64}
-    assert refused(packed, "kl_and_more").endswith("leave packing out with kl_and_more")
     assert refused({**packed, "packing_strategy": "wrapped"}).startswith(".packing_strategy: 'wrapped' cuts")
     assert refused({**packed, "max_length": None}).startswith(".max_length: packing fills rows of this length")
 
