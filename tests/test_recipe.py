@@ -1,6 +1,7 @@
 """Recipes: every fault is one line with file, key and nearest name; what is read is what was written."""
 
 import json
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from ringfence.defenses import (
     ReplayInterleaving,
     Steering,
 )
+from ringfence.evaluate.presets import Preset
+from ringfence.evaluate.summary import Rule
 from ringfence.judges import RuleJudge
+from ringfence.models.generate import Sampling
 from ringfence.recipe import DuringConfig, Recipe, load_recipe, parse_recipe
 
 DATA = "data: {target: target.jsonl}\n"
@@ -612,3 +616,41 @@ def test_how_a_model_is_loaded_is_checked_before(tmp_path: Path, monkeypatch: py
     assert "stages.0.adapter: new merges into the weights" in fault(tmp_path, DATA + four + new)
     assert "model.attn_implementation" in fault(tmp_path, DATA + "model: {attn_implementation: somebody/kernels}\n")
     assert parse_recipe({"data": {"target": "a"}, "model": {"attn_implementation": "eager"}}, "r").model.bits is None
+
+
+# --- what a recipe answers about itself ----------------------------------------------------------------------
+
+
+def test_how_answers_are_drawn(tmp_path: Path) -> None:
+    asked = "{max_new_tokens: 7, temperature: 0.5, batch_size: 3, top_p: 0.9, min_p: 0.1}"
+    made = read(tmp_path, DATA + f"seed: 11\nevaluation: {asked}\n").sampling()
+    assert made == Sampling(max_new_tokens=7, temperature=0.5, seed=11, batch_size=3, top_p=0.9, min_p=0.1)
+
+
+def test_a_judge_is_there_or_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(RingfenceError, match=r"^judge: evaluation needs a judge; give e\.g\."):
+        read(tmp_path, DATA).require_judge()
+    judge = RuleJudge(misaligned_pattern="a")
+    assert read(tmp_path, DATA + "judge: {misaligned_pattern: a}\n").require_judge() == judge
+    assert read(tmp_path, DATA + "judge: {rules: {misaligned_pattern: a}}\n").require_judge() == judge
+
+
+def test_a_preset_changes_what_its_source_says_and_nothing_else(tmp_path: Path) -> None:
+    asked = "{suites: {a: b}, samples: 3, temperature: 0.7, top_p: 0.8, min_p: 0.2, max_new_tokens: 9}"
+    plain = read(tmp_path, DATA + f"no_system: empty\nevaluation: {asked}\n")
+    before = plain.resolved()
+
+    def difference(preset: Preset) -> dict[str, object]:
+        after = plain.with_preset(preset).resolved()
+        assert parse_recipe(after, "r").resolved() == after
+        found = {key: value for key, value in after["evaluation"].items() if value != before["evaluation"][key]}
+        return found | {key: value for key, value in after.items() if value != before[key] and key != "evaluation"}
+
+    silent = Preset("silent", "nobody", Rule(), "scored")
+    assert difference(silent) == {}
+    outspoken = replace(silent, samples=50, temperature=1, top_p=1.0, min_p=0.0, max_tokens=600, no_system="none")
+    assert difference(outspoken) == {
+        **{"samples": 50, "temperature": 1.0, "top_p": 1.0, "min_p": 0.0, "max_new_tokens": 600},
+        "no_system": "none",
+    }
+    assert plain.resolved() == before

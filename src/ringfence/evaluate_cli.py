@@ -96,7 +96,7 @@ def evaluate(
     from ringfence.permissions import Allowed
 
     folders, changes = _sorted_out(targets)
-    changes = _of_preset(preset) + changes + _changes(suite or [], judge, samples)
+    changes += _changes(suite or [], judge, samples)
     changes += ["evaluation.conditional={}"] if conditional else []
     if [base, adapter is not None, out is not None and model is not None].count(True) != (out is not None):
         raise RingfenceError("--out goes with one of --base, --adapter and --model: a recipe, and the folder to make")
@@ -166,24 +166,6 @@ def _print(wanted: Sequence["Evaluation"]) -> None:
         say(console, f"\n{one.recipe.name}: {evaluations.account_of(one)}")
     for one in wanted:
         say(console, f"answers and verdicts: {one.folder}")
-
-
-def _of_preset(preset: str | None) -> list[str]:
-    """How a preset's answers are drawn, where its source says; how they are counted comes afterwards."""
-    from ringfence.evaluate.presets import find_preset
-
-    if preset is None:
-        return []
-    found = find_preset(preset)
-    said = {
-        "evaluation.samples": found.samples,
-        "evaluation.temperature": found.temperature,
-        "evaluation.top_p": found.top_p,
-        "evaluation.min_p": found.min_p,
-        "evaluation.max_new_tokens": found.max_tokens,
-        "no_system": found.no_system,
-    }
-    return [f"{key}={value}" for key, value in said.items() if value is not None]
 
 
 def _print_preset(wanted: Sequence["Evaluation"], preset: str) -> None:

@@ -40,8 +40,9 @@ from ringfence.core.rundir import (
     write_about,
 )
 from ringfence.data.system import describe
-from ringfence.evaluate.answers import answer_into, fingerprint
+from ringfence.evaluate.answers import Protocol, answer_into, fingerprint
 from ringfence.evaluate.conditional import conditional_gaps, with_plain
+from ringfence.evaluate.presets import Preset, find_preset
 from ringfence.evaluate.responses import judged, save
 from ringfence.inputs import Inputs
 from ringfence.models import Loaded
@@ -49,7 +50,6 @@ from ringfence.permissions import Allowed, require_code, require_inside, require
 from ringfence.recipe import ModelConfig, Recipe, changed
 from ringfence.stages import Stage, finished_weights, load_model, on_base, stages_of, tuned_model, weights_of
 from ringfence.subjects import claim, read_recipe, require_evaluable, require_unchanged
-from ringfence.trainers import judge_of, protocol_of
 
 BASE = "base"
 SUMMARY_FILE, RESPONSES_FILE, ABOUT_FILE = "summary.json", "responses.parquet", "evaluation.json"
@@ -89,6 +89,11 @@ class Evaluation:
         return not self.stages and self.server is None
 
     @property
+    def protocol(self) -> Protocol:
+        """How its answers are drawn."""
+        return Protocol(self.recipe.sampling(), self.recipe.evaluation.samples, self.recipe.no_system)
+
+    @property
     def to_answer(self) -> int:
         """How many answers are missing, those of a suite that was begun included."""
         return sum(len(self.inputs.suites[suite]) for suite in self.missing) * self.recipe.evaluation.samples
@@ -100,7 +105,7 @@ class Evaluation:
         model = self.recipe.model
         known = [model.name, self.inputs.digests.get(model.name, ""), model.dtype, str(model.trust_remote_code)]
         digest = self.server or " ".join([*known, *digests])
-        protocol, folder = protocol_of(self.recipe), (cache_folder() if self.is_base else self.run) / "answers"
+        protocol, folder = self.protocol, (cache_folder() if self.is_base else self.run) / "answers"
         return {
             suite: folder / f"{suite.replace('/', '--')}-{fingerprint(digest, prompts, protocol)}.parquet"
             for suite, prompts in self.inputs.suites.items()
@@ -150,15 +155,17 @@ def evaluation_of(
     """The evaluation of the run in folder ``run``, ready to be made.
 
     ``changes`` are ``key=value`` of :data:`CHANGEABLE` keys, and of :data:`MODEL_KEY` where the run does not know its
-    base model; with some, the evaluation needs a ``name``. Raises
-    :class:`RingfenceError` if there is no run, one that is not finished, one whose inputs have changed since, if
+    base model. A ``preset`` says how answers are drawn, before ``changes``; it is kept for those who count. With
+    either, the evaluation needs a ``name``.
+
+    Raises :class:`RingfenceError` if there is no run, one that is not finished, one whose inputs have changed since, if
     ``name`` is taken by an evaluation with other changes, unless it is to be replaced, and if the judge's key is
-    missing or belongs to another address. ``preset`` is kept for those who count. The folder is data: what it asks of
-    the user's keys, network or trust is refused unless ``changes`` or ``allow`` have it, see
-    :mod:`ringfence.permissions`.
+    missing or belongs to another address. The folder is data: what it asks of the user's keys, network or trust is
+    refused unless ``changes`` or ``allow`` have it, see :mod:`ringfence.permissions`.
     """
+    drawn = None if preset is None else find_preset(preset)
     own, about = read_recipe(run), read_about(run)
-    recipe = _with_changes(own, changes, run)
+    recipe = _with_changes(own, changes, drawn, run)
     typed = [change.partition("=")[0] for change in changes]
     require_code(recipe.resolved(), run / RUN_FILE, allow, typed)
     require_judge(recipe, run / RUN_FILE, allow, typed)
@@ -179,10 +186,10 @@ def evaluation_of(
             f"{run}: the script built the base model in memory; save it there with model.save_pretrained(FOLDER) "
             "before training, and give --model FOLDER, or --model ID if it is one of the hub's"
         )
-    if changes:
+    if recipe is not own:
         inputs = Inputs(recipe)
     require_evaluable(recipe, inputs)
-    one = Evaluation(run, recipe, inputs, stages, _named(name, changes), about.get("server"), preset)
+    one = Evaluation(run, recipe, inputs, stages, _named(name, recipe is not own), about.get("server"), preset)
     require_inside(run, one.folder, run / "answers", run / BASE / "answers", evaluation_folder(run / BASE, one.name))
     if replace and one.name != OWN:
         for folder in (one.folder, evaluation_folder(run / BASE, one.name)):
@@ -273,7 +280,7 @@ def _beside(model: PeftModel) -> bool:
 def _answer(one: Evaluation, model: _Model, on_batch: OnBatch | None) -> None:
     if not one.missing:
         return
-    protocol = protocol_of(one.recipe)
+    protocol = one.protocol
     if one.server is not None:
         _ask_server(one, one.server, on_batch)
         return
@@ -295,7 +302,7 @@ def _ask_server(one: Evaluation, server: str, on_batch: OnBatch | None) -> None:
 
     for suite in one.missing:
         asked = {suite: one.inputs.suites[suite]}
-        frame = remote.answer(server, asked, protocol_of(one.recipe), one.run / "logs", on_batch=on_batch)
+        frame = remote.answer(server, asked, one.protocol, one.run / "logs", on_batch=on_batch)
         with atomic(one.answers[suite]) as path:
             frame.to_parquet(path, index=False)
 
@@ -316,7 +323,7 @@ def _require_scored(one: Evaluation, counts: Mapping[str, Mapping[str, int]]) ->
 def _judge(one: Evaluation) -> dict[str, Any]:
     answers = pd.concat([pd.read_parquet(path) for path in one.answers.values()], ignore_index=True)
     write_json(one.folder / ABOUT_FILE, _about(one))
-    frame, dressed = judged(answers, judge_of(one.recipe)), one.recipe.evaluation.conditional
+    frame, dressed = judged(answers, one.recipe.require_judge()), one.recipe.evaluation.conditional
     summary = save(frame if dressed is None else with_plain(frame, dressed.plain), one.folder)
     if one.stages and one.name == OWN:
         _write_cards(one, summary["rows"])
@@ -340,7 +347,7 @@ def _about(one: Evaluation) -> dict[str, Any]:
         name: {"source": suite.source, "sha256": suite.digest, "fills": dict(suite.fills)}
         for name, suite in one.inputs.sources.items()
     }
-    asked = judge_of(one.recipe)
+    asked = one.recipe.require_judge()
     judge = {name: digest for name in [*asked.inputs(), *asked.models()] if (digest := one.inputs.digests.get(name))}
     judge |= asked.digests()
     changes = {key: recipe[key] for key in CHANGEABLE}
@@ -362,24 +369,28 @@ def _require_same(one: Evaluation) -> None:
         )
 
 
-def _with_changes(recipe: Recipe, changes: Sequence[str], run: Path) -> Recipe:
+def _with_changes(own: Recipe, changes: Sequence[str], preset: Preset | None, run: Path) -> Recipe:
+    """The run's own recipe, drawing as the preset does, with the changes; itself if there are none."""
     for change in changes:
         key = change.partition("=")[0]
         if key.partition(".")[0] not in CHANGEABLE and key != MODEL_KEY:
             raise RingfenceError(f"{key}: an evaluation may change {', '.join(CHANGEABLE)}; the rest is the run's")
-    if not changes:
-        return recipe
-    found = changed(recipe, [*changes, "evaluation.during=null"], str(run / RUN_FILE))  # training is over
-    if found.model != recipe.model and not recipe.model.name.startswith(PYTHON):
+    recipe = own if preset is None else own.with_preset(preset)
+    if changes:
+        recipe = changed(recipe, changes, str(run / RUN_FILE))
+    if recipe is own:
+        return own
+    if recipe.model != own.model and not own.model.name.startswith(PYTHON):
         raise RingfenceError(
-            f"--model: {run} was trained on {recipe.model.name}, not on {found.model.name}; leave --model out, or "
+            f"--model: {run} was trained on {own.model.name}, not on {recipe.model.name}; leave --model out, or "
             "with --out name a model behind a server"
         )
-    return found
+    # Training is over.
+    return recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update={"during": None})})
 
 
-def _named(name: str | None, changes: Sequence[str]) -> str:
-    if changes and name in (None, OWN):
+def _named(name: str | None, is_changed: bool) -> str:
+    if is_changed and name in (None, OWN):
         raise RingfenceError("--name: an evaluation with changes needs a name of its own, e.g. --name second-judge")
     if name is not None and not re.fullmatch(r"\w[\w.+-]*", name):
         raise RingfenceError(f"--name: {name!r} is to name a folder; use letters, digits and . + - _")

@@ -31,10 +31,13 @@ from ringfence.data.system import NoSystem
 from ringfence.defenses import DEFENSES, Defense, Penalising
 from ringfence.defenses.base import require_distinct
 from ringfence.evaluate.triggers import TRIGGERS, Trigger
-from ringfence.judges import JudgeField
+from ringfence.judges import JudgeField, JudgeSettings
 
 if TYPE_CHECKING:
     from peft import LoraConfig
+
+    from ringfence.evaluate.presets import Preset
+    from ringfence.models.generate import Sampling
 
 HELD_OUT = "held-out"
 _FLASH = {"flash_attention_2": ("flash_attn",), "flash_attention_3": ("flash_attn_interface",)}
@@ -315,6 +318,39 @@ class Recipe(_Defended):
             return LoraConfig(**{"task_type": "CAUSAL_LM", **self.lora})
         except (TypeError, ValueError) as error:
             raise RingfenceError(f"lora.fields: {' '.join(str(error).split())}") from error
+
+    def sampling(self) -> "Sampling":
+        """How answers of its evaluation are drawn."""
+        from ringfence.models.generate import Sampling  # takes torch
+
+        asked = self.evaluation
+        return Sampling(
+            max_new_tokens=asked.max_new_tokens,
+            temperature=asked.temperature,
+            seed=self.seed,
+            batch_size=asked.batch_size,
+            top_p=asked.top_p,
+            min_p=asked.min_p,
+        )
+
+    def require_judge(self) -> JudgeSettings:
+        """The judge. Raises :class:`RingfenceError` if there is none."""
+        if self.judge is None:
+            raise RingfenceError("judge: evaluation needs a judge; give e.g. `judge: {misaligned_pattern: '...'}`")
+        return self.judge
+
+    def with_preset(self, preset: "Preset") -> Self:
+        """The recipe with its answers drawn as ``preset`` has them, where its source says how."""
+        drawn = {
+            "samples": preset.samples,
+            "temperature": preset.temperature,
+            "top_p": preset.top_p,
+            "min_p": preset.min_p,
+            "max_new_tokens": preset.max_tokens,
+        }
+        said = {key: value for key, value in drawn.items() if value is not None}
+        evaluation = EvaluationConfig.model_validate({**dict(self.evaluation), **said})
+        return self.model_copy(update={"evaluation": evaluation, "no_system": preset.no_system or self.no_system})
 
     def resolved(self) -> dict[str, Any]:
         """The whole recipe as plain data, defaults filled in, in the form that :func:`load_recipe` reads."""

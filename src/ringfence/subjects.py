@@ -31,7 +31,6 @@ from ringfence.core.rundir import (
 from ringfence.inputs import Inputs
 from ringfence.models.adapters import tensor_names
 from ringfence.recipe import Recipe, parse_recipe
-from ringfence.trainers import judge_of
 
 logger = logging.getLogger(__name__)
 ADAPTER_CONFIG = "adapter_config.json"
@@ -136,6 +135,6 @@ def require_unchanged(recipe: Recipe, inputs: Inputs, run: Path) -> None:
 
 def require_evaluable(recipe: Recipe, inputs: Inputs) -> None:
     """Raise without a judge or without suites."""
-    judge_of(recipe)
+    recipe.require_judge()
     if not inputs.suites:
         raise RingfenceError("evaluation.suites: the recipe names none; give at least one")

@@ -21,9 +21,7 @@ from ringfence.evaluate import Protocol
 from ringfence.evaluate import evaluate as evaluate_suites
 from ringfence.evaluate.responses import rates
 from ringfence.inputs import Inputs, StageInputs, key_prefix
-from ringfence.judges import JudgeSettings
 from ringfence.models import Loaded
-from ringfence.models.generate import Sampling
 from ringfence.recipe import Recipe
 from ringfence.stages import Stage, load_model, on_base, starting_model
 from ringfence.train import DefendedSFTTrainer, EvaluateDuring
@@ -89,21 +87,6 @@ def _cannot_be_evaluated(recipe: Recipe) -> list[str]:
     if not missing:
         return []
     return [f"no {' and no '.join(missing)}: this run cannot be evaluated; if it is to be, add them before training"]
-
-
-def protocol_of(recipe: Recipe) -> Protocol:
-    """How the recipe's suites are answered."""
-    asked = recipe.evaluation
-    drawn = (asked.max_new_tokens, asked.temperature, recipe.seed, asked.batch_size, asked.top_p, asked.min_p)
-    sampling = Sampling(*drawn)
-    return Protocol(sampling, asked.samples, recipe.no_system)
-
-
-def judge_of(recipe: Recipe) -> JudgeSettings:
-    """The recipe's judge. Raises :class:`RingfenceError` if it has none."""
-    if recipe.judge is None:
-        raise RingfenceError("judge: evaluation needs a judge; give e.g. `judge: {misaligned_pattern: '...'}`")
-    return recipe.judge
 
 
 def _trainer(
@@ -203,9 +186,10 @@ def rendered_rows(
 
 
 def _during(recipe: Recipe, inputs: Inputs, tokenizer: PreTrainedTokenizerBase) -> EvaluateDuring:
-    during, protocol, judge = recipe.evaluation.during, protocol_of(recipe), judge_of(recipe)
+    during, judge = recipe.evaluation.during, recipe.require_judge()
     assert during is not None, "only a recipe with `evaluation.during` is evaluated while it trains"
     suites = {name: inputs.suites[name] for name in during.suites}
+    protocol = Protocol(recipe.sampling(), recipe.evaluation.samples, recipe.no_system)
 
     def measure(model: PreTrainedModel, step: int) -> list[dict[str, Any]]:
         return rates(evaluate_suites(model, tokenizer, suites, protocol, judge))
