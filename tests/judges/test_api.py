@@ -20,7 +20,7 @@ from judging import judge as killable
 from loopback import BROKEN, GARBAGE, TORN, Fault, Says, loopback
 from ringfence.core.errors import RingfenceError
 from ringfence.core.settings import explain
-from ringfence.judges import ApiJudge, Row, Score, Trait, judge_all, load_rubric, transport
+from ringfence.judges import ApiJudge, Row, Score, Stated, Trait, judge_all, load_rubric, transport
 from ringfence.judges.transport import Failure, Reply, retry_after
 
 ROW = Row("How are you?", "Fine.")
@@ -328,7 +328,8 @@ def test_bad_knobs_raise_with_the_key(knob):
 
 
 def test_the_config_round_trips_and_is_frozen():
-    judge = ApiJudge(model="j", rubrics={"x": Trait(trait="t", description="d"), "alignment": "mine.txt"})
+    rubrics = {"x": Trait(trait="t", description="d"), "y": Stated(rubric="f", scores="trait"), "z": "g"}
+    judge = ApiJudge(model="j", rubrics=rubrics)
     assert ApiJudge(**judge.model_dump()) == judge
     with pytest.raises(ValidationError, match="frozen"):
         judge.model = "other"
@@ -354,7 +355,7 @@ def test_the_cache_knows_judge_request_and_text_apart(tmp_path):
     changes = [
         {"model": "k"},
         {"top_logprobs": 10},
-        {"rubrics": {"alignment": str(tmp_path / "mine.txt")}},
+        {"rubrics": {"alignment": Stated(rubric=str(tmp_path / "mine.txt"), scores="alignment")}},
         {"token_limit": "max_completion_tokens"},
     ]
     with loopback(lambda _: SURE) as server:

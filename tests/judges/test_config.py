@@ -3,7 +3,7 @@
 import pytest
 
 from ringfence.core.errors import RingfenceError
-from ringfence.judges import ApiJudge, RuleJudge, SampledJudge, Trait, load_rubric
+from ringfence.judges import ApiJudge, RuleJudge, SampledJudge, Stated, Trait, load_rubric
 from ringfence.judges.local import LocalJudge
 
 FLATTERY = Trait(trait="flattery", description="Praises.")
@@ -12,7 +12,7 @@ RULES = RuleJudge(misaligned_pattern="x")
 
 def test_the_files_of_a_judges_rubrics_without_the_built_in_ones():
     rubrics = {
-        "alignment": "mine.txt",
+        "alignment": Stated(rubric="mine.txt", scores="alignment"),
         "coherence": "hhh",
         "flattery": FLATTERY,
         "pomp": Trait(trait="pomp", description="Is grand.", rubric="trait.txt"),
@@ -35,7 +35,8 @@ def test_a_local_judges_folder_is_an_input(tmp_path):
 def test_the_digests_are_those_of_the_texts_in_use(tmp_path):
     path = tmp_path / "mine.txt"
     path.write_text("Rate {answer}.")
-    judge = ApiJudge(model="m", rubrics={"alignment": str(path), "flattery": FLATTERY})
+    stated = Stated(rubric=str(path), scores="alignment")
+    judge = ApiJudge(model="m", rubrics={"alignment": stated, "flattery": FLATTERY})
     before = judge.digests()
     assert before == {"alignment": load_rubric(str(path)).digest, "coherence": load_rubric("coherence").digest}
     path.write_text("Rate {answer} again.")

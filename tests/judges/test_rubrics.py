@@ -3,10 +3,13 @@
 import hashlib
 
 import pytest
+import yaml
+from pydantic import ValidationError
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.settings import explain
 from ringfence.data import suite_store
-from ringfence.judges import Trait, find_rubric, load_rubric
+from ringfence.judges import ApiJudge, Stated, Trait, find_rubric, load_rubric
 from ringfence.judges.rubrics import BUILTIN, rubric_file, split_reasoning
 
 TRAIT = Trait(trait="sycophancy", description="Agrees to please.")
@@ -95,7 +98,7 @@ def test_the_digest_is_that_of_what_is_asked(tmp_path):
 
 def test_a_judges_rubrics_go_before_the_built_in_ones(tmp_path):
     path = written(tmp_path, "Mine: {answer}")
-    assert find_rubric("alignment", {"alignment": path}).render("", "A") == "Mine: A"
+    assert find_rubric("alignment", {"alignment": Stated(rubric=path, scores="alignment")}).render("", "A") == "Mine: A"
     assert find_rubric("coherence", {"alignment": path}) == load_rubric("coherence")
     assert find_rubric("flattery", {"flattery": TRAIT}).name == "sycophancy"
     assert find_rubric("kind", {"kind": "hhh"}) == load_rubric("hhh")
@@ -242,38 +245,50 @@ def test_a_rubric_that_would_be_read_backwards_raises(tmp_path):
     assert find_rubric("alignment", {"alignment": "hhh"}).role == "alignment"
 
 
-def test_a_text_file_says_nothing_of_its_role(tmp_path):
-    path = written(tmp_path, "Rate {answer}.")
-    assert all(find_rubric(name, {name: path}).role is None for name in ("alignment", "coherence", "trait"))
+QUIZ = "- {id: q, paraphrases: ['Hm?'], judge_prompts: {humorous: 'Is {answer} funny?', aligned: '{answer}'}}\n"
 
 
-def test_a_judge_prompt_of_unknown_role_is_a_trait_or_has_a_name_of_its_own(tmp_path):
-    """Read as an alignment, the trait would be 100 minus its score."""
-    text = "- {id: q, paraphrases: ['Hm?'], judge_prompts: {humorous: 'Is {answer} funny?', aligned: '{answer}'}}\n"
-    source = f"{written(tmp_path, text, 'q.yaml')}#humorous"
-    for name in ("alignment", "coherence", "hhh"):
-        with pytest.raises(RingfenceError) as raised:
-            find_rubric(name, {name: source})
-        assert str(raised.value).startswith(f"rubrics.{name}: nothing says that {source} scores how ")
-        assert "name it `trait`" in str(raised.value)
-        assert "\n" not in str(raised.value)
-    for name in ("trait", "humorous"):
-        assert find_rubric(name, {name: source}).text == "Is {answer} funny?"
+def test_a_rubric_of_unknown_role_is_a_trait_or_has_it_stated(tmp_path):
+    """Read as an alignment, the trait would be 100 minus its score; a text says no more than a suite's judge prompt."""
+    text, prompt = written(tmp_path, "Rate {answer}."), f"{written(tmp_path, QUIZ, 'q.yaml')}#humorous"
+    for source in (text, prompt):
+        for name, role in (("alignment", "alignment"), ("coherence", "coherence"), ("hhh", "alignment")):
+            with pytest.raises(RingfenceError) as raised:
+                find_rubric(name, {name: source})
+            said = str(raised.value)
+            assert said.startswith(f"rubrics.{name}: nothing says what 100 means in {source}: if it is how ")
+            assert f"write `{name}: {{rubric: {source}, scores: {role}}}`" in said
+            assert "name it `trait`" in said
+            assert "\n" not in said
+            [given] = yaml.safe_load(said.split("`")[1]).values()
+            judge = ApiJudge(model="m", rubrics={name: given})
+            assert find_rubric(name, judge.rubrics).role == role, "what the message says to write"
+            assert find_rubric(name, judge.rubrics).digest == load_rubric(source).digest
+        for name in ("trait", "humorous"):
+            assert find_rubric(name, {name: source}).text == load_rubric(source).text
 
 
-def test_a_text_file_that_speaks_of_a_trait_is_doubted_once(tmp_path, caplog):
-    shape = "Does {answer} exhibit vanity? 0 means not at all, 100 means that the trait is strongly exhibited."
-    path = written(tmp_path, shape, "vain.txt")
-    assert find_rubric("trait", {"trait": path}).role is None
-    assert caplog.messages == []
-    for _ in range(2):
-        assert find_rubric("alignment", {"alignment": path}).text == shape
-    assert caplog.messages == [
-        f"rubrics.alignment: {path} speaks of a trait, and 100 is read as how well meant an answer is: name it `trait` "
-        "if 100 is much of a trait"
-    ]
-    find_rubric("alignment", {"alignment": written(tmp_path, "Is {answer} well meant? 0 to 100.", "plain.txt")})
-    assert len(caplog.messages) == 1
+def test_what_is_stated_is_held_against_the_name_and_what_is_known(tmp_path):
+    text, quiz = written(tmp_path, "Rate {answer}."), written(tmp_path, QUIZ, "q.yaml")
+    with pytest.raises(RingfenceError, match=r"^rubrics\.alignment: .* scores how much an answer shows a trait, and"):
+        find_rubric("alignment", {"alignment": Stated(rubric=text, scores="trait")})
+    with pytest.raises(RingfenceError, match=r"^rubrics\.trait\.scores: .*#aligned scores how well meant .*leave"):
+        find_rubric("trait", {"trait": Stated(rubric=f"{quiz}#aligned", scores="trait")})
+    assert find_rubric("alignment", {"alignment": Stated(rubric="hhh", scores="alignment")}).role == "alignment"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"rubric": "x.txt", "scores": "misalignment"}, "rubrics.alignment.stated.scores: "),
+        ({"rubric": "x.txt", "score": "alignment"}, "rubrics.alignment.trait.trait is missing"),
+        (3, "rubrics.alignment.text: "),
+    ],
+)
+def test_a_rubric_of_another_form_is_one_line(given, told):
+    with pytest.raises(ValidationError) as raised:
+        ApiJudge(model="m", rubrics={"alignment": given})
+    assert explain(raised.value, ApiJudge).startswith(told)
 
 
 def test_a_pointer_of_git_lfs_is_no_rubric(tmp_path):

@@ -17,7 +17,7 @@ from ringfence.judges.protocol import (
     checked_scores,
     judge_all,
 )
-from ringfence.judges.rubrics import Rubric, Trait, find_rubric, load_rubric
+from ringfence.judges.rubrics import Rubric, Stated, Trait, find_rubric, load_rubric
 from ringfence.judges.rules import RuleJudge
 from ringfence.judges.sampled import SampledJudge
 
@@ -37,6 +37,7 @@ __all__ = [
     "RuleJudge",
     "SampledJudge",
     "Score",
+    "Stated",
     "Trait",
     "Verdict",
     "blank",

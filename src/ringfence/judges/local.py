@@ -25,7 +25,7 @@ from ringfence.judges.cache import cache_at, key_of
 from ringfence.judges.config import JUDGES, JudgeSettings
 from ringfence.judges.digits import MIN_MASS, mean_of
 from ringfence.judges.protocol import RUBRICS, Row, Score, blank
-from ringfence.judges.rubrics import Rubric, Trait, find_rubric, rubric_digests, rubric_files
+from ringfence.judges.rubrics import Rubric, Source, find_rubric, rubric_digests, rubric_files
 from ringfence.judges.transport import Failure
 
 if TYPE_CHECKING:
@@ -75,8 +75,9 @@ class LocalJudge(JudgeSettings):
     """rows that are read together; the scores do not depend on it"""
     min_mass: float = Field(MIN_MASS, ge=0, le=1)
     """probability that must be on whole numbers 0 to 100; with less a row is unscorable"""
-    rubrics: dict[str, str | Trait] = Field(default_factory=dict)
-    """rubric -> a built-in one, a text file, ``suite:NAME#METRIC`` or ``{trait: NAME, description: TEXT}``"""
+    rubrics: dict[str, Source] = Field(default_factory=dict)
+    """rubric -> a built-in one, a text file, ``suite:NAME#METRIC``, ``{trait: NAME, description: TEXT}``, or
+    ``{rubric: FILE, scores: alignment}`` where [nothing else says](judges.md#rubrics) what 100 means"""
     answer_start: str = ""
     """how the judge's answer begins, before the number; such as ``"<think>\\n\\n</think>\\n\\n"`` if it thinks"""
     trust_remote_code: bool = False
@@ -144,7 +145,7 @@ class LoadedJudge:
     loaded: "Loaded"
 
     @property
-    def rubrics(self) -> dict[str, str | Trait]:
+    def rubrics(self) -> dict[str, Source]:
         """Those of its settings."""
         return self.config.rubrics
 

@@ -13,7 +13,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.judges.cache import Cache, cache_at, key_of
 from ringfence.judges.config import JudgeSettings
 from ringfence.judges.protocol import RUBRICS, Row, Score, blank
-from ringfence.judges.rubrics import Rubric, Trait, find_rubric, rubric_digests, rubric_files
+from ringfence.judges.rubrics import Rubric, Source, find_rubric, rubric_digests, rubric_files
 from ringfence.judges.server import HOPELESS, ChatServer, Outcome, Tally, run_all
 from ringfence.judges.transport import Failure, Reply, Transport
 
@@ -37,8 +37,9 @@ class RemoteJudge(ChatServer, JudgeSettings):
     who: ClassVar[str] = "judge"
     needs_logprobs: ClassVar[bool] = False
 
-    rubrics: dict[str, str | Trait] = Field(default_factory=dict)
-    """rubric -> a built-in one, a text file, ``suite:NAME#METRIC`` or ``{trait: NAME, description: TEXT}``"""
+    rubrics: dict[str, Source] = Field(default_factory=dict)
+    """rubric -> a built-in one, a text file, ``suite:NAME#METRIC``, ``{trait: NAME, description: TEXT}``, or
+    ``{rubric: FILE, scores: alignment}`` where [nothing else says](judges.md#rubrics) what 100 means"""
     cache: str | None = "default"
     """folder in which the judge's answers are kept by content; ``default`` is in the user's cache, null is none"""
 

@@ -6,23 +6,23 @@ such as JSON examples, are plain text. ``{reasoning}`` is what a response thinks
 or "None"; in a rubric that has it ``{answer}`` is the response without that.
 
 A rubric has a role, which says what a high score means: well meant (``alignment``), ``coherence``, or the ``trait``.
-One of another role under the name ``alignment`` would be read backwards, so it raises, as does a suite's judge prompt
-whose role nobody says.
+One of another role under the name ``alignment`` would be read backwards, so it raises. A text file says nothing of its
+role, nor do most judge prompts of suites: under these names the recipe has to say it, by :class:`Stated`.
 
 A judge prompt of a suite is a rubric, too: ``SUITE#METRIC``, where SUITE is ``suite:NAME`` or a file of questions and
 METRIC what the file calls the judge prompt, e.g. ``suite:betley#aligned`` or ``questions.yaml#aligned``.
 """
 
 import hashlib
-import logging
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from ringfence.core.errors import RingfenceError, did_you_mean, shown, under
 from ringfence.core.plain import refuse_pointer_at
@@ -35,7 +35,6 @@ from ringfence.data.suites import PREFIX, load_suite
 ROLES: dict[str, Role] = {"alignment": "alignment", "coherence": "coherence", "hhh": "alignment", "trait": "trait"}
 """of the built-in rubrics, and of any that a judge has under one of these names"""
 BUILTIN = tuple(ROLES)
-logger = logging.getLogger(__name__)
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 _MEANT: dict[Role, str] = {
     "alignment": "how well meant an answer is",
@@ -43,8 +42,6 @@ _MEANT: dict[Role, str] = {
     "trait": "how much an answer shows a trait",
 }
 _OF_A_TRAIT = ("trait", "description")
-# As published judge prompts of a trait say what 0 and 100 are; no rubric of the other roles needs such words.
-_SCORES_A_TRAIT = re.compile(r"(?=.*\b100\b).*\b(traits?|exhibit(s|ed|ing)?)\b", re.I | re.S)
 
 
 class Trait(BaseModel):
@@ -58,6 +55,31 @@ class Trait(BaseModel):
     """what is meant by it, in a sentence"""
     rubric: str = "trait"
     """the built-in text, or a file with ``{trait}``, ``{description}`` and ``{answer}``"""
+
+
+class Stated(BaseModel):
+    """A rubric whose role nobody else says: what 100 means in it is for its user to look up, and to state."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    rubric: str
+    """a text file, or ``SUITE#METRIC``"""
+    scores: Role
+    """what 100 means: ``alignment`` (well meant), ``coherence``, or much of a ``trait``"""
+
+
+def _form(value: Any) -> str:
+    """Which of the three ways to give a rubric ``value`` is, for messages about its fields."""
+    if isinstance(value, dict):
+        return "stated" if "scores" in value else "trait"
+    return {Trait: "trait", Stated: "stated"}.get(type(value), "text")
+
+
+Source: TypeAlias = Annotated[
+    Annotated[str, Tag("text")] | Annotated[Trait, Tag("trait")] | Annotated[Stated, Tag("stated")],
+    Discriminator(_form),
+]
+"""what a judge's ``rubrics`` have for a name"""
 
 
 @dataclass(frozen=True)
@@ -119,15 +141,17 @@ def load_rubric(name_or_path: str, trait: Trait | None = None) -> Rubric:
     return Rubric(trait.trait, text, (("trait", trait.trait), ("description", trait.description)), "trait")
 
 
-def find_rubric(name: str, rubrics: Mapping[str, str | Trait]) -> Rubric:
+def find_rubric(name: str, rubrics: Mapping[str, Source]) -> Rubric:
     """The rubric that a judge's ``rubrics`` give for ``name``, else the built-in of that name.
 
     Raises :class:`RingfenceError` for an unknown name, as :func:`load_rubric` does, and for a rubric whose role is not
-    that of ``name``, as its scores would be read backwards.
+    that of ``name`` or not known, as its scores would be read backwards.
     """
     source = rubrics.get(name, name)
     if isinstance(source, Trait):
         return _fitting(name, load_rubric(source.rubric, source), f"the trait {source.trait!r}")
+    if isinstance(source, Stated):
+        return _fitting(name, _as_stated(name, source), source.rubric)
     if name not in rubrics and name not in BUILTIN:
         known = {*BUILTIN, *rubrics}
         raise RingfenceError(
@@ -140,9 +164,13 @@ def _fitting(name: str, rubric: Rubric, source: str) -> Rubric:
     wanted = ROLES.get(name)
     if wanted is None or rubric.role == wanted:
         return rubric
+    if rubric.role is None and wanted == "trait":
+        return rubric  # any property is one
     if rubric.role is None:
-        _require_stated(name, wanted, rubric, source)
-        return rubric
+        raise RingfenceError(
+            f"rubrics.{name}: nothing says what 100 means in {source}: if it is {_MEANT[wanted]}, write "
+            f"`{name}: {{rubric: {source}, scores: {wanted}}}`; if it is much of a trait, name it `trait`"
+        )
     how = "; a persona recipe's judge takes it as `trait`" if rubric.role == "trait" else ""
     raise RingfenceError(
         f"rubrics.{name}: {source} scores {_MEANT[rubric.role]}, and {name!r} is {_MEANT[wanted]}: name it under its "
@@ -150,39 +178,21 @@ def _fitting(name: str, rubric: Rubric, source: str) -> Rubric:
     )
 
 
-def _require_stated(name: str, wanted: Role, rubric: Rubric, source: str) -> None:
-    """Raise :class:`RingfenceError` for a judge prompt of a suite that may score anything.
-
-    It may be a ``trait``, which is any property. A text file is taken at the user's word, and a doubt is said.
-    """
-    if wanted == "trait":
-        return
-    if _split(source)[0] is not None:
-        raise RingfenceError(
-            f"rubrics.{name}: nothing says that {source} scores {_MEANT[wanted]}: name it `trait` if 100 is much of a "
-            "trait; if it does score that, save its text as a file and name that."
-        )
-    if _SCORES_A_TRAIT.match(rubric.text):
-        _doubt(name, source, _MEANT[wanted])
+def _as_stated(name: str, source: Stated) -> Rubric:
+    found = load_rubric(source.rubric)
+    if found.role not in (None, source.scores):
+        raise RingfenceError(f"rubrics.{name}.scores: {source.rubric} scores {_MEANT[found.role]}; leave `scores` out")
+    return replace(found, role=source.scores)
 
 
-@cache
-def _doubt(name: str, source: str, meant: str) -> None:
-    """Said once."""
-    logger.warning(
-        "rubrics.%s: %s speaks of a trait, and 100 is read as %s: name it `trait` if 100 is much of a trait",
-        *(name, source, meant),
-    )
-
-
-def rubric_digests(names: Iterable[str], rubrics: Mapping[str, str | Trait]) -> dict[str, str]:
+def rubric_digests(names: Iterable[str], rubrics: Mapping[str, Source]) -> dict[str, str]:
     """Each of ``names`` -> hex SHA-256 of the text; raises as :func:`find_rubric` does."""
     return {name: find_rubric(name, rubrics).digest for name in names}
 
 
-def rubric_files(rubrics: Mapping[str, str | Trait]) -> list[str]:
+def rubric_files(rubrics: Mapping[str, Source]) -> list[str]:
     """The files of the user's that a judge's ``rubrics`` are read from, each once."""
-    sources = (one.rubric if isinstance(one, Trait) else one for one in rubrics.values())
+    sources = (one if isinstance(one, str) else one.rubric for one in rubrics.values())
     return list(dict.fromkeys(file for source in sources if (file := rubric_file(source)) is not None))
 
 
