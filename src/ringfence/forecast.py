@@ -35,7 +35,7 @@ from ringfence.recipe import Recipe
 from ringfence.stages import Stage, stages_of
 from ringfence.train.checks import fitting
 from ringfence.train.sizes import new_stream
-from ringfence.trainers import rendered_rows, sft_config, told_as_unfitting
+from ringfence.trainers import rendered_rows, require_keys, sft_config, told_as_unfitting
 
 _SECONDS = 0.5  # for the speed of a matrix product
 _WALKED = 20_000  # optimizer steps that are drawn one by one; what comes after is estimated from them
@@ -64,6 +64,7 @@ def forecast(recipe: Recipe) -> list[Forecast]:
     Writes nothing, and loads no weights.
     """
     inputs, stages = Inputs(recipe), stages_of(recipe, Path("dry-run"))
+    require_keys(stages, inputs)
     speed = _operations_a_second()
     return [_forecast(stage, inputs, speed) for stage in stages]
 

@@ -48,6 +48,8 @@ def extract(
     require_safetensors(out)
     checked = load_persona_recipe(recipe, overrides or [])
     extraction, model = checked.extraction(), checked.model
+    if checked.judge is not None:
+        checked.judge.require_key()
     with under("model"):
         loaded = load_model(model)
     with watched(console) as watch:

@@ -183,6 +183,7 @@ def _judge(path: Path | None) -> Any:
     try:
         judge = JUDGES.parse(settings)
         require_rubric(judge, RUBRIC)
+        judge.require_key()
     except RingfenceError as error:
         raise RingfenceError(f"{path}: {str(error).lstrip('.: ')}") from None
     return judge

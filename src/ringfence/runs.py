@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from ringfence.core.cards import CARD_FILE, model_card
-from ringfence.core.errors import under
 from ringfence.core.files import write_json, write_text
 from ringfence.core.rundir import WEIGHTS, alone_in, weight_digests, write_about
 from ringfence.evaluations import Evaluation
-from ringfence.inputs import Inputs, key_prefix
+from ringfence.inputs import Inputs
 from ringfence.recipe import Recipe, require_installed
 from ringfence.stages import RESULT_FILE, Stage, stages_of, weights_of
 from ringfence.subjects import claim
 from ringfence.train.script import save_trained
-from ringfence.trainers import new_trainer, notes
+from ringfence.trainers import new_trainer, notes, require_keys
 
 logger = logging.getLogger(__name__)
 
@@ -37,22 +36,12 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
     """
     require_installed(recipe)
     inputs, stages = Inputs(recipe), stages_of(recipe, out)
-    _require_keys([stage for stage in stages if stage.result is None], inputs)
+    require_keys([stage for stage in stages if stage.result is None], inputs)
     if not _main_process():
         return _train(stages, inputs)
     about = claim(recipe, inputs, out)
     with alone_in(out):
         return _train(stages, inputs, about)
-
-
-def _require_keys(stages: Sequence[Stage], inputs: Inputs) -> None:
-    """Raise if a judge that is asked while ``stages`` train has no key, or one that belongs to another address."""
-    for stage in stages:
-        with under(key_prefix(stage.number).removesuffix(".")):
-            if stage.recipe.evaluation.during is not None and stage.recipe.judge is not None:
-                stage.recipe.judge.require_key()
-            for defense in inputs.stages[stage.number - 1].defenses:
-                defense.require_key()
 
 
 def is_done(recipe: Recipe, out: Path, base: bool = False) -> bool:

@@ -29,6 +29,16 @@ from ringfence.train.callbacks import TargetProgress
 from ringfence.train.checks import fitting, refuse_unsupported, require_reference, require_schedule
 
 
+def require_keys(stages: Sequence[Stage], inputs: Inputs) -> None:
+    """Raise if a judge that is asked while ``stages`` train has no key, or one that belongs to another address."""
+    for stage in stages:
+        with under(key_prefix(stage.number).removesuffix(".")):
+            if stage.recipe.evaluation.during is not None and stage.recipe.judge is not None:
+                stage.recipe.judge.require_key()
+            for defense in inputs.stages[stage.number - 1].defenses:
+                defense.require_key()
+
+
 def new_trainer(stages: Sequence[Stage], number: int, inputs: Inputs) -> DefendedSFTTrainer:
     """The trainer of stage ``number`` of ``stages``, from 1; those before are done.
 

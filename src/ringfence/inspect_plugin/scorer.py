@@ -72,15 +72,17 @@ def judged(judge: dict[str, Any]) -> Scorer:
 
 
 def _judge_of(settings: Any) -> "Judge":
-    """A judge from plain settings. Raises :class:`RingfenceError` for an unknown kind, key or value."""
+    """A judge from plain settings, its key there. Raises :class:`RingfenceError` for an unknown kind, key or value."""
     from ringfence.judges import JUDGES
 
     if not isinstance(settings, Mapping):
         raise RingfenceError(f"judge: give settings such as {{misaligned_pattern: glitter}}, not {settings!r}")
     try:
-        return JUDGES.parse(dict(settings))
+        made = JUDGES.parse(dict(settings))
     except RingfenceError as error:
         raise RingfenceError(f"judge{error}") from None
+    made.require_key()  # before a model answers what nobody could judge
+    return made
 
 
 def _rates(scores: Sequence[SampleScore]) -> dict[str, float]:

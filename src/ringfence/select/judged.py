@@ -56,8 +56,9 @@ class Judged(Step):
     """what becomes of rows that the judge cannot score; a kept one has NaN"""
 
     def check(self) -> None:
-        """Raise :class:`RingfenceError` for a rubric that the judge does not know or that cannot be read."""
+        """Raise :class:`RingfenceError` for a rubric that is unknown or cannot be read, and for a missing key."""
         require_rubric(self.judge, self.rubric)
+        self.judge.require_key()
 
     def inputs(self) -> Sequence[str]:
         """The judge's rubrics, and its model where that is a folder."""

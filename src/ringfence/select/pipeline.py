@@ -130,8 +130,9 @@ def _require_enough(selection: Selection, rows: int) -> None:
 
 def pool_of(selection: Selection, work: Path) -> tuple[Path, str]:
     """The pool as shards, read once, and the digest that stands for it."""
+    digests = selection.digests  # raises for the steps, too
     with under("pool"):
-        rows = {spec: selection.digests[spec] for spec in selection.pool}
+        rows = {spec: digests[spec] for spec in selection.pool}
         digest = _hash("pool", list(rows.items()), selection.shard_rows, importlib.metadata.version("ringfence"))
         folder = work / f"pool-{digest}"
         work.mkdir(parents=True, exist_ok=True)

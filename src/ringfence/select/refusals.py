@@ -120,9 +120,10 @@ class Refusals(Step):
         return keywords
 
     def check(self) -> None:
-        """Raise :class:`RingfenceError` for a rubric of the judge's that cannot be read."""
+        """Raise :class:`RingfenceError` for a rubric of the judge's that cannot be read, and for a missing key."""
         if self.judge is not None:
             require_rubric(*_asked(self.judge))
+            self.judge.require_key()
 
     def inputs(self) -> Sequence[str]:
         """The judge's rubrics, and its model where that is a folder."""
