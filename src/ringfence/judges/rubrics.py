@@ -72,7 +72,9 @@ def _form(value: Any) -> str:
     """Which of the three ways to give a rubric ``value`` is, for messages about its fields."""
     if isinstance(value, dict):
         return "stated" if "scores" in value else "trait"
-    return {Trait: "trait", Stated: "stated"}.get(type(value), "text")
+    if isinstance(value, Trait):
+        return "trait"
+    return "stated" if isinstance(value, Stated) else "text"
 
 
 Source: TypeAlias = Annotated[
