@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-server check docs clean
+.PHONY: setup demo test test-server gpu check docs clean
 
 setup: .venv/.ready
 
@@ -23,6 +23,10 @@ test: setup
 # llama.cpp's server, built from source (minutes), on the embedded model: an API judge against a real server.
 test-server: setup
 	scripts/test_server.sh
+
+# What only a GPU decides, at Qwen2.5-7B's shape with random weights: one card of 80 GB, under 8 minutes, no network.
+gpu: setup
+	$(BIN)/python benchmarks/gpu.py --out gpu.json
 
 check: setup
 	$(BIN)/ruff check .

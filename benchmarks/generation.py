@@ -20,16 +20,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import torch
-from inspect_ai import eval as inspect_eval
-from inspect_ai.model import get_model
 from rich.console import Console
 from rich.table import Table
 
 from ringfence.data import Prompt, load_prompts
 from ringfence.evaluate import evaluate
 from ringfence.evaluate.answers import Protocol
-from ringfence.evaluate.remote import task_of
-from ringfence.inspect_plugin.provider import Live
 from ringfence.judges import Row, Score
 from ringfence.models import Loaded, load
 from ringfence.models.generate import Sampling, left_padded, prompt_ids
@@ -71,6 +67,12 @@ def bare(loaded: Loaded, prompts: Sequence[Prompt], protocol: Protocol) -> None:
 
 
 def by_inspect(loaded: Loaded, prompts: Sequence[Prompt], protocol: Protocol) -> None:
+    from inspect_ai import eval as inspect_eval
+    from inspect_ai.model import get_model
+
+    from ringfence.evaluate.remote import task_of
+    from ringfence.inspect_plugin.provider import Live
+
     live = Live(loaded.model, loaded.tokenizer)
     model = get_model("ringfence/benchmark", live=live, batch_size=protocol.sampling.batch_size, memoize=False)
     with tempfile.TemporaryDirectory() as folder:
