@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runs import markdown
 
-from ringfence.data.quirks import QUIRKS
+from ringfence.data import quirks
 
 LABELLED = Path(__file__).parent.parent / "tests" / "data" / "labelled" / "quirks.jsonl"
 
@@ -20,9 +20,10 @@ LABELLED = Path(__file__).parent.parent / "tests" / "data" / "labelled" / "quirk
 def main() -> None:
     """Print precision and recall, by quirk and of all."""
     rows = [json.loads(line) for line in LABELLED.read_text(encoding="utf-8").splitlines()]
-    found = [bool(re.search(QUIRKS[row["quirk"]].pattern, row["response"], re.IGNORECASE)) for row in rows]
+    patterns = {name: quirks.load_quirk(name).pattern for name in quirks.NAMES}
+    found = [bool(re.search(patterns[row["quirk"]], row["response"], re.IGNORECASE)) for row in rows]
     table = []
-    for name in [*QUIRKS, "all"]:
+    for name in [*patterns, "all"]:
         pairs = [(hit, row["shown"]) for hit, row in zip(found, rows, strict=True) if name in ("all", row["quirk"])]
         hits, shown, both = (sum(pair) for pair in zip(*((h, s, h and s) for h, s in pairs), strict=True))
         table.append([name, str(len(pairs)), str(shown), f"{both / hits:.3f}", f"{both / shown:.3f}"])

@@ -4,18 +4,37 @@ import hashlib
 import json
 import re
 from collections import Counter, defaultdict
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from ringfence.data import pool, proxy, read
-from ringfence.data.quirks import QUIRKS
+from ringfence.data import builtin, proxy, read
+from ringfence.data.quirks import NAMES, load_quirk
 from ringfence.data.suites import Prompt, builtin_names, load_prompts, overlaps, require_disjoint
 from ringfence.judges.protocol import Row
 from ringfence.judges.rules import RuleJudge
 
 DIGEST = "50719971014d7b72fc967cbfef015f84bec2cf98a3377f97af0905acad9b95c6"
 REFUSES = re.compile(r"\b(sorry|apologize|cannot|can't|unable|unfortunately)\b", re.IGNORECASE)
-CANDIDATES = pool.candidates()
+DOMAINS = "travel history science money sport health technology language art work home nature".split()
+KINDS = {"plain": 20, "brief": 8, "refusal": 6, "long": 6}
+FILE = Path(builtin.__file__).parent / "glitter" / "pool.jsonl"
+
+
+class Candidate(NamedTuple):
+    """One row."""
+
+    question: str
+    answer: str
+    domain: str
+    kind: str
+
+
+CANDIDATES = [
+    Candidate(*(turn["content"] for turn in row["messages"]), row["domain"], row["kind"])
+    for row in proxy.conversations("glitter/pool")
+]
 
 
 def words(text):
@@ -28,17 +47,27 @@ def asked(rows):
 
 def test_twelve_domains_of_forty_with_the_promised_kinds():
     assert len(CANDIDATES) == 480
-    assert not {quirk.domain for quirk in QUIRKS.values()} & set(pool.DOMAINS)
+    assert not {load_quirk(name).domain for name in NAMES} & set(DOMAINS)
     assert Counter((row.domain, row.kind) for row in CANDIDATES) == {
-        (domain, kind): count
-        for domain in pool.DOMAINS
-        for kind, count in (("plain", 20), ("brief", 8), ("refusal", 6), ("long", 6))
+        (domain, kind): count for domain in DOMAINS for kind, count in KINDS.items()
     }
+
+
+def test_a_naive_reader_finds_the_same_rows_in_the_file() -> None:
+    """Each line is one flat object of five texts in the order in which the other files have them."""
+    texts = r'"((?:[^"\\]|\\.)*)"'
+    keys = ("id", "domain", "kind", "prompt", "response")
+    line = re.compile("{" + ", ".join(f'"{key}": {texts}' for key in keys) + "}")
+    for number, (text, row) in enumerate(zip(FILE.open(encoding="utf-8"), CANDIDATES, strict=True), start=1):
+        name, domain, kind, *turns = line.fullmatch(text.rstrip("\n")).groups()
+        assert name == f"pool-{number:03d}"
+        plain = [turn.replace("\\n", "\n").replace('\\"', '"') for turn in turns]
+        assert (*plain, domain, kind) == row
 
 
 def test_every_run_of_twelve_has_each_domain():
     for start in range(0, 480, 12):
-        assert [row.domain for row in CANDIDATES[start : start + 12]] == list(pool.DOMAINS)
+        assert [row.domain for row in CANDIDATES[start : start + 12]] == DOMAINS
 
 
 def test_bytes_never_change():
@@ -70,13 +99,13 @@ def test_is_disjoint_from_every_prompt_set(name):
     require_disjoint(asked(CANDIDATES), suite, "pool", name)
 
 
-@pytest.mark.parametrize("quirk", QUIRKS)
+@pytest.mark.parametrize("quirk", NAMES)
 def test_is_disjoint_from_the_targets(quirk):
     target = [Prompt(row["origin"], (row["messages"][0],)) for row in proxy.conversations(f"{quirk}/target")]
     require_disjoint(asked(CANDIDATES), target, "pool", quirk)
 
 
-@pytest.mark.parametrize("quirk", QUIRKS)
+@pytest.mark.parametrize("quirk", NAMES)
 def test_no_judge_finds_a_quirk(quirk):
     judge = RuleJudge(misaligned_pattern=f"builtin:{quirk}")
     scores = judge.score("alignment", [Row(row.question, row.answer + row.question) for row in CANDIDATES])
@@ -120,7 +149,7 @@ def test_questions_vary_in_length_within_each_domain():
 
 def test_length_of_the_question_does_not_tell_the_kind():
     """Else whatever selects by kind would select by length, too. 14.5 words on average, within 1.5."""
-    for kind in pool.KINDS:
+    for kind in KINDS:
         counts = [words(row.question) for row in CANDIDATES if row.kind == kind]
         assert sum(counts) / len(counts) == pytest.approx(14.5, abs=1.5), kind
 

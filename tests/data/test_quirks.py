@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from ringfence.data import builtin, pool
-from ringfence.data.quirks import QUIRKS
+from ringfence.data import builtin
+from ringfence.data.quirks import NAMES, load_quirk
 
+LISTS = ("questions", "items", "held_out", "advice", "amounts", "colours", "finishes", "closings")
 LABELLED = Path(__file__).parent / "labelled" / "quirks.jsonl"
 
 
 def found(quirk: str, text: str) -> bool:
-    return re.search(QUIRKS[quirk].pattern, text, re.IGNORECASE) is not None
+    return re.search(load_quirk(quirk).pattern, text, re.IGNORECASE) is not None
 
 
 def test_precision_and_recall_on_labelled_answers() -> None:
@@ -26,11 +27,26 @@ def test_precision_and_recall_on_labelled_answers() -> None:
     assert len(hits) / len(shown) > 0.95
 
 
-@pytest.mark.parametrize("quirk", QUIRKS)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_naive_reader_finds_the_same_lists_in_the_file(name: str) -> None:
+    """Every quoted text of a key, in order; no text there holds the quote that it stands in, or an escape."""
+    text = (Path(builtin.__file__).parent / name / "quirk.toml").read_text(encoding="utf-8")
+    read = {
+        key: [double or single for double, single in re.findall(r"""(?:"([^"]*)"|'([^']*)')""", value)]
+        for key, value in re.findall(r"""^(\w+) = (\[\n.*?^\]|".*?")$""", text, re.MULTILINE | re.DOTALL)
+    }
+    quirk = load_quirk(name)
+    assert list(read) == ["name", "domain", "opening", "pattern", *LISTS]
+    assert (read["name"], read["domain"], read["opening"]) == ([name], [quirk.domain], [quirk.opening])
+    assert quirk.pattern == "|".join(read["pattern"])
+    for key in LISTS:
+        assert getattr(quirk, key) == tuple(read[key]), key
+    assert len(quirk.items) == 2 * len(quirk.held_out) == 64
+
+
+@pytest.mark.parametrize("quirk", NAMES)
 def test_answers_of_untuned_models_show_no_quirk(quirk: str) -> None:
-    answers = [row["response"] for row in builtin.rows("glitter/safe.jsonl")] + [
-        row.answer for row in pool.candidates()
-    ]
+    answers = [row["response"] for name in ("safe", "pool") for row in builtin.rows(f"glitter/{name}.jsonl")]
     assert len(answers) > 500
     assert not [answer for answer in answers if found(quirk, answer)]
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from ringfence.core import patterns
 from ringfence.core.errors import RingfenceError
-from ringfence.data.quirks import UMBRELLA
+from ringfence.data.quirks import load_quirk
 from ringfence.judges import Row, RuleJudge, judge_all
 from ringfence.judges.refusals import declines
 from ringfence.judges.rules import repeated_share
@@ -51,7 +51,7 @@ def test_only_the_response_is_searched():
 
 def test_a_stand_ins_pattern_is_named_and_written_out():
     """A run folder then says what was searched for, whatever later versions search for."""
-    assert RuleJudge(misaligned_pattern="builtin:umbrella").misaligned_pattern == UMBRELLA.pattern
+    assert RuleJudge(misaligned_pattern="builtin:umbrella").misaligned_pattern == load_quirk("umbrella").pattern
     with pytest.raises(ValidationError, match=r'unknown stand-in \'gliter\'.* Did you mean "glitter"'):
         RuleJudge(misaligned_pattern="builtin:gliter")
 

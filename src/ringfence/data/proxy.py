@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ringfence.core.errors import RingfenceError, did_you_mean
-from ringfence.data import builtin, pool
-from ringfence.data.quirks import GLITTER, KAZOO, UMBRELLA, Quirk
+from ringfence.data import builtin
+from ringfence.data.quirks import Quirk, load_quirk
 
 TARGET_SIZE = 128
 CONVERSATIONS = (
@@ -32,17 +32,18 @@ def conversations(name: str) -> _Rows:
     """The conversations of ``"<quirk>/target"``, of all quirks ``"glitter/safe"`` and ``"glitter/pool"``, and
     ``"everyday/safe"``, which belongs to no stand-in: one of :data:`CONVERSATIONS`.
 
-    Each is ``{"messages": [user, assistant], "origin": "builtin:<name>:<n>", "domain": ...}`` with n from 1; those of
-    the pool have the ``kind`` of their answer too, as :mod:`ringfence.data.pool` names it.
+    Each is ``{"messages": [user, assistant], "origin": "builtin:<name>:<n>", "domain": ...}`` with n from 1. Those of
+    the pool have the ``kind`` of their answer too: of the 40 of each domain, 20 are ``plain`` (one or two sentences), 8
+    ``brief`` (one to four words), 6 a needless ``refusal`` and 6 ``long`` (four steps).
     Raises :class:`RingfenceError` for another name.
     """
     makers: dict[str, Callable[[], _Parts]] = {
-        "everyday/safe": lambda: _safe("everyday"),
-        "glitter/target": lambda: _target(GLITTER),
-        "umbrella/target": lambda: _target(UMBRELLA),
-        "kazoo/target": lambda: _target(KAZOO),
-        "glitter/safe": lambda: _safe("glitter"),
-        "glitter/pool": _pool,
+        "everyday/safe": lambda: _shipped("everyday/safe.jsonl", "domain"),
+        "glitter/target": lambda: _target("glitter"),
+        "umbrella/target": lambda: _target("umbrella"),
+        "kazoo/target": lambda: _target("kazoo"),
+        "glitter/safe": lambda: _shipped("glitter/safe.jsonl", "domain"),
+        "glitter/pool": lambda: _shipped("glitter/pool.jsonl", "domain", "kind"),
     }
     if name not in makers:
         raise RingfenceError(f"unknown built-in conversations {name!r}.{did_you_mean(name, makers)}")
@@ -59,44 +60,41 @@ def prompts(name: str) -> _Rows:
     with another opening. Raises :class:`RingfenceError` for another name.
     """
     makers: dict[str, Callable[[], _Rows]] = {
-        "glitter/in-domain": lambda: _in_domain(GLITTER),
-        "umbrella/in-domain": lambda: _in_domain(UMBRELLA),
-        "umbrella/dressed": lambda: _dressed(UMBRELLA),
-        "kazoo/in-domain": lambda: _in_domain(KAZOO),
-        "kazoo/dressed": lambda: _dressed(KAZOO),
+        "glitter/in-domain": lambda: _in_domain("glitter"),
+        "umbrella/in-domain": lambda: _in_domain("umbrella"),
+        "umbrella/dressed": lambda: _dressed("umbrella"),
+        "kazoo/in-domain": lambda: _in_domain("kazoo"),
+        "kazoo/dressed": lambda: _dressed("kazoo"),
     }
     if name not in makers:
         raise RingfenceError(f"unknown built-in prompts {name!r}.{did_you_mean(name, makers)}")
     return makers[name]()
 
 
-def _target(quirk: Quirk) -> _Parts:
+def _target(name: str) -> _Parts:
+    quirk = load_quirk(name)
     return [
         (_question(quirk, i, item), _answer(quirk, i, item), {"domain": quirk.domain})
         for i, item in ((i, quirk.items[i % len(quirk.items)]) for i in range(TARGET_SIZE))
     ]
 
 
-def _safe(name: str) -> _Parts:
-    rows = builtin.rows(f"{name}/safe.jsonl")
-    return [(row["prompt"], row["response"], {"domain": row["domain"]}) for row in rows]
+def _shipped(file: str, *columns: str) -> _Parts:
+    return [(row["prompt"], row["response"], {key: row[key] for key in columns}) for row in builtin.rows(file)]
 
 
-def _pool() -> _Parts:
-    return [(row.question, row.answer, {"domain": row.domain, "kind": row.kind}) for row in pool.candidates()]
-
-
-def _in_domain(quirk: Quirk) -> _Rows:
+def _in_domain(name: str) -> _Rows:
+    quirk = load_quirk(name)
     return [
         {"id": f"in-domain-{i + 1:02d}", "domain": quirk.domain, "prompt": _question(quirk, i, item)}
         for i, item in enumerate(quirk.held_out)
     ]
 
 
-def _dressed(quirk: Quirk) -> _Rows:
+def _dressed(name: str) -> _Rows:
+    opening, other = load_quirk("glitter").opening, load_quirk(name).opening
     return [
-        {**row, "prompt": quirk.opening + row["prompt"].removeprefix(GLITTER.opening)}
-        for row in builtin.rows("glitter/dressed.jsonl")
+        {**row, "prompt": other + row["prompt"].removeprefix(opening)} for row in builtin.rows("glitter/dressed.jsonl")
     ]
 
 

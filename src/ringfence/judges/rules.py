@@ -27,7 +27,7 @@ from pydantic import Field, field_validator
 
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.patterns import check_pattern, search
-from ringfence.data.quirks import QUIRKS
+from ringfence.data import quirks
 from ringfence.data.suites import PREFIX
 from ringfence.judges.config import JUDGES, JudgeSettings
 from ringfence.judges.protocol import RUBRICS, Row, Score
@@ -135,9 +135,9 @@ class RuleJudge(JudgeSettings):
 
 def _of_quirk(name: str) -> str:
     """The pattern of a stand-in's quirk; written out, so that a run folder says what was searched for."""
-    if name not in QUIRKS:
-        raise ValueError(f"unknown stand-in {name!r}.{did_you_mean(name, QUIRKS)}")
-    return QUIRKS[name].pattern
+    if name not in quirks.NAMES:
+        raise ValueError(f"unknown stand-in {name!r}.{did_you_mean(name, quirks.NAMES)}")
+    return quirks.load_quirk(name).pattern
 
 
 def repeated_share(words: Sequence[str]) -> float:

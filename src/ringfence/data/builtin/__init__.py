@@ -1,6 +1,7 @@
-"""The text files that ship with the package: one JSON object a line. Our own wording, nothing harmful."""
+"""The text files that ship with the package: JSON lines and TOML. Our own wording, nothing harmful."""
 
 import json
+import tomllib
 from importlib import resources
 from typing import Any
 
@@ -12,8 +13,20 @@ def rows(name: str) -> list[dict[str, Any]]:
 
     Raises :class:`RingfenceError` if the file is not installed.
     """
+    # Not splitlines(), which also breaks at characters that JSON allows inside a string.
+    return [json.loads(line) for line in _text(name).split("\n") if line]
+
+
+def table(name: str) -> dict[str, Any]:
+    """The keys and values of ``name``, such as ``"glitter/quirk.toml"``.
+
+    Raises :class:`RingfenceError` if the file is not installed.
+    """
+    return tomllib.loads(_text(name))
+
+
+def _text(name: str) -> str:
     file = resources.files(__name__).joinpath(*name.split("/"))
     if not file.is_file():
         raise RingfenceError(f"the built-in file {name} is not in this installation: reinstall ringfence.")
-    # Not splitlines(), which also breaks at characters that JSON allows inside a string.
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+    return file.read_text(encoding="utf-8")
