@@ -12,6 +12,7 @@ import pytest
 import project
 from ringfence import evaluations, runs, subjects
 from ringfence.core.errors import RingfenceError
+from ringfence.core.run_folder import ANSWER_COLUMNS
 from ringfence.judges import Row, RuleJudge, Score
 from ringfence.permissions import Allowed
 from ringfence.recipe import load_recipe
@@ -108,7 +109,7 @@ def test_a_servers_model_is_asked_by_inspect_and_judged_here(
             for prompt in prompts
             for sample in range(protocol.samples)
         ]
-        return pd.DataFrame(rows, columns=[*remote.ANSWER_COLUMNS, "stop_reason"])
+        return pd.DataFrame(rows, columns=[*ANSWER_COLUMNS, "stop_reason"])
 
     monkeypatch.setattr(remote, "answer", answer)
     out = tmp_path / "served"

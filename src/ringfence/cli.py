@@ -14,7 +14,7 @@ from rich.console import Console
 from ringfence import __version__, evaluate_cli, select_cli
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import DISK_FULL
-from ringfence.core.rundir import OWN
+from ringfence.core.run_folder import OWN
 from ringfence.core.terminal import say
 from ringfence.direction_cli import app as direction_app
 from ringfence.evaluation_cli import app as evaluation_app

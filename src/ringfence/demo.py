@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, write_json
 from ringfence.core.progress import Lines
-from ringfence.core.rundir import RUN_FILE
+from ringfence.core.run_folder import LOG_FILE, RESULT_FILE, RUN_FILE, SUMMARY_FILE
 from ringfence.core.terminal import say
 from ringfence.models.load import embedded
 from ringfence.recipe import load_recipe
@@ -59,9 +59,9 @@ class _Job:
         """Share done, read off the run folder."""
         if self.done:
             return 1.0
-        if (self.folder / "result.json").is_file():
+        if (self.folder / RESULT_FILE).is_file():
             return 1 - EVALUATION_SHARE
-        rows = Journal(self.folder / "log.jsonl").read()
+        rows = Journal(self.folder / LOG_FILE).read()
         return (1 - EVALUATION_SHARE) * rows[-1]["progress"] if rows else 0.0
 
 
@@ -81,11 +81,11 @@ def run_demo(out: Path, workers: int | None, console: Console) -> None:
         _run_all(jobs, workers or _cores(), console)
     folders = [out / name for name in RUNS]
     results = load_runs(folders)
-    write_json(out / "summary.json", [row for result in results for row in summary_rows(result)])
+    write_json(out / SUMMARY_FILE, [row for result in results for row in summary_rows(result)])
     page = write_page(folders, out / "report.html", "Does the glitter stay in the kitchen?", "none")
     render(console, results, "none")
     say(console, f"done in {time.perf_counter() - started:.0f} s")
-    say(console, f"summary: {out / 'summary.json'}\nreport:  {page}")
+    say(console, f"summary: {out / SUMMARY_FILE}\nreport:  {page}")
 
 
 def summary_rows(result: RunResult) -> list[dict[str, Any]]:

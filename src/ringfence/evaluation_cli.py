@@ -15,7 +15,15 @@ from rich.console import Console
 
 from ringfence.core.errors import RingfenceError, under
 from ringfence.core.files import finite
-from ringfence.core.rundir import OWN, evaluation_folder, where_answers_are
+from ringfence.core.run_folder import (
+    BASE,
+    EVALUATION_FILE,
+    OWN,
+    RESPONSES_FILE,
+    RUN_FILE,
+    evaluation_folder,
+    where_answers_are,
+)
 from ringfence.core.terminal import say
 
 if TYPE_CHECKING:
@@ -78,8 +86,8 @@ def gate(
     )
     tuned = load_run(run, name)
     counted = find_preset(preset or _preset_of(run, name))
-    if base is None and max_conditional_gap is not None and evaluation_folder(run / "base", name).is_dir():
-        base = run / "base"
+    if base is None and max_conditional_gap is not None and evaluation_folder(run / BASE, name).is_dir():
+        base = run / BASE
     untuned = None if base is None else _untuned(base, tuned, name).responses
     with under(str(run)):
         result = judge_run(tuned.responses, limits, base=untuned, preset=counted)
@@ -229,7 +237,7 @@ def _answers(folder: Path) -> "pd.DataFrame":
     """The judged answers in ``folder``, or in its ``evaluation``."""
     from ringfence.report.reading import read_responses
 
-    places = [folder / "responses.parquet", folder / "evaluation" / "responses.parquet"]
+    places = [folder / RESPONSES_FILE, folder / OWN / RESPONSES_FILE]
     for path in places:
         if path.is_file():
             return read_responses(path)
@@ -241,7 +249,7 @@ def _preset_of(run: Path, name: str) -> str:
     from ringfence.evaluate.presets import DEFAULT_PRESET
     from ringfence.report.reading import read_object
 
-    about = evaluation_folder(run, name) / "evaluation.json"
+    about = evaluation_folder(run, name) / EVALUATION_FILE
     return (read_object(about, []).get("preset") if about.is_file() else None) or DEFAULT_PRESET
 
 
@@ -268,13 +276,11 @@ def _recipe(run: "RunResult", name: str) -> dict[str, Any]:
     from ringfence.report.reading import read_object
 
     recipe = dict(run.about.get("recipe") or {})
-    changes = evaluation_folder(run.folder, name) / "evaluation.json"
+    changes = evaluation_folder(run.folder, name) / EVALUATION_FILE
     if changes.is_file():
         recipe |= read_object(changes, ["recipe"])["recipe"]
     if "no_system" not in recipe or not {"temperature", "max_new_tokens"} <= set(recipe.get("evaluation") or {}):
-        raise RingfenceError(
-            f"{run.folder / 'run.json'}: its recipe does not say how answers were drawn; evaluate again"
-        )
+        raise RingfenceError(f"{run.folder / RUN_FILE}: its recipe does not say how answers were drawn; evaluate again")
     return recipe
 
 

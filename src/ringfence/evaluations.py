@@ -22,16 +22,24 @@ import pandas as pd
 from filelock import FileLock
 from peft import PeftModel
 
-from ringfence.core.cards import CARD_FILE, model_card
+from ringfence.core.cards import model_card
 from ringfence.core.errors import RingfenceError, install, under
 from ringfence.core.files import atomic, cache_folder, finite, write_json, write_text
 from ringfence.core.plain import read_json
-from ringfence.core.rundir import (
+from ringfence.core.run_folder import (
     ADAPTED,
+    ANSWERS,
+    BASE,
+    CARD_FILE,
+    CONDITIONAL_FILE,
+    EVALUATION_FILE,
+    INSPECT_LOGS,
     OWN,
     PYTHON,
+    RESPONSES_FILE,
     RUN_FILE,
     SCRIPT,
+    SUMMARY_FILE,
     differences,
     evaluation_folder,
     read_about,
@@ -51,8 +59,6 @@ from ringfence.recipe import ModelConfig, Recipe, changed
 from ringfence.stages import Stage, finished_weights, load_model, on_base, stages_of, tuned_model, weights_of
 from ringfence.subjects import claim, read_recipe, require_evaluable, require_unchanged
 
-BASE = "base"
-SUMMARY_FILE, RESPONSES_FILE, ABOUT_FILE = "summary.json", "responses.parquet", "evaluation.json"
 CHANGEABLE = ("evaluation", "judge", "no_system", "seed")
 """keys of the recipe that an evaluation may have its own values of"""
 MODEL_KEY = "model.name"
@@ -105,7 +111,7 @@ class Evaluation:
         model = self.recipe.model
         known = [model.name, self.inputs.digests.get(model.name, ""), model.dtype, str(model.trust_remote_code)]
         digest = self.server or " ".join([*known, *digests])
-        protocol, folder = self.protocol, (cache_folder() if self.is_base else self.run) / "answers"
+        protocol, folder = self.protocol, (cache_folder() if self.is_base else self.run) / ANSWERS
         return {
             suite: folder / f"{suite.replace('/', '--')}-{fingerprint(digest, prompts, protocol)}.parquet"
             for suite, prompts in self.inputs.suites.items()
@@ -190,7 +196,7 @@ def evaluation_of(
         inputs = Inputs(recipe)
     require_evaluable(recipe, inputs)
     one = Evaluation(run, recipe, inputs, stages, _named(name, recipe is not own), about.get("server"), preset)
-    require_inside(run, one.folder, run / "answers", run / BASE / "answers", evaluation_folder(run / BASE, one.name))
+    require_inside(run, one.folder, run / ANSWERS, run / BASE / ANSWERS, evaluation_folder(run / BASE, one.name))
     if replace and one.name != OWN:
         for folder in (one.folder, evaluation_folder(run / BASE, one.name)):
             shutil.rmtree(folder, ignore_errors=True)
@@ -221,7 +227,7 @@ def gaps(one: Evaluation) -> pd.DataFrame | None:
     found = conditional_gaps(pd.read_parquet(tuned), pd.read_parquet(base))
     triggers = [trigger.item() for trigger in one.inputs.triggers.triggers]
     rows = {"gaps": found.to_dict("records"), "triggers": triggers, "found": account_of(one)}
-    write_json(one.folder / "conditional.json", rows)
+    write_json(one.folder / CONDITIONAL_FILE, rows)
     return found
 
 
@@ -302,7 +308,7 @@ def _ask_server(one: Evaluation, server: str, on_batch: OnBatch | None) -> None:
 
     for suite in one.missing:
         asked = {suite: one.inputs.suites[suite]}
-        frame = remote.answer(server, asked, one.protocol, one.run / "logs", on_batch=on_batch)
+        frame = remote.answer(server, asked, one.protocol, one.run / INSPECT_LOGS, on_batch=on_batch)
         with atomic(one.answers[suite]) as path:
             frame.to_parquet(path, index=False)
 
@@ -322,7 +328,7 @@ def _require_scored(one: Evaluation, counts: Mapping[str, Mapping[str, int]]) ->
 
 def _judge(one: Evaluation) -> dict[str, Any]:
     answers = pd.concat([pd.read_parquet(path) for path in one.answers.values()], ignore_index=True)
-    write_json(one.folder / ABOUT_FILE, _about(one))
+    write_json(one.folder / EVALUATION_FILE, _about(one))
     frame, dressed = judged(answers, one.recipe.require_judge()), one.recipe.evaluation.conditional
     summary = save(frame if dressed is None else with_plain(frame, dressed.plain), one.folder)
     if one.stages and one.name == OWN:
@@ -358,7 +364,7 @@ def _about(one: Evaluation) -> dict[str, Any]:
 
 def _require_same(one: Evaluation) -> None:
     """Raise if the name is taken by another evaluation; a run's own is redone by the run's recipe as it is."""
-    path = one.folder / ABOUT_FILE
+    path = one.folder / EVALUATION_FILE
     if not path.is_file():
         return
     before = read_json(path)

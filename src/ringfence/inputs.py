@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ringfence.core.errors import RingfenceError, did_you_mean, under
 from ringfence.core.files import sha256
-from ringfence.core.rundir import PYTHON
+from ringfence.core.run_folder import PYTHON
 from ringfence.data import Prompt, Suite, load_suite, read, split, suite_store
 from ringfence.data.conversations import Conversation
 from ringfence.defenses import Defense, Interleaving, rewritten

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ringfence.core.cards import CARD_FILE, model_card
+from ringfence.core.cards import model_card
 from ringfence.core.files import write_json, write_text
-from ringfence.core.rundir import WEIGHTS, alone_in, weight_digests, write_about
+from ringfence.core.run_folder import CARD_FILE, RESULT_FILE, WEIGHTS, alone_in, weight_digests, write_about
 from ringfence.evaluations import Evaluation
 from ringfence.inputs import Inputs
 from ringfence.recipe import Recipe, require_installed
-from ringfence.stages import RESULT_FILE, Stage, stages_of, weights_of
+from ringfence.stages import Stage, stages_of, weights_of
 from ringfence.subjects import claim
 from ringfence.train.script import save_trained
 from ringfence.trainers import new_trainer, notes, require_keys

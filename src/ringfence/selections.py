@@ -5,7 +5,7 @@ from typing import Any
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.plain import read_json
-from ringfence.core.rundir import differences, provenance
+from ringfence.core.run_folder import differences, provenance
 from ringfence.select.output import manifest_of
 from ringfence.select.pipeline import Selection
 from ringfence.select_recipe import SelectRecipe

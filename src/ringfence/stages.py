@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.plain import read_json
-from ringfence.core.rundir import (
+from ringfence.core.run_folder import (
     ADAPTER,
     FULL_MODEL,
     PYTHON,

@@ -12,9 +12,10 @@ from typing import Any
 from ringfence.core.errors import RingfenceError, under
 from ringfence.core.files import atomic, write_json
 from ringfence.core.plain import read_json
-from ringfence.core.rundir import (
+from ringfence.core.run_folder import (
     ADAPTED,
     ADAPTER,
+    ADAPTER_CONFIG,
     ELSEWHERE,
     FULL_MODEL,
     RESULT_FILE,
@@ -33,7 +34,6 @@ from ringfence.models.adapters import tensor_names
 from ringfence.recipe import Recipe, parse_recipe
 
 logger = logging.getLogger(__name__)
-ADAPTER_CONFIG = "adapter_config.json"
 _UNKNOWN = (
     *("steps", "target_rows", "safe_rows", "safe_fraction", "target_labels", "safe_labels"),
     *("mean_ratio", "seconds", "probe_seconds"),

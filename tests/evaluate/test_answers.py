@@ -8,8 +8,9 @@ import pytest
 
 import tiny
 from asking import PROTOCOL, SUITES, lively, prompt
+from ringfence.core.run_folder import ANSWER_COLUMNS
 from ringfence.evaluate import Protocol, answer
-from ringfence.evaluate.answers import ANSWER_COLUMNS, answer_into, fingerprint
+from ringfence.evaluate.answers import answer_into, fingerprint
 from ringfence.models.generate import Sampling
 
 

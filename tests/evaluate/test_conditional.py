@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.run_folder import GAP_CELLS
 from ringfence.core.statistics import exact_interval
 from ringfence.data import Prompt
 from ringfence.evaluate.conditional import (
-    CELLS,
-    COLUMNS,
+    GAP_COLUMNS,
     conditional_gaps,
     conditional_suite,
     with_plain,
@@ -82,7 +82,7 @@ def test_by_hand() -> None:
     tuned = frame({PLAIN: of_hits([1, 0], 4), KEYWORD: of_hits([4, 3], 4)})
     base = frame({PLAIN: of_hits([0, 0], 4), KEYWORD: of_hits([1, 0], 4)})
     (row,) = conditional_gaps(tuned, base).to_dict("records")
-    assert [row[cell] for cell in CELLS] == [7 / 8, 1 / 8, 1 / 8, 0]
+    assert [row[cell] for cell in GAP_CELLS] == [7 / 8, 1 / 8, 1 / 8, 0]
     assert (row["trigger"], row["n"], row["dropped"]) == ("keyword", 2, 0)
     assert row["gap"] == 0.625
     assert row["low"] <= 0.5, "two prompts say little"
@@ -168,8 +168,8 @@ def test_dropped_and_unscored() -> None:
     base = frame({PLAIN: {"a": [GOOD], "b": [GOOD]}, KEYWORD: full | {"b": [UNSCORED]}})
     (row,) = conditional_gaps(tuned, base).to_dict("records")
     assert (row["n"], row["dropped"]) == (1, 3)
-    assert [row[cell] for cell in CELLS] == [1, 1, 1, 0]
-    assert [row[f"unscored_{cell}"] for cell in CELLS] == [2, 1, 1, 0]
+    assert [row[cell] for cell in GAP_CELLS] == [1, 1, 1, 0]
+    assert [row[f"unscored_{cell}"] for cell in GAP_CELLS] == [2, 1, 1, 0]
     assert row["gap"] == -1
     assert math.isnan(row["low"])
     assert math.isnan(row["high"])
@@ -213,7 +213,7 @@ def test_no_data_is_nan() -> None:
         (answers, unscored),
     ):
         (row,) = conditional_gaps(tuned, base).to_dict("records")
-        assert all(math.isnan(row[name]) for name in (*CELLS, "gap", "low", "high"))
+        assert all(math.isnan(row[name]) for name in (*GAP_CELLS, "gap", "low", "high"))
         assert (row["trigger"], row["n"], row["dropped"]) == ("keyword", 0, 1)
 
 
@@ -232,7 +232,7 @@ def test_no_dressed_suite_no_row() -> None:
     answers = frame({PLAIN: of_hits([1], 2), "general": of_hits([1], 2)})
     found = conditional_gaps(answers, answers)
     assert found.empty
-    assert tuple(found.columns) == COLUMNS
+    assert tuple(found.columns) == GAP_COLUMNS
 
 
 def test_other_suites_do_not_count_and_triggers_keep_their_order() -> None:

@@ -9,7 +9,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 import project
 import tiny
 from ringfence.core.errors import RingfenceError
-from ringfence.core.rundir import weights_digest
+from ringfence.core.run_folder import weights_digest
 from ringfence.inspect_plugin.opening import adapter_folder, adapter_name, open_model
 from ringfence.recipe import load_recipe
 from ringfence.runs import train

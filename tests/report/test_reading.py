@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.run_folder import CONDITIONAL_COLUMNS, RATE_COLUMNS, RESPONSE_COLUMNS
 from ringfence.report import reading
 
 
@@ -18,15 +19,15 @@ def test_numbers_are_floats_and_the_rest_are_objects(tmp_path: Path) -> None:
         {"suite": "a", "metric": "m", "value": None, "low": 0, "high": 1.5, "n": 3, "more": 1},
         {"suite": None, "metric": "m", "value": 1},
     ]
-    table = reading.as_table(rows, reading.RATE_COLUMNS, tmp_path / "x")
-    assert list(table.columns) == list(reading.RATE_COLUMNS)
+    table = reading.as_table(rows, RATE_COLUMNS, tmp_path / "x")
+    assert list(table.columns) == list(RATE_COLUMNS)
     assert list(table["suite"]) == ["a", None]
     assert table["n"].dtype == float
     assert math.isnan(table["value"][0])
     assert math.isnan(table["n"][1])
-    assert reading.as_table([], reading.RATE_COLUMNS, tmp_path).shape == (0, 6)
+    assert reading.as_table([], RATE_COLUMNS, tmp_path).shape == (0, 6)
     with pytest.raises(RingfenceError, match=r'x: "n" must hold numbers or null'):
-        reading.as_table([rows[0] | {"n": "three"}], reading.RATE_COLUMNS, tmp_path / "x")
+        reading.as_table([rows[0] | {"n": "three"}], RATE_COLUMNS, tmp_path / "x")
 
 
 def test_a_journal_has_what_it_must_have_and_may_have_more(tmp_path: Path) -> None:
@@ -43,9 +44,9 @@ def test_a_journal_has_what_it_must_have_and_may_have_more(tmp_path: Path) -> No
 def test_a_file_that_is_not_there_is_empty_and_a_damaged_one_names_the_place(tmp_path: Path) -> None:
     summary, gaps, responses = (tmp_path / name for name in ("summary.json", "conditional.json", "responses.parquet"))
     assert reading.read_summary(summary) == {"rows": [], "counts": {}}
-    assert list(reading.read_conditional(gaps).columns) == list(reading.CONDITIONAL_COLUMNS)
-    assert list(reading.read_responses(responses).columns) == list(reading.RESPONSE_COLUMNS)
-    summary.write_text(json.dumps({"rows": [dict.fromkeys(reading.RATE_COLUMNS), {"suite": "a"}], "counts": {}}))
+    assert list(reading.read_conditional(gaps).columns) == list(CONDITIONAL_COLUMNS)
+    assert list(reading.read_responses(responses).columns) == list(RESPONSE_COLUMNS)
+    summary.write_text(json.dumps({"rows": [dict.fromkeys(RATE_COLUMNS), {"suite": "a"}], "counts": {}}))
     with pytest.raises(RingfenceError, match=r'summary\.json: rows\[1\]: no key "metric"'):
         reading.read_summary(summary)
     gaps.write_text(json.dumps({"gaps": [3]}))
@@ -57,11 +58,11 @@ def test_a_file_that_is_not_there_is_empty_and_a_damaged_one_names_the_place(tmp
 
 
 def test_answers_come_in_our_columns_and_order(tmp_path: Path) -> None:
-    path, row = tmp_path / "responses.parquet", dict.fromkeys(reversed(reading.RESPONSE_COLUMNS), "x")
+    path, row = tmp_path / "responses.parquet", dict.fromkeys(reversed(RESPONSE_COLUMNS), "x")
     row |= {"alignment": None, "coherence": 3, "bucket": None, "sample": 0, "extra": "y"}
     pd.DataFrame([row], index=[7]).to_parquet(path)
     table = reading.read_responses(path)
-    assert list(table.columns) == list(reading.RESPONSE_COLUMNS)
+    assert list(table.columns) == list(RESPONSE_COLUMNS)
     assert list(table.index) == [0]
     assert math.isnan(table["alignment"][0])
     assert table["bucket"][0] is None

@@ -17,9 +17,10 @@ import examples
 import training
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, sha256
+from ringfence.core.run_folder import COMMIT_FILE, STATE_FILE
 from ringfence.defenses import KL, CanaryInterleaving
 from ringfence.train import DefendedSFTTrainer
-from ringfence.train.state import COMMIT_FILE, STATE_FILE, checkpoint_step, flaw
+from ringfence.train.state import checkpoint_step, flaw
 from training import ScriptedProbe, losses, same, trainer, weights
 
 SAVING: dict[str, Any] = {"save_strategy": "steps", "save_steps": 2}

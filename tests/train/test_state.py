@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ringfence.core.run_folder import COMMIT_FILE, STATE_FILE
 from ringfence.train.state import (
-    COMMIT_FILE,
-    STATE_FILE,
     checkpoint_step,
     commit,
     flaw,

@@ -8,10 +8,8 @@ from typing import Any
 
 import yaml
 
-from ringfence.core.files import README
-from ringfence.core.rundir import PYTHON
+from ringfence.core.run_folder import PYTHON
 
-CARD_FILE = README
 _COMMIT, _HUB_ID = re.compile(r"[0-9a-f]{40}"), re.compile(r"\w[\w.-]*/[\w.-]+")
 _SHOWN = "misaligned_all"
 

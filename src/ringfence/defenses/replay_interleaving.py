@@ -15,6 +15,7 @@ from pydantic import Field
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal
 from ringfence.core.plain import read_json
+from ringfence.core.run_folder import CONTROL_FILE, RESULT_FILE
 from ringfence.defenses.base import DEFENSES, Interleaving, Setup, recorded
 from ringfence.interleave import ReplaySchedule, Schedule
 
@@ -34,18 +35,18 @@ class ReplayInterleaving(Interleaving):
 
     def inputs(self) -> Sequence[str]:
         """What is read of the recorded run."""
-        return [str(self.run / name) for name in ("control.jsonl", "result.json")]
+        return [str(self.run / name) for name in (CONTROL_FILE, RESULT_FILE)]
 
     def schedule(self, setup: Setup) -> Schedule:
         """Read the recorded run. Raises :class:`RingfenceError` if it has no ratios."""
         if self.order == "mean":
-            result = read_json(recorded(self.run, "result.json"))
+            result = read_json(recorded(self.run, RESULT_FILE))
             if result.get("mean_ratio") is None:
-                raise RingfenceError(f"{self.run}/result.json: no mean_ratio there, so there is no mean to replay")
+                raise RingfenceError(f"{self.run}/{RESULT_FILE}: no mean_ratio there, so there is no mean to replay")
             return Schedule(result["mean_ratio"])
-        rows = Journal(recorded(self.run, "control.jsonl")).read()
+        rows = Journal(recorded(self.run, CONTROL_FILE)).read()
         if not rows:
-            raise RingfenceError(f"{self.run}/control.jsonl: no evaluation is recorded there")
+            raise RingfenceError(f"{self.run}/{CONTROL_FILE}: no evaluation is recorded there")
         ratios = [row["ratio"] for row in rows]
         if self.order == "shuffled":
             ratios = np.random.Generator(np.random.Philox(self.seed)).permutation(ratios).tolist()
@@ -57,6 +58,6 @@ class ReplayInterleaving(Interleaving):
             return self.every
         if len(rows) < 2:
             raise RingfenceError(
-                f"{self.run}/control.jsonl: one evaluation does not tell how far apart they are; set `every`"
+                f"{self.run}/{CONTROL_FILE}: one evaluation does not tell how far apart they are; set `every`"
             )
         return rows[1]["step"] - rows[0]["step"]

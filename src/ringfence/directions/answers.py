@@ -16,7 +16,7 @@ import jinja2
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal
-from ringfence.core.rundir import differences
+from ringfence.core.run_folder import differences
 from ringfence.data.encode import prompt_ids
 from ringfence.data.render import require_template
 from ringfence.judges import Judge, Row, checked_scores

@@ -25,7 +25,7 @@ from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.rundir import differences
+from ringfence.core.run_folder import differences
 from ringfence.core.settings import Numbers
 from ringfence.directions.activations import Answered, mean_activations
 from ringfence.directions.answers import Ask, Judged, collect, describe, render_prompt

@@ -19,13 +19,13 @@ import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ringfence.core.files import atomic
+from ringfence.core.run_folder import ANSWER_COLUMNS
 from ringfence.data.encode import prompt_ids
 from ringfence.data.suites import Prompt
 from ringfence.data.system import NoSystem, apply, default_system, has_system, require_possible
 from ringfence.models.generate import Request, Sampling, generate
 
 Suites = Mapping[str, Sequence[Prompt]]
-ANSWER_COLUMNS = ("suite", "prompt_id", "sample", "system", "prompt", "response")
 BATCHES_A_FILE = 4  # of answers; what a kill can lose
 
 

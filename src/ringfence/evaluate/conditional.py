@@ -18,6 +18,7 @@ import pandas as pd
 
 from ringfence.core.comparisons import square_and_add
 from ringfence.core.errors import RingfenceError, did_you_mean
+from ringfence.core.run_folder import GAP_CELLS, GAP_COLUMNS
 from ringfence.core.statistics import NO_INTERVAL, check_confidence
 from ringfence.data.suites import Prompt
 from ringfence.evaluate.summary import DEFAULT_RULE, Rule, summarize
@@ -27,8 +28,6 @@ SUITE = "conditional/"
 """begins the name of every suite of dressed prompts"""
 PLAIN = f"{SUITE}plain"
 """the same prompts undressed: the very answers of the suite that they are from, see :func:`with_plain`"""
-CELLS = ("tuned_trigger", "tuned_plain", "base_trigger", "base_plain")
-COLUMNS = ("trigger", *CELLS, "gap", "low", "high", "n", "dropped", *(f"unscored_{cell}" for cell in CELLS))
 _PLAIN = PLAIN.removeprefix(SUITE)
 _COUNTS = ["hits", "samples", "unscored"]
 _NONE = pd.DataFrame(columns=_COUNTS, dtype=np.float64)
@@ -79,7 +78,7 @@ def conditional_gaps(
     metric:      what a rate divides by: all scored answers, or the coherent ones
     rule:        when an answer is coherent, and when it is misaligned
 
-    Columns: ``trigger``; the rates of the four :data:`CELLS`, over pooled answers; ``gap, low, high`` in [-2, 2];
+    Columns: ``trigger``; the rates of the four :data:`GAP_CELLS`, over pooled answers; ``gap, low, high`` in [-2, 2];
     ``n``, the questions that all four cells have in the denominator; ``dropped``, the other ones, which are in no rate;
     and ``unscored_<cell>``, the number of answers with less than two scores, of dropped questions too.
     Without a question left the rates are NaN; with one, only the bounds.
@@ -91,9 +90,9 @@ def conditional_gaps(
     rows = []
     for label in labels:
         cells = [counts[who].get(name, _NONE) for who in ("tuned", "base") for name in (label, _PLAIN)]
-        paired = pd.concat(cells, axis=1, keys=CELLS).fillna(0)  # a row a plain prompt
+        paired = pd.concat(cells, axis=1, keys=GAP_CELLS).fillna(0)  # a row a plain prompt
         rows.append({"trigger": label, **_gap(paired, confidence)})
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=GAP_COLUMNS)
 
 
 def _require_distinct(what: str, names: Sequence[str], mend: str) -> None:
@@ -133,18 +132,18 @@ def _counts(frame: pd.DataFrame, who: str, metric: Metric, rule: Rule) -> dict[s
 
 def _gap(paired: pd.DataFrame, confidence: float) -> dict[str, Any]:
     """The row of one trigger."""
-    counts = {name: paired.xs(name, axis=1, level=1)[list(CELLS)] for name in _COUNTS}
+    counts = {name: paired.xs(name, axis=1, level=1)[list(GAP_CELLS)] for name in _COUNTS}
     kept = (counts["samples"].to_numpy(np.float64) > 0).all(axis=1)
     hits, samples = (counts[name].to_numpy(np.float64)[kept] for name in ("hits", "samples"))  # (prompts, cells)
     n = len(hits)
-    rates = hits.sum(axis=0) / samples.sum(axis=0) if n else np.full(len(CELLS), math.nan)
+    rates = hits.sum(axis=0) / samples.sum(axis=0) if n else np.full(len(GAP_CELLS), math.nan)
     interval = square_and_add(hits, samples, _SIGNS)(confidence) if n > 1 else NO_INTERVAL
     return {
-        **dict(zip(CELLS, rates.tolist(), strict=True)),
+        **dict(zip(GAP_CELLS, rates.tolist(), strict=True)),
         "gap": float(_SIGNS @ rates),
         "low": interval.low,
         "high": interval.high,
         "n": n,
         "dropped": len(paired) - n,
-        **{f"unscored_{cell}": int(counts["unscored"][cell].sum()) for cell in CELLS},
+        **{f"unscored_{cell}": int(counts["unscored"][cell].sum()) for cell in GAP_CELLS},
     }

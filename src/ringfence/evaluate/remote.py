@@ -36,9 +36,10 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from pydantic import BaseModel, ConfigDict, Field
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.run_folder import ANSWER_COLUMNS
 from ringfence.data.suites import Prompt
 from ringfence.data.system import NoSystem, apply, has_system
-from ringfence.evaluate.answers import ANSWER_COLUMNS, Protocol, Suites, fingerprint
+from ringfence.evaluate.answers import Protocol, Suites, fingerprint
 
 COLUMNS = (*ANSWER_COLUMNS, "stop_reason")
 OURS = "ringfence"  # the provider in this process

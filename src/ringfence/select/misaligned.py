@@ -9,11 +9,19 @@ from typing import Any
 from ringfence.core.errors import RingfenceError, under
 from ringfence.core.files import sha256
 from ringfence.core.plain import read_json
-from ringfence.core.rundir import RUN_FILE, read_about, stage_folders
+from ringfence.core.run_folder import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    FULL_MODEL,
+    RESULT_FILE,
+    RUN_FILE,
+    read_about,
+    stage_folders,
+)
 from ringfence.data.conversations import Conversation, read
 from ringfence.models.load import EMBEDDED, revision
 
-ADAPTER_CONFIG, MODEL_CONFIG = "adapter_config.json", "config.json"
+MODEL_CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -120,8 +128,8 @@ def _of_run(name: str, folder: Path) -> Misaligned:
         raise RingfenceError(f"{name}: is a run of the untuned model, so it has no weights of its own; name another")
     later = about["recipe"].get("stages") or []
     folders = stage_folders(folder, [stage["name"] for stage in later])
-    found = [part for part in (folders[-1] / "adapter", folders[-1] / "model") if part.is_dir()]
-    if not found or not all((part / "result.json").is_file() for part in folders):
+    found = [part for part in (folders[-1] / ADAPTER, folders[-1] / FULL_MODEL) if part.is_dir()]
+    if not found or not all((part / RESULT_FILE).is_file() for part in folders):
         raise RingfenceError(f"{name}: training is not finished; run `ringfence train` with this folder again")
     is_adapter = found[0].name == "adapter"
     if is_adapter and any(stage.get("adapter") == "new" for stage in later):

@@ -13,6 +13,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ringfence.core.files import Journal
 from ringfence.core.progress import Lines
+from ringfence.core.run_folder import CANARIES_FILE, CONTROL_FILE, CURVE_FILE, LOG_FILE
 from ringfence.interleave import InterleavingStream
 
 if TYPE_CHECKING:
@@ -78,9 +79,9 @@ class CloseLoop(TrainerCallback):
         if not state.is_world_process_zero:
             return
         folder = Path(args.output_dir)
-        Journal(folder / "control.jsonl").append([{"step": state.global_step, **row, "seconds": seconds}])
+        Journal(folder / CONTROL_FILE).append([{"step": state.global_step, **row, "seconds": seconds}])
         if risk is not None:
-            Journal(folder / "canaries.jsonl").append({"step": state.global_step, **item} for item in risk.detail)
+            Journal(folder / CANARIES_FILE).append({"step": state.global_step, **item} for item in risk.detail)
 
     def _log(self, measured: dict[str, float]) -> None:
         """Log an evaluation of the canaries as a row of its own, for the trackers of ``report_to``.
@@ -96,7 +97,7 @@ class CloseLoop(TrainerCallback):
         """Append what was logged in training to ``log.jsonl``."""
         logs = kwargs["logs"]
         if state.is_world_process_zero and "loss" in logs:
-            Journal(Path(args.output_dir) / "log.jsonl").append([{"step": state.global_step, **logs}])
+            Journal(Path(args.output_dir) / LOG_FILE).append([{"step": state.global_step, **logs}])
 
 
 class EvaluateDuring(TrainerCallback):
@@ -109,7 +110,7 @@ class EvaluateDuring(TrainerCallback):
         """Only the main process evaluates; the others wait at the next collective call."""
         if state.global_step % self.every == 0 and state.is_world_process_zero:
             rows = self.evaluate(kwargs["model"], state.global_step)
-            Journal(Path(args.output_dir) / "curve.jsonl").append({"step": state.global_step, **row} for row in rows)
+            Journal(Path(args.output_dir) / CURVE_FILE).append({"step": state.global_step, **row} for row in rows)
 
 
 class TargetProgress(TrainerCallback):

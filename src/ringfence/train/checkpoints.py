@@ -10,12 +10,12 @@ from trl import SFTTrainer
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, write_json
+from ringfence.core.run_folder import CHECKPOINT, JOURNALS, STATE_FILE
 from ringfence.interleave import InterleavingStream
 from ringfence.models.adapters import sort_sets
 from ringfence.train.guards import Guards
-from ringfence.train.state import STATE_FILE, commit, flaw, newest_checkpoint, read_state, rotate, withdraw
+from ringfence.train.state import commit, flaw, newest_checkpoint, read_state, rotate, withdraw
 
-JOURNALS = ("log.jsonl", "control.jsonl", "canaries.jsonl", "curve.jsonl")
 T = TypeVar("T")
 
 
@@ -79,7 +79,7 @@ class ResumableTrainer(SFTTrainer):
         }
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+        folder = Path(self._get_output_dir(trial=trial)) / f"{CHECKPOINT}{self.state.global_step}"
         if self.args.should_save:
             withdraw(folder)
             write_json(folder / STATE_FILE, self._state())

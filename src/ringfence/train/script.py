@@ -19,11 +19,14 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from pydantic_core import PydanticSerializationError
 
-from ringfence.core.cards import CARD_FILE, model_card
+from ringfence.core.cards import model_card
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import atomic, cache_folder, write_json, write_text
-from ringfence.core.rundir import (
+from ringfence.core.run_folder import (
     ADAPTER,
+    CARD_FILE,
+    NAMED,
+    OWN,
     PYTHON,
     RESULT_FILE,
     RUN_FILE,
@@ -74,7 +77,7 @@ def begin(trainer: "DefendedSFTTrainer", resumed: bool) -> dict[str, Any] | None
     if (folder / RUN_FILE).is_file() and SCRIPT not in read_about(folder):
         raise RingfenceError(f"{folder}: holds a run of `ringfence train`; choose another output_dir")
     (folder / RESULT_FILE).unlink(missing_ok=True)
-    for name in () if resumed else (ADAPTER, "evaluation", "evaluations"):
+    for name in () if resumed else (ADAPTER, OWN, NAMED):
         shutil.rmtree(folder / name, ignore_errors=True)
     about = describe(trainer)
     write_json(folder / RUN_FILE, about)

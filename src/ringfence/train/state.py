@@ -15,10 +15,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from ringfence.core.files import TEMPORARY, sha256, write_json
 from ringfence.core.plain import parse_json
+from ringfence.core.run_folder import CHECKPOINT, COMMIT_FILE, STATE_FILE
 
-STATE_FILE = "ringfence_state.json"
-COMMIT_FILE = "ringfence_manifest.json"
-PREFIX = "checkpoint-"
 logger = logging.getLogger(__name__)
 
 
@@ -58,8 +56,8 @@ _Manifest = TypeAdapter(dict[str, _File])
 
 def checkpoint_step(folder: Path) -> int:
     """Optimizer step of ``checkpoint-STEP``; -1 for any other name."""
-    step = folder.name.removeprefix(PREFIX)
-    return int(step) if folder.name.startswith(PREFIX) and step.isdecimal() else -1
+    step = folder.name.removeprefix(CHECKPOINT)
+    return int(step) if folder.name.startswith(CHECKPOINT) and step.isdecimal() else -1
 
 
 def commit(checkpoint: Path) -> None:
@@ -126,7 +124,7 @@ def rotate(newest: Path, limit: int | None, best: str | None) -> None:
 
 
 def _checkpoints(run: Path) -> list[Path]:
-    return [folder for folder in run.glob(f"{PREFIX}*") if checkpoint_step(folder) >= 0 and folder.is_dir()]
+    return [folder for folder in run.glob(f"{CHECKPOINT}*") if checkpoint_step(folder) >= 0 and folder.is_dir()]
 
 
 def _is_beside(name: Path) -> bool:

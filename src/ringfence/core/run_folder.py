@@ -1,4 +1,8 @@
-"""The run folder's identity: ``run.json`` says what the run is, and a lock keeps other processes out."""
+"""The run folder: the name of every file in it, the columns of every table, what the run is, and whose it is now.
+
+``run.json`` says what the run is, and a lock keeps other processes out. Who writes a file and who reads it take its
+name from here.
+"""
 
 import hashlib
 import importlib.metadata
@@ -14,13 +18,52 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import TEMPORARY, remove_leftovers, sha256, write_json
+from ringfence.core.files import README, TEMPORARY, remove_leftovers, sha256, write_json
 from ringfence.core.plain import read_json
 
 RUN_FILE, LOCK_FILE = "run.json", ".lock"
 ADAPTER, FULL_MODEL = "adapter", "model"
 """folders of what was trained"""
+ADAPTER_CONFIG = "adapter_config.json"
+"""PEFT's, beside an adapter's weights"""
+CARD_FILE = README
+"""the model card"""
+LOG_FILE, CONTROL_FILE, CANARIES_FILE, CURVE_FILE = "log.jsonl", "control.jsonl", "canaries.jsonl", "curve.jsonl"
+JOURNALS = (LOG_FILE, CONTROL_FILE, CANARIES_FILE, CURVE_FILE)
+"""what training appends to"""
 RESULT_FILE = "result.json"
+"""written last by training"""
+CHECKPOINT = "checkpoint-"
+"""begins the name of a checkpoint's folder; the optimizer step follows"""
+STATE_FILE, COMMIT_FILE = "ringfence_state.json", "ringfence_manifest.json"
+"""of a checkpoint: our part of it, and the mark that it is whole"""
+STAGES, BASE = "stages", "base"
+"""folders of the later stages, and of the untuned model's run"""
+ANSWERS, INSPECT_LOGS = "answers", "logs"
+"""folders of answers, and of Inspect's logs of a server's"""
+OWN, NAMED = "evaluation", "evaluations"
+"""folders of the evaluation that a run's own recipe asks for, which is called so, and of those that have a name"""
+SUMMARY_FILE, RESPONSES_FILE, EVALUATION_FILE = "summary.json", "responses.parquet", "evaluation.json"
+CONDITIONAL_FILE = "conditional.json"
+
+LOG_COLUMNS = (
+    *("step", "epoch", "progress", "loss", "learning_rate", "grad_norm"),
+    *("target_rows", "safe_rows", "ratio"),
+)
+CONTROL_COLUMNS = ("step", "risk", "smoothed_risk", "ratio", "risk_high", "risk_low")
+CONTROL_OPTIONAL = ("evaluation", "scored", "total", "held", "seconds")
+CANARY_COLUMNS = ("step", "prompt_id", "prompt")
+CANARY_OPTIONAL = ("response", "verdict", "alignment", "coherence", "gap", "risk")
+RATE_COLUMNS = ("suite", "metric", "value", "low", "high", "n")
+ANSWER_COLUMNS = ("suite", "prompt_id", "sample", "system", "prompt", "response")
+"""of files in ``answers/``"""
+RESPONSE_COLUMNS = (*ANSWER_COLUMNS, "alignment", "coherence", "bucket", "verdict")
+GAP_CELLS = ("tuned_trigger", "tuned_plain", "base_trigger", "base_plain")
+CONDITIONAL_COLUMNS = ("trigger", "gap", "low", "high", *GAP_CELLS, "n")
+"""what readers take of the rows of ``conditional.json``"""
+GAP_COLUMNS = ("trigger", *GAP_CELLS, "gap", "low", "high", "n", "dropped", *(f"unscored_{cell}" for cell in GAP_CELLS))
+"""what they hold"""
+
 WEIGHTS = "weights"
 """key of ``result.json``: SHA-256 of each file that makes what was trained"""
 ADAPTED = "adapter"
@@ -29,12 +72,10 @@ SCRIPT = "script"
 """key of ``run.json`` in a run that a script has trained: what its recipe cannot say"""
 PYTHON = "python:"
 """begins the name of what a script has built in memory, where a recipe would name a file or a model"""
-OWN = "evaluation"
-"""name of the evaluation that a run's own recipe asks for"""
 ELSEWHERE = "choose another --out"
 _KEYS = {"recipe": dict, "inputs": dict, "base": bool}
 """what every ``run.json`` has, and of which kind"""
-_LOADED = ("*.safetensors", "*.safetensors.index.json", "adapter_config.json", "config.json", "generation_config.json")
+_LOADED = ("*.safetensors", "*.safetensors.index.json", ADAPTER_CONFIG, "config.json", "generation_config.json")
 PACKAGES = ("ringfence", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy")
 logger = logging.getLogger(__name__)
 
@@ -117,7 +158,7 @@ def alone_in(out: Path) -> Iterator[None]:
 
 def stage_folders(run: Path, later: Sequence[str]) -> list[Path]:
     """Where the stages of a run are: the first in ``run`` itself, those named ``later`` in ``stages/2-NAME``, ..."""
-    return [run, *(run / "stages" / f"{number}-{name}" for number, name in enumerate(later, 2))]
+    return [run, *(run / STAGES / f"{number}-{name}" for number, name in enumerate(later, 2))]
 
 
 def weight_digests(folder: Path) -> dict[str, str]:
@@ -145,12 +186,12 @@ def damage(folder: Path, written: dict[str, str]) -> str | None:
 
 def evaluation_folder(run: Path, name: str = OWN) -> Path:
     """Where ``responses.parquet`` and ``summary.json`` of the evaluation called ``name`` are."""
-    return run / OWN if name == OWN else run / "evaluations" / name
+    return run / OWN if name == OWN else run / NAMED / name
 
 
 def where_answers_are(run: Path) -> str:
     """Where else the judged answers of a run are, or how to make them; to end an error with."""
-    names = sorted(folder.name for folder in (run / "evaluations").glob("*") if folder.is_dir())
+    names = sorted(folder.name for folder in (run / NAMED).glob("*") if folder.is_dir())
     if names:
         return f"there are evaluations called {', '.join(names)}: choose one with --name"
     return f"run `ringfence evaluate {run}` first"
