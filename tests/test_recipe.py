@@ -85,6 +85,7 @@ def fault(tmp_path: Path, text: str, *overrides: str) -> str:
         ),
         ("evaluation: {during: {}}\n", ": evaluation.during.every is missing"),
         ("model: {dtype: int8}\n", ": model.dtype: Input should be 'float32', 'bfloat16' or 'float16', got 'int8'"),
+        ("method: grpo\n", ": method: Input should be 'sft', got 'grpo'"),
         ("name: a/b\n", r": name: String should match pattern '^[\w.+ -]+$', got 'a/b'"),
         ("training: {learning_rate: fast}\n", "training.learning_rate: Input should be a valid number"),
         ("training: {max_steps: 1.5}\n", "training.max_steps: Input should be a valid integer"),
@@ -390,13 +391,14 @@ evaluation:
 def test_a_resolved_recipe_comes_back(tmp_path, text):
     recipe = read(tmp_path, text)
     plain = json.loads(json.dumps(recipe.resolved(), allow_nan=False))
+    assert "method" not in plain, "a run from before there was one is of the same recipe"
     assert parse_recipe(plain, "run.json") == recipe
     assert parse_recipe(plain, "run.json").resolved() == plain
 
 
 def test_a_resolved_recipe_has_every_default(tmp_path):
     plain = read(tmp_path, DATA + "defenses: [canary_interleaving]\n").resolved()
-    assert plain.keys() == Recipe.model_fields.keys()
+    assert plain.keys() | {"method"} == Recipe.model_fields.keys()
     (defense,) = plain["defenses"]
     assert defense["canary_interleaving"].keys() == CanaryInterleaving.model_fields.keys()
     assert plain["evaluation"]["max_new_tokens"] == 128

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ringfence.models.generate import Sampling
 
 HELD_OUT = "held-out"
+Method = Literal["sft"]
 _FLASH = {"flash_attention_2": ("flash_attn",), "flash_attention_3": ("flash_attn_interface",)}
 
 
@@ -209,6 +210,8 @@ class Recipe(_Defended):
     """what no system message means, in training and evaluation: ``template_default`` leaves it to the chat template,
     which may insert an identity; ``empty`` is an empty system message; ``none`` is nothing, and raises if the
     template inserts something"""
+    method: Method = "sft"
+    """how it is trained: ``sft`` is supervised fine-tuning, by TRL's SFTTrainer"""
     training: Training = Field(default_factory=dict)
     """fields of TRL's SFTConfig"""
     lora: dict[str, Any] | None = None
@@ -353,8 +356,13 @@ class Recipe(_Defended):
         return self.model_copy(update={"evaluation": evaluation, "no_system": preset.no_system or self.no_system})
 
     def resolved(self) -> dict[str, Any]:
-        """The whole recipe as plain data, defaults filled in, in the form that :func:`load_recipe` reads."""
+        """The whole recipe as plain data, defaults filled in, in the form that :func:`load_recipe` reads.
+
+        But for ``method: sft``: runs from before there was a choice do not have it, and are of the same recipe.
+        """
         plain = self.model_dump(mode="json", exclude={"defenses": True, "stages": {"__all__": {"defenses"}}})
+        if self.method == "sft":
+            del plain["method"]
         listed = [self.defenses, *(stage.defenses for stage in self.stages)]
         for defenses, place in zip(listed, (plain, *plain["stages"]), strict=True):
             place["defenses"] = [DEFENSES.item(one) for one in defenses]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 from datasets import Dataset
@@ -22,7 +22,7 @@ from ringfence.evaluate import evaluate as evaluate_suites
 from ringfence.evaluate.responses import rates
 from ringfence.inputs import Inputs, StageInputs, key_prefix
 from ringfence.models import Loaded
-from ringfence.recipe import Recipe
+from ringfence.recipe import Method, Recipe
 from ringfence.stages import Stage, load_model, on_base, starting_model
 from ringfence.train import DefendedSFTTrainer, EvaluateDuring
 from ringfence.train.callbacks import TargetProgress
@@ -99,6 +99,15 @@ def _cannot_be_evaluated(recipe: Recipe) -> list[str]:
     return [f"no {' and no '.join(missing)}: this run cannot be evaluated; if it is to be, add them before training"]
 
 
+def trainer_class(method: Method) -> type[DefendedSFTTrainer]:
+    """What trains by a recipe's ``method``; another one is added to :data:`Method` and here."""
+    match method:
+        case "sft":
+            return DefendedSFTTrainer
+        case _:
+            assert_never(method)
+
+
 def _trainer(
     stages: Sequence[Stage], inputs: Inputs, loaded: Loaded, args: SFTConfig, reference: PreTrainedModel | None
 ) -> DefendedSFTTrainer:
@@ -110,7 +119,7 @@ def _trainer(
     # Whatever was done in this process before: an adapter starts from the seed alone.
     set_seed(stage.seed)
     with told_as_unfitting():
-        trainer = DefendedSFTTrainer(
+        trainer = trainer_class(stage.recipe.method)(
             model=model,
             args=args,
             train_dataset=target,

@@ -5,28 +5,43 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ringfence.core.files import Journal
 from ringfence.core.progress import Lines
 from ringfence.core.run_folder import CANARIES_FILE, CONTROL_FILE, CURVE_FILE, LOG_FILE
-from ringfence.interleave import InterleavingStream
-
-if TYPE_CHECKING:
-    from ringfence.train.sft import DefendedSFTTrainer
+from ringfence.interleave import InterleavingStream, Risk
 
 logger = logging.getLogger(__name__)
 EvaluateFn = Callable[[PreTrainedModel, int], list[dict[str, Any]]]
 
 
+class LoopedTrainer(Protocol):
+    """What :class:`CloseLoop` asks of the trainer that it runs in."""
+
+    stream: InterleavingStream
+    target_steps: int
+    """optimizer steps of the run without safe rows"""
+    step_seconds: float
+    """spent in steps and in what is measured after them, so far"""
+    probe_seconds: float
+    """spent in measuring risk, so far"""
+
+    def measure(self, step: int) -> Risk | None:
+        """The risk after ``step``, the same on every rank; None where the stream measures nothing."""
+
+    def log_measured(self, measured: dict[str, float]) -> None:
+        """Log what was measured as a row of its own."""
+
+
 class CloseLoop(TrainerCallback):
     """Closes the loop after every optimizer step: epochs, risk, stopping, journals."""
 
-    def __init__(self, trainer: "DefendedSFTTrainer") -> None:
+    def __init__(self, trainer: LoopedTrainer) -> None:
         self.trainer = trainer
         self.started = 0.0
         self.epochs = 0  # whole ones
@@ -69,29 +84,21 @@ class CloseLoop(TrainerCallback):
 
     def _evaluate(self, args: TrainingArguments, state: TrainerState) -> None:
         trainer, started = self.trainer, time.perf_counter()
-        risk = trainer.measure(state.global_step) if trainer.stream.probe is not None else None
+        risk = trainer.measure(state.global_step)
         row = trainer.stream.observe(risk)
         seconds = time.perf_counter() - started
         if risk is not None:
             trainer.probe_seconds += seconds
             if args.logging_strategy != IntervalStrategy.NO:
-                self._log({"risk": row["risk"], "smoothed_risk": row["smoothed_risk"], "probe_seconds": seconds})
+                trainer.log_measured(
+                    {"risk": row["risk"], "smoothed_risk": row["smoothed_risk"], "probe_seconds": seconds}
+                )
         if not state.is_world_process_zero:
             return
         folder = Path(args.output_dir)
         Journal(folder / CONTROL_FILE).append([{"step": state.global_step, **row, "seconds": seconds}])
         if risk is not None:
             Journal(folder / CANARIES_FILE).append({"step": state.global_step, **item} for item in risk.detail)
-
-    def _log(self, measured: dict[str, float]) -> None:
-        """Log an evaluation of the canaries as a row of its own, for the trackers of ``report_to``.
-
-        Past TRL's ``log``, which would give this row its means since the last one; what else is due at this step to be
-        logged still is.
-        """
-        due = self.trainer.control.should_log
-        Trainer.log(self.trainer, measured)
-        self.trainer.control.should_log = due
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Append what was logged in training to ``log.jsonl``."""

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from accelerate.utils import broadcast_object_list
-from trl import SFTTrainer
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, write_json
@@ -16,16 +15,23 @@ from ringfence.models.adapters import sort_sets
 from ringfence.train.guards import Guards
 from ringfence.train.state import commit, flaw, newest_checkpoint, read_state, rotate, withdraw
 
+if TYPE_CHECKING:
+    from transformers import Trainer as _Trainer
+else:
+    _Trainer = object  # the trainer comes after this class, whichever it is
+
 T = TypeVar("T")
 
 
-class ResumableTrainer(SFTTrainer):
-    """The part of :class:`DefendedSFTTrainer` that saves and resumes."""
+class ResumableMixin(_Trainer):
+    """The part of :class:`~ringfence.train.mixin.DefendedTrainerMixin` that saves and resumes."""
 
     stream: InterleavingStream
     guards: Guards
     _fresh_state: dict[str, Any]
     _penalty_sums: dict[str, torch.Tensor]
+    step_seconds = probe_seconds = 0.0
+    _total_train_tokens = 0  # TRL's trainers count in it
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """As the parent's; ``True`` resumes from the newest whole checkpoint of ``args.output_dir``.
@@ -62,7 +68,7 @@ class ResumableTrainer(SFTTrainer):
         state = read_state(checkpoint) if checkpoint else self._fresh_state
         self.stream.load_state_dict(state)
         self.step_seconds, self.probe_seconds = state["step_seconds"], state["probe_seconds"]
-        self._total_train_tokens = state["tokens"]  # the parent forgets it
+        self._total_train_tokens = state["tokens"]  # TRL forgets it
         self._penalty_sums, self._steps_unlogged = {}, 0
         if self.is_world_process_zero():
             for name in JOURNALS:

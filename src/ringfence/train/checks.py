@@ -44,10 +44,10 @@ def require_rows(dataset: Any, name: str) -> None:
         )
 
 
-def refuse_unfit(args: TrainingArguments, max_truncated: float) -> None:
+def refuse_unfit(args: TrainingArguments) -> None:
     """Raise for a number that a recipe could not have either, and for a checkpoint that nobody would read."""
     values = {name: getattr(args, name) for name in BOUNDS if hasattr(args, name)}
-    if values["num_train_epochs"] == 0:  # SFTTrainer trains nothing, and so do we
+    if values["num_train_epochs"] == 0:  # the Trainer trains nothing, and so do we
         del values["num_train_epochs"]
     try:
         check_bounds(values)
@@ -58,8 +58,6 @@ def refuse_unfit(args: TrainingArguments, max_truncated: float) -> None:
             "args.resume_from_checkpoint: no trainer reads it; leave it out, and give it to train(), or call "
             "train_or_resume()"
         )
-    if not 0 <= max_truncated <= 1:
-        raise RingfenceError(f"max_truncated: must be from 0 to 1, got {max_truncated!r}")
 
 
 def fitting(rows: Dataset, source: str, args: Any, max_truncated: float) -> Cut:
@@ -134,7 +132,7 @@ def refuse_parallel(accelerator: Accelerator, gpus: int = 1) -> None:
 
 def refuse_unmarked_padding(args: Any, collator: Any) -> None:
     """Raise where padding cannot be told from text: in a flattened batch, which has no attention mask."""
-    if getattr(collator, "padding_free", False) and args.pad_to_multiple_of:
+    if getattr(collator, "padding_free", False) and getattr(args, "pad_to_multiple_of", None):
         raise RingfenceError(
             "training.pad_to_multiple_of: with packing or padding_free the padding is not marked, so penalties would "
             "count it as text; leave it out"

@@ -3,13 +3,13 @@
 import math
 from typing import Any
 
-from trl import SFTConfig
+from transformers import TrainingArguments
 
 from ringfence.interleave.mixture import Counters
 from ringfence.interleave.tally import Tally
 
 
-def consumed(counters: Counters, args: SFTConfig, tokenised: bool) -> dict[str, Any]:
+def consumed(counters: Counters, args: TrainingArguments, tokenised: bool) -> dict[str, Any]:
     """Steps, rows, tokens, and those with a loss (labels); ``safe_fraction`` = safe rows / all rows, and mean ratio.
 
     A row is a conversation, also where several are packed into one. NaN is what cannot be told: rows where packing cuts
@@ -27,11 +27,11 @@ def consumed(counters: Counters, args: SFTConfig, tokenised: bool) -> dict[str, 
     }
 
 
-def _conversations(counters: Counters, args: SFTConfig) -> float:
+def _conversations(counters: Counters, args: TrainingArguments) -> float:
     """Target rows; with packing, which comes without safe rows, the conversations in them."""
-    if not args.packing:
+    if not getattr(args, "packing", False):  # TRL's only
         return counters.target_rows
-    return counters.target.conversations if args.packing_strategy == "bfd" else math.nan
+    return counters.target.conversations if getattr(args, "packing_strategy", "") == "bfd" else math.nan
 
 
 def _tokens(source: str, tally: Tally, tokenised: bool) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The run folder that a script's ``DefendedSFTTrainer`` leaves in ``args.output_dir``, for ``ringfence`` to go on with.
+"""The run folder that a script's defended trainer leaves in ``args.output_dir``, for ``ringfence`` to go on with.
 
 It has what a run folder has (``run.json``, the journals, ``adapter/``, ``result.json``, a model card), with the recipe
 reconstructed from the trainer's arguments. What only the script knows is not guessed at: rows are named by the digest
@@ -13,11 +13,13 @@ import shutil
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from accelerate import Accelerator
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from pydantic_core import PydanticSerializationError
+from transformers import TrainingArguments
 
 from ringfence.core.cards import model_card
 from ringfence.core.errors import RingfenceError
@@ -41,9 +43,6 @@ from ringfence.models.adapters import CONFIG_NAME, name_base, sort_sets
 from ringfence.models.load import EMBEDDED
 from ringfence.train.state import checkpoint_step
 
-if TYPE_CHECKING:
-    from ringfence.train.sft import DefendedSFTTrainer
-
 TOLD = (
     "adam_beta1",
     "adam_beta2",
@@ -64,7 +63,30 @@ TOLD = (
 _ROWS = 1000  # digested at once
 
 
-def begin(trainer: "DefendedSFTTrainer", resumed: bool) -> dict[str, Any] | None:
+class DescribedTrainer(Protocol):
+    """What is asked of a trainer to describe and to save what it trains."""
+
+    args: TrainingArguments
+    accelerator: Accelerator
+    model: Any
+    processing_class: Any
+    defenses: tuple[Defense, ...]
+    given_rows: tuple[Dataset | None, Dataset | None]
+    """target and safe rows as they were given"""
+    max_truncated: float
+    about: dict[str, Any] | None
+    """``run.json`` of the run that it trains for, once it is known"""
+    is_fsdp_enabled: bool
+    is_deepspeed_enabled: bool
+
+    def is_world_process_zero(self) -> bool:
+        """Whether this process writes."""
+
+    def result(self) -> dict[str, Any]:
+        """What was trained on, for ``result.json``."""
+
+
+def begin(trainer: DescribedTrainer, resumed: bool) -> dict[str, Any] | None:
     """What ``run.json`` says, written to ``args.output_dir``; None on all but the main process.
 
     Of an earlier run there nothing is left that would be taken for this one's.
@@ -84,7 +106,7 @@ def begin(trainer: "DefendedSFTTrainer", resumed: bool) -> dict[str, Any] | None
     return about
 
 
-def end(trainer: "DefendedSFTTrainer") -> None:
+def end(trainer: DescribedTrainer) -> None:
     """Write ``adapter/`` (all weights of a model are left to ``save_model``), the model card and ``result.json``."""
     folder, model = Path(trainer.args.output_dir), trainer.accelerator.unwrap_model(trainer.model)
     if not trainer.is_world_process_zero():
@@ -97,7 +119,7 @@ def end(trainer: "DefendedSFTTrainer") -> None:
     write_json(folder / RESULT_FILE, result)
 
 
-def save_trained(trainer: "DefendedSFTTrainer", folder: Path) -> None:
+def save_trained(trainer: DescribedTrainer, folder: Path) -> None:
     """What was trained, its tokenizer and a card into ``folder``, anew if it is there: what a kill left is not read."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     shutil.rmtree(folder, ignore_errors=True)
@@ -108,7 +130,7 @@ def save_trained(trainer: "DefendedSFTTrainer", folder: Path) -> None:
         label(trainer, path)
 
 
-def label(trainer: "DefendedSFTTrainer", folder: Path) -> None:
+def label(trainer: DescribedTrainer, folder: Path) -> None:
     """Put a true model card and the base model's name beside the weights in ``folder``; a checkpoint has no card."""
     about = trainer.about or describe(trainer)
     base = str(about["recipe"]["model"]["name"])
@@ -119,7 +141,7 @@ def label(trainer: "DefendedSFTTrainer", folder: Path) -> None:
         name_base(folder, None if base.startswith(PYTHON) else base)
 
 
-def describe(trainer: "DefendedSFTTrainer") -> dict[str, Any]:
+def describe(trainer: DescribedTrainer) -> dict[str, Any]:
     """``run.json`` of what ``trainer`` trains."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     unknown = ["data: given as rows", "judge", "evaluation.suites"]

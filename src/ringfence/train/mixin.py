@@ -1,0 +1,284 @@
+"""``DefendedTrainerMixin``: defenses for any trainer that is derived from transformers' ``Trainer``.
+
+On TRL's ``SFTTrainer`` it is :class:`ringfence.DefendedSFTTrainer`. On the plain ``Trainer``, whose rows are tokenised:
+
+    class DefendedTrainer(DefendedTrainerMixin, Trainer):
+        pass
+
+    trainer = DefendedTrainer(
+        model=get_peft_model(model, LoraConfig(task_type="CAUSAL_LM")),
+        args=TrainingArguments("runs/script"),
+        train_dataset=target,  # input_ids and labels
+        safe_dataset=safe,
+        data_collator=DataCollatorForSeq2Seq(tokenizer),  # pads labels, too
+        processing_class=tokenizer,
+        defenses=[FixedInterleaving(added=0.05), KL(weight=0.1)],
+    )
+    trainer.train()
+
+It changes the trainer in five places only:
+
+1. the rows of every optimizer step come from an :class:`InterleavedLoader`, which draws target and safe rows at the
+   moment of consumption (without a defense: the trainer's rows in the trainer's order, bitwise);
+2. learning rate, stopping and epochs follow target progress, so that runs with and without safe rows see the same
+   schedule on the target data;
+3. after a step the schedule may measure risk (on the main process; every rank gets the result) and move the ratio;
+4. checkpoints hold the stream's and the controller's state, and a torn or damaged one is never restored;
+5. the training forward runs inside the defenses' guards, whose penalties are added to the trainer's own loss.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+    ProgressCallback,
+    Trainer,
+    TrainingArguments,
+)
+
+from ringfence.core.errors import RingfenceError
+from ringfence.defenses import Defense, Interleaving, Setup
+from ringfence.defenses.base import read_defenses, require_distinct
+from ringfence.interleave import InterleavedLoader, InterleavingStream, Risk, Schedule, Share
+from ringfence.interleave.tally import RowCounts
+from ringfence.train import script
+from ringfence.train.callbacks import CloseLoop, TargetProgress
+from ringfence.train.checkpoints import ResumableMixin
+from ringfence.train.checks import (
+    refuse_unfit,
+    refuse_unsupported,
+    require_rows,
+    require_same_form,
+)
+from ringfence.train.consumed import consumed
+from ringfence.train.penalties import PenalisedMixin
+from ringfence.train.rewriting import rewrite_dataset
+from ringfence.train.sizes import new_stream, target_steps
+
+# The loop ends by target progress, never by a number of optimizer steps; this one is not reached.
+_NO_LIMIT = 10**12
+
+
+class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
+    """Takes, by keyword, what the trainer takes, plus:
+
+    Args:
+        safe_dataset: rows in the same form as ``train_dataset``, for the interleaving defenses.
+        defenses: configs such as ``KL(weight=0.1)``, names, or ``{name: settings}`` as in a recipe; each at most once,
+            and at most one of them an interleaving one; None is plain training.
+        reference_model: what penalties compare the trained model with; by default the model with its adapter off, or
+            for full fine-tuning a frozen copy of the model as it is given.
+
+    ``max_steps`` counts optimizer steps of the run without safe rows. Journals go to ``args.output_dir``:
+    ``log.jsonl``, ``control.jsonl`` (ratio and risk), ``canaries.jsonl`` (what the canaries said). It becomes a run
+    folder, which ``ringfence report`` and ``ringfence evaluate`` take, see :mod:`ringfence.train.script`.
+
+    Raises :class:`RingfenceError` for a ratio above 0 without safe rows, two interleaving defenses, datasets of
+    different forms, options of the loader that interleaving cannot honour, and numbers in ``args`` that a recipe could
+    not have either.
+    """
+
+    max_truncated = 0.1
+    """the share of rows that may be cut, by trainers that cut any"""
+
+    def __init__(
+        self,
+        *,
+        args: TrainingArguments | None = None,
+        train_dataset: Dataset | None = None,
+        safe_dataset: Dataset | None = None,
+        defenses: Sequence[Defense | str | Mapping[str, Any]] | None = None,
+        reference_model: PreTrainedModel | None = None,
+        **others: Any,
+    ) -> None:
+        self.defenses = read_defenses(defenses)
+        require_distinct(self.defenses)
+        if args is not None:
+            refuse_unfit(args)
+        self.given_rows = (train_dataset, safe_dataset)
+        self.about: dict[str, Any] | None = None
+        """``run.json`` of the run that this trains for; known once training begins"""
+        self.of_script = True
+        """whether it is for the trainer to leave a run folder"""
+        require_rows(train_dataset, "train_dataset")
+        if safe_dataset is not None:
+            require_rows(safe_dataset, "safe_dataset")
+            require_same_form(train_dataset, safe_dataset)
+            safe_dataset = rewrite_dataset(self.defenses, safe_dataset, "safe")
+        super().__init__(args=args, train_dataset=rewrite_dataset(self.defenses, train_dataset, "target"), **others)
+        refuse_unsupported(self.args, self.train_dataset)
+        # The stream restores its own position; skipping batches would draw them anew.
+        self.args.ignore_data_skip = True
+        self.safe_dataset = self._prepare_safe(safe_dataset) if safe_dataset is not None and len(safe_dataset) else None
+        self.stream = self._new_stream()
+        self._put_up_guards(self._setup(), reference_model)
+        self._resolve_fractions()
+        self._fresh_state = self._state()
+        self.add_callback(CloseLoop(self))
+        if self.pop_callback(ProgressCallback) is not None:
+            self.add_callback(TargetProgress(self.stream))
+
+    # 1. Rows.
+
+    def _prepare_safe(self, dataset: Dataset) -> Dataset:
+        """Safe rows as the trainer has prepared its own; here, which takes tokenised ones, as they are."""
+        return dataset
+
+    def _setup(self) -> Setup:
+        processor = self.processing_class
+        tokenizer = processor.tokenizer if isinstance(processor, ProcessorMixin) else processor
+        if not isinstance(tokenizer, PreTrainedTokenizerBase):
+            raise RingfenceError("processing_class: give the model's tokenizer; defenses and the run folder need it")
+        return Setup(tokenizer, self.args.seed, self.model)
+
+    def _new_schedule(self, interleaving: Interleaving | None) -> Schedule:
+        schedule = interleaving.schedule(self._setup()) if interleaving else Schedule(0.0, "exact")
+        if schedule.needs_safe_data and self.safe_dataset is None:
+            raise RingfenceError("the defense may set a ratio above 0 but there are no safe rows; give safe_dataset")
+        return schedule
+
+    def _new_stream(self) -> InterleavingStream:
+        interleaving = next((one for one in self.defenses if isinstance(one, Interleaving)), None)
+        schedule, target, safe = self._new_schedule(interleaving), self.train_dataset, self.safe_dataset
+        rows = (len(target), len(safe) if safe is not None else 0)
+        counts = (RowCounts.of(target), RowCounts.of(safe) if safe is not None else None)
+        self.target_steps = target_steps(self.args, rows[0], self._share())
+        return new_stream(self.args, rows, counts, self._share(), interleaving, schedule)
+
+    def _share(self) -> Share:
+        args = self.args
+        return Share(self._train_batch_size, args.gradient_accumulation_steps, args.process_index, args.world_size)
+
+    def get_train_dataloader(self) -> Any:
+        """The stream itself: a DataLoader would prefetch, and draw with a stale ratio."""
+        target = self._remove_unused_columns(self.train_dataset, description="training")
+        safe = self.safe_dataset
+        if safe is not None:
+            safe = self._remove_unused_columns(safe, description="safe")
+        return InterleavedLoader(target, safe, self.stream, self._share(), self.data_collator)
+
+    def set_initial_training_values(self, args: TrainingArguments, dataloader: Any) -> tuple[Any, ...]:
+        """One endless epoch as far as the parent's loop is concerned; :class:`CloseLoop` stops it.
+
+        No epoch where nothing is left to draw: the parent would ask for samples for ever.
+        """
+        batch = self._share().step_rows
+        samples = _NO_LIMIT * batch
+        return (
+            0 if self.stream.finished else 1,
+            _NO_LIMIT,
+            len(self.train_dataset),
+            samples,
+            batch,
+            _NO_LIMIT * args.gradient_accumulation_steps,
+            _NO_LIMIT,
+        )
+
+    # 2. Schedules.
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LRScheduler:
+        """The parent's schedule over the target steps, read at the target progress instead of the step count."""
+        scheduler = super().create_scheduler(self.target_steps, optimizer)
+        if not isinstance(scheduler, LambdaLR):
+            raise RingfenceError(
+                f"lr_scheduler_type {self.args.lr_scheduler_type!s} cannot follow target progress; use linear, cosine, "
+                "constant, constant_with_warmup, polynomial or another schedule that is a function of the step"
+            )
+        scheduler.lr_lambdas = [self._by_progress(at) for at in scheduler.lr_lambdas]
+        return scheduler
+
+    def _by_progress(self, at: Callable[[Any], float]) -> Callable[[int], float]:
+        # A closure: the scheduler's checkpoint would hold the attributes of a callable object.
+        return lambda _: at(self.stream.progress)
+
+    def _resolve_fractions(self) -> None:
+        """``logging_steps: 0.1`` means a tenth of the target steps; the parent would take it of its endless epoch."""
+        for name in ("logging_steps", "eval_steps", "save_steps"):
+            value = getattr(self.args, name)
+            if value is not None and 0 < value < 1:
+                setattr(self.args, name, max(1, math.ceil(value * self.target_steps)))
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the stream's counters to what is logged in training."""
+        if self.model.training and "loss" in logs:
+            counters = self.stream.counters
+            logs |= {
+                "progress": counters.slots / self.stream.sizes.slots,
+                "target_rows": counters.target_rows,
+                "safe_rows": counters.safe_rows,
+                "ratio": self.stream.ratio,
+            }
+            if penalties := self._mean_penalties():
+                weighted = sum(self.guards.penalising[name].weight * value for name, value in penalties.items())
+                logs |= {**penalties, "task_loss": logs["loss"] - weighted}
+        super().log(logs, start_time)
+
+    # 3. Risk.
+
+    def measure(self, step: int) -> Risk | None:
+        """The stream's probe on the main process; its result on every rank. None where nothing is measured."""
+        probe = self.stream.probe
+        if probe is None:
+            return None
+
+        def ask() -> Risk:
+            with self.compute_loss_context_manager():
+                return probe(self.accelerator.unwrap_model(self.model), step)
+
+        return self._from_main(ask)
+
+    def log_measured(self, measured: dict[str, float]) -> None:
+        """Log an evaluation of the canaries as a row of its own, for the trackers of ``report_to``.
+
+        Past the trainer's own ``log``, which in TRL would give this row its means since the last one; what else is due
+        at this step to be logged still is.
+        """
+        due = self.control.should_log
+        Trainer.log(self, measured)
+        self.control.should_log = due
+
+    # 4. Checkpoints, see checkpoints.py, and what is left when training is done. (5. Penalties: see penalties.py.)
+
+    def _train_from(self, checkpoint: Path | None, **kwargs: Any) -> Any:
+        """As the parent's; a script's training leaves a run folder."""
+        if self.of_script:
+            self.about = script.begin(self, resumed=checkpoint is not None)
+        output = super()._train_from(checkpoint, **kwargs)
+        if self.of_script:
+            script.end(self)
+        return output
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:  # called on every rank, and another one's file is half-written while it is read
+            script.label(self, Path(output_dir or self.args.output_dir))
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Ours is in ``args.output_dir`` when training is done; the parent's says what nobody has told it."""
+
+    def row_counts(self) -> dict[str, dict[str, int]]:
+        """Of each source, how many rows were given, cut short and dropped."""
+        given = zip(("target", "safe"), self.given_rows, strict=True)
+        return {source: {"given": len(rows), "truncated": 0, "dropped": 0} for source, rows in given if rows}
+
+    def result(self) -> dict[str, Any]:
+        """What was trained on, see :func:`consumed`; ``rows`` is what there was, and what ``max_length`` took of it.
+
+        After training also what a defense did last, under its name: ``safe_lora`` is a list of layers.
+        """
+        tokenised = {"input_ids", "labels"} <= set(self.train_dataset.column_names)
+        return {
+            **consumed(self.stream.counters, self.args, tokenised),
+            "seconds": self.step_seconds,
+            "probe_seconds": self.probe_seconds,
+            "rows": self.row_counts(),
+            **self.guards.records(),
+        }
