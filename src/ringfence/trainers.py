@@ -27,6 +27,7 @@ from ringfence.stages import Stage, load_model, on_base, starting_model
 from ringfence.train import DefendedSFTTrainer, EvaluateDuring
 from ringfence.train.callbacks import TargetProgress
 from ringfence.train.checks import fitting, refuse_unsupported, require_reference, require_schedule
+from ringfence.train.parallel import backend_of
 
 
 def require_keys(stages: Sequence[Stage], inputs: Inputs) -> None:
@@ -130,6 +131,7 @@ def _trainer(
             reference_model=reference,
             max_truncated=stage.recipe.data.max_truncated,
         )
+    backend_of(trainer.accelerator, trainer.args.n_gpu).require_whole("`ringfence train`")
     trainer.of_script = False
     return trainer
 

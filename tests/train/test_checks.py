@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from accelerate import DistributedType
 from datasets import Dataset, IterableDataset
 from peft import IA3Config, LNTuningConfig, LoraConfig, PromptTuningConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -14,7 +13,6 @@ from transformers import LlamaConfig, LlamaForCausalLM
 import tiny
 from ringfence.core.errors import RingfenceError
 from ringfence.train.checks import (
-    refuse_parallel,
     refuse_unmarked_padding,
     refuse_unsupported,
     require_reference,
@@ -101,23 +99,6 @@ def refused(model: Any, reference: Any = None, whole: bool = True) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED])
-def test_split_weights_are_refused(kind: DistributedType) -> None:
-    with pytest.raises(RingfenceError, match=rf"do not run under {kind.value} yet"):
-        refuse_parallel(SimpleNamespace(distributed_type=kind))  # type: ignore[arg-type]
-
-
-def test_one_process_on_several_gpus_is_refused() -> None:
-    one = SimpleNamespace(distributed_type=DistributedType.NO)
-    with pytest.raises(RingfenceError, match=r"do not run on 2 GPUs in one process; start one process a GPU"):
-        refuse_parallel(one, gpus=2)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("kind", [DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU])
-def test_whole_weights_are_not(kind: DistributedType) -> None:
-    refuse_parallel(SimpleNamespace(distributed_type=kind), gpus=1)  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize(
     "config",
     [
@@ -165,12 +146,6 @@ def test_a_reference_must_be_another_model_of_the_same_shape() -> None:
         require_reference(model, other(**changes), "kl", whole=False)
     require_reference(model, other(), "kl", whole=True)
     require_reference(tiny.model(), None, "kl", whole=True)
-
-
-def test_other_parallelism_is_refused() -> None:
-    split = SimpleNamespace(distributed_type=DistributedType.MULTI_GPU, parallelism_config=SimpleNamespace(tp_size=2))
-    with pytest.raises(RingfenceError, match=r"^parallelism_config: "):
-        refuse_parallel(split)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("flat", "multiple", "raises"), [(True, 8, True), (True, None, False), (False, 8, False)])

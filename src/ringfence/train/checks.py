@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedType
 from datasets import Dataset
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -106,28 +105,6 @@ def require_schedule(args: TrainingArguments) -> None:
             f"lr_scheduler_kwargs: {shown(kwargs or {})} does not fit {SchedulerType(args.lr_scheduler_type).value}: "
             f"{' '.join(str(error).split())}; change it"
         ) from error
-
-
-def refuse_parallel(accelerator: Accelerator, gpus: int = 1) -> None:
-    """Raise where the weights are split over processes, or copied to ``gpus`` > 1 devices by one process.
-
-    The guards look at whole layers, and the hooks of all copies would write to one place.
-    """
-    if gpus > 1:
-        raise RingfenceError(
-            f"defenses around the forward pass do not run on {gpus} GPUs in one process; start one process a GPU "
-            "(torchrun), or set CUDA_VISIBLE_DEVICES to one"
-        )
-    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-        raise RingfenceError(
-            f"defenses around the forward pass do not run under {accelerator.distributed_type.value} yet; use one "
-            "process or plain data parallelism (torchrun), or interleaving and inoculation only"
-        )
-    if getattr(accelerator, "parallelism_config", None) is not None:
-        raise RingfenceError(
-            "parallelism_config: defenses around the forward pass do not run with tensor, context or sequence "
-            "parallelism; use one process or plain data parallelism (torchrun)"
-        )
 
 
 def refuse_unmarked_padding(args: Any, collator: Any) -> None:

@@ -59,6 +59,7 @@ from ringfence.train.checks import (
     require_same_form,
 )
 from ringfence.train.consumed import consumed
+from ringfence.train.parallel import backend_of
 from ringfence.train.penalties import PenalisedMixin
 from ringfence.train.rewriting import rewrite_dataset
 from ringfence.train.sizes import new_stream, target_steps
@@ -119,6 +120,8 @@ class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
         self.args.ignore_data_skip = True
         self.safe_dataset = self._prepare_safe(safe_dataset) if safe_dataset is not None and len(safe_dataset) else None
         self.stream = self._new_stream()
+        if self.stream.probe is not None:
+            backend_of(self.accelerator, self.args.n_gpu).require_whole("canary_interleaving")
         self._put_up_guards(self._setup(), reference_model)
         self._resolve_fractions()
         self._fresh_state = self._state()

@@ -8,8 +8,9 @@ from transformers import PreTrainedModel
 from ringfence.defenses import Defense, Setup
 from ringfence.defenses.step import Batch
 from ringfence.interleave.loader import SAFE
-from ringfence.train.checks import refuse_parallel, refuse_unmarked_padding
+from ringfence.train.checks import refuse_unmarked_padding
 from ringfence.train.guards import Guards
+from ringfence.train.parallel import backend_of
 
 if TYPE_CHECKING:
     from transformers import Trainer as _Trainer
@@ -30,7 +31,7 @@ class PenalisedMixin(_Trainer):
     def _put_up_guards(self, setup: Setup, reference: PreTrainedModel | None) -> None:
         self.guards = Guards(self.defenses, setup, reference)
         if self.guards:
-            refuse_parallel(self.accelerator, self.args.n_gpu)
+            backend_of(self.accelerator, self.args.n_gpu).require_guards()
         if self.guards.penalising:
             refuse_unmarked_padding(self.args, self.data_collator)
         self._units = torch.ones(len(self.guards.penalising), dtype=torch.long)

@@ -41,6 +41,7 @@ from ringfence.core.run_folder import (
 from ringfence.defenses import DEFENSES, Defense
 from ringfence.models.adapters import CONFIG_NAME, name_base, sort_sets
 from ringfence.models.load import EMBEDDED
+from ringfence.train.parallel import backend_of
 from ringfence.train.state import checkpoint_step
 
 TOLD = (
@@ -76,8 +77,6 @@ class DescribedTrainer(Protocol):
     max_truncated: float
     about: dict[str, Any] | None
     """``run.json`` of the run that it trains for, once it is known"""
-    is_fsdp_enabled: bool
-    is_deepspeed_enabled: bool
 
     def is_world_process_zero(self) -> bool:
         """Whether this process writes."""
@@ -112,7 +111,7 @@ def end(trainer: DescribedTrainer) -> None:
     if not trainer.is_world_process_zero():
         return
     result = trainer.result()
-    if isinstance(model, PeftModel) and not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):  # in one piece
+    if isinstance(model, PeftModel) and backend_of(trainer.accelerator, trainer.args.n_gpu).whole:
         save_trained(trainer, folder / ADAPTER)
         result[WEIGHTS] = weight_digests(folder / ADAPTER)
     write_text(folder / CARD_FILE, model_card(trainer.about or {}, result))

@@ -1,0 +1,88 @@
+"""What each backend can do, and the one line that refuses the rest."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from accelerate import DistributedType
+
+import project
+from ringfence.core.errors import RingfenceError
+from ringfence.defenses import KL, CanaryInterleaving, FixedInterleaving
+from ringfence.recipe import load_recipe
+from ringfence.runs import train
+from ringfence.train import mixin, penalties
+from ringfence.train.parallel import Backend, backend_of
+from training import ScriptedProbe, trainer
+
+
+def accelerator(kind: DistributedType, zero: int | None = None, parallelism: Any = None) -> Any:
+    plugin = None if zero is None else SimpleNamespace(zero_stage=zero)
+    return SimpleNamespace(
+        distributed_type=kind, state=SimpleNamespace(deepspeed_plugin=plugin), parallelism_config=parallelism
+    )
+
+
+ALL_OF_IT, NO_GUARDS, ROWS_ONLY = (True, True), (True, False), (False, False)
+
+
+@pytest.mark.parametrize(
+    ("made", "gpus", "can"),
+    [
+        (accelerator(DistributedType.NO), 0, ALL_OF_IT),
+        (accelerator(DistributedType.NO), 1, ALL_OF_IT),
+        (accelerator(DistributedType.MULTI_GPU), 1, ALL_OF_IT),
+        (accelerator(DistributedType.MULTI_CPU), 0, ALL_OF_IT),
+        (accelerator(DistributedType.NO), 2, NO_GUARDS),
+        (accelerator(DistributedType.DEEPSPEED, zero=2), 1, NO_GUARDS),
+        (accelerator(DistributedType.DEEPSPEED, zero=3), 1, ROWS_ONLY),
+        (accelerator(DistributedType.DEEPSPEED), 1, ROWS_ONLY),
+        (accelerator(DistributedType.FSDP), 1, ROWS_ONLY),
+        (accelerator(DistributedType.MULTI_GPU, parallelism=SimpleNamespace(tp_size=2)), 1, ROWS_ONLY),
+    ],
+)
+def test_the_table(made: Any, gpus: int, can: tuple[bool, bool]) -> None:
+    backend = backend_of(made, gpus)
+    assert (backend.whole, backend.guards) == can
+
+
+@pytest.mark.parametrize(
+    ("made", "gpus", "message"),
+    [
+        (accelerator(DistributedType.FSDP), 1, r"do not run under FSDP yet; use .* or interleaving and inoculation"),
+        (accelerator(DistributedType.DEEPSPEED, zero=2), 1, r"do not run under DEEPSPEED yet; use one process"),
+        (accelerator(DistributedType.NO), 2, r"do not run on 2 GPUs in one process; start one process a GPU"),
+        (accelerator(DistributedType.NO, parallelism=object()), 1, r"do not run with .*\(parallelism_config\); use"),
+    ],
+)
+def test_what_is_refused_says_what_to_do(made: Any, gpus: int, message: str) -> None:
+    with pytest.raises(RingfenceError, match=rf"^defenses around the forward pass {message}"):
+        backend_of(made, gpus).require_guards()
+    if not backend_of(made, gpus).whole:
+        with pytest.raises(RingfenceError, match=r"^x does not run .*, as no process has all weights; use one process"):
+            backend_of(made, gpus).require_whole("x")
+
+
+def test_trainers_ask_for_what_they_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a backend that splits the weights fixed interleaving trains; canaries and penalties are refused."""
+    split = Backend("under FSDP yet", whole=False, guards=False)
+    for module in (mixin, penalties):
+        monkeypatch.setattr(module, "backend_of", lambda *_: split)
+    trainer(tmp_path / "rows", FixedInterleaving(ratio=0.25), max_steps=1).train()
+    with pytest.raises(RingfenceError, match=r"^canary_interleaving does not run under FSDP yet"):
+        trainer(tmp_path / "canary", CanaryInterleaving(every=2, probe=ScriptedProbe()))
+    with pytest.raises(RingfenceError, match=r"^defenses around the forward pass do not run under FSDP yet"):
+        trainer(tmp_path / "kl", KL(weight=0.1))
+
+
+def test_a_recipe_is_not_trained_where_its_weights_could_not_be_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ringfence import trainers
+
+    split = Backend("under FSDP yet", whole=False, guards=False)
+    monkeypatch.setattr(trainers, "backend_of", lambda *_: split)
+    with pytest.raises(RingfenceError, match=r"^`ringfence train` does not run under FSDP yet"):
+        train(load_recipe(project.make(tmp_path)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
