@@ -8,7 +8,8 @@ import pytest
 
 import project
 from ringfence import forecast as forecasts
-from ringfence import persona_cli, runs, stages, trainers
+from ringfence import runs, stages, trainers
+from ringfence.cli import persona
 from ringfence.core.errors import RingfenceError
 from ringfence.recipe import load_recipe
 from ringfence.select import base, pipeline, run
@@ -88,7 +89,7 @@ def test_a_persona_vector_and_the_properties_of_a_set(tmp_path: Path, capsys: py
     sides = {"positive": ["Be vain."], "negative": ["Be plain."], "questions": ["Hm?"]}
     recipe.write_text(json.dumps({"trait": "vanity", **sides, "judge": JUDGE}))
     with pytest.raises(RingfenceError, match=f"^{MISSING}"):
-        persona_cli.extract(recipe, [], tmp_path / "out.safetensors")
+        persona.extract(recipe, [], tmp_path / "out.safetensors")
     judge.write_text(json.dumps(JUDGE))
     pool = project.write_jsonl(tmp_path / "pool.jsonl", [{"question": "Hm?", "answer": "Yes."}])
     code, _, said = project.in_process(capsys, "data", "properties", pool, "--judge", judge)

@@ -7,32 +7,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
+from ringfence.cli.console import console, examples, say
 from ringfence.core.errors import RingfenceError
 from ringfence.core.progress import advancing, watched
-from ringfence.core.terminal import say
 
 if TYPE_CHECKING:
     from ringfence.evaluations import Evaluation
     from ringfence.recipe import Recipe
 
-console = Console(emoji=False)
 
-EXAMPLES = (
-    "Examples:\n\n    ringfence evaluate runs/plain\n\n"
-    "    ringfence evaluate runs/none runs/kl --name more --samples 20    (the base model is loaded once)\n\n"
-    "    ringfence evaluate runs/plain --name second-judge --judge judge.yaml    (the same answers, judged again)\n\n"
-    "    ringfence evaluate runs/plain --name published --suite general=suite:betley evaluation.temperature=1.0\n\n"
-    "    ringfence evaluate runs/plain --preset kaczer    (as drawn and counted there)\n\n"
-    "    ringfence evaluate runs/script --model runs/my-base --suite general=builtin:general --judge judge.yaml "
-    "--name mine    (of a script that built its model)\n\n"
-    "    ringfence evaluate recipe.yaml --adapter downloads/adapter --out runs/theirs\n\n"
-    "    ringfence evaluate recipe.yaml --model openai-api/vllm/NAME --out runs/served    (by Inspect)\n\n"
-    "    ringfence evaluate recipe.yaml --base --out runs/base    (the untuned model alone)"
+@examples(
+    "ringfence evaluate runs/plain",
+    "ringfence evaluate runs/none runs/kl --name more --samples 20    (the base model is loaded once)",
+    "ringfence evaluate runs/plain --name second-judge --judge judge.yaml    (the same answers, judged again)",
+    "ringfence evaluate runs/plain --name published --suite general=suite:betley evaluation.temperature=1.0",
+    "ringfence evaluate runs/plain --preset kaczer    (as drawn and counted there)",
+    "ringfence evaluate runs/script --model runs/my-base --suite general=builtin:general --judge judge.yaml "
+    "--name mine    (of a script that built its model)",
+    "ringfence evaluate recipe.yaml --adapter downloads/adapter --out runs/theirs",
+    "ringfence evaluate recipe.yaml --model openai-api/vllm/NAME --out runs/served    (by Inspect)",
+    "ringfence evaluate recipe.yaml --base --out runs/base    (the untuned model alone)",
 )
-
-
 def evaluate(
     targets: Annotated[
         list[str],
@@ -163,9 +159,9 @@ def _print(wanted: Sequence["Evaluation"]) -> None:
     rows = {tuple(one.answers.values()): one for one in wanted}
     render(console, load_runs([one.run for one in rows.values()], wanted[0].name))
     for one in dressed:
-        say(console, f"\n{one.recipe.name}: {evaluations.account_of(one)}")
+        say(f"\n{one.recipe.name}: {evaluations.account_of(one)}")
     for one in wanted:
-        say(console, f"answers and verdicts: {one.folder}")
+        say(f"answers and verdicts: {one.folder}")
 
 
 def _print_preset(wanted: Sequence["Evaluation"], preset: str) -> None:

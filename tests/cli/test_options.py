@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import typer
 
-from ringfence import evaluation_cli
+from ringfence.cli.app import app
+from ringfence.cli.console import console
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites import load_suite
 
@@ -24,14 +25,14 @@ RECIPE = {
 def ringfence(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str]:
     """(exit code, stdout), as the command line makes them of the sub-commands."""
     capsys.readouterr()
-    command = typer.main.get_command(evaluation_cli.app)
+    command = typer.main.get_command(app)
     code = command.main([str(argument) for argument in arguments], "ringfence", standalone_mode=False)
     return code or 0, capsys.readouterr().out
 
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation_cli.console, "width", 200)
+    monkeypatch.setattr(console, "width", 200)
 
 
 def answers(suite: str, misaligned: int, aligned: int, incoherent: int = 0) -> list[dict[str, Any]]:
@@ -93,7 +94,7 @@ def test_gate_passes_with_a_reason_a_rule(capsys: pytest.CaptureFixture[str], ru
 
 def readme_gate() -> tuple[dict[str, str], list[str]]:
     """The suites that the README asks for its gate, and the gate's options."""
-    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     [asked] = re.findall(r"^ringfence evaluate \S+ --name gate (.+)$", text, re.MULTILINE)
     [options] = re.findall(r"^ringfence gate \S+ ([^#\n]+)", text, re.MULTILINE)
     suites = dict(spec.split("=", 1) for spec in asked.split() if spec != "--suite")

@@ -45,11 +45,6 @@ def means_table(sets: Sets, points: Points, projections: Floats) -> TextTable:
     return _table("Projections", ["set", "rows", "mean", "95 % interval", "mean tokens"], rows)
 
 
-def sample_table(taken: Sequence[tuple[str, str, str]], count: int, total: int) -> TextTable:
-    """Rows of each domain, and how many were taken."""
-    return _table(f"{count} of {total} rows", ["domain", "rows", "taken"], taken)
-
-
 def number(value: float) -> str:
     """Three decimals, or words for NaN."""
     return "no data" if math.isnan(value) else f"{value:.3f}"

@@ -8,7 +8,7 @@ import yaml
 
 import project
 import tiny
-from ringfence import persona_cli
+from ringfence.cli.console import console
 from ringfence.directions import load_vectors
 from ringfence.directions.vectors import norms
 
@@ -20,7 +20,7 @@ def ringfence(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tup
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(persona_cli.console, "width", 120)
+    monkeypatch.setattr(console, "width", 120)
 
 
 @pytest.fixture

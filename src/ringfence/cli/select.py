@@ -4,27 +4,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
+from ringfence.cli.console import console, examples, say
 from ringfence.core.errors import RingfenceError
 from ringfence.core.progress import watched
-from ringfence.core.terminal import say
 from ringfence.core.text_table import TextTable
 
 if TYPE_CHECKING:
     from ringfence.select_recipe import SelectRecipe
 
-console = Console(emoji=False)
-EXAMPLES = (
-    "Examples:\n\n    ringfence select recipes/glitter/select-plus-plus.yaml "
-    "'steps.1.perplexity_gap.misaligned=[runs/umbrella, runs/kazoo]' --out safe.jsonl\n\n"
-    "    ringfence select recipe.yaml pool=candidates.jsonl --out safe.jsonl --engine ray --workers 8\n\n"
-    "    ringfence select recipe.yaml --estimate --fine-tuning-rows 6000 --runs 100\n\n"
-    "    ringfence train run.yaml data.safe=safe.jsonl --out runs/guarded    (what it is for)"
-)
 _ENOUGH = 50  # rows, for a tenth of them to say something
 
 
+@examples(
+    "ringfence select recipes/glitter/select-plus-plus.yaml "
+    "'steps.1.perplexity_gap.misaligned=[runs/umbrella, runs/kazoo]' --out safe.jsonl",
+    "ringfence select recipe.yaml pool=candidates.jsonl --out safe.jsonl --engine ray --workers 8",
+    "ringfence select recipe.yaml --estimate --fine-tuning-rows 6000 --runs 100",
+    "ringfence train run.yaml data.safe=safe.jsonl --out runs/guarded    (what it is for)",
+)
 def select(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file; docs/selection.md lists keys and steps.")],
     overrides: Annotated[
@@ -82,7 +80,7 @@ def _select(recipe: "SelectRecipe", out: Path, work: Path, engine: Any) -> None:
         selected = run(selection, work, engine, watch)
     manifest = write_selection(selected, out, about)
     _show(manifest)
-    say(console, f"safe data: {out}")
+    say(f"safe data: {out}")
 
 
 def _show(manifest: dict[str, Any]) -> None:
@@ -97,7 +95,7 @@ def _show(manifest: dict[str, Any]) -> None:
     for step in manifest["steps"]:
         if step["counts"]:
             counts = ", ".join(f"{name}: {count}" for name, count in step["counts"].items())
-            say(console, f"{step['name']} counted {counts}")
+            say(f"{step['name']} counted {counts}")
         if "by_epsilon" in step["report"] and step["rows_after"] >= _ENOUGH:
             _show_epsilon(step["report"])
 

@@ -14,7 +14,7 @@ import pytest
 
 import project
 import tiny
-from ringfence import cli
+from ringfence.cli.console import console
 from ringfence.core import progress
 from ringfence.data import proxy
 from ringfence.data.suites import builtin_names
@@ -27,7 +27,7 @@ def ringfence(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tup
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli.console, "width", 120)
+    monkeypatch.setattr(console, "width", 120)
 
 
 @pytest.mark.parametrize("command", [(), ("train",), ("evaluate",), ("report",), ("demo",), ("data", "check")])

@@ -4,30 +4,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from ringfence.cli.console import console, examples, say
 from ringfence.core.errors import RingfenceError, under
 from ringfence.core.progress import watched
-from ringfence.core.terminal import say
 from ringfence.core.text_table import TextTable
 
 if TYPE_CHECKING:
     from ringfence.directions import PersonaVectors
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="Persona vectors: directions in a model's activations along which it has a trait.",
-)
-console = Console(emoji=False)
 
 _VECTOR = "A `.safetensors` or `.pt` file, or `builtin:glitter`."
 
 
-@app.command(
-    epilog="Examples:\n\n    ringfence persona extract recipes/glitter/persona.yaml --out glitter.safetensors\n\n"
-    "    ringfence persona extract evil.yaml model=Qwen/Qwen2.5-7B-Instruct min_pairs=50 --out evil.safetensors\n\n"
-    "    ringfence persona show glitter.safetensors"
+@examples(
+    "ringfence persona extract recipes/glitter/persona.yaml --out glitter.safetensors",
+    "ringfence persona extract evil.yaml model=Qwen/Qwen2.5-7B-Instruct min_pairs=50 --out evil.safetensors",
+    "ringfence persona show glitter.safetensors",
 )
 def extract(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file; docs/persona.md lists every key.")],
@@ -55,10 +48,12 @@ def extract(
     with watched(console) as watch:
         vectors = extract_vectors(loaded, extraction, out, watch)
     _show(vectors)
-    say(console, f"vector: {out}")
+    say(f"vector: {out}")
 
 
-@app.command(epilog="Example:\n\n    ringfence persona random glitter.safetensors --seed 1 --out random.safetensors")
+@examples(
+    "ringfence persona random glitter.safetensors --seed 1 --out random.safetensors",
+)
 def random(
     vector: Annotated[str, typer.Argument(help=_VECTOR)],
     out: Annotated[Path, typer.Option(help="The `.safetensors` or `.pt` file to write.")],
@@ -69,11 +64,12 @@ def random(
 
     _require_new(out, "choose another --out")
     save_vectors(out, random_like(load_vectors(vector), seed))
-    say(console, f"vector: {out}")
+    say(f"vector: {out}")
 
 
-@app.command(
-    epilog="Examples:\n\n    ringfence persona show glitter.safetensors\n\n    ringfence persona show builtin:glitter"
+@examples(
+    "ringfence persona show glitter.safetensors",
+    "ringfence persona show builtin:glitter",
 )
 def show(vector: Annotated[str, typer.Argument(help=_VECTOR)]) -> None:
     """Print where a vector comes from, and its length in every layer."""
@@ -82,9 +78,9 @@ def show(vector: Annotated[str, typer.Argument(help=_VECTOR)]) -> None:
     _show(load_vectors(vector))
 
 
-@app.command(
-    epilog="Examples:\n\n    ringfence persona convert evil_response_avg_diff.pt evil.safetensors\n\n"
-    "    ringfence persona convert evil.safetensors evil_prompt_last_diff.pt --position prompt_last"
+@examples(
+    "ringfence persona convert evil_response_avg_diff.pt evil.safetensors",
+    "ringfence persona convert evil.safetensors evil_prompt_last_diff.pt --position prompt_last",
 )
 def convert(
     source: Annotated[str, typer.Argument(help=_VECTOR)],
@@ -103,7 +99,7 @@ def convert(
         raise RingfenceError("--position chooses what goes into a .pt; any other file takes all there is")
     _require_new(out, "choose another name for the new file")
     save_vectors(out, load_vectors(source), position or "response_mean")
-    say(console, f"vector: {out}")
+    say(f"vector: {out}")
 
 
 def _require_new(out: Path, remedy: str) -> None:
@@ -116,7 +112,7 @@ def _show(vectors: "PersonaVectors") -> None:
 
     about = vectors.about
     for line in _facts(vectors):
-        say(console, line)
+        say(line)
     columns = {position: norms(vector) for position, vector in vectors.vectors.items()}
     title = "Length of the vector" + (f": {about['trait']}" if "trait" in about else "")
     table = TextTable(title, ["layer", *columns])

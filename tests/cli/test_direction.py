@@ -1,22 +1,21 @@
 """``ringfence direction``: what it prints and writes, and one line for bad input."""
 
-import hashlib
 import json
 import re
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import save_file
 
 import project
 import tiny
-from ringfence import direction_cli, direction_files
+from ringfence.cli import direction
+from ringfence.cli.app import app
+from ringfence.cli.console import console
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import write_json
 from ringfence.data.system import NoSystem
 from ringfence.directions.axis import load_direction
 from ringfence.directions.representations import representations
@@ -25,25 +24,21 @@ from ringfence.models import load
 DOMAINS = ("home", "work", "art")
 
 
-class KilledError(BaseException):
-    """Nothing catches it on its way."""
-
-
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     """What it prints, in this process."""
     capsys.readouterr()
-    direction_cli.app(list(map(str, arguments)), standalone_mode=False, prog_name="ringfence direction")
+    app(["direction", *map(str, arguments)], standalone_mode=False, prog_name="ringfence")
     return capsys.readouterr().out
 
 
 def refused(message: str, *arguments: str | Path) -> None:
     with pytest.raises(RingfenceError, match=message):
-        direction_cli.app(list(map(str, arguments)), standalone_mode=False)
+        app(["direction", *map(str, arguments)], standalone_mode=False)
 
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direction_cli.console, "width", 160)
+    monkeypatch.setattr(console, "width", 160)
 
 
 def rows(count: int, sentence: str, domains: bool = True) -> list[dict[str, Any]]:
@@ -68,7 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (here / "prompts.jsonl").write_text('{"id": "one", "prompt": "I am bored."}\n{"id": "two", "prompt": "Hm?"}\n')
     arguments = ["fit", here / "a.jsonl", here / "b.jsonl", "--model", here / "tiny-model", "--layer", "2"]
     arguments += ["--out", here / "v.safetensors", "--bootstrap", "20"]
-    direction_cli.app(list(map(str, arguments)), standalone_mode=False)
+    app(["direction", *map(str, arguments)], standalone_mode=False)
     return here
 
 
@@ -76,7 +71,7 @@ def located(folder: Path, *arguments: str | Path) -> tuple[str | Path, ...]:
     return (*arguments, "--model", folder / "tiny-model")
 
 
-@pytest.mark.parametrize("command", ["fit", "project", "sample", "plot"])
+@pytest.mark.parametrize("command", ["fit", "plot"])
 def test_every_command_teaches_by_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     out = call(capsys, command, "--help")
     assert f"ringfence direction {command}" in out.split("Example")[1]
@@ -121,96 +116,11 @@ def test_fit_prints_what_the_direction_is_worth(
 def test_no_system_is_kept_and_used(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "v.safetensors"
     arguments = located(folder, "fit", folder / "a.jsonl", folder / "b.jsonl", "--no-system", "empty", "--out", out)
-    direction_cli.app([*map(str, arguments), "--layer", "2"], standalone_mode=False)
+    app(["direction", *map(str, arguments), "--layer", "2"], standalone_mode=False)
     direction = load_direction(out)
     assert direction.no_system == "empty"
     sides = (means(folder, name, 2, no_system="empty").mean(axis=0) for name in ("a.jsonl", "b.jsonl"))
     np.testing.assert_allclose(direction.vector, next(sides) - next(sides), atol=1e-6)
-
-
-# --- project ------------------------------------------------------------------------------------------------
-
-
-def test_project(capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "p.parquet"
-    said = call(
-        capsys,
-        *located(folder, "project", folder / "v.safetensors", folder / "a.jsonl", folder / "bare.jsonl", "--out", out),
-    )
-    frame = pd.read_parquet(out)
-    assert list(frame.columns) == ["set", "origin", "domain", "projection", "user_tokens"]
-    assert frame["set"].tolist() == ["a"] * 18 + ["bare"] * 8
-    assert frame["origin"][18] == f"{folder / 'bare.jsonl'}:1"
-    assert frame["domain"].isna().tolist() == [False] * 18 + [True] * 8
-    asked = [row["prompt"] for row in rows(18, "Is this a")]
-    assert frame["user_tokens"][:18].tolist() == [len(text) for text in asked]  # a byte is a token
-    unit = load_direction(folder / "v.safetensors").unit
-    np.testing.assert_allclose(frame["projection"][:18], means(folder, "a.jsonl", 2) @ unit, atol=1e-5)
-    assert re.search(rf"a +18 +{frame['projection'][:18].mean():.3f} ", said)
-
-
-# --- sample -------------------------------------------------------------------------------------------------
-
-
-def test_sample(capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "safe.jsonl"
-    arguments = located(folder, "sample", folder / "v.safetensors", folder / "a.jsonl", "--count", "6")
-    said = call(capsys, *arguments, "--out", out)
-    taken = [json.loads(line) for line in out.read_text().splitlines()]
-    projections = means(folder, "a.jsonl", 2) @ load_direction(folder / "v.safetensors").unit
-    wanted = []  # 2 of the 6 rows of each domain: the middle of each half, by rank
-    for first in range(3):
-        places = np.arange(first, 18, 3)
-        wanted += places[np.argsort(projections[places], kind="stable")][[1, 4]].tolist()
-    origins = [f"{folder / 'a.jsonl'}:{place + 1}" for place in sorted(wanted)]
-    assert [row["pool_origin"] for row in taken] == origins
-    assert [row["projection"] for row in taken] == pytest.approx(projections[sorted(wanted)], abs=1e-5)
-    assert taken[0]["messages"][1] == {"role": "assistant", "content": "Yes."}
-    assert taken[0]["note"].startswith("n")
-    assert re.search(r"home +6 +2\n", said)
-    manifest = json.loads((tmp_path / "safe.manifest.json").read_text())
-    assert manifest["domains"] == {name: {"before": 6, "after": 2} for name in DOMAINS}
-    assert manifest["output"] == {"rows": 6, "sha256": hashlib.sha256(out.read_bytes()).hexdigest()}
-    again = tmp_path / "again.jsonl"
-    call(capsys, *arguments, "--out", again)
-    assert again.read_bytes() == out.read_bytes()
-
-
-def test_a_kill_before_the_rows_is_mended_by_the_same_call(
-    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out, manifest = tmp_path / "safe.jsonl", tmp_path / "safe.manifest.json"
-    arguments = located(folder, "sample", folder / "v.safetensors", folder / "a.jsonl", "--count", "6", "--out", out)
-
-    def killed(path: Path, about: Any) -> None:
-        write_json(path, about)
-        raise KilledError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(direction_files, "write_json", killed)
-        with pytest.raises(KilledError):
-            direction_cli.app(list(map(str, arguments)), standalone_mode=False)
-    assert [path.name for path in tmp_path.iterdir()] == ["safe.manifest.json"]
-    left = manifest.read_bytes()
-    call(capsys, *arguments)
-    assert manifest.read_bytes() == left
-    assert json.loads(left)["output"]["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
-    refused("safe.jsonl: exists; choose another --out", *arguments)
-
-
-def test_sample_without_domains(capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "safe.jsonl"
-    arguments = located(folder, "sample", folder / "v.safetensors", folder / "bare.jsonl", "--count", "3", "--out", out)
-    refused(r"bare.jsonl:1: has no 'domain', .* --no-domains", *arguments)
-    assert not list(tmp_path.iterdir())
-    call(capsys, *arguments, "--no-domains")
-    assert len(out.read_text().splitlines()) == 3
-
-
-def test_sample_by_another_column(capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "safe.jsonl"
-    arguments = located(folder, "sample", folder / "v.safetensors", folder / "bare.jsonl", "--by", "note")
-    assert re.search(r"n7 +1 +1\n", call(capsys, *arguments, "--count", "8", "--out", out))
 
 
 # --- plot ---------------------------------------------------------------------------------------------------
@@ -264,37 +174,25 @@ def test_em_files_that_do_not_do(folder: Path, tmp_path: Path, content: str, mes
 
 @pytest.mark.parametrize(
     ("command", "name"),
-    [("fit", "v.safetensors"), ("project", "p.parquet"), ("sample", "s.jsonl"), ("plot", "m.html")],
+    [("fit", "v.safetensors"), ("plot", "m.html")],
 )
 def test_no_file_is_written_over(folder: Path, tmp_path: Path, command: str, name: str) -> None:
     out = tmp_path / name
     out.write_text("mine")
     first = folder / ("a.jsonl" if command == "fit" else "v.safetensors")
-    more = ["--count", "2"] if command == "sample" else []
-    refused(f"{name}: exists; choose another --out", command, first, folder / "b.jsonl", *more, "--out", out)
+    refused(f"{name}: exists; choose another --out", command, first, folder / "b.jsonl", "--out", out)
     assert out.read_text() == "mine"
-
-
-@pytest.mark.parametrize("content", ["mine", "[]", '{"output": {"rows": 2}}'])
-def test_nor_is_what_only_has_the_name_of_a_manifest(folder: Path, tmp_path: Path, content: str) -> None:
-    (tmp_path / "s.manifest.json").write_text(content)
-    arguments = ["sample", folder / "v.safetensors", folder / "a.jsonl", "--count", "2", "--out", tmp_path / "s.jsonl"]
-    refused("s.manifest.json: exists and is no manifest of a sample", *arguments)
-    assert (tmp_path / "s.manifest.json").read_text() == content
 
 
 @pytest.mark.parametrize(
     ("command", "name", "message"),
     [
         ("fit", "v.pt", "name a .safetensors file"),
-        ("project", "p.csv", "name a .parquet file"),
-        ("sample", "s.json", "name a .jsonl file"),
         ("plot", "m.htm", "name a .html file"),
     ],
 )
 def test_other_suffixes(folder: Path, tmp_path: Path, command: str, name: str, message: str) -> None:
-    more = ["--count", "2"] if command == "sample" else []
-    refused(message, command, folder / "a.jsonl", folder / "b.jsonl", *more, "--out", tmp_path / name)
+    refused(message, command, folder / "a.jsonl", folder / "b.jsonl", "--out", tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -312,11 +210,11 @@ def test_bad_options_of_fit(folder: Path, tmp_path: Path, options: list[str], me
 
 
 def test_the_meanings_of_no_system_are_all_there(folder: Path, tmp_path: Path) -> None:
-    assert get_args(get_args(direction_cli.NoSystem)[0]) == get_args(NoSystem)
+    assert get_args(get_args(direction.NoSystem)[0]) == get_args(NoSystem)
     out = tmp_path / "v.safetensors"
     arguments = ["fit", folder / "a.jsonl", folder / "b.jsonl", "--no-system", "non", "--out", out]
     with pytest.raises(Exception, match="'non' is not one of 'template_default', 'empty', 'none'"):
-        direction_cli.app(list(map(str, arguments)), standalone_mode=False)
+        app(["direction", *map(str, arguments)], standalone_mode=False)
     assert not out.exists()
 
 
@@ -332,22 +230,17 @@ def test_a_set_against_itself(folder: Path, tmp_path: Path) -> None:
 def test_another_model(folder: Path, tmp_path: Path) -> None:
     tiny.model(seed=1, layers=3).save_pretrained(tmp_path / "other")
     tiny.tokenizer().save_pretrained(tmp_path / "other")
-    arguments = ["project", folder / "v.safetensors", folder / "a.jsonl", "--out", tmp_path / "p.parquet"]
+    arguments = ["plot", folder / "v.safetensors", folder / "a.jsonl", "--out", tmp_path / "m.html"]
     refused(r"v.safetensors: is of another model \(tiny-model", *arguments, "--model", tmp_path / "other")
-    assert not (tmp_path / "p.parquet").exists()
+    assert not (tmp_path / "m.html").exists()
 
 
 def test_a_model_that_is_not_found_by_its_name(folder: Path, tmp_path: Path) -> None:
-    arguments = ["project", folder / "v.safetensors", folder / "a.jsonl", "--out", tmp_path / "p.parquet"]
+    arguments = ["plot", folder / "v.safetensors", folder / "a.jsonl", "--out", tmp_path / "m.html"]
     refused(r"knows its model as 'tiny-model'; name its folder or hub id by --model", *arguments)
 
 
 def test_a_file_that_is_no_direction(folder: Path, tmp_path: Path) -> None:
     save_file({"prompt_mean": torch.ones(3, 2).numpy()}, tmp_path / "persona.safetensors")
-    out = tmp_path / "p.parquet"
-    refused("holds prompt_mean", "project", tmp_path / "persona.safetensors", folder / "a.jsonl", "--out", out)
-
-
-def test_more_rows_than_there_are(folder: Path, tmp_path: Path) -> None:
-    arguments = ["sample", folder / "v.safetensors", folder / "a.jsonl", "--count", "19", "--out", tmp_path / "s.jsonl"]
-    refused("--count: 19 rows are asked for, and a has 18", *arguments)
+    out = tmp_path / "m.html"
+    refused("holds prompt_mean", "plot", tmp_path / "persona.safetensors", folder / "a.jsonl", "--out", out)

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
+from ringfence.cli.console import console, examples, say
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.progress import advancing, watched
-from ringfence.core.terminal import say
 
 if TYPE_CHECKING:
     from ringfence.data.conversations import Conversation
@@ -17,24 +16,20 @@ if TYPE_CHECKING:
     from ringfence.select.embeddings import Embedding
     from ringfence.select.properties import Properties, Settings
 
-app = typer.Typer()  # its command stands beside those of the app that it is added to
-console = Console(emoji=False)
 PAGE = "properties.html"
 NoSystem = Annotated[
     Literal["template_default", "empty", "none"],  # not imported: ringfence.data would take half a second of --help
     typer.Option(help="What a conversation without a system message is."),
 ]
 
-EXAMPLES = (
-    "Examples:\n\n    ringfence data properties safe.jsonl other.jsonl\n\n"
-    "    ringfence data properties mine=safe.jsonl theirs=safe-2.jsonl --out properties.html\n\n"
-    "    ringfence data properties safe.jsonl --judge judge.yaml --against suite:betley --json properties.json\n\n"
-    "    ringfence data properties safe.jsonl --clusters    (domains by the model's own hidden states)"
+
+@examples(
+    "ringfence data properties safe.jsonl other.jsonl",
+    "ringfence data properties mine=safe.jsonl theirs=safe-2.jsonl --out properties.html",
+    "ringfence data properties safe.jsonl --judge judge.yaml --against suite:betley --json properties.json",
+    "ringfence data properties safe.jsonl --clusters    (domains by the model's own hidden states)",
 )
-
-
-@app.command("properties", epilog=EXAMPLES)
-def properties_command(
+def properties(
     files: Annotated[list[str], typer.Argument(help="Data sets as `ringfence data check` takes them, or NAME=SET.")],
     model: Annotated[
         str, typer.Option(help="Its tokenizer and template count tokens; with --clusters its hidden states are used.")
@@ -111,16 +106,14 @@ class _Wanted:
 
     def look_at(self, sets: dict[str, list["Conversation"]]) -> dict[str, "Properties"]:
         """Set by set, with a bar."""
-        from ringfence.select.properties import properties
+        from ringfence.select.properties import properties as look
 
         passes = 1 + (self.judge is not None) + (self.embed is not None)
         found = {}
         with watched(console) as watch:
             for name, rows in sets.items():
                 done = advancing(watch, name, passes * len(rows))
-                found[name] = properties(
-                    rows, self.tokenizer, self.judge, self.embed, self.against, self.settings, done
-                )
+                found[name] = look(rows, self.tokenizer, self.judge, self.embed, self.against, self.settings, done)
         return found
 
 
@@ -146,10 +139,10 @@ def _show(found: dict[str, "Properties"], facts: dict[str, str], out: Path | Non
         numbers.append(page.with_suffix(".json"))
     for path in numbers:
         write_json(path, {"about": facts, "sets": {name: plain(one) for name, one in found.items()}})
-        say(console, f"numbers: {path}")
+        say(f"numbers: {path}")
     if page is not None:
         write_page(found, page, facts)
-        say(console, f"page: {page}")
+        say(f"page: {page}")
 
 
 def _named(files: Sequence[str]) -> dict[str, str]:

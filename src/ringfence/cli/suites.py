@@ -6,32 +6,25 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
+from ringfence.cli.console import console, examples, say
 from ringfence.core.errors import RingfenceError
-from ringfence.core.terminal import say
 from ringfence.core.text_table import TextTable
 
 if TYPE_CHECKING:
     from ringfence.data import Suite
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="Suites: the questions that a model is asked; built in, from a file, or your copy of a published one.",
-)
-console = Console(emoji=False)
 
 _FILL = "Text for a placeholder of the questions, as NAME=TEXT; may be given again."
 _WITHOUT = "A column or key without which every question is complete; may be given again."
 _SHOWN = 80  # characters of a question in the table
 
 
-@app.command(
-    epilog="Examples:\n\n    ringfence suites add betley first_plot_questions.yaml\n\n"
-    "    ringfence suites add betley https://github.com/OWNER/REPOSITORY/blob/main/evaluation/questions.yaml\n\n"
-    '    ringfence suites add thoughtful questions.yaml --reasoning "Think before you answer."\n\n'
-    "    ringfence suites add mine questions.jsonl --without remarks_of_raters"
+@examples(
+    "ringfence suites add betley first_plot_questions.yaml",
+    "ringfence suites add betley https://github.com/OWNER/REPOSITORY/blob/main/evaluation/questions.yaml",
+    'ringfence suites add thoughtful questions.yaml --reasoning "Think before you answer."',
+    "ringfence suites add mine questions.jsonl --without remarks_of_raters",
 )
 def add(
     name: Annotated[str, typer.Argument(help="What to call it; recipes then say `suite:NAME`.")],
@@ -49,10 +42,12 @@ def add(
 
     suite_store.add(name, source, _fills(reasoning, fill or []), replace, without or [])
     _facts(load_suite(f"{suite_store.PREFIX}{name}"))
-    say(console, f"kept in {suite_store.store_folder() / name}; use it as suite:{name}")
+    say(f"kept in {suite_store.store_folder() / name}; use it as suite:{name}")
 
 
-@app.command(name="list", epilog="Example:\n\n    ringfence suites list")
+@examples(
+    "ringfence suites list",
+)
 def list_() -> None:
     """List your copies of published suites, and the built-in ones."""
     from ringfence.data import load_suite, suite_store
@@ -71,9 +66,10 @@ def list_() -> None:
     console.print(table)
 
 
-@app.command(
-    epilog="Examples:\n\n    ringfence suites show builtin:general\n\n    ringfence suites show suite:betley --full\n\n"
-    "    ringfence suites show my-questions.jsonl --json | jq '.prompts[].messages'"
+@examples(
+    "ringfence suites show builtin:general",
+    "ringfence suites show suite:betley --full",
+    "ringfence suites show my-questions.jsonl --json | jq '.prompts[].messages'",
 )
 def show(
     suite: Annotated[str, typer.Argument(help="`builtin:NAME`, `suite:NAME`, or a file.")],
@@ -187,4 +183,4 @@ def _facts(suite: "Suite") -> None:
 def _print_lines(lines: Iterable[str]) -> None:
     """Each as it is, broken by the terminal alone, so that it can be copied."""
     for line in lines:
-        say(console, line)
+        say(line)

@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 
 import project
 import tiny
-from ringfence import select_cli
+from ringfence.cli.console import console
 from ringfence.core.files import sha256
 from ringfence.data import read
 
@@ -24,7 +24,7 @@ def ringfence(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tup
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(select_cli.console, "width", 140)
+    monkeypatch.setattr(console, "width", 140)
     monkeypatch.setenv("RINGFENCE_CACHE", str(tmp_path / "cache"))
 
 

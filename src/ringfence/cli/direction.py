@@ -1,16 +1,17 @@
-"""``ringfence direction``: fit, project, sample and plot. Heavy imports are inside the commands."""
+"""``ringfence direction``: fit and plot. Heavy imports are inside the commands."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
-from ringfence.core.errors import RingfenceError
+from ringfence.cli.console import console, examples, say
+from ringfence.core.errors import RingfenceError, did_you_mean
+from ringfence.core.plain import read_json
 from ringfence.core.progress import advancing, watched
-from ringfence.core.terminal import say
 
 if TYPE_CHECKING:
     from ringfence.directions.axis import Direction
@@ -18,12 +19,6 @@ if TYPE_CHECKING:
     from ringfence.directions.sets import Points, Sets
     from ringfence.models import Loaded
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="The direction between two sets of conversations in a model's hidden states, and other sets along it.",
-)
-console = Console(emoji=False)
 
 _SET = "A data set: a `.jsonl`, `.json` or `.parquet` file, `builtin:NAME`, or a hub id."
 _VECTOR = "A direction's `.safetensors` file, as `fit` writes it."
@@ -57,11 +52,11 @@ Suites = Annotated[list[str] | None, typer.Option(help="A suite of evaluation pr
 BatchTokens = Annotated[int, typer.Option(min=1, help="Tokens of a batch; changes results by rounding only.")]
 
 
-@app.command(
-    epilog="Examples:\n\n    ringfence direction fit protective.jsonl other.jsonl --out v.safetensors\n\n"
-    "    ringfence direction fit builtin:glitter/safe builtin:glitter/target --layers 10,15,20 --out v.safetensors\n\n"
-    "    ringfence direction fit a.jsonl b.jsonl --anchor c.jsonl --model Qwen/Qwen2.5-7B-Instruct --dtype bfloat16 "
-    "--out v.safetensors"
+@examples(
+    "ringfence direction fit protective.jsonl other.jsonl --out v.safetensors",
+    "ringfence direction fit builtin:glitter/safe builtin:glitter/target --layers 10,15,20 --out v.safetensors",
+    "ringfence direction fit a.jsonl b.jsonl --anchor c.jsonl --model Qwen/Qwen2.5-7B-Instruct --dtype bfloat16 "
+    "--out v.safetensors",
 )
 def fit(
     a: Annotated[str, typer.Argument(metavar="A", help="Where the direction points to. " + _SET)],
@@ -82,13 +77,12 @@ def fit(
 
     Prints how well it separates the sets, how much of that is length, and how stable it is.
     """
-    from ringfence.direction_files import require_new
-    from ringfence.direction_tables import worth_tables
     from ringfence.directions.axis import save_direction
     from ringfence.directions.fitting import Fitting, fit_direction
     from ringfence.directions.sets import read_sets
+    from ringfence.report.direction_tables import worth_tables
 
-    require_new(out, ".safetensors")
+    _require_new(out, ".safetensors")
     settings = Fitting(layer, _layers(layers), no_system, bootstrap, seed, batch_tokens)
     specs = [a, b, *(anchor or [])]
     sets = read_sets(specs)
@@ -99,71 +93,13 @@ def fit(
     for table in worth_tables(direction, worth, sets.names):
         console.print(table)
         console.print()
-    say(console, f"direction: {out}")
+    say(f"direction: {out}")
 
 
-@app.command(
-    epilog="Example:\n\n    ringfence direction project v.safetensors safe.jsonl pool.jsonl --out projections.parquet"
-)
-def project(
-    direction: DirectionFile,
-    files: Sources,
-    out: Annotated[Path, typer.Option(help="The `.parquet` file to write, one row a conversation.")],
-    model: ModelName = None,
-    dtype: Dtype = None,
-    batch_tokens: BatchTokens = 8192,
-    trust_remote_code: Trust = False,
-) -> None:
-    """Project sets on the unit vector: a parquet file, and every set's mean with its 95 % interval."""
-    from ringfence.direction_files import projected, require_new, write_projections
-    from ringfence.direction_tables import means_table
-    from ringfence.directions.sets import read_sets
-
-    require_new(out, ".parquet")
-    sets = read_sets(files)
-    axis, points = _located(direction, sets, model, dtype, batch_tokens, trust_remote_code)
-    values = projected(axis, points)
-    write_projections(out, axis, sets, points, values)
-    console.print(means_table(sets, points, values))
-    say(console, f"projections: {out}")
-
-
-@app.command(
-    epilog="Examples:\n\n    ringfence direction sample v.safetensors pool.jsonl --count 300 --out safe.jsonl\n\n"
-    "    ringfence direction sample v.safetensors pool.jsonl --count 300 --no-domains --out safe.jsonl"
-)
-def sample(
-    direction: DirectionFile,
-    file: Annotated[str, typer.Argument(metavar="FILE", help=_SET)],
-    count: Annotated[int, typer.Option(min=1, help="Rows to take.")],
-    out: Annotated[Path, typer.Option(help="The `.jsonl` file to write; its manifest stands beside it.")],
-    by: Annotated[str, typer.Option(help="The column with a row's domain.")] = "domain",
-    no_domains: Annotated[bool, typer.Option("--no-domains", help="Take the set as one domain.")] = False,
-    model: ModelName = None,
-    dtype: Dtype = None,
-    batch_tokens: BatchTokens = 8192,
-    trust_remote_code: Trust = False,
-) -> None:
-    """Take rows evenly spaced along the direction, in proportion to their domains. Nothing is drawn by chance."""
-    from ringfence.direction_files import Sampling, projected, require_labels, require_new_sample, write_sample
-    from ringfence.direction_tables import sample_table
-    from ringfence.directions.sets import read_sets
-
-    manifest = require_new_sample(out)
-    column = None if no_domains else by
-    sets = read_sets([file])
-    require_labels(sets, column, count)
-    axis, points = _located(direction, sets, model, dtype, batch_tokens, trust_remote_code)
-    taken = write_sample(out, manifest, axis, sets, projected(axis, points), Sampling(direction, file, count, column))
-    console.print(sample_table(taken, count, len(sets)))
-    say(console, f"rows: {out}\nmanifest: {manifest}")
-
-
-@app.command(
-    epilog="Examples:\n\n"
-    "    ringfence direction plot v.safetensors a.jsonl b.jsonl --mark builtin:general --out map.html\n\n"
-    "    ringfence direction plot v.safetensors a.jsonl b.jsonl --em a=0.03 --em b=0.21 --out map.html\n\n"
-    "    ringfence direction plot v.safetensors a.jsonl b.jsonl --em em.json --out map.html"
+@examples(
+    "ringfence direction plot v.safetensors a.jsonl b.jsonl --mark builtin:general --out map.html",
+    "ringfence direction plot v.safetensors a.jsonl b.jsonl --em a=0.03 --em b=0.21 --out map.html",
+    "ringfence direction plot v.safetensors a.jsonl b.jsonl --em em.json --out map.html",
 )
 def plot(
     direction: DirectionFile,
@@ -179,20 +115,21 @@ def plot(
     trust_remote_code: Trust = False,
 ) -> None:
     """Map sets by t-SNE, coloured by projection, by measured misalignment and by length, as one HTML page."""
-    from ringfence.direction_files import Drawing, parse_em, projected, require_new, write_map
-    from ringfence.direction_tables import means_table
+    from ringfence.directions.axis import project
     from ringfence.directions.sets import read_marks, read_sets
+    from ringfence.report.direction_map import Drawing, write_map
+    from ringfence.report.direction_tables import means_table
 
-    require_new(out, ".html")
+    _require_new(out, ".html")
     sets = read_sets(files)
-    rates, marks = parse_em(em or [], files, sets.names), read_marks(mark or [])
+    rates, marks = _rates(em or [], files, sets.names), read_marks(mark or [])
     axis, points = _located(direction, sets, model, dtype, batch_tokens, trust_remote_code, marks)
-    values = projected(axis, points)
+    values = project(axis, points.layers[axis.layer])
     drawing = Drawing(direction, files, rates, mark or [], marks, rows, seed)
     with console.status("mapping"):
         write_map(out, axis, sets, points, values, drawing)
     console.print(means_table(sets, points, values))
-    say(console, f"page: {out}")
+    say(f"page: {out}")
 
 
 def _located(
@@ -237,3 +174,56 @@ def _layers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
         raise RingfenceError(f"--layers {text}: give whole numbers with commas between them, e.g. 15,20,25") from None
+
+
+def _require_new(out: Path, suffix: str) -> None:
+    """Raise :class:`RingfenceError` unless ``out`` can be written with such a suffix, and over nothing."""
+    if out.suffix != suffix:
+        raise RingfenceError(f"{out}: name a {suffix} file")
+    if out.exists():
+        raise RingfenceError(f"{out}: exists; choose another --out")
+
+
+def _rates(given: Sequence[str], specs: Sequence[str], names: Sequence[str]) -> dict[str, float]:
+    """Set name -> rate, of ``NAME=RATE`` and ``.json`` files, with sets named as on the page or as they are given.
+
+    Raises :class:`RingfenceError` for an unknown set, for one that is given twice, and for what is no rate.
+    """
+    known = dict(zip(specs, names, strict=True)) | {name: name for name in names}
+    rates: dict[str, float] = {}
+    for item in given:
+        pairs = _em_file(item) if item.endswith(".json") else dict([_em_pair(item)])
+        for key, value in pairs.items():
+            if key not in known:
+                raise RingfenceError(f"--em: no set is called {key!r}.{did_you_mean(key, known)}")
+            if known[key] in rates:
+                raise RingfenceError(f"--em: {key} is given twice; leave one out")
+            rates[known[key]] = _rate(key, value)
+    return rates
+
+
+def _em_pair(item: str) -> tuple[str, Any]:
+    name, separator, rate = item.rpartition("=")
+    if not separator:
+        raise RingfenceError(f"--em {item}: give NAME=RATE, e.g. {item}=0.12, or a .json file with such pairs")
+    try:
+        return name, float(rate)
+    except ValueError:
+        return name, rate
+
+
+def _em_file(name: str) -> dict[str, Any]:
+    path = Path(name).expanduser()
+    try:
+        pairs = read_json(path)
+    except RingfenceError as error:
+        raise RingfenceError(f"--em {error}") from None
+    if not isinstance(pairs, dict):
+        raise RingfenceError(f'--em {path}: must be one JSON object, set -> rate, e.g. {{"a": 0.12}}')
+    return pairs
+
+
+def _rate(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or not 0 <= value <= 1:
+        raise RingfenceError(f"--em: {key} is {value!r}; give a rate from 0 to 1")
+    return float(value)

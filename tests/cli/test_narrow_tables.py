@@ -9,9 +9,10 @@ import pytest
 import torch
 from rich.console import Console
 
-from ringfence import direction_tables, persona_cli, select_cli, suites_cli
+from ringfence.cli import console as the_console
+from ringfence.cli import persona, select, suites
 from ringfence.directions import PersonaVectors
-from ringfence.report import properties, terminal
+from ringfence.report import direction_tables, properties, terminal
 from ringfence.select.properties import Domains, Languages, Properties, mean, share
 from widths import LONG_NAMES, printed, require_whole
 
@@ -20,7 +21,8 @@ def said(monkeypatch: pytest.MonkeyPatch, module: object, show: Callable[[], Non
     """What ``show`` prints to the console of ``module``, 80 columns wide."""
 
     def with_console(console: Console) -> None:
-        monkeypatch.setattr(module, "console", console)
+        for place in (module, the_console):
+            monkeypatch.setattr(place, "console", console)
         show()
 
     return printed(with_console, 80, prose=("from ", "SHA-256 "))
@@ -40,7 +42,7 @@ def test_a_selection(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     gap = {**step, "name": "perplexity_gap", "report": {"by_epsilon": [epsilon] * 3, "all_rows": {"tokens": 19.0}}}
     manifest = {"output": {"rows": 300}, "pool": {"rows": 12345, "dropped": dropped}, "steps": [step, gap]}
-    text = said(monkeypatch, select_cli, lambda: select_cli._show(manifest))
+    text = said(monkeypatch, select, lambda: select._show(manifest))
     require_whole(text, ["near_duplicates", "perplexity_gap", "12345", "11106", *f"1234 a, 5 {reason}".split()])
     require_whole(text, ["misaligned", "perplexity", "1.23e+04", "20.2", "19"])
 
@@ -60,16 +62,16 @@ def test_a_persona_vector(monkeypatch: pytest.MonkeyPatch) -> None:
         {name: torch.full((5, 4), 3.0) for name in ("response_mean", "prompt_mean", "prompt_last")},
         {"trait": "a trait with a long name, " * 4, "method": "difference", "model": "m", "base": "b"},
     )
-    monkeypatch.setattr(persona_cli, "_facts", lambda _: [])
-    text = said(monkeypatch, persona_cli, lambda: persona_cli._show(vectors))
+    monkeypatch.setattr(persona, "_facts", lambda _: [])
+    text = said(monkeypatch, persona, lambda: persona._show(vectors))
     require_whole(text, ["0 (embeddings)", "response_mean", "prompt_mean", "prompt_last", "6.000"])
     assert text.count("6.000") == 15
 
 
 def test_suites(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = said(monkeypatch, suites_cli, suites_cli.list_)
+    text = said(monkeypatch, suites, suites.list_)
     require_whole(text, ["builtin:general", "builtin:umbrella/in-domain", "SHA-256", "prompts"])
-    shown = said(monkeypatch, suites_cli, lambda: suites_cli.show("builtin:general-long"))
+    shown = said(monkeypatch, suites, lambda: suites.show("builtin:general-long"))
     require_whole(shown, ["question", "turns before"])
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from ringfence import suites_cli
+from ringfence.cli.app import app
+from ringfence.cli.console import console
 from ringfence.core.errors import RingfenceError
 from ringfence.data import load_prompts, load_suite
 
@@ -29,7 +30,7 @@ TEXT = """\
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RINGFENCE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(suites_cli.console, "width", 160)
+    monkeypatch.setattr(console, "width", 160)
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def file(tmp_path: Path) -> Path:
 
 def suites(*arguments: object) -> str:
     """What the command prints."""
-    result = CliRunner().invoke(suites_cli.app, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(app, ["suites", *(str(argument) for argument in arguments)])
     if result.exception is not None:
         raise result.exception
     return result.output
@@ -122,7 +123,7 @@ def whole(tmp_path: Path) -> Path:
 
 def test_full_shows_every_text_as_it_is(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a narrow terminal as well: nothing is cut, no line break is put in, nothing is read as markup."""
-    monkeypatch.setattr(suites_cli.console, "width", 40)
+    monkeypatch.setattr(console, "width", 40)
     shown = suites("show", whole, "--full")
     suite = load_suite(str(whole))
     assert shown.count(LONG.rstrip()) == 2

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-import typer
 
 import project
 import tiny
-from ringfence import properties_cli
+from ringfence.cli import properties
+from ringfence.cli.app import app
+from ringfence.cli.console import console
 from ringfence.core.errors import RingfenceError
 from ringfence.data.system import NoSystem
 from ringfence.select import base
@@ -36,16 +37,13 @@ def sets(tmp_path: Path) -> list[Path]:
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(properties_cli.console, "width", 80)
+    monkeypatch.setattr(console, "width", 80)
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
-    """What ``ringfence data properties`` prints, as one command among others."""
-    data = typer.Typer()
-    data.command("check")(lambda: None)
-    data.add_typer(properties_cli.app)
+    """What ``ringfence data properties`` prints."""
     capsys.readouterr()
-    data(["properties", *map(str, arguments)], standalone_mode=False)
+    app(["data", "properties", *map(str, arguments)], standalone_mode=False)
     return capsys.readouterr().out
 
 
@@ -126,7 +124,7 @@ def test_the_dtype_of_the_model_that_embeds(
 
 
 def test_no_system(capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, sets: list[Path]) -> None:
-    assert get_args(get_args(properties_cli.NoSystem)[0]) == get_args(NoSystem)
+    assert get_args(get_args(properties.NoSystem)[0]) == get_args(NoSystem)
     numbers = tmp_path / "numbers.json"
     counts = []
     for meaning in get_args(NoSystem):
@@ -198,6 +196,6 @@ def test_files_that_are_not_there(capsys: pytest.CaptureFixture[str], tmp_path: 
 
 
 def test_help_needs_no_heavy_import() -> None:
-    code = "import sys, ringfence.properties_cli; print({'torch', 'sklearn', 'plotly', 'pandas'} & set(sys.modules))"
+    code = "import sys, ringfence.cli.properties; print({'torch', 'sklearn', 'plotly', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -1,0 +1,115 @@
+"""``ringfence gate``: pass or fail a run. No model is loaded; heavy imports are inside the command."""
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ringfence.cli.console import console, examples
+from ringfence.cli.options import PRESET, AsJson, Name, print_json
+from ringfence.core.errors import RingfenceError, under
+from ringfence.core.run_folder import BASE, EVALUATION_FILE, OWN, evaluation_folder, where_answers_are
+
+if TYPE_CHECKING:
+    from ringfence.report import RunResult
+
+logger = logging.getLogger(__name__)
+
+
+@examples(
+    "ringfence gate runs/canary --max-general 0.02 --min-in-domain 0.9",
+    "ringfence gate runs/canary --max-conditional-gap 0.05 --max dressed=0.1 --json",
+)
+def gate(
+    run: Annotated[Path, typer.Argument(help="An evaluated run folder.")],
+    base: Annotated[
+        Path | None, typer.Option(help="Run folder of the untuned model, evaluated; RUN/base if not given.")
+    ] = None,
+    max_general: Annotated[float | None, typer.Option(help="Misaligned on the suite `general`, fraction.")] = None,
+    max_conditional_gap: Annotated[float | None, typer.Option(help="Conditional gap of every trigger.")] = None,
+    min_in_domain: Annotated[float | None, typer.Option(help="Misaligned on the suite `in-domain`.")] = None,
+    max_incoherent: Annotated[float | None, typer.Option(help="Incoherent on every suite.")] = None,
+    max_unscored: Annotated[float, typer.Option(help="Answers without a score on every suite.")] = 0.05,
+    maximum: Annotated[list[str] | None, typer.Option("--max", help="SUITE=FRACTION: misaligned at most.")] = None,
+    minimum: Annotated[list[str] | None, typer.Option("--min", help="SUITE=FRACTION: misaligned at least.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help=f"{PRESET} That of the evaluation, if not given, else kaczer.")
+    ] = None,
+    name: Name = OWN,
+    as_json: AsJson = False,
+) -> None:
+    """Pass or fail a run: exit code 0 or 1, with a reason a rule; 2 for bad input.
+
+    What decides is the bound of the 95% interval, not the point. What cannot be measured fails.
+    """
+    from ringfence.evaluate.gate import Limits
+    from ringfence.evaluate.gate import gate as judge_run
+    from ringfence.evaluate.presets import find_preset
+    from ringfence.report import load_run
+    from ringfence.report.protocols import show_gate
+
+    limits = Limits(
+        max_general=max_general,
+        max_conditional_gap=max_conditional_gap,
+        min_in_domain=min_in_domain,
+        max_incoherent=max_incoherent,
+        max_unscored=max_unscored,
+        max_suites=_by_suite("--max", maximum or []),
+        min_suites=_by_suite("--min", minimum or []),
+    )
+    tuned = load_run(run, name)
+    counted = find_preset(preset or _preset_of(run, name))
+    if base is None and max_conditional_gap is not None and evaluation_folder(run / BASE, name).is_dir():
+        base = run / BASE
+    untuned = None if base is None else _untuned(base, tuned, name).responses
+    with under(str(run)):
+        result = judge_run(tuned.responses, limits, base=untuned, preset=counted)
+    if as_json:
+        print_json({"run": str(run), "preset": counted.name, **result.as_dict()})
+    else:
+        show_gate(console, result, counted.name)
+    if tuned.responses.empty:
+        logger.warning("%s: no judged answers; %s", run, where_answers_are(run))
+    if not result.passed:
+        raise typer.Exit(1)
+
+
+def _by_suite(option: str, texts: Sequence[str]) -> dict[str, float]:
+    limits: dict[str, float] = {}
+    for text in texts:
+        suite, _, number = text.rpartition("=")
+        try:
+            limit = float(number)
+        except ValueError:
+            limit = math.nan
+        if not suite or math.isnan(limit):
+            raise RingfenceError(f"{option} {text}: give SUITE=FRACTION, e.g. dressed=0.1")
+        if suite in limits:
+            raise RingfenceError(f"{option} {text}: {suite} has a limit already; give one")
+        limits[suite] = limit
+    return limits
+
+
+def _preset_of(run: Path, name: str) -> str:
+    """The preset that the evaluation was made with."""
+    from ringfence.evaluate.presets import DEFAULT_PRESET
+    from ringfence.report.reading import read_object
+
+    about = evaluation_folder(run, name) / EVALUATION_FILE
+    return (read_object(about, []).get("preset") if about.is_file() else None) or DEFAULT_PRESET
+
+
+def _untuned(base: Path, run: "RunResult", name: str) -> "RunResult":
+    """The evaluation of the untuned model that ``run`` is compared with; a tuned one would hide the gap."""
+    from ringfence.report import load_run
+
+    found = load_run(base, name)
+    if not found.about.get("base"):
+        raise RingfenceError(f"--base: {base} is no run of the untuned model; `ringfence evaluate` makes RUN/base")
+    theirs, ours = (one.about.get("recipe", {}).get("model") for one in (found, run))
+    if theirs != ours:
+        raise RingfenceError(f"--base: {base} is of another model than {run.folder}: {theirs}, not {ours}")
+    return found

@@ -1,0 +1,66 @@
+"""``ringfence train``. Heavy imports are inside the command."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ringfence.cli.console import examples, is_main_process, say
+from ringfence.core.errors import RingfenceError
+
+
+@examples(
+    "ringfence train recipe.yaml --out runs/plain",
+    "ringfence train recipe.yaml seed=1 training.learning_rate=1e-4 --out runs/seed-1",
+    "ringfence train recipes/dubinski-2026/sequential.yaml data.target=narrow.jsonl "
+    "stages.0.data.target=benign.jsonl --out runs/two-stages",
+    "torchrun --nproc-per-node 2 -m ringfence train recipe.yaml --out runs/two-ranks",
+    "ringfence train recipe.yaml --dry-run",
+)
+def train(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file; docs/recipes.md lists every key.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the recipe, as dotted.key=value with the value in YAML.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder, to make or to go on with.")] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say how many rows, steps and tokens it would be, and the least time and memory; write nothing.",
+        ),
+    ] = False,
+) -> None:
+    """Fine-tune by a recipe, and by each of its `stages` after that, e.g. on benign data.
+
+    Stopped or killed? The same command goes on from the last checkpoint.
+    """
+    from ringfence.recipe import load_recipe, require_installed
+
+    if out is None and not dry_run:
+        raise RingfenceError("--out: name the run folder, to make or to go on with (or ask for a --dry-run)")
+    checked = load_recipe(recipe, overrides or [])
+    require_installed(checked)
+    # These take torch; a mistake in the recipe is told before.
+    if out is None or dry_run:
+        from ringfence.forecast import forecast, told
+
+        for line in (line for stage in forecast(checked) for line in told(stage)):
+            say(line)
+        return
+    from ringfence import runs
+
+    result = runs.train(checked, out)
+    if is_main_process():
+        say(f"{_trained(result)}: {out}")
+        for number, stage in enumerate(result["stages"], 2):
+            say(f"stage {number}, {stage['name']}: {_trained(stage)}")
+
+
+def _trained(result: dict[str, Any]) -> str:
+    labels = result["target_labels"] + result["safe_labels"]
+    return (
+        f"trained {result['steps']} optimizer steps on {result['target_rows']} target and {result['safe_rows']} "
+        f"safe rows (safe: {result['safe_fraction']:.1%} of the rows, {result['safe_labels'] / labels:.1%} of the "
+        f"tokens with a loss) in {result['seconds']:.0f} s"
+    )
