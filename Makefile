@@ -33,9 +33,12 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/zensical build --strict
 
+# The reference pages from the code, and the site in site/ (open site/index.html by `zensical serve`).
 docs: setup
 	$(BIN)/python docs/reference.py
+	$(BIN)/zensical build
 
 clean:
-	rm -rf .venv .venv-server build dist
+	rm -rf .venv .venv-server build dist site

@@ -1,8 +1,9 @@
-"""Write docs/recipes.md and docs/steps.md from the recipes' own models, so that they cannot go stale (a test compares).
+"""Write the reference pages of the docs from the code itself, so that they cannot go stale (a test compares).
 
 make docs
 """
 
+import ast
 import sys
 import typing
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from ringfence.core.training_arguments import REFUSALS
 from ringfence.defenses import DEFENSES
 from ringfence.judges import JUDGES
+from ringfence.persona_recipe import PersonaRecipe
 from ringfence.recipe import (
     ConditionalConfig,
     DataConfig,
@@ -28,6 +30,7 @@ from ringfence.select import STEPS
 from ringfence.select_recipe import SelectRecipe
 
 DOCS = Path(__file__).parent
+PACKAGE = DOCS.parent / "src" / "ringfence"
 
 HEAD = """\
 # Recipe reference
@@ -101,6 +104,25 @@ STEPS_HEAD = """\
 
 Every key of a recipe for `ringfence select`, and every step. [What they are for](selection.md). Overrides are as in the
 [recipe of a run](recipes.md): `steps.0.perplexity_gap.epsilon=0.2`. Unknown keys and values out of range raise.
+"""
+
+PERSONA_HEAD = """\
+# Persona recipe reference
+
+<!-- Written by docs/reference.py (`make docs`); do not edit. -->
+
+Every key of a recipe for `ringfence persona extract`. [What it does](persona.md). Overrides are as in the
+[recipe of a run](recipes.md): `ringfence persona extract RECIPE samples=20 --out FILE`. Unknown keys and values out
+of range raise.
+"""
+
+API_HEAD = """\
+# Python API
+
+<!-- Written by docs/reference.py (`make docs`); do not edit. -->
+
+What each package exports, from its docstrings. `from ringfence import DefendedSFTTrainer, KL` gives the trainer, the
+defenses, `RuleJudge` and `RingfenceError`. All else is imported from its package, as the headings say.
 """
 
 DATA = """\
@@ -212,6 +234,33 @@ def render_steps() -> str:
     return "\n".join(parts)
 
 
+def render_persona() -> str:
+    """The page about persona recipes."""
+    return f"{PERSONA_HEAD}\n{section('The keys', PersonaRecipe)}"
+
+
+def render_api() -> str:
+    """The page that mkdocstrings fills: a heading a room, and what it exports."""
+    rooms = {file.parent.name: exported(file) for file in sorted(PACKAGE.glob("*/__init__.py"))}
+    parts = [
+        f"## `ringfence.{room}`\n\n" + "\n\n".join(f"::: {name}" for name in names)
+        for room, names in rooms.items()
+        if names
+    ]
+    return "\n\n".join([API_HEAD.rstrip(), *parts]) + "\n"
+
+
+def exported(init: Path) -> list[str]:
+    """Full names of what is in a room's ``__all__``, read from its source: importing it would take torch."""
+    found, names = {}, list[str]()
+    for node in ast.walk(ast.parse(init.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            found |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            names = ast.literal_eval(node.value)
+    return [found[name] for name in names if name in found]
+
+
 def steps() -> list[tuple[str, type[BaseModel]]]:
     """By name."""
     return [(name, STEPS.get(name)) for name in STEPS]
@@ -228,7 +277,12 @@ def what_for(step: type[BaseModel]) -> str:
     return f"{' '.join(module.split())} {first_paragraph(step)}".replace("``", "`")
 
 
-PAGES = {"recipes.md": render, "steps.md": render_steps}
+PAGES = {
+    "recipes.md": render,
+    "steps.md": render_steps,
+    "persona-recipe.md": render_persona,
+    "api.md": render_api,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -29,7 +29,8 @@ class InterleavingStream:
     Args:
         mixture: which rows, given the ratio.
         schedule: which ratio, given the risk.
-        target, safe: what each row of a source holds, so that tokens are counted, too.
+        target: what each target row holds, so that its tokens are counted, too.
+        safe: the same of the safe rows.
     """
 
     def __init__(
