@@ -165,7 +165,7 @@ def _print(wanted: Sequence["Evaluation"]) -> None:
 
 
 def _print_preset(wanted: Sequence["Evaluation"], preset: str) -> None:
-    from ringfence.evaluation_cli import compare
+    from ringfence.cli.compare import compare
 
     compare([one.run for one in wanted if not one.is_base], [preset], name=wanted[0].name)
 
