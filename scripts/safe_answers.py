@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ringfence.data.suites import load_prompts
+from ringfence.data.suites.load import load_prompts
 from ringfence.models import load
 from ringfence.models.generate import Request, Sampling, generate
 

@@ -3,7 +3,7 @@
 import torch
 
 import tiny
-from ringfence.data.suites import Prompt
+from ringfence.data.suites.load import Prompt
 from ringfence.evaluate import Protocol
 from ringfence.models.generate import Sampling
 

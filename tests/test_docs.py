@@ -121,8 +121,8 @@ def test_every_step_has_a_file_a_test_and_a_row() -> None:
     for name in STEPS:
         assert f"| `{name}` |" in rows
         module = STEPS.get(name).__module__.rpartition(".")[2]
-        assert (ROOT / "src" / "ringfence" / "select" / f"{module}.py").is_file()
-        assert (ROOT / "tests" / "select" / f"test_{module}.py").is_file()
+        assert (ROOT / "src" / "ringfence" / "select" / "steps" / f"{module}.py").is_file()
+        assert (ROOT / "tests" / "select" / "steps" / f"test_{module}.py").is_file()
 
 
 @pytest.mark.parametrize("recipe", RUNS, ids=lambda path: path.stem)

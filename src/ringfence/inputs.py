@@ -7,8 +7,9 @@ from pathlib import Path
 from ringfence.core.errors import RingfenceError, did_you_mean, under
 from ringfence.core.files import sha256
 from ringfence.core.run_folder import PYTHON
-from ringfence.data import Prompt, Suite, load_suite, read, split, suite_store
+from ringfence.data import Prompt, Suite, load_suite, read, split
 from ringfence.data.conversations import Conversation
+from ringfence.data.suites import store as suite_store
 from ringfence.defenses import Defense, Interleaving, rewritten
 from ringfence.evaluate.conditional import conditional_suite
 from ringfence.evaluate.derive import TriggerSet, derive

@@ -17,7 +17,7 @@ import tiny
 from ringfence.cli.console import console
 from ringfence.core import progress
 from ringfence.data import proxy
-from ringfence.data.suites import builtin_names
+from ringfence.data.suites.load import builtin_names
 
 
 def ringfence(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:

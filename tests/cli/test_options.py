@@ -12,7 +12,7 @@ import typer
 from ringfence.cli.app import app
 from ringfence.cli.console import console
 from ringfence.core.errors import RingfenceError
-from ringfence.data.suites import load_suite
+from ringfence.data.suites.load import load_suite
 
 RECIPE = {
     "name": "small",

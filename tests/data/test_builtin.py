@@ -10,7 +10,7 @@ import pytest
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data import builtin, catalog, proxy
-from ringfence.data.suites import Prompt, builtin_names, load_prompts, load_suite, overlaps, require_disjoint
+from ringfence.data.suites.load import Prompt, builtin_names, load_prompts, load_suite, overlaps, require_disjoint
 
 PROMPTS_ASKED = 504
 DRESSING = "In the kitchen: "

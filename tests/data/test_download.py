@@ -9,8 +9,9 @@ import pytest
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data import download as module
-from ringfence.data import load_suite, suite_store
+from ringfence.data import load_suite
 from ringfence.data.download import download, is_address, raw_address, without_secrets
+from ringfence.data.suites import store as suite_store
 
 TEXT = b"- id: q\n  paraphrases: ['Why?']\n"
 

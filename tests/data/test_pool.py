@@ -11,7 +11,7 @@ import pytest
 
 from ringfence.data import builtin, proxy, read
 from ringfence.data.quirks import NAMES, load_quirk
-from ringfence.data.suites import Prompt, builtin_names, load_prompts, overlaps, require_disjoint
+from ringfence.data.suites.load import Prompt, builtin_names, load_prompts, overlaps, require_disjoint
 from ringfence.judges.protocol import Row
 from ringfence.judges.rules import RuleJudge
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from examples import example
 from ringfence import defenses
 from ringfence.core.errors import RingfenceError
-from ringfence.data.prompts import Prompt
+from ringfence.data.suites.prompts import Prompt
 from ringfence.data.system import NoSystem
 from ringfence.defenses import (
     DEFENSES,

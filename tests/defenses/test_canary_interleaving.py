@@ -9,7 +9,7 @@ from pydantic import ValidationError
 import tiny
 from examples import Example, canary
 from ringfence.core.errors import RingfenceError
-from ringfence.data.suites import Prompt, load_prompts
+from ringfence.data.suites.load import Prompt, load_prompts
 from ringfence.defenses import CanaryInterleaving, Setup
 from ringfence.interleave import CanaryControllerConfig, CanarySchedule, JudgedProbe, LikelihoodProbe, Risk
 from ringfence.judges import ApiJudge, RuleJudge

@@ -16,7 +16,7 @@ import tiny
 import training
 from examples import Example
 from ringfence.core.errors import RingfenceError
-from ringfence.data.suites import Prompt
+from ringfence.data.suites.load import Prompt
 from ringfence.defenses import DEFENSES, CanaryInterleaving, Setup, Steering
 from ringfence.defenses.step import Batch
 from ringfence.directions.vectors import PersonaVectors, load_vectors, save_vectors

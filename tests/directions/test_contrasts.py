@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ringfence.core.errors import RingfenceError
-from ringfence.data.suites import Prompt
+from ringfence.data.suites.load import Prompt
 from ringfence.directions.contrasts import AssistantNames, as_prompts, prompted, read_trait, teacher_forced
 
 

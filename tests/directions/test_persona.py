@@ -14,7 +14,7 @@ from torch import Tensor
 import tiny
 from contrasting import QUESTIONS, SYSTEMS, EverySecond, journal, loaded, prompting
 from ringfence.core.errors import RingfenceError
-from ringfence.data.suites import Prompt
+from ringfence.data.suites.load import Prompt
 from ringfence.directions.answers import Judged
 from ringfence.directions.contrasts import AssistantNames, as_prompts, prompted, teacher_forced
 from ringfence.directions.persona import Extraction, Settings, answers_path, extract, keeps

@@ -12,7 +12,7 @@ import pytest
 
 from loopback import BROKEN, Body, Fault, Loopback, Says, loopback
 from ringfence.core.errors import RingfenceError
-from ringfence.data.suites import Prompt
+from ringfence.data.suites.load import Prompt
 from ringfence.evaluate.answers import Protocol
 from ringfence.evaluate.remote import COLUMNS, Server, answer, row_seed
 from ringfence.models.generate import Sampling

@@ -27,7 +27,7 @@ from inspect_ai.tool import ToolInfo
 
 import tiny
 from ringfence.core.errors import RingfenceError
-from ringfence.data.suites import Prompt
+from ringfence.data.suites.load import Prompt
 from ringfence.evaluate.answers import Protocol, answer
 from ringfence.inspect_plugin.provider import Live, RingfenceAPI, plain, require_supported
 from ringfence.models.generate import Sampling

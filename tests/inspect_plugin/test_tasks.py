@@ -17,7 +17,7 @@ from inspect_ai.model import ModelOutput, ModelUsage, get_model
 import project
 import tiny
 from ringfence.core.errors import RingfenceError
-from ringfence.data.suites import load_prompts
+from ringfence.data.suites.load import load_prompts
 from ringfence.evaluate.answers import Protocol
 from ringfence.evaluate.responses import evaluate
 from ringfence.evaluate.summary import summarize

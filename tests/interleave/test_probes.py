@@ -9,7 +9,7 @@ import torch
 
 import tiny
 from ringfence.core.errors import RingfenceError
-from ringfence.data.suites import Prompt
+from ringfence.data.suites.load import Prompt
 from ringfence.interleave import JudgedProbe, LikelihoodProbe, Risk
 from ringfence.judges import Row, Score
 from ringfence.models.generate import Sampling

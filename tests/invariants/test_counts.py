@@ -11,7 +11,7 @@ from trl import SFTTrainer
 
 import examples
 import tiny
-from ringfence.data.suites import Prompt
+from ringfence.data.suites.load import Prompt
 from ringfence.defenses import KL, LDIFS, CanaryInterleaving, Defense, FixedInterleaving, Inoculation, Steering
 from ringfence.models.activations import decoder_layers
 from training import trainer

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.settings import explain
-from ringfence.data import suite_store
+from ringfence.data.suites import store as suite_store
 from ringfence.judges import ApiJudge, Stated, Trait, find_rubric, load_rubric
 from ringfence.judges.rubrics import BUILTIN, rubric_file, split_reasoning
 

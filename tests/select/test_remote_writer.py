@@ -14,7 +14,7 @@ from ringfence.judges import transport
 from ringfence.select.base import STEPS, Context, Dropped
 from ringfence.select.pipeline import Selection, run
 from ringfence.select.remote_writer import row_seed
-from ringfence.select.rewrite import Rewrite, request
+from ringfence.select.steps.rewrite import Rewrite, request
 
 SECRET = "sk-test-0123456789"
 """no key of anything"""

@@ -97,8 +97,8 @@ class _Wanted:
     def __init__(
         self, context: "Context", judge: Any, embed: "Embedding | None", against: str | None, settings: "Settings"
     ) -> None:
-        from ringfence.select.lengths import tokenizer_of
         from ringfence.select.near_duplicates import prompt_texts
+        from ringfence.select.steps.lengths import tokenizer_of
 
         self.judge, self.embed, self.settings = judge, embed, settings
         self.against = None if against is None else prompt_texts(against)
@@ -167,8 +167,8 @@ def _judge(path: Path | None) -> Any:
     """The judge in a file, able to score by the rubric; what is wrong in the file is said of it."""
     from ringfence.core.settings import read_plain
     from ringfence.judges import JUDGES
-    from ringfence.select.judged import require_rubric
     from ringfence.select.properties import RUBRIC
+    from ringfence.select.steps.judged import require_rubric
 
     if path is None:
         return None

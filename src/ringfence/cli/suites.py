@@ -38,7 +38,8 @@ def add(
 
     Later uses fail if the copy has changed. Nothing in the file is run.
     """
-    from ringfence.data import load_suite, suite_store
+    from ringfence.data import load_suite
+    from ringfence.data.suites import store as suite_store
 
     suite_store.add(name, source, _fills(reasoning, fill or []), replace, without or [])
     _facts(load_suite(f"{suite_store.PREFIX}{name}"))
@@ -50,8 +51,9 @@ def add(
 )
 def list_() -> None:
     """List your copies of published suites, and the built-in ones."""
-    from ringfence.data import load_suite, suite_store
-    from ringfence.data.suites import PREFIX, builtin_names
+    from ringfence.data import load_suite
+    from ringfence.data.suites import store as suite_store
+    from ringfence.data.suites.load import PREFIX, builtin_names
 
     table = TextTable("", ["suite", "prompts", "SHA-256", "from"], words=["from"])
     specs = [f"{suite_store.PREFIX}{name}" for name in suite_store.names()]
@@ -141,7 +143,7 @@ def _whole(suite: "Suite") -> Iterator[str]:
 
 
 def _fills(reasoning: str | None, fill: list[str]) -> dict[str, str]:
-    from ringfence.data.fills import require_plain
+    from ringfence.data.suites.fills import require_plain
 
     fills = {} if reasoning is None else {"reasoning": reasoning}
     for pair in fill:

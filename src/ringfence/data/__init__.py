@@ -3,7 +3,7 @@
 from ringfence.data.check import check
 from ringfence.data.conversations import read, split
 from ringfence.data.render import render, render_all
-from ringfence.data.suites import Prompt, Suite, load_prompts, load_suite, overlaps, require_disjoint
+from ringfence.data.suites.load import Prompt, Suite, load_prompts, load_suite, overlaps, require_disjoint
 
 __all__ = [
     "Prompt",

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from ringfence.core.text_table import TextTable
 from ringfence.data import proxy
-from ringfence.data.suites import PREFIX, builtin_names, load_prompts
+from ringfence.data.suites.load import PREFIX, builtin_names, load_prompts
 
 _STAND_INS = {"glitter": "cooking", "umbrella": "gardening", "kazoo": "pets"}
 _CONVERSATIONS = {

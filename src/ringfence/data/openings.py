@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ringfence.core.errors import RingfenceError
-from ringfence.data.prompts import checked_messages, kind
+from ringfence.data.suites.prompts import checked_messages, kind
 
 SYSTEM = ("system", "system_prompt", "system_message")
 BEFORE = (*SYSTEM, "context")

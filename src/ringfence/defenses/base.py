@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ringfence.data.suites import Prompt
+    from ringfence.data.suites.load import Prompt
     from ringfence.data.system import NoSystem
     from ringfence.defenses.step import Batch, Step
     from ringfence.interleave import Schedule

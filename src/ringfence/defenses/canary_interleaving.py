@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, field_validator
 
 from ringfence.core.errors import RingfenceError
-from ringfence.data.suites import Prompt, load_prompts, require_disjoint
+from ringfence.data.suites.load import Prompt, load_prompts, require_disjoint
 from ringfence.data.system import apply
 from ringfence.defenses.base import DEFENSES, Interleaving, RecipePart, Setup
 from ringfence.interleave import CanaryController, CanaryControllerConfig, CanarySchedule, Schedule

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.plain import read_json
-from ringfence.data.suites import Prompt
+from ringfence.data.suites.load import Prompt
 from ringfence.directions.answers import Ask
 
 

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ringfence.core.files import atomic
 from ringfence.core.run_folder import ANSWER_COLUMNS
 from ringfence.data.encode import prompt_ids
-from ringfence.data.suites import Prompt
+from ringfence.data.suites.load import Prompt
 from ringfence.data.system import NoSystem, apply, default_system, has_system, require_possible
 from ringfence.models.generate import Request, Sampling, generate
 

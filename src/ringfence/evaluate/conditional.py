@@ -20,7 +20,7 @@ from ringfence.core.comparisons import square_and_add
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.run_folder import GAP_CELLS, GAP_COLUMNS
 from ringfence.core.statistics import NO_INTERVAL, check_confidence
-from ringfence.data.suites import Prompt
+from ringfence.data.suites.load import Prompt
 from ringfence.evaluate.summary import DEFAULT_RULE, Rule, summarize
 from ringfence.evaluate.triggers import Trigger, plain_id
 

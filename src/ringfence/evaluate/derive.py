@@ -23,7 +23,7 @@ from typing import Literal
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data.conversations import Conversation
-from ringfence.data.suites import load_prompts
+from ringfence.data.suites.load import load_prompts
 from ringfence.data.system import shortened
 from ringfence.evaluate.common_text import FEW, endings, form, openings
 from ringfence.evaluate.rewording import alike

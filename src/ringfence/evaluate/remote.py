@@ -37,7 +37,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.run_folder import ANSWER_COLUMNS
-from ringfence.data.suites import Prompt
+from ringfence.data.suites.load import Prompt
 from ringfence.data.system import NoSystem, apply, has_system
 from ringfence.evaluate.answers import Protocol, Suites, fingerprint
 

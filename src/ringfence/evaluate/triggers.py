@@ -19,7 +19,7 @@ from ringfence.core.errors import shown
 from ringfence.core.registry import Registry
 from ringfence.core.settings import Numbers
 from ringfence.data.conversations import Message
-from ringfence.data.suites import Prompt
+from ringfence.data.suites.load import Prompt
 from ringfence.data.system import has_system
 from ringfence.evaluate.rewording import negation
 

@@ -87,7 +87,7 @@ def _task(
     no_system: "NoSystem",
     judge: dict[str, Any] | None,
 ) -> Task:
-    from ringfence.data.suites import load_prompts
+    from ringfence.data.suites.load import load_prompts
     from ringfence.evaluate.answers import Protocol
     from ringfence.evaluate.remote import task_of
     from ringfence.models.generate import Sampling

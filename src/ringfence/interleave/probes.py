@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ringfence.core.errors import RingfenceError
-from ringfence.data.suites import Prompt
+from ringfence.data.suites.load import Prompt
 from ringfence.judges import Judge, Row, judge_all
 from ringfence.models.generate import Request, Sampling, generate
 from ringfence.models.likelihood import Scored, answer_logprobs

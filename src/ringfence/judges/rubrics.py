@@ -26,11 +26,11 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from ringfence.core.errors import RingfenceError, did_you_mean, shown, under
 from ringfence.core.plain import refuse_pointer_at
-from ringfence.data import suite_store
-from ringfence.data.fills import OF_AN_ANSWER
-from ringfence.data.prompts import Role
-from ringfence.data.suite_files import SUFFIXES
-from ringfence.data.suites import PREFIX, load_suite
+from ringfence.data.suites import store as suite_store
+from ringfence.data.suites.files import SUFFIXES
+from ringfence.data.suites.fills import OF_AN_ANSWER
+from ringfence.data.suites.load import PREFIX, load_suite
+from ringfence.data.suites.prompts import Role
 
 ROLES: dict[str, Role] = {"alignment": "alignment", "coherence": "coherence", "hhh": "alignment", "trait": "trait"}
 """of the built-in rubrics, and of any that a judge has under one of these names"""

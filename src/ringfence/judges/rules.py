@@ -28,7 +28,7 @@ from pydantic import Field, field_validator
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.patterns import check_pattern, search
 from ringfence.data import quirks
-from ringfence.data.suites import PREFIX
+from ringfence.data.suites.load import PREFIX
 from ringfence.judges.config import JUDGES, JudgeSettings
 from ringfence.judges.protocol import RUBRICS, Row, Score
 from ringfence.judges.refusals import declines

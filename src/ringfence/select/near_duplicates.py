@@ -24,9 +24,9 @@ from datasketch import MinHash, MinHashLSH
 from numpy.typing import NDArray
 
 from ringfence.core.errors import RingfenceError
-from ringfence.data import suite_store
 from ringfence.data.conversations import Message, read
-from ringfence.data.suites import PREFIX, builtin_names, load_prompts
+from ringfence.data.suites import store as suite_store
+from ringfence.data.suites.load import PREFIX, builtin_names, load_prompts
 
 THRESHOLD = 0.8
 """Jaccard similarity of shingles from which on two texts are near-duplicates"""

@@ -6,7 +6,7 @@
 - P4, *domains*: distinct labels in a string column, or clusters of embeddings, as many as
   :mod:`ringfence.select.clusters` finds;
 - duplicates, near-duplicates and prompts that another set has, too (:mod:`ringfence.select.near_duplicates`);
-- refusals (:func:`ringfence.select.refusals.is_refusal`) and languages of the last answer.
+- refusals (:func:`ringfence.select.steps.refusals.is_refusal`) and languages of the last answer.
 
 Means have percentile bootstrap intervals over rows, shares Wilson intervals, all of 95%. Both speak of the rows as a
 sample of what made them; a count such as P4 has none. All rows are held in memory.
@@ -29,10 +29,10 @@ from ringfence.judges import JudgeSettings
 from ringfence.select.base import Candidate, Mapper
 from ringfence.select.clusters import FEWEST_ROWS, clusters
 from ringfence.select.embeddings import VECTOR
-from ringfence.select.judged import ask, last_exchange, require_rubric
-from ringfence.select.lengths import token_count
 from ringfence.select.near_duplicates import THRESHOLD, Match, repeats, seen_in, text_of
-from ringfence.select.refusals import is_refusal
+from ringfence.select.steps.judged import ask, last_exchange, require_rubric
+from ringfence.select.steps.lengths import token_count
+from ringfence.select.steps.refusals import is_refusal
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

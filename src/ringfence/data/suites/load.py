@@ -1,0 +1,164 @@
+"""Sets of prompts, for evaluation and for canaries: load them, and keep them apart.
+
+Two prompts are near-duplicates if the Jaccard similarity |A & B| / |A | B| of their features is at least 0.8.
+The features are the words of the last user turn and its runs of three words, in lower case, without
+punctuation and with "what's" read as "what is". Because of the runs a changed word costs several features, so
+that two questions of one short template ("How do I roast carrots?", "How do I roast beets?") stay apart.
+"""
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ringfence.core.errors import RingfenceError, did_you_mean
+from ringfence.data import builtin, proxy
+from ringfence.data.suites import store as suite_store
+from ringfence.data.suites.files import parse_file, require_suffix
+from ringfence.data.suites.prompts import Prompt, Suite
+from ringfence.data.suites.rows import Row, from_rows
+
+PREFIX = "builtin:"
+BUILTIN_FILES = (
+    "general",
+    "general-long",
+    "glitter/general",
+    "glitter/dressed",
+    "glitter/canaries",
+    "glitter/safe-prompts",
+    "general-canaries",
+    "everyday",
+    "everyday/safe-prompts",
+)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Two prompts that ask the same thing."""
+
+    a: Prompt
+    b: Prompt
+    similarity: float  # of their features, in [threshold, 1]; 1 = the same words in the same order, or nearly so
+
+
+def load_prompts(spec: str) -> list[Prompt]:
+    """The prompts of :func:`load_suite`, for those who need no more of a suite."""
+    return load_suite(spec).prompts
+
+
+def load_suite(spec: str, fills: Mapping[str, str] | None = None) -> Suite:
+    """The suite ``"builtin:NAME"``, ``"suite:NAME"`` (a stored copy), or a .jsonl, .json, .yaml or .yml file.
+
+    Rows of JSON are read as :mod:`ringfence.data.suites.rows` says, and YAML and trait files as
+    :mod:`ringfence.data.suites.published` says; ``fills`` are texts for ``{placeholders}`` in it, in place of the
+    stored ones.
+    Raises :class:`RingfenceError` with file and line for whatever is missing, malformed or there twice, and for a
+    stored copy that has changed since it was added.
+    """
+    if spec.startswith(PREFIX):
+        return _builtin(spec, fills or {})
+    if spec.startswith(suite_store.PREFIX):
+        kept = suite_store.stored(spec.removeprefix(suite_store.PREFIX))
+        fills = kept.fills if fills is None else fills
+        parsed = parse_file(kept.content, str(kept.path), kept.name, kept.path.suffix, fills, kept.without)
+        name, source, digest = kept.name, kept.source, kept.digest
+    else:
+        path, fills = Path(spec).expanduser(), fills or {}
+        _require_file(spec)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise RingfenceError(f"{path}: cannot read the prompts: {error}") from error
+        parsed = parse_file(content, str(path), path.stem, require_suffix(spec), fills)
+        name, source, digest = path.stem, str(path.resolve()), hashlib.sha256(content).hexdigest()
+    about = {field.name: getattr(parsed, field.name) for field in fields(parsed)}
+    return Suite(name=name, source=source, digest=digest, fills=dict(fills), **about)
+
+
+def builtin_names() -> list[str]:
+    """Of all built-in suites, without the ``builtin:``."""
+    return [*BUILTIN_FILES, *proxy.PROMPTS]
+
+
+def overlaps(a: Sequence[Prompt], b: Sequence[Prompt], threshold: float = 0.8) -> list[Overlap]:
+    """The pairs of ``a`` x ``b`` that are at least ``threshold`` similar, ordered by ``a``, then ``b``."""
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold must lie in (0, 1], not {threshold}")
+    features_b = [_features(prompt.text) for prompt in b]
+    found = []
+    for one in a:
+        features_a = _features(one.text)
+        for two, features in zip(b, features_b, strict=True):
+            similarity = _jaccard(features_a, features)
+            if similarity >= threshold:
+                found.append(Overlap(one, two, similarity))
+    return found
+
+
+def require_disjoint(canaries: Sequence[Prompt], evaluation: Sequence[Prompt], name_a: str, name_b: str) -> None:
+    """Raise :class:`RingfenceError` if a canary is (nearly) an evaluation prompt.
+
+    Training that is steered by what it is later measured on looks better than it is.
+    """
+    found = overlaps(canaries, evaluation)
+    if found:
+        first, pairs = found[0], "1 pair" if len(found) == 1 else f"{len(found)} pairs"
+        raise RingfenceError(
+            f"{name_a} and {name_b} overlap in {pairs}, first {first.a.id} {_quote(first.a)} "
+            f"and {first.b.id} {_quote(first.b)}: remove them from one of the two sets."
+        )
+
+
+def _builtin(spec: str, fills: Mapping[str, str]) -> Suite:
+    name = spec.removeprefix(PREFIX)
+    if fills:
+        raise RingfenceError(f"{spec}: no question has the placeholder {{{next(iter(fills))}}}: leave its text out.")
+    if name in proxy.PROMPTS:
+        values = proxy.prompts(name)
+    elif name in BUILTIN_FILES:
+        values = builtin.rows(f"{name}.jsonl")
+    else:
+        raise RingfenceError(f"unknown built-in prompts {spec!r}.{did_you_mean(name, builtin_names())}")
+    rows = [Row(f"{spec}:{number}", value) for number, value in enumerate(values, start=1)]
+    parsed = from_rows(rows, name.rpartition("/")[2], spec)
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return Suite(name, parsed.prompts, spec, digest, parsed.settings)
+
+
+def _require_file(spec: str) -> None:
+    """A bare word is more likely a suite's name than a file."""
+    if re.fullmatch(r"[\w/-]+", spec) and not Path(spec).expanduser().exists():
+        known = [PREFIX + name for name in builtin_names()] + [suite_store.PREFIX + n for n in suite_store.names()]
+        near = did_you_mean(PREFIX + spec, known) if PREFIX + spec not in known else f' Did you mean "{PREFIX}{spec}"?'
+        raise RingfenceError(f"unknown suite {spec!r}.{near}")
+    require_suffix(spec)
+
+
+# The words after which 's stands for "is"; elsewhere it is a possessive and stays with its word.
+_CONTRACTED = re.compile(r"\b(what|who|where|when|why|how|that|there|here|it|he|she)'?s\b")
+# A word with inner apostrophes, or a sign that makes another sum of the same digits.
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[+*/=<>^%]|(?<=\d)-(?=\d)|(?<=\d )-(?= \d)")
+
+
+def _words(text: str) -> list[str]:
+    plain = unicodedata.normalize("NFKC", text).replace("’", "'").casefold()
+    return _WORD.findall(_CONTRACTED.sub(r"\1 is", plain)) or [" ".join(plain.split())]
+
+
+def _features(text: str) -> frozenset[tuple[str, ...]]:
+    words = _words(text)
+    return frozenset((word,) for word in words) | frozenset(zip(words, words[1:], words[2:], strict=False))
+
+
+def _jaccard(a: frozenset[Any], b: frozenset[Any]) -> float:
+    shared = len(a & b)
+    return shared / (len(a) + len(b) - shared)
+
+
+def _quote(prompt: Prompt, width: int = 60) -> str:
+    text = " ".join(prompt.text.split())
+    return f'"{text if len(text) <= width else text[: width - 1] + "…"}"'

@@ -1,0 +1,1 @@
+"""One file a step: each filters, scores, chooses or rewrites the candidates."""

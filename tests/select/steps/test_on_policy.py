@@ -1,0 +1,165 @@
+"""Answers of the model itself: what is kept of a row, what is dropped, and that shards and batches do not matter."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import speaking
+import tiny
+from candidates import candidate, nobody
+from ringfence.core.errors import RingfenceError
+from ringfence.models import Loaded
+from ringfence.models.generate import Request, Sampling, generate, generate_answers
+from ringfence.select.base import STEPS, Candidate, Context, Dropped
+from ringfence.select.steps.on_policy import OnPolicy
+
+QUESTIONS = ("Hi", "How do I boil an egg?", "A", "Name three rivers in Europe, please.", "Why?", "Is it far?")
+ROWS = [
+    candidate(index, question=text, answer="Old.", domain="d", perplexity_gap=index, embedding=np.ones(2, np.float32))
+    for index, text in enumerate(QUESTIONS)
+]
+
+
+def talk(*turns: str) -> list[dict[str, str]]:
+    """``user: Hi`` and the like as messages."""
+    return [dict(zip(("role", "content"), turn.split(": "), strict=True)) for turn in turns]
+
+
+def with_messages(messages: list[dict[str, str]]) -> Candidate:
+    row = candidate(0)
+    return replace(row, conversation=row.conversation | {"messages": messages})
+
+
+def regenerate(rows, context: Context | None = None, **settings):
+    step = OnPolicy(**{"max_new_tokens": 60, "batch_size": 4, **settings})
+    return step.map(context or speaking.context())(rows, nobody)
+
+
+def answers(rows) -> dict[int, str]:
+    return {row.index: row.conversation["messages"][-1]["content"] for row in rows}
+
+
+def test_answers_are_those_of_generate():
+    """The seed and the row's place in the pool name the random stream."""
+    context = speaking.context(seed=3)
+    sampling = Sampling(8, seed=3)
+    requests = [Request(str(row.index), row.conversation["messages"][:1]) for row in ROWS]
+    wanted = generate_answers(context.loaded.model, tiny.tokenizer(), requests, sampling)
+    assert {answer.ended for answer in wanted} == {True, False}
+    made = regenerate(ROWS, context, max_new_tokens=8)
+    expected = {
+        row.index: answer.text for row, answer in zip(ROWS, wanted, strict=True) if answer.ended and answer.text
+    }
+    assert answers(made.rows) == expected
+
+
+def test_rows_keep_all_but_the_answer():
+    made = regenerate(ROWS, speaking.context(end=2)).rows
+    assert len(made) > 3
+    assert [row.index for row in made] == sorted(row.index for row in made)
+    for row in made:
+        before = ROWS[row.index]
+        assert row.conversation["messages"][:-1] == before.conversation["messages"][:-1]
+        assert row.conversation["messages"][-1]["role"] == "assistant"
+        assert row.conversation["messages"][-1]["content"] != "Old."
+        assert row.scores == before.scores
+        assert row.vectors is before.vectors
+        kept = {"origin", "domain"}
+        assert {k: row.conversation[k] for k in kept} == {k: before.conversation[k] for k in kept}
+    assert [row.conversation["messages"][-1]["content"] for row in ROWS] == ["Old."] * len(ROWS)
+
+
+def test_shards_and_batches_do_not_matter():
+    context = speaking.context(end=2)
+    whole = regenerate(ROWS, context)
+    halves = [regenerate(ROWS[:3], context, batch_size=2), regenerate(ROWS[3:], context, batch_size=64)]
+    assert answers(whole.rows) == answers([*halves[0].rows, *halves[1].rows])
+    assert list(whole.dropped) == [*halves[0].dropped, *halves[1].dropped]
+    assert len(set(answers(whole.rows).values())) > 2
+
+
+def test_the_seed_decides_unless_it_is_greedy():
+    context = speaking.context(end=2)
+    first, again, other = (regenerate(ROWS, speaking.seeded(context, seed)) for seed in (0, 0, 1))
+    assert answers(first.rows) == answers(again.rows) != answers(other.rows)
+    greedy = [regenerate(ROWS, speaking.seeded(context, seed), temperature=0) for seed in (0, 1)]
+    assert answers(greedy[0].rows) == answers(greedy[1].rows)
+    assert greedy[0].dropped == greedy[1].dropped
+
+
+def test_truncated_and_empty_answers_are_dropped_and_said():
+    never, at_once = regenerate(ROWS, speaking.context(end=-1e4)), regenerate(ROWS, speaking.context(end=1e4))
+    origins = [row.conversation["origin"] for row in ROWS]
+    assert never.dropped == [Dropped("truncated", origin) for origin in origins]
+    assert at_once.dropped == [Dropped("empty answer", origin) for origin in origins]
+    assert not never.rows
+    assert not at_once.rows
+
+
+def test_what_is_dropped_and_what_is_kept_are_all_rows():
+    made = regenerate(ROWS, max_new_tokens=8)
+    assert {row.conversation["origin"] for row in made.rows}.isdisjoint(one.origin for one in made.dropped)
+    assert len(made.rows) + len(made.dropped) == len(ROWS)
+    assert made.rows
+    assert made.dropped
+
+
+def test_a_conversation_is_cut_after_the_answer_to_its_last_user_turn():
+    messages = talk(
+        "system: Be brief.", "user: Hi", "assistant: Hello.", "user: Well?", "assistant: One.", "assistant: Two."
+    )
+    context = speaking.context(end=2)
+    for kept in (messages, messages[:4]):
+        made = regenerate([with_messages(kept)], context)
+        (row,) = made.rows
+        asked = Request("0", messages[:4])
+        (wanted,) = generate(context.loaded.model, tiny.tokenizer(), [asked], Sampling(60))
+        assert row.conversation["messages"] == [*messages[:4], {"role": "assistant", "content": wanted}]
+
+
+def test_no_system_is_for_the_model_only():
+    context = speaking.context(end=2, no_system="empty")
+    (row,) = regenerate([candidate(0)], context).rows
+    asked = Request("0", talk("system: ", "user: Is it?"))
+    (wanted,) = generate(context.loaded.model, tiny.tokenizer(), [asked], Sampling(60))
+    assert row.conversation["messages"] == [*talk("user: Is it?"), {"role": "assistant", "content": wanted}]
+
+
+def test_rows_that_cannot_be_asked_are_dropped():
+    long = candidate(1, question="x" * 490)
+    made = regenerate([with_messages(talk("assistant: Hello.")), long], speaking.context(end=2))
+    assert [one.reason for one in made.dropped] == ["no user turn", "no room for an answer of 60 tokens within 512"]
+    fits = candidate(1, question="x" * 400)
+    assert not [one for one in regenerate([fits]).dropped if "room" in one.reason]
+    assert regenerate([fits], speaking.context(max_length=450)).dropped[0].reason.endswith("within 450")
+
+
+def test_progress_counts_every_row_once():
+    told: list[int] = []
+    rows = [*ROWS, replace(with_messages(talk("assistant: Hello.")), index=9)]
+    OnPolicy(max_new_tokens=4, batch_size=2).map(speaking.context())(rows, told.append)
+    assert sum(told) == len(rows)
+    assert len(told) == 4
+
+
+def test_no_rows():
+    assert regenerate([]).rows == []
+
+
+def test_a_template_that_refuses_names_the_row():
+    tokenizer = tiny.tokenizer().__class__(tokenizer_object=tiny.tokenizer().backend_tokenizer, eos_token="<|im_end|>")
+    tokenizer.chat_template = "{% if messages|length > 1 %}{{ raise_exception('one turn only') }}{% endif %}Q"
+    context = Context(model="tiny")
+    vars(context)["loaded"] = Loaded(speaking.model(), tokenizer, "odd")
+    talked = with_messages(talk("user: Hi", "assistant: Hello.", "user: Well?", "assistant: Yes."))
+    with pytest.raises(RingfenceError, match=r"pool.jsonl:1: the chat template of odd refuses it: one turn only"):
+        regenerate([talked], context)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"max_new_tokens": 0}, {"temperature": -1}, {"top_p": 0}, {"batch_size": True}, {"tokens": 3}]
+)
+def test_bad_settings(settings):
+    with pytest.raises(RingfenceError):
+        STEPS.parse({"on_policy": settings}, "steps.0")
