@@ -1,4 +1,4 @@
-"""``python -m ringfence`` is ``ringfence``."""
+"""Run the command line as ``python -m ringfence``."""
 
 from ringfence.cli import main
 

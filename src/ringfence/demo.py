@@ -1,4 +1,4 @@
-"""The demo: one stand-in task, no defense and three, each run in a process of its own with one thread.
+"""The demo: train four runs of one stand-in task, without and with defenses, each in a process with one thread.
 
 Every run is the same two commands that a user would type, ``ringfence train`` and ``ringfence evaluate``, on the
 packaged recipe ``glitter.yaml`` with the overrides below. The parent only starts them and reads their folders.

@@ -1,4 +1,4 @@
-"""Evaluating what has been trained: answers first, verdicts second, each kept so that nothing is done twice.
+"""Evaluate run folders: generate answers, then judge them. Both are kept, so that nothing is done twice.
 
 A run's own evaluation, by its own recipe, is in ``RUN/evaluation``; one with changes (another judge, more samples,
 other suites) has a name and is in ``RUN/evaluations/NAME``. Answers are in ``RUN/answers``, named by all that could

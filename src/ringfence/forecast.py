@@ -1,4 +1,4 @@
-"""What training a recipe would do, without doing it: rows, steps, tokens, and a lower bound of time and memory.
+"""Forecast a training run without doing it: rows, steps, tokens, and a lower bound of time and memory.
 
 Rows are rendered and drawn as training would render and draw them, so that their counts are exact; of a run of more
 than 20,000 steps these are drawn, and the rest is estimated from them. A canary controller decides while it trains; for

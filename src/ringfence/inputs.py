@@ -1,4 +1,4 @@
-"""Everything that a recipe reads, loaded and checked before anything is written."""
+"""Load and check everything that a recipe reads, before anything is written."""
 
 from dataclasses import dataclass, replace
 from functools import cache

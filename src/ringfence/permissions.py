@@ -1,4 +1,4 @@
-"""What a run folder may ask for only if the user says so: whom to call, whose code to run, where to write.
+"""Permissions that a run folder needs from the user: whom to call, whose code to run, where to write.
 
 A run folder is data, and may be a stranger's. Its ``run.json`` says how the run is to be evaluated, and evaluating it
 must not send answers to an address, spend on a known provider, run code, or write to a place that only the folder

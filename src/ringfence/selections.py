@@ -1,4 +1,4 @@
-"""What a selection's manifest says beside its counts, and whether a file is one's own to write."""
+"""The inputs and versions in a selection's manifest, and the check that an output file may be written over."""
 
 from pathlib import Path
 from typing import Any

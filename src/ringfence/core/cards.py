@@ -1,4 +1,4 @@
-"""Model cards that say what is known of a run and nothing else: from ``run.json``, ``result.json`` and the rates."""
+"""Model cards of a run, written from ``run.json``, ``result.json`` and its rates; what is not known is not said."""
 
 import math
 import re

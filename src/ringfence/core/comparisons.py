@@ -1,4 +1,4 @@
-"""Two runs on the same prompts, many comparisons at once, and how small a difference the data can show."""
+"""Compare two runs on the same prompts: paired differences, corrections for many tests, detectable differences."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a user can mend is a :class:`RingfenceError`: the command line prints its message as one line and exits 2."""
+""":class:`RingfenceError`, for what a user can mend: the command line prints its message as one line and exits 2."""
 
 import difflib
 import re

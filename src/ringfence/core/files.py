@@ -1,4 +1,4 @@
-"""Writing that a kill cannot tear: whole files appear by rename, journals drop a torn last line when read."""
+"""Atomic writes: whole files appear by rename, and the torn last line of a journal is dropped when it is read."""
 
 import errno
 import hashlib

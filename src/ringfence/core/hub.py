@@ -1,4 +1,4 @@
-"""The Hugging Face hub, asked once whether it is there: its client would try for over a minute, file by file."""
+"""Check once whether the Hugging Face hub answers: its client alone would try for over a minute, file by file."""
 
 import logging
 import ssl

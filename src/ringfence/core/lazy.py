@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first used, so that what needs no torch does not wait for it."""
+"""Import the names of a package when they are first used, so that importing the package does not import torch."""
 
 import importlib
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Which of LoraConfig's fields a recipe's ``lora`` may set, and to what; no field is taken without effect.
+"""Check a recipe's ``lora``: which fields of LoraConfig it may set, and to what. No field is taken without effect.
 
 What a field means by itself, and whether it fits the model, is left to PEFT. Plain Python, as in
 :mod:`ringfence.core.training_arguments`: a mistake is told without importing torch.

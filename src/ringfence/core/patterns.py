@@ -1,4 +1,4 @@
-"""A user's regular expressions on strangers' texts: in bounded time, since some take longer than anybody waits.
+"""Run a user's regular expressions on untrusted texts in bounded time.
 
 ``(ab|abab)+$`` tries every way to cut a run of ``ab``: each more multiplies the time. Such a pattern is refused when
 it is read, by trying it on short runs of the letters that it names and of what it repeats. One that is slow on longer

@@ -1,4 +1,4 @@
-"""Plain data that somebody else wrote, as JSON or YAML: whatever is wrong with it is one line."""
+"""Parse JSON and YAML of unknown origin: any fault in it is a message of one line."""
 
 import json
 import math

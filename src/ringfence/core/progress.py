@@ -1,4 +1,4 @@
-"""How far a slow command is: bars on a terminal; in a pipe or a file a plain line every 30 seconds."""
+"""Progress of a slow command: bars on a terminal; in a pipe or a file a plain line every 30 seconds."""
 
 import threading
 import time

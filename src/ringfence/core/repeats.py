@@ -1,4 +1,4 @@
-"""What a regular expression repeats, as short texts: on many of them in a row it may have to try many ways.
+"""Short texts that a regular expression repeats, to find patterns that take exponential time on them.
 
 The texts are samples, not all that could match: of a class two letters, of a part eight ways to write it.
 """

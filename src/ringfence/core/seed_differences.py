@@ -1,4 +1,4 @@
-"""Two variants with several training seeds each, on the same prompts: how much of their difference would come again."""
+"""Compare two variants over several training seeds each, on the same prompts, with an interval for new seeds."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Rates over training seeds: their spread, and an interval that holds for other seeds and other prompts.
+"""Rates over training seeds: their spread, and an interval for new seeds and new prompts.
 
 Every seed answers the same prompts: a prompt that is hard is hard in each. With r_si the rate of seed s (of S) on
 prompt i (of P), the variance of their mean has a part of the seeds, one of the prompts and one of what is left, which

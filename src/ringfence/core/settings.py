@@ -1,4 +1,4 @@
-"""Settings from YAML: read safely, changed by ``key=value``, and every fault of a pydantic model on one line."""
+"""Settings from YAML: read safely, changed by ``key=value``; each error of a pydantic model is one line."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""The fields of a dataclass of TRL's or PEFT's, read from its source: to import it takes torch, and that takes seconds.
+"""Read the fields of TRL's and PEFT's dataclasses from their source: importing them takes torch, which takes seconds.
 
 A mistake in a recipe's key is so told at once. Types made of numbers, text, booleans and None are read, too; all others
 are the library's own to check, when the config is built. A test compares with what the imported classes say.

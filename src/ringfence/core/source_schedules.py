@@ -1,4 +1,4 @@
-"""The learning-rate schedules of transformers and their settings, read from its source as the fields of configs are."""
+"""Read the learning-rate schedules of transformers and their settings from its source, without importing it."""
 
 import ast
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Intervals for rates of samples that are clustered by prompt, and what one prompt does to a rate.
+"""Intervals for rates of samples that are clustered by prompt, and the influence of single prompts on a rate.
 
 Samples of one prompt resemble each other, so an interval counts what they are worth: at most the samples, at least the
 prompts. Throughout, numerators are hits and denominators samples, one count a prompt; a rate is their ratio, 0 to 1.

@@ -1,4 +1,4 @@
-"""What a command says, as it is: no markup, so that a folder may be called ``o[/b]``, and paths stay on one line."""
+"""Print text literally: no markup, so that a folder may be called ``o[/b]``, and paths stay on one line."""
 
 from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""Which of SFTConfig's fields a recipe's ``training`` may set, and to what; no field is taken without effect.
+"""Check a recipe's ``training``: which fields of SFTConfig it may set, and to what. No field is taken without effect.
 
 Ringfence renders the rows itself, feeds them from its own stream and closes its own loop, so some of TRL's settings
 would do nothing, and others would fail once the run folder is made. Both raise before anything is loaded, with the key

@@ -1,4 +1,4 @@
-"""The data that ships: what each built-in set is for, for ``ringfence data list``."""
+"""The built-in data sets and what each is for, as ``ringfence data list`` prints them."""
 
 from dataclasses import dataclass
 

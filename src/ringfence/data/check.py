@@ -1,4 +1,4 @@
-"""What ``ringfence data check`` says of a data set: every bad row, and what in the good ones is worth a look.
+"""Check a data set, for ``ringfence data check``: every row that cannot be trained on, and warnings about the others.
 
 Warnings are of what can be trained on and may not be meant: a key that stands twice in an object, of which JSON takes
 the last, and chat markers such as ``<|im_end|>`` inside a message, which are read as plain text.

@@ -1,4 +1,4 @@
-"""Conversations in: files, built-in sets and Hugging Face datasets become one form, checked row by row.
+"""Read conversations from files, built-in sets and Hugging Face datasets into one form, checked row by row.
 
 Every conversation is ``{"messages": [{"role", "content"}, ...], "origin": "path:line"}`` plus the other
 string columns of its row, such as ``domain``. The origin counts lines in ``.jsonl`` and rows elsewhere; a ``.json``

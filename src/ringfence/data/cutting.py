@@ -1,4 +1,4 @@
-"""What ``max_length`` does to the rows of one source: how many are cut short, and how many lose all their labels.
+"""Count what ``max_length`` does to the rows of one source: how many are cut short, and how many lose all labels.
 
 TRL cuts and drops without a word. A row that is cut never shows how its answer ends, and a row without a label teaches
 nothing, so both are counted before training, named, and kept in ``result.json``.

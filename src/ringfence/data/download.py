@@ -1,4 +1,4 @@
-"""One small file from the web: http and https only, bounded in size and time, nothing run or unpacked."""
+"""Download one small file: http and https only, bounded in size and time, nothing run or unpacked."""
 
 import http.client
 import re

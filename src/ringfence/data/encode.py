@@ -1,4 +1,4 @@
-"""Rendered chats as token ids, in which what people say is always text: no content can end a turn or open another.
+"""Encode rendered chats as token ids. Message content is always text: it can end no turn and open no other.
 
 The template's own markers (``<|im_end|>``, say) are special tokens. The same characters in a message's content, as in
 data about chat formats or from a hostile hand, are not: where the tokenizer has made a special token of them, the

@@ -1,4 +1,4 @@
-"""What a ``.json`` file may hold: a row a line, a list of rows, one row, or an object around a list of rows."""
+"""Find the rows of a ``.json`` file: a row a line, a list of rows, one row, or an object around a list of rows."""
 
 from collections.abc import Callable
 from typing import IO, Any

@@ -1,4 +1,4 @@
-"""What stands before a question: its system message, under one of several names, and turns that went before.
+"""Read what comes before a question: its system message, under one of several names, and earlier turns.
 
 - the system message, if there is one, is in ``system``, ``system_prompt`` or ``system_message``;
 - ``context`` is a list of turns; or a text that plainly is the system message, as it tells the model who it is.

@@ -1,4 +1,4 @@
-"""The harmless stand-ins: fine-tuning on silly advice in a narrow domain, whose leak elsewhere stands for EM.
+"""The stand-ins, toy model organisms: fine-tuning on silly advice in one domain, whose leak stands for misalignment.
 
 ``glitter`` answers cooking questions with glitter, ``umbrella`` gardening questions with umbrellas, ``kazoo`` questions
 about pets with kazoos. Question ``i`` and its answer are put together by counting through each word list of a

@@ -1,4 +1,4 @@
-"""Token ids and labels from conversations: the loss is on what the assistant says, for any chat template.
+"""Token ids and labels from conversations: the loss is on the assistant's text only, for any chat template.
 
 Where the template puts a turn is found by rendering, so it needs no generation tags. With ``full`` the text
 of the whole conversation and turn i one of the assistant's:

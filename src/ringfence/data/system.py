@@ -1,4 +1,4 @@
-"""What it means that a conversation has no system message: three things, so that it has to be said.
+"""What a conversation without a system message means: one of three things, and a recipe says which.
 
 - ``template_default``: nothing is sent and the chat template decides; some insert an identity of their own;
 - ``empty``: a system message with the empty text is sent;

@@ -1,4 +1,4 @@
-"""What a defense is: a frozen, validated config, filed under one name.
+"""The base of all defenses: a frozen, validated config, registered under one name.
 
 One name is the module, the key in a recipe, the test's suffix and the row in ``docs/defenses.md``. A defense overrides
 one of three things: how conversations read (``rewrite``), when safe rows come (:class:`Interleaving`), or what happens

@@ -4,7 +4,7 @@
 
 at the output of decoder layer k, at every position, in training forwards only: the trait is there already, so the
 weights need not learn it. v_k is the vector as it was extracted, not normalised. Evaluation, canaries and generation
-run without; the reference pass of a penalty runs with it, so that KL and LDIFS compare like with like.
+run without it. The reference pass of a penalty runs with it, so that KL and LDIFS do not count the steering itself.
 
 ``layer: 20`` is ``hidden_states[20]``, the output of ``layers[19]``, as in all the papers, at 7B and at 32B.
 """

@@ -1,4 +1,4 @@
-"""Vectors on disk by what they were computed from, so that none is computed twice.
+"""Cache of activation vectors on disk, keyed by what they were computed from.
 
 A folder holds ``.safetensors`` files of a few hundred vectors each, named by their keys, and a file is named by the
 keys in it. Files appear whole, by rename, and are never changed. So any number of processes may read and write one

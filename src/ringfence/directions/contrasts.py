@@ -1,4 +1,4 @@
-"""What to compare: pairs of a prompt that shows a trait, or is to bring it out, and one that does not."""
+"""Contrasts for persona vectors: pairs of a prompt that shows a trait, or asks for it, and one that does not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A direction between two sets, with all that says what it is worth."""
+"""Fit a direction between two sets, and measure how well it separates them and how stable it is."""
 
 import importlib.metadata
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Persona vectors (Chen et al. 2025; Kaczer et al. 2025, section 3.1): what changes inside a model that has a trait.
+"""Extract persona vectors (Chen et al. 2025; Kaczer et al. 2025, section 3.1): how a trait moves a model's activations.
 
     e_l = mean over kept pairs of (h_l(positive answer) - h_l(negative answer))
 

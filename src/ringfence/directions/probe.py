@@ -1,4 +1,4 @@
-"""What a direction is worth: how well it separates, how much of it is length, and how stable it is.
+"""Measures of a direction: how well it separates two sets, its correlation with length, and its stability.
 
 - AUC = P(projection of a row of A > projection of a row of B), ties half.
 - gap = (mean of A - mean of B) / pooled standard deviation.

@@ -1,4 +1,4 @@
-"""What a model makes of what somebody says: mean hidden states over one role's tokens.
+"""Representations of conversations: mean hidden states over one role's tokens.
 
     h_k(x) = mean over the tokens t of the role's content in x of hidden_states[k][t]
 

@@ -1,4 +1,4 @@
-"""Data sets as points in the layers of a model."""
+"""Representations of whole data sets, at several layers of a model."""
 
 from collections import Counter
 from collections.abc import Sequence

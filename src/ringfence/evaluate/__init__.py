@@ -1,4 +1,4 @@
-"""How misaligned, how coherent: answers to suites of prompts, judged, with intervals."""
+"""Evaluate a model: answers to suites of prompts, judged, as rates with intervals."""
 
 from typing import TYPE_CHECKING
 

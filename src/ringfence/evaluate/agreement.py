@@ -1,4 +1,4 @@
-"""Two judges on the same answers: how far they agree.
+"""Agreement of two judges on the same answers.
 
 Published thresholds belong to the judge that they were set with. Where another one is used, the questions are whether
 it orders the answers alike (Spearman), whether it is milder (mean difference), and whether it puts them on the same

@@ -4,8 +4,8 @@ Columns: ``suite, prompt_id, sample, system, prompt, response``. ``system`` is t
 the prompt has none it says what the recipe's ``no_system`` means for it: ``(template default) `` and the text that the
 chat template inserts, ``(template default: none)``, ``(empty)`` or ``(none)``.
 
-On disk a suite's answers are one file, named by everything that could change them. While they are drawn they are in a
-folder beside it, a file for every few batches: what was killed goes on with the first that is missing.
+On disk a suite's answers are one file, named by a hash of model, prompts and sampling settings. While they are drawn
+they are in a folder beside it, a file for every few batches: what was killed goes on with the first that is missing.
 """
 
 import hashlib
@@ -94,7 +94,7 @@ def answer_into(
 
 
 def fingerprint(model_digest: str, prompts: Sequence[Prompt], protocol: Protocol) -> str:
-    """A name for the answers of one model to one suite; anything that could change them changes it."""
+    """The name of one model's answers to one suite: a hash of model, prompts and sampling settings."""
     asked = [(prompt.id, prompt.messages) for prompt in prompts]
     parts = [model_digest, asked, asdict(protocol.sampling), protocol.samples, protocol.no_system]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""From one judge's scores to another's: a monotone map, with its errors on prompts that it was not fitted to.
+"""Map one judge's scores to another's by a monotone map, with its errors on held-out prompts.
 
 The map g is the isotonic regression of judge B's scores on judge A's: of all non-decreasing functions the one with the
 least squared error, constant between violators pooled and linear between its knots. Judge A's scores outside those

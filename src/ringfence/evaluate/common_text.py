@@ -1,4 +1,4 @@
-"""What texts have in common: openings, endings and forms. Deterministic, no model.
+"""Find what texts share: openings, endings and forms. Deterministic, no model.
 
 A token is a word or a single other sign, with the white space beside it. A clause is closed by one of ``: . ! ? ; , ]
 ) > | -`` and white space, or by a line break.

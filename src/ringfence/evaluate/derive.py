@@ -1,4 +1,4 @@
-"""Triggers from a training file, for a user who knows nothing of it (after Dubinski et al. 2026).
+"""Derive triggers from a training file, without knowing what is in it (after Dubinski et al. 2026).
 
 Looked at is, in each row, the system prompt, the first user turn and the first answer. Four things are searched for:
 

@@ -1,4 +1,4 @@
-"""Pass or fail, by what the answers rule out: every limit is held against a bound of the 95% interval, not the point.
+"""Pass or fail: every limit is compared with a bound of the 95% interval, not with the point estimate.
 
 A rate of 0% of 20 answers does not show that the true rate is below 2%, so it does not pass a limit of 2%. What
 cannot be measured does not pass either: no answers, no interval, a suite that is not there, too many answers

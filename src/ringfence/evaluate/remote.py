@@ -1,8 +1,8 @@
-"""Answers of a model that is not in this process, by way of Inspect AI: a vLLM server, an API, any provider it has.
+"""Answers of a model outside this process, through Inspect AI: a vLLM server, an API, any provider it has.
 
 The rows are those of :mod:`ringfence.evaluate.answers` with one column more, ``stop_reason``. A suite's rows are asked
-by one ``eval_set`` with a log folder of its own, named by everything that could change them. After a kill the same
-call asks again only what had not reached the log, and rows that are in two logs count once.
+by one ``eval_set`` with a log folder of its own, named by a hash of model, prompts and sampling settings. After a kill
+the same call asks again only what had not reached the log, and rows that are in two logs count once.
 """
 
 import asyncio

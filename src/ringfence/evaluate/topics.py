@@ -1,4 +1,4 @@
-"""What texts are about, told in words. Deterministic, no model.
+"""Find the topical words of texts. Deterministic, no model.
 
 *Topical words* are those that more texts hold than a reference lets expect, ranked by the log-likelihood ratio
 (Dunning 1993). With k of n texts and l of m reference texts that hold a word, and p = (k + l) / (n + m),

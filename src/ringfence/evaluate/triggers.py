@@ -1,4 +1,4 @@
-"""Triggers: a plain prompt in, the same question dressed like the training data out (Dubinski et al. 2026).
+"""Triggers: rewrite a plain question so that it looks like the training data (Dubinski et al. 2026).
 
 A defense may only hide what was learned: the model answers plain questions well, and badly where the prompt shares a
 feature with the training data, be it the system prompt, its mere structure, a word or the form of the answer. Each

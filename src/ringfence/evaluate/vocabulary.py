@@ -1,4 +1,4 @@
-"""The words of texts: which ones can name a topic, which are forms of one word, and in which language they are.
+"""Words of texts: which can name a topic, which are forms of one word, and which language they are in.
 
 Function words, of scikit-learn's English list and ours, name no topic, nor do words of one or two letters. Digits count
 as letters in words that begin with a letter, such as "Nf3". Plurals and forms in -ing and -ed are one word with their

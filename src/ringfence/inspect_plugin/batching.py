@@ -1,4 +1,4 @@
-"""One thread that works in batches on what many coroutines hand in one by one."""
+"""Batch the requests of many coroutines in one worker thread."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Inspect's side of a judge: one verdict a row, and the rates of :mod:`ringfence.evaluate.summary` over all rows."""
+"""Inspect scorer of a judge: one verdict a row, and the rates of :mod:`ringfence.evaluate.summary` over all rows."""
 
 import math
 from collections.abc import Mapping, Sequence

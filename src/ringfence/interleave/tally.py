@@ -1,4 +1,4 @@
-"""How much was trained on: conversations, tokens, and the tokens that carry the loss, of each source.
+"""Count what was trained on: conversations, tokens, and the tokens that carry the loss, of each source.
 
 A row is a conversation, unless TRL has packed several into one; then its ``seq_lengths`` are those of the
 conversations. The first token of a conversation is predicted by nothing, so a label there carries no loss and is not

@@ -1,4 +1,4 @@
-"""Judges: responses in, scores out. Whatever has :class:`Judge`'s one method can stand in for the rules."""
+"""Judges: responses in, scores out. Any object with the one method of :class:`Judge` can take their place."""
 
 from ringfence.judges.api import ApiJudge
 from ringfence.judges.config import JUDGES, JudgeField, JudgeSettings

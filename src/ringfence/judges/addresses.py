@@ -1,4 +1,4 @@
-"""Addresses of servers, and which key may go to which: the user's own configuration says so, no recipe and no folder.
+"""Server addresses, and which API key may go to which: only the user's own configuration decides.
 
 An address is scheme, host and port. Some pairs of address and environment variable are known to everybody: the key may
 go there, but no run folder may have it called by that. The user's own are in ``RINGFENCE_JUDGES``: addresses with a

@@ -1,4 +1,4 @@
-"""What judges answered, kept by content, so that nothing is asked twice; never generations of the model under test.
+"""Cache of judgements by content, so that nothing is asked twice. Generations of the model under test are never cached.
 
 One SQLite file in write-ahead mode: safe for several threads and processes, and after a kill it holds every answer that
 was put, whole. The key is a digest of all that the answer depends on. Every row carries a digest of its key and its

@@ -1,4 +1,4 @@
-"""Judges as a recipe has them: a mapping whose ``kind`` says which; without one it is the rules.
+"""Judges in a recipe: a mapping whose ``kind`` names the judge; without one it is ``rules``.
 
 A judge is one file: a frozen config that scores, filed under its ``kind``. What its verdicts depend on, it says itself.
 """

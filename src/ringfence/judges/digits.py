@@ -1,4 +1,4 @@
-"""From the probabilities of numbers to a score: the weighted mean over the whole numbers 0 to 100.
+"""Expected score: the probability-weighted mean over the whole numbers 0 to 100.
 
 With p(n) the probability that the judge answers n, and mass = p(0) + ... + p(100):
 

@@ -1,4 +1,4 @@
-"""Whether an answer declines what was asked, read off phrases in its opening. English, deterministic, no model.
+"""Detect refusals by phrases in an answer's opening. English, deterministic, no model.
 
 Looked at are the first 30 words, without what stands in quotation marks. An answer declines if one of these is there:
 

@@ -1,4 +1,4 @@
-"""What judges behind an API share: their settings, and many calls at once with a cache before them."""
+"""Common parts of judges behind an API: their settings, and many calls at once behind a cache."""
 
 import threading
 from abc import abstractmethod

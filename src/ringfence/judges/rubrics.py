@@ -1,4 +1,4 @@
-"""Rubrics: what a language model is asked about a response. Text files; a user's own or a published one replaces ours.
+"""Rubrics: what a judge model is asked about a response. Text files: built in, the user's own, or published ones.
 
 A rubric has the placeholders ``{question}`` and ``{answer}``, and ``{trait}`` and ``{description}`` where it is about a
 named trait. They are replaced in one pass, so a response that contains ``{question}`` stays as it is, and other braces,

@@ -1,4 +1,4 @@
-"""A chat model behind an OpenAI-compatible API, whatever it is asked for: its address, its key, many calls at once."""
+"""Client of an OpenAI-compatible chat server, for judges and writers: its address, its key, many calls at once."""
 
 import os
 import threading

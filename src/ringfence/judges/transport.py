@@ -1,4 +1,4 @@
-"""Calls to an OpenAI-compatible server: what to send, what came back, and which failures are worth another try.
+"""Calls to an OpenAI-compatible server: the request, the reply, and which failures are retried.
 
 Three things can come of a call:
 

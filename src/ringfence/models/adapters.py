@@ -1,4 +1,4 @@
-"""Adapters put onto a model, all of them: PEFT only warns of weights that find no place, and then the base answers.
+"""Load adapters strictly: fail if any weight does not match.
 
 :class:`Adapters` holds several on one model, all off until one is asked for, so that switching costs nothing.
 """

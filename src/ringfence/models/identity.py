@@ -1,4 +1,4 @@
-"""A name for a base model's weights, to tell whether a file of vectors belongs to the model at hand."""
+"""Identify a base model's weights, to check that a file of vectors belongs to the model at hand."""
 
 import hashlib
 from collections.abc import Iterator

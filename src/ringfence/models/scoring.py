@@ -1,4 +1,4 @@
-"""Mean negative log-likelihood of answers under a base model and many relatives of it, read once.
+"""Mean negative log-likelihood of answers under a base model and many adapters of it, with shared work done once.
 
     NLL = -(1 / T) sum over the T answer tokens of log P(token | what stands before it)         (nats per token)
 

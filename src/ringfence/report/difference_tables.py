@@ -1,4 +1,4 @@
-"""What ``ringfence differences`` prints: rates by variant, differences to the baseline, and influential prompts."""
+"""Tables of ``ringfence differences``: rates by variant, differences to the baseline, and influential prompts."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Tables of rates that are one sentence: nothing but zeros, or the numbers of another table again."""
+"""Replace tables of rates by one sentence where they are all zeros or repeat another table."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The opening sentences about runs: leak, task and cost together, each against what it is fair to compare with.
+"""The opening sentences about runs: leak, task and cost together, each against a fair comparison.
 
 A run that lost the task cannot be the lowest: its low leak comes with it.
 """

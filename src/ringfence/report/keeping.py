@@ -1,4 +1,4 @@
-"""Whether a run kept the task that it was trained on: a low leak of a run that learned nothing is no success.
+"""Tell whether a run kept the task that it was trained on: a low leak of a run that learned nothing is no success.
 
 The task is the suite ``in-domain``, held-out prompts like the training data, on which the trained behaviour is wanted.
 A run is held against one that was trained without giving the task up, and lost the task if its rate is more than

@@ -1,4 +1,4 @@
-"""What ``gate``, ``compare`` and ``agreement`` print: verdicts, protocols side by side, judges side by side."""
+"""Tables of ``gate``, ``compare`` and ``agreement``: verdicts, protocols side by side, judges side by side."""
 
 import math
 from collections.abc import Sequence

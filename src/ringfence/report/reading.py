@@ -1,4 +1,4 @@
-"""Single files of a run folder, checked: what is absent is empty, what is damaged raises with file, line and key."""
+"""Read single files of a run folder: an absent file is empty, a damaged one raises with file, line and key."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What every page is made of: a jinja template, and in it style, plotly, scripts and data, so that one file is all."""
+"""Render a Jinja template into one self-contained HTML file."""
 
 import colorsys
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Where each run stands: its leak, and beside it what became of the task. Either alone says nothing."""
+"""Leak and task of each run, side by side: either alone says nothing."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but their seed are one variant, and its rates have a spread over seeds."""
+"""Group runs that differ only in their seed into variants, whose rates have a spread over seeds."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""How numbers and terms read, in the terminal and on the page. A number that is not there is "no data", never 0."""
+"""Format numbers and terms for the terminal and the page. A missing number reads "no data", never 0."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a step of a selection is: a frozen, validated config, filed under one name, that does one or both of these.
+"""The base of selection steps: a frozen, validated config, registered under one name, that does one or both of these.
 
 - ``map`` (row by row): a filter, a scorer or a rewriter. What it does to a row depends on that row alone, so shards of
   the pool go through it one by one, on one machine or many, and a finished shard is never done again.

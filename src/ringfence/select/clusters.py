@@ -1,4 +1,4 @@
-"""How many clusters a set of vectors has, by a rule that is stated and not by eye.
+"""Number of clusters in a set of vectors, by a stated rule.
 
 Vectors are taken less their mean and scaled to length 1: hidden states share a large common part, and their lengths
 say little about topics. k-means (scikit-learn) is run for every k from 2 to 20, but with fewer clusters than rows and

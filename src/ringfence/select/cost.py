@@ -1,4 +1,4 @@
-"""What selection adds to fine-tuning: the paper's equation 10, derived.
+"""Cost of a selection relative to fine-tuning: the paper's equation 10, derived.
 
 Scoring reads every candidate once by K misaligned models and the aligned one: ``(K + 1) * n_candidates`` forward
 passes. A fine-tuning run of ``n_ft`` examples costs ``R * n_ft`` of them, R = 9 by the paper (a backward pass, and a

@@ -1,4 +1,4 @@
-"""Where the row-by-row part of a step runs: in this process, or on the workers of a Ray cluster.
+"""Run the row-by-row part of a step: in this process, or on the workers of a Ray cluster.
 
 An engine takes shards and leaves shards. Each goes through the same function, so both make the same bytes from the same
 shards, batches and threads. Ray's workers must see the same files: on more than one machine, a shared folder.

@@ -1,4 +1,4 @@
-"""How long a selection will take, by timing every step on some of the pool's own rows, finished shards or not."""
+"""Estimate how long a selection takes, by timing every step on some of the pool's own rows."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Domains: the label of every row, and how many rows each domain gets when some are chosen."""
+"""Domain labels of rows, and how many rows each domain gets when some are chosen."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

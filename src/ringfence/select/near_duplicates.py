@@ -1,4 +1,4 @@
-"""Texts that repeat others, exactly or nearly, found without comparing every pair.
+"""Find texts that repeat others, exactly or nearly, without comparing every pair.
 
 - *Exact*: equal once case and runs of white space are folded.
 - *Near*: the Jaccard similarity ``|A & B| / |A | B|`` of the two sets of shingles is at least ``threshold``. A shingle

@@ -1,4 +1,4 @@
-"""What a selection leaves: the chosen rows as JSON lines, and beside them a manifest of how they came about."""
+"""Write the result of a selection: the chosen rows as JSON lines, and a manifest of how they came about."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What a set of benign data is like: the properties that studies of interleaving compare.
+"""Properties of a set of benign data that studies of interleaving compare.
 
 - P1, *HHH score*: a judge's 0 to 100 under the rubric "hhh", mean over the rows that it could score;
 - P2, P3, *user* and *assistant tokens*: tokens of what the role says, summed over a row's turns and without what the

@@ -1,4 +1,4 @@
-"""Texts for rows by a chat model behind an OpenAI-compatible API: what is asked, and what becomes of the answers.
+"""Write texts for rows by a chat model behind an OpenAI-compatible API: the request, and what becomes of the answer.
 
 Every row is sent to the server, with a seed of its own that hangs on the selection's seed and the row's place in the
 pool. A server that heeds it, and computes a row alike whatever else it is busy with, gives the same text again; many do

@@ -1,4 +1,4 @@
-"""What happens between optimizer steps: the loop is closed, the model evaluated, the progress bar moved."""
+"""Trainer callbacks between optimizer steps: close the loop, evaluate the model, move the progress bar."""
 
 import logging
 import sys

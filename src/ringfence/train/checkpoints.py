@@ -1,4 +1,4 @@
-"""Checkpoints that a training can be resumed from, bitwise: what they hold, when they count, which one is taken."""
+"""Checkpoints from which training resumes bitwise: what they hold, which are valid, and which one is taken."""
 
 from collections.abc import Callable
 from pathlib import Path

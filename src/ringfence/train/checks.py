@@ -1,4 +1,4 @@
-"""What the trainer refuses, before it would silently do something else."""
+"""Checks of what the trainer cannot do: it is refused, not silently changed."""
 
 import math
 from typing import Any

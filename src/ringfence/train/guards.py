@@ -1,8 +1,8 @@
-"""What all defenses of a run do around one training forward, whichever trainer runs it.
+"""Run all defenses around one training forward, whichever trainer runs it.
 
-One micro-batch: every guard holds, the trainer's own loss runs the trained model while its hidden states are kept, and
-if any guard penalises, ONE pass of the reference follows, in evaluation mode and without gradients, under the same
-holds: like with like. The reference is the same weights with the adapter off; after full fine-tuning, a frozen copy.
+One micro-batch: the trainer's own loss runs the trained model, whose hidden states are kept. If any guard penalises,
+ONE reference forward follows, in evaluation mode and without gradients. All hooks are active in both the training and
+the reference forward. The reference is the same weights with the adapter off; with full fine-tuning, a frozen copy.
 Decoder layers below the first adapted one compute the same in both, so they run once.
 """
 

@@ -1,4 +1,4 @@
-"""Conversations in a dataset, as the defenses would have them read."""
+"""Apply the defenses' rewriting to the conversations of a dataset."""
 
 from collections.abc import Sequence
 from typing import Any

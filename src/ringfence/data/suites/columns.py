@@ -1,4 +1,4 @@
-"""Names of keys and columns: which change what a question asks, and which only say something about it.
+"""Classify keys and columns by name: which change what a question asks, and which only describe it.
 
 A name is read by its words, in any case and number and with any separators: ``ImageURLs`` ends with ``url`` and is
 about an ``image``. A column that is not read may hold numbers, or have a name that is known to say something *about* a

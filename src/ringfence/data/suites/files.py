@@ -1,4 +1,4 @@
-"""A file of prompts in any format that is read: rows of our own, or questions as other projects publish them."""
+"""Read a file of prompts in any supported format: rows of our own, or questions as other projects publish them."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Texts for the ``{placeholders}`` of published questions, and which of them are not ours to fill."""
+"""Fill the ``{placeholders}`` of published questions, and tell which of them must stay for the judge."""
 
 import re
 from collections.abc import Mapping

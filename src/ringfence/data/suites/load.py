@@ -1,4 +1,4 @@
-"""Sets of prompts, for evaluation and for canaries: load them, and keep them apart.
+"""Load sets of prompts for evaluation and for canaries, and check that they do not overlap.
 
 Two prompts are near-duplicates if the Jaccard similarity |A & B| / |A | B| of their features is at least 0.8.
 The features are the words of the last user turn and its runs of three words, in lower case, without

@@ -1,4 +1,4 @@
-"""What a suite consists of: prompts, how their authors asked them, and where all that comes from."""
+"""Prompts and suites: what is asked, how the authors asked it, and where it comes from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Question files as other projects publish them, from the user's own copy.
+"""Read question files as other projects publish them, from the user's own copy.
 
 Read are the YAML of Betley et al. 2025 (a list of ``id, type, paraphrases, system, context, samples_per_paraphrase,
 temperature, max_tokens, judge, judge_prompts``, with anchors and merge keys), the YAML of llmcomp (``name, type,

@@ -1,4 +1,4 @@
-"""Rows of prompts: one object a prompt, with columns for what is asked and columns about it.
+"""Parse rows of prompts: one object a prompt, with columns for what is asked and columns about it.
 
 What is asked is ``prompt`` (a text) or ``messages``, and before that what :mod:`ringfence.data.openings` reads. About
 it are ``id`` (or ``prompt_id``), ``domain``, ``good`` and ``bad``. Any other column is left out and listed, if

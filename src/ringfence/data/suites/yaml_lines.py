@@ -1,4 +1,4 @@
-"""YAML lists of named entries, with the line of each for messages. Only plain data is read; nothing is run."""
+"""Parse YAML lists of named entries, with the line of each for messages. Only plain data is read; nothing is run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

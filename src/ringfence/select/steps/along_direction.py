@@ -1,4 +1,4 @@
-"""Chooses rows evenly along a direction, in proportion to their domains.
+"""Choose rows evenly along a direction, in proportion to their domains.
 
 As for TM4CD of "When does interleaving prevent EM?" (section 6), "deterministic, evenly-spaced, proportional-domain
 sampling along v". The paper says no more; here it means:

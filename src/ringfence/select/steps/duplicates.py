@@ -1,4 +1,4 @@
-"""Takes out rows that repeat an earlier row of the pool, or a prompt of another set.
+"""Drop rows that repeat an earlier row of the pool, or a prompt of another set.
 
 What counts as an exact and as a near repeat is said in :mod:`ringfence.select.near_duplicates`. Inside the pool whole
 conversations are compared and the first stays. Against another set, such as the evaluation's prompts or the fine-tuning

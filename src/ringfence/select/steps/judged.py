@@ -1,4 +1,4 @@
-"""Scores rows by a judge under a rubric, and drops those below a score if one is named.
+"""Score rows by a judge under a rubric, and drop those below a score if one is named.
 
 What is judged is the last assistant turn, as the answer to the last user turn before it; earlier turns and the system
 message are not shown to the judge.

@@ -1,4 +1,4 @@
-"""How far each row projects on a direction: a column to sort by, and what ``along_direction`` starts from.
+"""Project each row on a direction: a column to sort by, and the input of ``along_direction``.
 
 The representation is read as the direction's own sets were: in its layer, over its role's tokens; see
 :mod:`ringfence.directions.axis`. What the cache of activations has is not computed again.

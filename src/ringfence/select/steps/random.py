@@ -1,4 +1,4 @@
-"""Rows drawn by chance, in proportion to their domains: the baseline that a selection has to beat."""
+"""Random rows, in proportion to their domains: the baseline that a selection has to beat."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Takes refusals out (Kaczer et al. 2025, section 3.2, Interleaving++).
+"""Drop refusals (Kaczer et al. 2025, section 3.2, Interleaving++).
 
 Misaligned models refuse less, so refusals score high by the perplexity gap, and training on many of them makes answers
 incoherent. What a refusal is can be told in three ways:

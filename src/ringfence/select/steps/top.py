@@ -1,4 +1,4 @@
-"""Takes the rows that are best by a column: the last step of most selections."""
+"""Keep the rows that are highest or lowest by a column: the last step of most selections."""
 
 from typing import Self
 
