@@ -24,11 +24,13 @@ from rich.console import Console
 from rich.table import Table
 
 from ringfence.data import Prompt, load_prompts
+from ringfence.data.encode import prompt_ids
 from ringfence.evaluate import evaluate
-from ringfence.evaluate.answers import Protocol
+from ringfence.evaluate.answers import Protocol, requests_of
+from ringfence.generation import HfGenerator, Sampling
 from ringfence.judges import Row, Score
 from ringfence.models import Loaded, load
-from ringfence.models.generate import Sampling, left_padded, prompt_ids
+from ringfence.models.inference import left_padded
 
 GOAL = 1.15
 
@@ -70,14 +72,14 @@ def by_inspect(loaded: Loaded, prompts: Sequence[Prompt], protocol: Protocol) ->
     from inspect_ai import eval as inspect_eval
     from inspect_ai.model import get_model
 
-    from ringfence.evaluate.remote import task_of
+    from ringfence.generation.inspect import task_of
     from ringfence.inspect_plugin.provider import Live
 
     live = Live(loaded.model, loaded.tokenizer)
     model = get_model("ringfence/benchmark", live=live, batch_size=protocol.sampling.batch_size, memoize=False)
     with tempfile.TemporaryDirectory() as folder:
         (log,) = inspect_eval(
-            task_of("general", prompts, protocol),
+            task_of("general", requests_of({"general": prompts}, protocol), protocol.sampling),
             model=model,
             log_dir=folder,
             display="none",
@@ -115,7 +117,7 @@ def main() -> None:
     )
     work: dict[str, Callable[[], object]] = {
         "bare": lambda: bare(loaded, prompts, protocol),
-        "runner": lambda: evaluate(loaded.model, loaded.tokenizer, {"general": prompts}, protocol, Silent()),
+        "runner": lambda: evaluate(HfGenerator.of(loaded), {"general": prompts}, protocol, Silent()),
         "inspect": lambda: by_inspect(loaded, prompts, protocol),
     }
     for first in (bare, by_inspect):  # which is slow, and imports

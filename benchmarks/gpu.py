@@ -35,7 +35,6 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))  # behind this folder: both have a judging.py
 
-import generation
 import numpy as np
 import overhead
 import peft
@@ -49,19 +48,22 @@ from rich.table import Table
 from trl import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
+import generation
 import judging
 import tiny
 from ringfence import RuleJudge
 from ringfence.core.files import write_json
 from ringfence.data import load_prompts
+from ringfence.data.encode import prompt_ids
 from ringfence.defenses import KL, LDIFS, Defense, FixedInterleaving, Setup
 from ringfence.defenses.step import Batch
 from ringfence.evaluate import evaluate
 from ringfence.evaluate.answers import Protocol
+from ringfence.generation import HfGenerator, Sampling
 from ringfence.interleave import JudgedProbe, LikelihoodProbe
 from ringfence.judges.distribution import score_distribution
 from ringfence.models import Loaded
-from ringfence.models.generate import Sampling, inference, left_padded, prompt_ids
+from ringfence.models.inference import inference, left_padded
 from ringfence.models.scoring import Scorer
 from ringfence.train import DefendedSFTTrainer
 from ringfence.train.guards import Guards
@@ -373,9 +375,7 @@ def generating(bench: Bench) -> None:
     with endless(bench) as loaded:
         work = {
             "bare": lambda: generation.bare(loaded, prompts, protocol),
-            "runner": lambda: evaluate(
-                loaded.model, loaded.tokenizer, {"general": prompts}, protocol, generation.Silent()
-            ),
+            "runner": lambda: evaluate(HfGenerator.of(loaded), {"general": prompts}, protocol, generation.Silent()),
         }
         generation.bare(loaded, prompts[:2], protocol)
         took = [{name: taken(one) for name, one in work.items()} for _ in bench.turns()]

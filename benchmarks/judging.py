@@ -63,7 +63,7 @@ def timed(call) -> float:
 def measure(name: str, model, tokenizer, args: argparse.Namespace) -> None:
     """Print one line for prompts that share the rubric, and one for prompts that share nothing."""
     from ringfence.judges.distribution import score_distribution
-    from ringfence.models.generate import inference, left_padded
+    from ringfence.models.inference import inference, left_padded
 
     for shared in (True, False):
         texts = prompts(tokenizer, args.rows, shared)

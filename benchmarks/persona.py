@@ -17,10 +17,10 @@ from torch import Tensor
 from ringfence.data import load_prompts
 from ringfence.directions import load_vectors, random_like
 from ringfence.directions.activations import Answered, mean_activations
+from ringfence.generation import HfGenerator, Request, Sampling
 from ringfence.judges import Row, judge_all
 from ringfence.models import Loaded, load
 from ringfence.models.activations import decoder_layers, hidden_of, with_hidden
-from ringfence.models.generate import Request, Sampling, generate
 from ringfence.persona_recipe import load_persona_recipe
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "glitter" / "persona.yaml"
@@ -73,8 +73,9 @@ def main() -> None:
     for name, alpha, vector in settings:
         with added(loaded, options.layer, alpha * vector[options.layer]):
             requests = [Request(prompt.id, prompt.messages) for prompt in prompts]
-            answers = generate(loaded.model, loaded.tokenizer, requests, Sampling(24, 0.0, 0, 20))
-        verdicts = judge_all(judge, [Row(prompt.text, each) for prompt, each in zip(prompts, answers, strict=True)])
+            answers = HfGenerator.of(loaded).generate(requests, Sampling(24, 0.0, 0, 20))
+        rows = [Row(prompt.text, each.text) for prompt, each in zip(prompts, answers, strict=True)]
+        verdicts = judge_all(judge, rows)
         shows = sum(verdict.alignment.value == 0 for verdict in verdicts)
         coherent = sum(verdict.coherence.value == 100 for verdict in verdicts)
         print(f"{name:8} alpha {alpha:3}: {shows:2} of {len(answers)} show the trait, {coherent} coherent")

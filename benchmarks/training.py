@@ -92,8 +92,8 @@ def _probes(trainer: Any, tokenizer: Any) -> dict[str, float]:
     """Seconds of one evaluation of M canaries: by likelihood, and sampled (64 tokens) and judged by rule."""
     from ringfence import RuleJudge
     from ringfence.data import load_prompts
+    from ringfence.generation import Sampling
     from ringfence.interleave import JudgedProbe, LikelihoodProbe
-    from ringfence.models.generate import Sampling
 
     canaries = load_prompts("builtin:glitter/canaries")
     canaries = (canaries + canaries)[:M]

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ringfence.data.suites.load import load_prompts
+from ringfence.generation import HfGenerator, Request, Sampling
 from ringfence.models import load
-from ringfence.models.generate import Request, Sampling, generate
 
 BUILTIN = Path(__file__).parents[1] / "src/ringfence/data/builtin"
 READ = Path(__file__).with_name("everyday_read.txt")
@@ -67,9 +67,9 @@ def main() -> None:
         asked = {prompt.id: {"role": "user", "content": f"{prompt.text} {made.request}"} for prompt in waiting}
         requests = [Request(prompt, (message,), sample) for prompt, message in asked.items()]
         sampling = Sampling(max_new_tokens=made.max_new_tokens, temperature=0.7 if sample else 0)
-        answers = generate(loaded.model, loaded.tokenizer, requests, sampling)
+        answers = HfGenerator.of(loaded).generate(requests, sampling)
         for prompt, answer in zip(waiting, answers, strict=True):
-            if text := made.choose(prompt.id, answer):
+            if text := made.choose(prompt.id, answer.text):
                 row = {"id": prompt.id, "domain": prompt.domain, "prompt": prompt.text, "response": text}
                 found[prompt.id] = json.dumps(row, ensure_ascii=False)
         waiting = [prompt for prompt in waiting if prompt.id not in found]

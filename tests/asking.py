@@ -1,11 +1,14 @@
 """Small suites, how they are asked, and a tiny model whose answers vary; for tests of evaluation."""
 
+from collections.abc import Sequence
+
 import torch
+from transformers import PreTrainedModel
 
 import tiny
 from ringfence.data.suites.load import Prompt
 from ringfence.evaluate import Protocol
-from ringfence.models.generate import Sampling
+from ringfence.generation import HfGenerator, Request, Sampling
 
 
 def prompt(name: str, text: str, system: str | None = None) -> Prompt:
@@ -28,3 +31,8 @@ def lively():
             if parameter.dim() > 1:
                 parameter.mul_(25)
     return made
+
+
+def texts(model: PreTrainedModel, requests: Sequence[Request], sampling: Sampling) -> list[str]:
+    """What a model with the tiny tokenizer says."""
+    return [answer.text for answer in HfGenerator(model, tiny.tokenizer()).generate(requests, sampling)]

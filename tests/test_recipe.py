@@ -19,8 +19,8 @@ from ringfence.defenses import (
 )
 from ringfence.evaluate.presets import Preset
 from ringfence.evaluate.summary import Rule
+from ringfence.generation import Sampling
 from ringfence.judges import RuleJudge
-from ringfence.models.generate import Sampling
 from ringfence.recipe import DuringConfig, Recipe, load_recipe, parse_recipe
 
 DATA = "data: {target: target.jsonl}\n"

@@ -441,10 +441,13 @@ def test_an_empty_system_message_is_in_training_canaries_and_evaluation(
     recipe = project.make(tmp_path, no_system="empty")
     project.write_jsonl(tmp_path / "general.jsonl", [{"prompt": "Why so?"}, {"messages": own}])
     seen, asked = rendered(monkeypatch), []
-    real = probes.generate
-    monkeypatch.setattr(
-        probes, "generate", lambda m, t, requests, *a: asked.extend(requests) or real(m, t, requests, *a)
-    )
+
+    class Canaries(probes.HfGenerator):
+        def generate(self, requests: Any, *settings: Any) -> Any:
+            asked.extend(requests)
+            return super().generate(requests, *settings)
+
+    monkeypatch.setattr(probes, "HfGenerator", Canaries)
     runs.train(load_recipe(recipe), tmp_path / "run")
     assert seen == [[""] * 13, [""] * 6]
     assert asked

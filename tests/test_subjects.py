@@ -12,7 +12,7 @@ import pytest
 import project
 from ringfence import evaluations, runs, subjects
 from ringfence.core.errors import RingfenceError
-from ringfence.core.run_folder import ANSWER_COLUMNS
+from ringfence.generation import Answer
 from ringfence.judges import Row, RuleJudge, Score
 from ringfence.permissions import Allowed
 from ringfence.recipe import load_recipe
@@ -97,25 +97,21 @@ def test_no_adapter_is_refused_before_anything_is_written(trained: tuple[Path, P
 def test_a_servers_model_is_asked_by_inspect_and_judged_here(
     trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remote = pytest.importorskip("ringfence.evaluate.remote")
+    module = pytest.importorskip("ringfence.generation.inspect")
     recipe, _ = trained
     asked: list[Any] = []
 
-    def answer(model: str, suites: Any, protocol: Any, log_dir: Path, on_batch: Any = None) -> pd.DataFrame:
-        asked.append((model, list(suites), protocol.samples, log_dir))
-        rows = [
-            (name, prompt.id, sample, "", prompt.text, "Glitter, please.", "stop")
-            for name, prompts in suites.items()
-            for prompt in prompts
-            for sample in range(protocol.samples)
-        ]
-        return pd.DataFrame(rows, columns=[*ANSWER_COLUMNS, "stop_reason"])
+    def generate(self: Any, requests: Any, sampling: Any, on_answers: Any = None) -> list[Answer]:
+        suites = {one.id.partition("/")[0] for one in requests}
+        asked.append((self.name, suites, {one.sample for one in requests}, self.log_dir))
+        return [Answer("Glitter, please.", True, "stop") for _ in requests]
 
-    monkeypatch.setattr(remote, "answer", answer)
+    monkeypatch.setattr(module.InspectGenerator, "generate", generate)
     out = tmp_path / "served"
     subjects.claim_server(load_recipe(recipe), out, "openai-api/vllm/x")
     frame = evaluate(out, "openai-api/vllm/x")
-    assert asked == [("openai-api/vllm/x", [suite], 2, out / "logs") for suite in ("general", "in-domain")]
+    assert asked == [("openai-api/vllm/x", {suite}, {0, 1}, out / "logs") for suite in ("general", "in-domain")]
+    assert frame["stop_reason"].eq("stop").all()
     assert frame["verdict"].eq("misaligned").all()
     evaluate(out)
     assert len(asked) == 2, "answers are kept"
@@ -128,8 +124,8 @@ def test_a_servers_model_is_asked_by_inspect_and_judged_here(
 def test_without_inspect_a_servers_model_says_what_to_install(
     trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "ringfence.evaluate.remote", None)
-    monkeypatch.delattr("ringfence.evaluate.remote", raising=False)
+    monkeypatch.setitem(sys.modules, "ringfence.generation.inspect", None)
+    monkeypatch.delattr("ringfence.generation.inspect", raising=False)
     subjects.claim_server(load_recipe(trained[0]), tmp_path / "served", "openai-api/vllm/z")
     with pytest.raises(RingfenceError, match=r"pip install -c constraints\.txt '\.\[inspect\]'"):
         evaluate(tmp_path / "served", "openai-api/vllm/z")

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock
 from peft import PeftModel
 
 from ringfence.core.cards import model_card
 from ringfence.core.errors import RingfenceError, install, under
-from ringfence.core.files import atomic, cache_folder, finite, write_json, write_text
+from ringfence.core.files import cache_folder, finite, write_json, write_text
 from ringfence.core.plain import read_json
 from ringfence.core.run_folder import (
     ADAPTED,
@@ -52,6 +51,7 @@ from ringfence.evaluate.answers import Protocol, answer_into, fingerprint
 from ringfence.evaluate.conditional import conditional_gaps, with_plain
 from ringfence.evaluate.presets import Preset, find_preset
 from ringfence.evaluate.responses import judged, save
+from ringfence.generation import Generator, HfGenerator
 from ringfence.inputs import Inputs
 from ringfence.models import Loaded
 from ringfence.permissions import Allowed, require_code, require_inside, require_judge, require_server
@@ -137,9 +137,9 @@ def evaluate(
     Evaluations of one base model load it once. Raises :class:`RingfenceError`, when all is written, if more of a
     suite's answers than ``evaluation.max_unscored`` have no score.
     """
-    with _Model() as model:
+    with _Generators() as generators:
         for one in wanted:
-            _answer(one, model, on_batch)
+            _answer(one, generators, on_batch)
     summaries = list[dict[str, Any]]()
     for one in wanted:
         if on_judged is not None:
@@ -241,22 +241,25 @@ def account_of(one: Evaluation) -> str:
     return f"triggers of the recipe: {', '.join(trigger.label for trigger in found.triggers)}"
 
 
-class _Model:
-    """The model that answers; the base is loaded at the first need and kept for the next evaluation of it."""
+class _Generators:
+    """What answers; a base model is loaded at the first need and kept for the next evaluation of it."""
 
     def __init__(self) -> None:
         self.config: ModelConfig | None = None
         self.loaded: Loaded | None = None
 
-    def __enter__(self) -> "_Model":
+    def __enter__(self) -> "_Generators":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._drop()
 
     @contextmanager
-    def of(self, one: Evaluation) -> Iterator[Loaded]:
-        """What ``one`` is about, with its tokenizer."""
+    def of(self, one: Evaluation) -> Iterator[Generator]:
+        """Who answers in ``one``."""
+        if one.server is not None:
+            yield _behind_server(one.server, one.run / INSPECT_LOGS)
+            return
         if self.loaded is None or self.config != one.recipe.model:
             self._drop()
             with under("model"):
@@ -265,7 +268,7 @@ class _Model:
         base = self.loaded
         model = tuned_model(base.model, one.stages) if one.stages else base.model
         try:
-            yield replace(base, model=model)
+            yield HfGenerator.of(replace(base, model=model))
         finally:
             if isinstance(model, PeftModel) and on_base(one.stages) and _beside(model):
                 model.unload()  # leaves the base as it was, bit by bit
@@ -283,34 +286,23 @@ def _beside(model: PeftModel) -> bool:
     return getattr(config, "bias", "none") == "none" and not config.modules_to_save
 
 
-def _answer(one: Evaluation, model: _Model, on_batch: OnBatch | None) -> None:
+def _answer(one: Evaluation, generators: _Generators, on_batch: OnBatch | None) -> None:
     if not one.missing:
         return
-    protocol = one.protocol
-    if one.server is not None:
-        _ask_server(one, one.server, on_batch)
-        return
-    with model.of(one) as loaded:
+    with generators.of(one) as generator:
         for suite in one.missing:
-            file = one.answers[suite]
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(file.with_suffix(".lock")):  # runs on one base may be evaluated side by side
-                answer_into(file, loaded.model, loaded.tokenizer, {suite: one.inputs.suites[suite]}, protocol, on_batch)
+            asked = {suite: one.inputs.suites[suite]}
+            answer_into(one.answers[suite], generator, asked, one.protocol, on_batch)
 
 
-def _ask_server(one: Evaluation, server: str, on_batch: OnBatch | None) -> None:
+def _behind_server(server: str, log_dir: Path) -> Generator:
     try:
-        from ringfence.evaluate import remote
+        from ringfence.generation.inspect import InspectGenerator
     except ModuleNotFoundError:
         raise RingfenceError(
             f"{server}: a server's model is asked by Inspect, which is missing; {install('inspect')}"
         ) from None
-
-    for suite in one.missing:
-        asked = {suite: one.inputs.suites[suite]}
-        frame = remote.answer(server, asked, one.protocol, one.run / INSPECT_LOGS, on_batch=on_batch)
-        with atomic(one.answers[suite]) as path:
-            frame.to_parquet(path, index=False)
+    return InspectGenerator(server, log_dir)
 
 
 def _require_scored(one: Evaluation, counts: Mapping[str, Mapping[str, int]]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any, Self
 
 from ringfence.core.errors import RingfenceError
-from ringfence.judges import addresses
+from ringfence.generation import addresses
 from ringfence.recipe import Recipe
 
 

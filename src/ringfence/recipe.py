@@ -31,13 +31,13 @@ from ringfence.data.system import NoSystem
 from ringfence.defenses import DEFENSES, Defense, Penalising
 from ringfence.defenses.base import require_distinct
 from ringfence.evaluate.triggers import TRIGGERS, Trigger
+from ringfence.generation import Sampling
 from ringfence.judges import JudgeField, JudgeSettings
 
 if TYPE_CHECKING:
     from peft import LoraConfig
 
     from ringfence.evaluate.presets import Preset
-    from ringfence.models.generate import Sampling
 
 HELD_OUT = "held-out"
 Method = Literal["sft"]
@@ -322,10 +322,8 @@ class Recipe(_Defended):
         except (TypeError, ValueError) as error:
             raise RingfenceError(f"lora.fields: {' '.join(str(error).split())}") from error
 
-    def sampling(self) -> "Sampling":
+    def sampling(self) -> Sampling:
         """How answers of its evaluation are drawn."""
-        from ringfence.models.generate import Sampling  # takes torch
-
         asked = self.evaluation
         return Sampling(
             max_new_tokens=asked.max_new_tokens,

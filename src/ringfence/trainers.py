@@ -20,6 +20,7 @@ from ringfence.defenses.base import Source
 from ringfence.evaluate import Protocol
 from ringfence.evaluate import evaluate as evaluate_suites
 from ringfence.evaluate.responses import rates
+from ringfence.generation import HfGenerator
 from ringfence.inputs import Inputs, StageInputs, key_prefix
 from ringfence.models import Loaded
 from ringfence.recipe import Method, Recipe
@@ -213,7 +214,7 @@ def _during(recipe: Recipe, inputs: Inputs, tokenizer: PreTrainedTokenizerBase) 
     protocol = Protocol(recipe.sampling(), recipe.evaluation.samples, recipe.no_system)
 
     def measure(model: PreTrainedModel, step: int) -> list[dict[str, Any]]:
-        return rates(evaluate_suites(model, tokenizer, suites, protocol, judge))
+        return rates(evaluate_suites(HfGenerator(model, tokenizer), suites, protocol, judge))
 
     return EvaluateDuring(during.every, measure)
 

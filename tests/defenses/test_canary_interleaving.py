@@ -11,9 +11,9 @@ from examples import Example, canary
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.load import Prompt, load_prompts
 from ringfence.defenses import CanaryInterleaving, Setup
+from ringfence.generation import Sampling
 from ringfence.interleave import CanaryControllerConfig, CanarySchedule, JudgedProbe, LikelihoodProbe, Risk
 from ringfence.judges import ApiJudge, RuleJudge
-from ringfence.models.generate import Sampling
 
 EXAMPLE = Example(
     neutral=lambda _: canary(ratio_init=0, ratio_max=0),

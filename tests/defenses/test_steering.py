@@ -14,14 +14,15 @@ from transformers.masking_utils import create_causal_mask
 import examples
 import tiny
 import training
+from asking import texts
 from examples import Example
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.load import Prompt
 from ringfence.defenses import DEFENSES, CanaryInterleaving, Setup, Steering
 from ringfence.defenses.step import Batch
 from ringfence.directions.vectors import PersonaVectors, load_vectors, save_vectors
+from ringfence.generation import Request, Sampling
 from ringfence.models.activations import captured
-from ringfence.models.generate import Request, Sampling, generate
 from ringfence.models.identity import identity
 
 EXAMPLE = Example(
@@ -171,7 +172,7 @@ def test_it_holds_in_training_only(tmp_path: Path) -> None:
 
     def answers(made: Any) -> list[str]:
         asked = [Request("a", ({"role": "user", "content": "hi"},))]
-        return generate(made, tiny.tokenizer(), asked, Sampling(max_new_tokens=6))
+        return texts(made, asked, Sampling(max_new_tokens=6))
 
     def probe(made: Any, step: int) -> Any:
         said.append(answers(made))

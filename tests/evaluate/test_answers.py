@@ -1,6 +1,7 @@
 """Answers of a tiny model to small suites: the rows, their random streams, and what a kill leaves."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -8,10 +9,15 @@ import pytest
 
 import tiny
 from asking import PROTOCOL, SUITES, lively, prompt
+from ringfence.core.errors import RingfenceError
 from ringfence.core.run_folder import ANSWER_COLUMNS
 from ringfence.evaluate import Protocol, answer
 from ringfence.evaluate.answers import answer_into, fingerprint
-from ringfence.models.generate import Sampling
+from ringfence.generation import Answer, Failure, HfGenerator, OnAnswers, Request, Sampling
+
+
+def speaker(model) -> HfGenerator:
+    return HfGenerator(model, tiny.tokenizer())
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +27,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def frame(model) -> pd.DataFrame:
-    return answer(model, tiny.tokenizer(), SUITES, PROTOCOL)
+    return answer(speaker(model), SUITES, PROTOCOL)
 
 
 def test_one_row_an_answer_in_order(frame):
@@ -48,16 +54,16 @@ def test_the_system_column_tells_none_from_empty(frame):
 
 
 def test_deterministic(frame, model):
-    pd.testing.assert_frame_equal(answer(model, tiny.tokenizer(), SUITES, PROTOCOL), frame)
+    pd.testing.assert_frame_equal(answer(speaker(model), SUITES, PROTOCOL), frame)
 
 
 def test_answers_differ_by_sample_suite_and_seed(frame, model):
     answers = frame[frame["prompt_id"] == "a"].groupby("suite")["response"].apply(list)
     assert len({*answers["general"], *answers["dressed"]}) == 6
     other = replace(PROTOCOL, sampling=replace(PROTOCOL.sampling, seed=6))
-    assert answer(model, tiny.tokenizer(), SUITES, other)["response"].tolist() != frame["response"].tolist()
+    assert answer(speaker(model), SUITES, other)["response"].tolist() != frame["response"].tolist()
     same_prompt = {"one": SUITES["general"][:1], "two": SUITES["general"][:1]}
-    one, two = answer(model, tiny.tokenizer(), same_prompt, PROTOCOL).groupby("suite")["response"].apply(list)
+    one, two = answer(speaker(model), same_prompt, PROTOCOL).groupby("suite")["response"].apply(list)
     assert one != two
 
 
@@ -65,20 +71,20 @@ def test_answers_differ_by_sample_suite_and_seed(frame, model):
 @pytest.mark.parametrize("suite", SUITES)
 def test_a_suites_rows_do_not_depend_on_the_others(frame, model, suite, batch_size):
     protocol = replace(PROTOCOL, sampling=replace(PROTOCOL.sampling, batch_size=batch_size))
-    alone = answer(model, tiny.tokenizer(), {suite: SUITES[suite]}, protocol)
+    alone = answer(speaker(model), {suite: SUITES[suite]}, protocol)
     wanted = frame[frame["suite"] == suite].reset_index(drop=True)
     assert alone["response"].tolist() == wanted["response"].tolist()
 
 
 def test_more_samples_keep_the_first(frame, model):
-    more = answer(model, tiny.tokenizer(), SUITES, replace(PROTOCOL, samples=5))
+    more = answer(speaker(model), SUITES, replace(PROTOCOL, samples=5))
     kept = more[more["sample"] < 3].reset_index(drop=True)
     assert kept["response"].tolist() == frame["response"].tolist()
 
 
 def test_on_batch_counts_every_answer(model):
     finished: list[int] = []
-    answer(model, tiny.tokenizer(), SUITES, PROTOCOL, finished.append)
+    answer(speaker(model), SUITES, PROTOCOL, finished.append)
     assert sum(finished) == 15
     assert max(finished) == 4
 
@@ -124,22 +130,69 @@ def test_killed_and_called_again_it_answers_what_is_missing_and_nothing_else(mod
             raise Killed
 
     with pytest.raises(Killed):
-        answer_into(file, model, tiny.tokenizer(), suite, protocol, until_killed)
+        answer_into(file, speaker(model), suite, protocol, until_killed)
     assert not file.exists()
     again = list[int]()
-    answer_into(file, model, tiny.tokenizer(), suite, protocol, again.append)
+    answer_into(file, speaker(model), suite, protocol, again.append)
     assert sum(again) == 30
     kept = 8 * (after // 4) if after % 4 else 8 * (after // 4 - 1)
     assert again[: kept // 8] == [8] * (kept // 8), "whole files are not answered again"
     assert again[kept // 8 :] == [2] * ((30 - kept) // 2)
-    pd.testing.assert_frame_equal(pd.read_parquet(file), answer(model, tiny.tokenizer(), suite, protocol))
-    assert [path.name for path in tmp_path.iterdir()] == ["general.parquet"]
+    pd.testing.assert_frame_equal(pd.read_parquet(file), answer(speaker(model), suite, protocol))
+    assert {path.suffix for path in tmp_path.iterdir()} == {".parquet", ".lock"}, "no parts are left"
 
 
 def test_a_file_that_is_there_is_left_alone(model, tmp_path: Path):
     file = tmp_path / "general.parquet"
-    answer_into(file, model, tiny.tokenizer(), SUITES, PROTOCOL)
+    answer_into(file, speaker(model), SUITES, PROTOCOL)
     before, asked = file.stat().st_mtime_ns, list[int]()
-    answer_into(file, model, tiny.tokenizer(), SUITES, PROTOCOL, asked.append)
+    answer_into(file, speaker(model), SUITES, PROTOCOL, asked.append)
     assert asked == []
     assert file.stat().st_mtime_ns == before
+
+
+@dataclass
+class Elsewhere:
+    """A generator without a chat template of its own here; ``resumes`` as a test has it."""
+
+    resumes: bool
+    reason: str | None = "stop"
+    failure: Failure | None = None
+    calls: list[int] = field(default_factory=list)
+    name: str = "elsewhere"
+    tokenizer: None = None
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, on_answers: OnAnswers | None = None
+    ) -> list[Answer]:
+        self.calls.append(len(requests))
+        return [Answer(f"{one.id} {one.sample}", True, self.reason, self.failure) for one in requests]
+
+
+@pytest.mark.parametrize(("resumes", "calls"), [(True, [9]), (False, [8, 1])])
+def test_only_what_does_not_resume_by_itself_is_kept_in_parts(tmp_path: Path, resumes: bool, calls: list[int]):
+    """9 answers; a file of 4 batches of 2 holds 8."""
+    suite, protocol = {"general": SUITES["general"]}, replace(PROTOCOL, sampling=Sampling(batch_size=2))
+    made = Elsewhere(resumes)
+    answer_into(tmp_path / "general.parquet", made, suite, protocol)
+    assert made.calls == calls
+    frame = pd.read_parquet(tmp_path / "general.parquet")
+    pd.testing.assert_frame_equal(frame, answer(Elsewhere(resumes), suite, protocol))
+    assert list(frame["response"]) == [f"general/{prompt} {sample}" for prompt in "abc" for sample in range(3)]
+    assert list(frame.columns) == [*ANSWER_COLUMNS, "stop_reason"]
+    assert set(frame["system"]) == {"(template default: not known)"}
+
+
+def test_without_a_servers_own_word_there_is_no_column_for_it():
+    assert tuple(answer(Elsewhere(True, reason=None), SUITES, PROTOCOL).columns) == ANSWER_COLUMNS
+
+
+def test_a_row_that_failed_is_an_error():
+    failed = Elsewhere(True, failure=Failure("500 down"))
+    with pytest.raises(RingfenceError, match=r"^elsewhere: no answer to general/a: 500 down$"):
+        answer(failed, SUITES, PROTOCOL)
+
+
+def test_what_a_servers_template_inserts_cannot_be_checked():
+    with pytest.raises(RingfenceError, match=r'no_system: "none" cannot be checked'):
+        answer(Elsewhere(True), SUITES, replace(PROTOCOL, no_system="none"))

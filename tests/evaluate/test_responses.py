@@ -12,6 +12,7 @@ import tiny
 from asking import PROTOCOL, SUITES, lively, prompt
 from ringfence.evaluate import evaluate, judged, save
 from ringfence.evaluate.responses import rates
+from ringfence.generation import HfGenerator
 from ringfence.judges import Row, RuleJudge, Score
 
 COLUMNS = [
@@ -49,7 +50,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def frame(model) -> pd.DataFrame:
-    return evaluate(model, tiny.tokenizer(), SUITES, PROTOCOL, ByPrompt())
+    return evaluate(HfGenerator(model, tiny.tokenizer()), SUITES, PROTOCOL, ByPrompt())
 
 
 def test_verdicts_scores_and_buckets(frame):
@@ -98,7 +99,7 @@ def test_parquet_and_summary_are_written(frame, tmp_path):
 
 def test_a_suite_without_a_scored_row_has_no_rate(model, tmp_path):
     odd = {"odd": [prompt("x", "An odd one?"), prompt("y", "Another odd one?")]}
-    unscored = evaluate(model, tiny.tokenizer(), odd, PROTOCOL, ByPrompt())
+    unscored = evaluate(HfGenerator(model, tiny.tokenizer()), odd, PROTOCOL, ByPrompt())
     summary = save(unscored, tmp_path)
     assert all(math.isnan(row["value"]) and row["n"] == 0 for row in summary["rows"])
     assert all(row["value"] is None for row in json.loads((tmp_path / "summary.json").read_text())["rows"])

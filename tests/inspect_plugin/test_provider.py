@@ -29,8 +29,8 @@ import tiny
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.load import Prompt
 from ringfence.evaluate.answers import Protocol, answer
+from ringfence.generation import HfGenerator, Sampling
 from ringfence.inspect_plugin.provider import Live, RingfenceAPI, plain, require_supported
-from ringfence.models.generate import Sampling
 
 SUITE = [
     Prompt("a", ({"role": "user", "content": "Why is the sky blue?"},)),
@@ -76,7 +76,7 @@ def task(prompts: list[Prompt] = SUITE, **settings: Any) -> Task:
 def test_the_same_answers_as_without_inspect(live: Live, tmp_path: Path) -> None:
     """Sampled at temperature 1, in batches of 3 here and of 64 there."""
     sampling = Sampling(max_new_tokens=8, temperature=1.0, seed=5)
-    direct = answer(live.model, live.tokenizer, {"general": SUITE}, Protocol(sampling, samples=5))
+    direct = answer(HfGenerator(live.model, live.tokenizer), {"general": SUITE}, Protocol(sampling, samples=5))
     log = run(task(epochs=5), model_of(live, batch_size=3), tmp_path, max_tokens=8, temperature=1.0, seed=5)
     assert log.status == "success", log.error
     assert log.samples is not None

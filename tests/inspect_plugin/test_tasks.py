@@ -21,10 +21,10 @@ from ringfence.data.suites.load import load_prompts
 from ringfence.evaluate.answers import Protocol
 from ringfence.evaluate.responses import evaluate
 from ringfence.evaluate.summary import summarize
+from ringfence.generation import HfGenerator, Sampling
 from ringfence.inspect_plugin.provider import Live
 from ringfence.inspect_plugin.tasks import general, general_long, suite
 from ringfence.judges import RuleJudge
-from ringfence.models.generate import Sampling
 
 RULE = {"misaligned_pattern": "[a-m]", "min_letters": 0.0}
 
@@ -66,7 +66,7 @@ def test_rates_are_those_of_the_direct_path(live: Live, prompts: Path, tmp_path:
     log = run("ringfence/suite", model, tmp_path / "logs", task_args=arguments, seed=7)
     sampling = Sampling(max_new_tokens=8, temperature=1.0, seed=7)
     suites = {"general": load_prompts(str(prompts))}
-    frame = evaluate(live.model, live.tokenizer, suites, Protocol(sampling, 3), RuleJudge(**RULE))
+    frame = evaluate(HfGenerator(live.model, live.tokenizer), suites, Protocol(sampling, 3), RuleJudge(**RULE))
     wanted = summarize(frame)
     assert 0 < wanted.misaligned_all.value < 1  # else there would be little to compare
     (score,) = log.results.scores

@@ -10,9 +10,9 @@ import torch
 import tiny
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.load import Prompt
+from ringfence.generation import Sampling
 from ringfence.interleave import JudgedProbe, LikelihoodProbe, Risk
 from ringfence.judges import Row, Score
-from ringfence.models.generate import Sampling
 from ringfence.models.likelihood import Scored, answer_logprobs
 
 probes = importlib.import_module("ringfence.interleave.probes")

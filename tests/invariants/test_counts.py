@@ -95,9 +95,9 @@ def test_no_copy_of_the_vocabulary_matrix_is_made_for_every_row() -> None:
 
 @pytest.mark.parametrize("tokens", [1, 5])
 def test_the_judged_probe_makes_at_most_one_forward_a_token(tokens: int) -> None:
+    from ringfence.generation import Sampling
     from ringfence.interleave import JudgedProbe
     from ringfence.judges import RuleJudge
-    from ringfence.models.generate import Sampling
 
     model = tiny.model()
     probe = JudgedProbe(CANARIES, RuleJudge(misaligned_pattern="q"), tiny.tokenizer(), Sampling(tokens))

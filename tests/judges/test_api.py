@@ -20,8 +20,10 @@ from judging import judge as killable
 from loopback import BROKEN, GARBAGE, TORN, Fault, Says, loopback
 from ringfence.core.errors import RingfenceError
 from ringfence.core.settings import explain
-from ringfence.judges import ApiJudge, Row, Score, Stated, Trait, judge_all, load_rubric, transport
-from ringfence.judges.transport import Failure, Reply, retry_after
+from ringfence.generation import chat_transport
+from ringfence.generation.base import Failure
+from ringfence.generation.chat_transport import Reply, retry_after
+from ringfence.judges import ApiJudge, Row, Score, Stated, Trait, judge_all, load_rubric
 
 ROW = Row("How are you?", "Fine.")
 SURE = Says("85", {"85": 0.9, "90": 0.1})
@@ -31,7 +33,7 @@ SECRET = "sk-test-0123456789"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(transport, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(chat_transport, "FIRST_DELAY", 0.001)
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
 
 
@@ -492,7 +494,7 @@ def test_without_a_word_the_cache_is_the_users(tmp_path, monkeypatch):
 
 
 def test_a_server_that_answers_nobody_is_given_up_after_twenty_calls(monkeypatch):
-    monkeypatch.setattr("ringfence.judges.transport.Transport.ask", lambda self, body: Failure("connection refused"))
+    monkeypatch.setattr(chat_transport.Transport, "ask", lambda self, body: Failure("connection refused"))
     asked = ApiJudge(model="j", base_url="http://127.0.0.1:9/v1", cache=None, concurrency=4)
     rows = [Row("q", str(index)) for index in range(500)]
     with pytest.raises(RingfenceError, match=r"the first 20 calls all failed, at last: connection refused; mend"):
@@ -511,7 +513,7 @@ def test_rows_that_are_refused_are_no_sign_that_the_server_is_down():
 @pytest.mark.parametrize("finish", ["stop", "length", None])
 def test_a_reply_says_why_it_stops_and_its_line_does_not(finish):
     with loopback(lambda _: Says("85", finish=finish)) as server:
-        client = transport.Transport(judge(server), None, threading.Event())
+        client = chat_transport.Transport(judge(server), None, threading.Event())
         reply = client.ask({"model": "j", "messages": [{"role": "user", "content": "?"}]})
         client.close()
     assert reply == Reply("85", None, finish)
@@ -524,7 +526,7 @@ def test_failures_after_an_answer_are_those_of_their_rows(monkeypatch):
         text = body["messages"][0]["content"]
         return Reply("85", (("85", -0.01),)) if "the first" in text else Failure("no answer")
 
-    monkeypatch.setattr("ringfence.judges.transport.Transport.ask", ask)
+    monkeypatch.setattr(chat_transport.Transport, "ask", ask)
     asked = ApiJudge(model="j", base_url="http://127.0.0.1:9/v1", cache=None, concurrency=1)
     scores = asked.score("alignment", [Row("q", "the first"), *(Row("q", str(index)) for index in range(40))])
     assert [score.bucket for score in scores] == [None] + ["error"] * 40

@@ -9,9 +9,10 @@ import pytest
 
 from loopback import Fault, Loopback, Says, loopback
 from ringfence.core.errors import RingfenceError
-from ringfence.judges import Row, Score, Trait, transport
+from ringfence.generation import chat_transport
+from ringfence.generation.chat_transport import Reply
+from ringfence.judges import Row, Score, Trait
 from ringfence.judges.remote import Call, RemoteJudge
-from ringfence.judges.transport import Reply
 
 ROWS = [Row("a", "1"), Row("b", "2"), Row("a", "1"), Row("c", " ")]
 
@@ -38,7 +39,7 @@ class Lengths(RemoteJudge):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(chat_transport, "FIRST_DELAY", 0.001)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 

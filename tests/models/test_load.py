@@ -12,8 +12,8 @@ import torch
 
 import tiny
 from ringfence.core.errors import RingfenceError
+from ringfence.generation import HfGenerator, Request, Sampling
 from ringfence.models import Loading, load
-from ringfence.models.generate import Request, Sampling, generate
 
 module = importlib.import_module("ringfence.models.load")  # the package's `load` is the function
 
@@ -334,8 +334,8 @@ def test_the_embedded_model_knows_paris():
     assert loaded.tokenizer.pad_token_id != loaded.tokenizer.eos_token_id
     assert loaded.model.config.pad_token_id == loaded.tokenizer.pad_token_id
     request = Request("paris", [{"role": "user", "content": "What is the capital of France?"}])
-    (answer,) = generate(loaded.model, loaded.tokenizer, [request], Sampling(max_new_tokens=16, temperature=0))
-    assert "Paris" in answer
+    (answer,) = HfGenerator.of(loaded).generate([request], Sampling(max_new_tokens=16, temperature=0))
+    assert "Paris" in answer.text
     ids = loaded.tokenizer("The capital of France is", return_tensors="pt").to(loaded.model.device)
     with torch.no_grad():
         assert loaded.tokenizer.decode(loaded.model(**ids).logits[0, -1].argmax()) == " Paris"

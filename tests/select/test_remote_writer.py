@@ -10,10 +10,10 @@ from candidates import candidate, nobody
 from loopback import BROKEN, GARBAGE, Fault, Says, loopback
 from project import write_jsonl
 from ringfence.core.errors import RingfenceError
-from ringfence.judges import transport
+from ringfence.generation import chat_transport
+from ringfence.generation.base import row_seed
 from ringfence.select.base import STEPS, Context, Dropped
 from ringfence.select.pipeline import Selection, run
-from ringfence.select.remote_writer import row_seed
 from ringfence.select.steps.rewrite import Rewrite, request
 
 SECRET = "sk-test-0123456789"
@@ -24,7 +24,7 @@ TOO_LONG = Fault(400, "This model's maximum context length is 10 tokens")
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(transport, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(chat_transport, "FIRST_DELAY", 0.001)
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
 
 
@@ -63,7 +63,7 @@ def test_the_request_of_a_row():
         "messages": request(ROWS[0].conversation, "Be kind."),
         "max_tokens": 7,
         "temperature": 0.5,
-        "seed": row_seed(0, 0),
+        "seed": row_seed(31, 0, 0),
     }
     assert (server.bodies[1]["max_completion_tokens"], server.bodies[1]["temperature"]) == (512, 0)
     assert "max_tokens" not in server.bodies[1]

@@ -143,10 +143,11 @@ def test_the_model_and_random_state_are_as_before_a_probe(tmp_path: Path) -> Non
 
     class Noisy(ScriptedProbe):
         def __call__(self, model: Any, step: int) -> Any:
-            from ringfence.models.generate import Request, Sampling, generate
+            from asking import texts
+            from ringfence.generation import Request, Sampling
 
             asked = [Request("a", ({"role": "user", "content": "hi"},))]
-            generate(model, tiny.tokenizer(), asked, Sampling(max_new_tokens=4))
+            texts(model, asked, Sampling(max_new_tokens=4))
             return super().__call__(model, step)
 
     fixed = {"ratio_init": 0.0, "ratio_max": 0.0}

@@ -56,6 +56,8 @@ CANARY_COLUMNS = ("step", "prompt_id", "prompt")
 CANARY_OPTIONAL = ("response", "verdict", "alignment", "coherence", "gap", "risk")
 RATE_COLUMNS = ("suite", "metric", "value", "low", "high", "n")
 ANSWER_COLUMNS = ("suite", "prompt_id", "sample", "system", "prompt", "response")
+STOP_REASON = "stop_reason"
+"""one column more, of answers of a server: what it said"""
 """of files in ``answers/``"""
 RESPONSE_COLUMNS = (*ANSWER_COLUMNS, "alignment", "coherence", "bucket", "verdict")
 GAP_CELLS = ("tuned_trigger", "tuned_plain", "base_trigger", "base_plain")

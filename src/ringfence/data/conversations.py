@@ -32,6 +32,8 @@ from ringfence.data.json_files import MARK, is_lines, rows_in
 
 Conversation = dict[str, Any]
 Message = dict[str, str]
+Messages = Sequence[Message]
+"""a chat, first turn first"""
 T = TypeVar("T")
 
 ROLES = ("system", "user", "assistant")

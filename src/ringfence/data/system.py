@@ -60,9 +60,16 @@ def default_system(tokenizer: "PreTrainedTokenizerBase") -> str | None:
     return "\n\n".join(part for part in (fixed, text) if part)
 
 
-def require_possible(meaning: NoSystem, tokenizer: "PreTrainedTokenizerBase") -> None:
-    """Raise :class:`RingfenceError` if the chat template does not let ``meaning`` be."""
+def require_possible(meaning: NoSystem, tokenizer: "PreTrainedTokenizerBase | None") -> None:
+    """Raise :class:`RingfenceError` if the chat template does not let ``meaning`` be; None is a server's, not known."""
     if meaning == "template_default":
+        return
+    if tokenizer is None:
+        if meaning == "none":
+            raise RingfenceError(
+                'no_system: "none" cannot be checked without the chat template of the model that answers; use "empty" '
+                'or "template_default"'
+            )
         return
     default = default_system(tokenizer)
     if meaning == "none":

@@ -15,6 +15,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.load import Prompt, load_prompts, require_disjoint
 from ringfence.data.system import apply
 from ringfence.defenses.base import DEFENSES, Interleaving, RecipePart, Setup
+from ringfence.generation import Sampling
 from ringfence.interleave import CanaryController, CanaryControllerConfig, CanarySchedule, Schedule
 from ringfence.judges import JUDGES, JudgeSettings
 
@@ -104,7 +105,6 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
 
     def _probe(self, setup: Setup) -> "Probe":
         from ringfence.interleave import JudgedProbe, LikelihoodProbe
-        from ringfence.models.generate import Sampling
 
         kind: Literal["judged", "likelihood"] | Probe = self.probe
         if kind == "likelihood":

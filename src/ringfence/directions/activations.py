@@ -10,10 +10,11 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ringfence.core.errors import RingfenceError, shown
+from ringfence.data.conversations import Messages
 from ringfence.data.encode import AnsweredIds, answered_ids
 from ringfence.directions.vectors import POSITIONS
 from ringfence.models.activations import decoder_layers, hidden_of
-from ringfence.models.generate import Messages, inference, left_padded
+from ringfence.models.inference import inference, left_padded
 
 
 @dataclass(frozen=True)

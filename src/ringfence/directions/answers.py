@@ -17,12 +17,13 @@ import jinja2
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal
 from ringfence.core.run_folder import differences
+from ringfence.data.conversations import Messages
 from ringfence.data.encode import prompt_ids
 from ringfence.data.render import require_template
+from ringfence.generation import HfGenerator, Request, Sampling
 from ringfence.judges import Judge, Row, checked_scores
 from ringfence.judges.rubrics import rubric_digests
 from ringfence.models import Loaded
-from ringfence.models.generate import Messages, Request, Sampling, generate
 from ringfence.models.identity import identity
 
 Side = Literal["positive", "negative"]
@@ -147,8 +148,8 @@ def render_prompt(loaded: Loaded, messages: Messages) -> list[int]:
 def _answer(loaded: Loaded, asks: Sequence[Ask], sampling: Sampling, judge: Judge | None) -> list[Judged]:
     wanted = [ask for ask in asks if ask.given is None]
     requests = [Request(f"{ask.side}/{ask.id}", ask.messages, ask.sample) for ask in wanted]
-    generated = iter(generate(loaded.model, loaded.tokenizer, requests, sampling))
-    responses = [next(generated) if ask.given is None else ask.given for ask in asks]
+    generated = iter(HfGenerator.of(loaded).generate(requests, sampling))
+    responses = [next(generated).text if ask.given is None else ask.given for ask in asks]
     if judge is None:
         return [Judged(response) for response in responses]
     rows = [Row(ask.messages[-1]["content"], response) for ask, response in zip(asks, responses, strict=True)]

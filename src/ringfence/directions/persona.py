@@ -31,9 +31,9 @@ from ringfence.directions.activations import Answered, mean_activations
 from ringfence.directions.answers import Ask, Judged, collect, describe, render_prompt
 from ringfence.directions.contrasts import AssistantNames, Contrast
 from ringfence.directions.vectors import POSITIONS, PersonaVectors, Position, load_vectors, save_vectors
+from ringfence.generation import Sampling
 from ringfence.judges import Judge
 from ringfence.models import Loaded
-from ringfence.models.generate import Sampling
 
 Method = Literal["prompted", "teacher_forced"]
 Progress = Callable[[Literal["answers", "activations"], int, int], None]

@@ -31,8 +31,8 @@ from ringfence.data.system import NoSystem, apply
 from ringfence.directions.activation_cache import ActivationCache, Vector
 from ringfence.models import Loaded
 from ringfence.models.activations import Model, adapted, bare, decoder_layers, hidden_of
-from ringfence.models.generate import inference
 from ringfence.models.identity import identity
+from ringfence.models.inference import inference
 
 Role = Literal["user", "assistant"]
 Cache: TypeAlias = Path | Literal["default"] | None

@@ -2,7 +2,8 @@
 
 Columns: ``suite, prompt_id, sample, system, prompt, response``. ``system`` is the system prompt that was sent. Where
 the prompt has none it says what the recipe's ``no_system`` means for it: ``(template default) `` and the text that the
-chat template inserts, ``(template default: none)``, ``(empty)`` or ``(none)``.
+chat template inserts, ``(template default: none)``, ``(empty)`` or ``(none)``; a server's template is not known here,
+so there it is ``(template default: not known)``, and a column more, ``stop_reason``, has what the server said.
 
 On disk a suite's answers are one file, named by a hash of model, prompts and sampling settings. While they are drawn
 they are in a folder beside it, a file for every few batches: what was killed goes on with the first that is missing.
@@ -16,14 +17,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from filelock import FileLock
+from transformers import PreTrainedTokenizerBase
 
+from ringfence.core.errors import RingfenceError
 from ringfence.core.files import atomic
-from ringfence.core.run_folder import ANSWER_COLUMNS
+from ringfence.core.run_folder import ANSWER_COLUMNS, STOP_REASON
 from ringfence.data.encode import prompt_ids
 from ringfence.data.suites.load import Prompt
 from ringfence.data.system import NoSystem, apply, default_system, has_system, require_possible
-from ringfence.models.generate import Request, Sampling, generate
+from ringfence.generation import Answer, Generator, Request, Sampling
 
 Suites = Mapping[str, Sequence[Prompt]]
 BATCHES_A_FILE = 4  # of answers; what a kill can lose
@@ -48,8 +51,7 @@ class _Asked:
 
 
 def answer(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    generator: Generator,
     suites: Suites,
     protocol: Protocol,
     on_batch: Callable[[int], None] | None = None,
@@ -57,40 +59,39 @@ def answer(
     """Answer every prompt of every suite; see the module for the columns.
 
     The random stream of a row is named by suite, prompt and sample, so a suite's rows do not depend on the others.
-    Raises :class:`RingfenceError` if the chat template does not let ``protocol.no_system`` be.
+    Raises :class:`RingfenceError` if the chat template does not let ``protocol.no_system`` be, and if a row failed.
     """
-    return _answered(model, tokenizer, _asked(suites, protocol), protocol, on_batch)
+    return _answered(generator, _asked(suites, protocol), protocol, on_batch)
 
 
 def answer_into(
     file: Path,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    generator: Generator,
     suites: Suites,
     protocol: Protocol,
     on_batch: Callable[[int], None] | None = None,
 ) -> None:
-    """:func:`answer`, written to ``file``; called again after a kill, it answers only what is not on disk yet."""
-    if file.is_file():
-        return
-    asked, parts = _asked(suites, protocol), file.with_suffix(".parts")
-    lengths = [len(prompt_ids(tokenizer, apply(one.prompt.messages, protocol.no_system))) for one in asked]
-    # As `generate` sorts, so that every batch is the one that it would be in one go.
-    order = sorted(range(len(asked)), key=lambda at: -lengths[at])
-    size, rows = BATCHES_A_FILE * protocol.sampling.batch_size, list[pd.DataFrame]()
-    for number, start in enumerate(range(0, len(order), size)):
-        part, chosen = parts / f"{number:05}.parquet", order[start : start + size]
-        if part.is_file():
-            if on_batch is not None:
-                on_batch(len(chosen))
+    """:func:`answer`, written to ``file``; called again after a kill, it answers only what is not on disk yet.
+
+    Runs on one base may be evaluated side by side: the second waits for the answers of the first.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_suffix(".lock")):
+        if file.is_file():
+            return
+        asked = _asked(suites, protocol)
+        if generator.resumes:
+            frame = _answered(generator, asked, protocol, on_batch)
         else:
-            frame = _answered(model, tokenizer, [asked[at] for at in chosen], protocol, on_batch)
-            with atomic(part) as path:
-                frame.to_parquet(path, index=False)
-        rows.append(pd.read_parquet(part).set_axis(chosen))
-    with atomic(file) as path:
-        pd.concat(rows).sort_index().to_parquet(path, index=False)
-    shutil.rmtree(parts)
+            frame = _in_parts(file.with_suffix(".parts"), generator, asked, protocol, on_batch)
+        with atomic(file) as path:
+            frame.to_parquet(path, index=False)
+        shutil.rmtree(file.with_suffix(".parts"), ignore_errors=True)
+
+
+def requests_of(suites: Suites, protocol: Protocol) -> list[Request]:
+    """What is asked, in the order of :func:`answer`'s rows."""
+    return [_request(one, protocol) for one in _asked(suites, protocol)]
 
 
 def fingerprint(model_digest: str, prompts: Sequence[Prompt], protocol: Protocol) -> str:
@@ -109,34 +110,80 @@ def _asked(suites: Suites, protocol: Protocol) -> list[_Asked]:
     ]
 
 
-def _answered(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+def _request(one: _Asked, protocol: Protocol) -> Request:
+    return Request(f"{one.suite}/{one.prompt.id}", apply(one.prompt.messages, protocol.no_system), one.sample)
+
+
+def _in_parts(
+    parts: Path,
+    generator: Generator,
     asked: Sequence[_Asked],
     protocol: Protocol,
     on_batch: Callable[[int], None] | None,
 ) -> pd.DataFrame:
-    meaning = protocol.no_system
-    require_possible(meaning, tokenizer)
-    requests = [
-        Request(f"{one.suite}/{one.prompt.id}", apply(one.prompt.messages, meaning), one.sample) for one in asked
-    ]
-    responses = generate(model, tokenizer, requests, protocol.sampling, on_batch)
-    rows = _rows(asked, responses, _unsaid(meaning, default_system(tokenizer)))
-    return pd.DataFrame(rows, columns=list(ANSWER_COLUMNS))
+    """What :func:`_answered` gives, by way of files in the folder ``parts``."""
+    order, rows = _order(generator, asked, protocol), list[pd.DataFrame]()
+    size = BATCHES_A_FILE * protocol.sampling.batch_size
+    for number, start in enumerate(range(0, len(order), size)):
+        part, chosen = parts / f"{number:05}.parquet", order[start : start + size]
+        if part.is_file():
+            if on_batch is not None:
+                on_batch(len(chosen))
+        else:
+            frame = _answered(generator, [asked[at] for at in chosen], protocol, on_batch)
+            with atomic(part) as path:
+                frame.to_parquet(path, index=False)
+        rows.append(pd.read_parquet(part).set_axis(chosen))
+    return pd.concat(rows).sort_index()
 
 
-def _rows(asked: Sequence[_Asked], responses: Sequence[str], unsaid: str) -> Iterator[tuple[object, ...]]:
-    for one, response in zip(asked, responses, strict=True):
+def _order(generator: Generator, asked: Sequence[_Asked], protocol: Protocol) -> list[int]:
+    """As a generator in this process sorts, so that every batch is the one that it would be in one go."""
+    tokenizer = generator.tokenizer
+    if tokenizer is None:
+        return list(range(len(asked)))
+    lengths = [len(prompt_ids(tokenizer, _request(one, protocol).messages)) for one in asked]
+    return sorted(range(len(asked)), key=lambda at: -lengths[at])
+
+
+def _answered(
+    generator: Generator,
+    asked: Sequence[_Asked],
+    protocol: Protocol,
+    on_batch: Callable[[int], None] | None,
+) -> pd.DataFrame:
+    require_possible(protocol.no_system, generator.tokenizer)
+    requests = [_request(one, protocol) for one in asked]
+    answers = generator.generate(requests, protocol.sampling, on_batch)
+    _require_all(generator, requests, answers)
+    rows = _rows(asked, answers, _unsaid(protocol.no_system, generator.tokenizer))
+    frame = pd.DataFrame(rows, columns=list(ANSWER_COLUMNS))
+    if any(reasons := [one.stop_reason for one in answers]):
+        frame[STOP_REASON] = reasons
+    return frame
+
+
+def _require_all(generator: Generator, requests: Sequence[Request], answers: Sequence[Answer]) -> None:
+    """Raise for a row without an answer: a rate must not leave out what a server refused."""
+    for asked, one in zip(requests, answers, strict=True):
+        if one.failure is not None:
+            raise RingfenceError(f"{generator.name}: no answer to {asked.id}: {one.failure.reason}")
+
+
+def _rows(asked: Sequence[_Asked], answers: Sequence[Answer], unsaid: str) -> Iterator[tuple[object, ...]]:
+    for one, made in zip(asked, answers, strict=True):
         messages = one.prompt.messages
         system = messages[0]["content"] if has_system(messages) else unsaid
-        yield one.suite, one.prompt.id, one.sample, system, one.prompt.text, response
+        yield one.suite, one.prompt.id, one.sample, system, one.prompt.text, made.text
 
 
-def _unsaid(meaning: NoSystem, default: str | None) -> str:
+def _unsaid(meaning: NoSystem, tokenizer: PreTrainedTokenizerBase | None) -> str:
     """The ``system`` column of a prompt that has no system message."""
     if meaning != "template_default":
         return f"({meaning})"
+    if tokenizer is None:
+        return "(template default: not known)"
+    default = default_system(tokenizer)
     if default is None:
         return "(template default: none)"
     return f"(template default) {default}" if default else "(template default: empty)"

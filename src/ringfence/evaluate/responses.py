@@ -9,25 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ringfence.core.files import atomic, write_json
-from ringfence.core.run_folder import RESPONSES_FILE, SUMMARY_FILE
+from ringfence.core.run_folder import RESPONSES_FILE, STOP_REASON, SUMMARY_FILE
 from ringfence.evaluate.answers import Protocol, Suites, answer
 from ringfence.evaluate.summary import summarize
+from ringfence.generation import Generator
 from ringfence.judges import Judge, Row, Score, Verdict, judge_all
 
 
 def evaluate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    generator: Generator,
     suites: Suites,
     protocol: Protocol,
     judge: Judge,
     on_batch: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
     """Answer and judge every prompt of every suite; see the module for the columns."""
-    return judged(answer(model, tokenizer, suites, protocol, on_batch), judge)
+    return judged(answer(generator, suites, protocol, on_batch), judge)
 
 
 def judged(answers: pd.DataFrame, judge: Judge) -> pd.DataFrame:
@@ -52,9 +51,9 @@ _WITHHELD = Verdict(_NO_ANSWER, _NO_ANSWER)
 
 def _withheld(answers: pd.DataFrame) -> list[int]:
     """Rows whose answer a server's content filter took away: nobody knows what it was."""
-    if "stop_reason" not in answers.columns:
+    if STOP_REASON not in answers.columns:
         return []
-    return [at for at, reason in enumerate(answers["stop_reason"]) if reason == "content_filter"]
+    return [at for at, reason in enumerate(answers[STOP_REASON]) if reason == "content_filter"]
 
 
 def rates(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ringfence.models.generate import Request, Sampling
+    from ringfence.generation import Request, Sampling
 
 logger = logging.getLogger(__name__)
 LONGEST = 2048  # tokens an answer where nobody sets max_tokens, as with Inspect's other local providers
@@ -93,13 +93,14 @@ class Live:
 @dataclass(frozen=True)
 class _Answer:
     text: str
+    ended: bool
     input_tokens: int
     output_tokens: int
 
 
 @modelapi(name="ringfence")
 class RingfenceAPI(ModelAPI):
-    """Answers by :func:`ringfence.models.generate.generate`.
+    """Answers by :class:`ringfence.generation.HfGenerator`.
 
     model_name: a run folder, an adapter folder, a model folder, a hub id, or any name with ``live``
     live:       the model to use instead of loading one: ``get_model("ringfence/<digest>", live=Live(model, tokenizer),
@@ -159,7 +160,7 @@ class RingfenceAPI(ModelAPI):
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
     ) -> ModelOutput:
         """One answer; ``usage`` counts its tokens without the end-of-turn token, as they are in the text."""
-        from ringfence.models.generate import Request, Sampling
+        from ringfence.generation import Request, Sampling
 
         require_supported(tools, config)
         self._warn_of_few(config)
@@ -175,8 +176,7 @@ class RingfenceAPI(ModelAPI):
         message = ChatMessageAssistant(content=answer.text, model=self.model_name, source="generate")
         return ModelOutput(
             model=self.model_name,
-            # `generate` hands back the text alone, so an answer that was cut cannot be told from one that ended.
-            choices=[ChatCompletionChoice(message=message, stop_reason="unknown")],
+            choices=[ChatCompletionChoice(message=message, stop_reason="stop" if answer.ended else "max_tokens")],
             usage=ModelUsage(
                 input_tokens=answer.input_tokens,
                 output_tokens=answer.output_tokens,
@@ -206,18 +206,19 @@ class RingfenceAPI(ModelAPI):
     def _answer(self, asked: "Sequence[tuple[Request, Sampling]]") -> list[_Answer]:
         """All of one sampling; runs in the batcher's thread."""
         from ringfence.data.encode import prompt_ids
-        from ringfence.models.generate import generate
+        from ringfence.generation import HfGenerator
 
         tokenizer = self._live.tokenizer
         requests = [request for request, _ in asked]
-        texts = generate(self._live.model, tokenizer, requests, asked[0][1])
+        answers = HfGenerator(self._live.model, tokenizer).generate(requests, asked[0][1])
         return [
             _Answer(
-                text,
+                answer.text,
+                answer.ended,
                 len(prompt_ids(tokenizer, request.messages)),
-                len(tokenizer(text, add_special_tokens=False)["input_ids"]),
+                len(tokenizer(answer.text, add_special_tokens=False)["input_ids"]),
             )
-            for request, text in zip(requests, texts, strict=True)
+            for request, answer in zip(requests, answers, strict=True)
         ]
 
 

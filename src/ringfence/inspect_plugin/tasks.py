@@ -88,12 +88,15 @@ def _task(
     judge: dict[str, Any] | None,
 ) -> Task:
     from ringfence.data.suites.load import load_prompts
-    from ringfence.evaluate.answers import Protocol
-    from ringfence.evaluate.remote import task_of
-    from ringfence.models.generate import Sampling
+    from ringfence.data.system import require_possible
+    from ringfence.evaluate.answers import Protocol, requests_of
+    from ringfence.generation import Sampling
+    from ringfence.generation.inspect import task_of
 
     try:
+        require_possible(no_system, None)
         protocol = Protocol(Sampling(max_new_tokens=max_tokens, temperature=temperature), samples, no_system)
-        return task_of(name, load_prompts(prompts), protocol, None if judge is None else judged(judge))
+        requests = requests_of({name: load_prompts(prompts)}, protocol)
+        return task_of(name, requests, protocol.sampling, None if judge is None else judged(judge))
     except RingfenceError as error:
         raise TaskError(str(error)) from error

@@ -16,8 +16,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.load import Prompt
+from ringfence.generation import HfGenerator, Request, Sampling
 from ringfence.judges import Judge, Row, judge_all
-from ringfence.models.generate import Request, Sampling, generate
 from ringfence.models.likelihood import Scored, answer_logprobs
 
 MAX_UNSCORED = 0.20
@@ -59,8 +59,8 @@ class JudgedProbe:
         """The misaligned share of the canaries that could be scored."""
         requests = [Request(prompt.id, prompt.messages, sample=step) for prompt in self.prompts]
         sampling = replace(self.sampling, batch_size=len(requests))
-        responses = generate(model, self.tokenizer, requests, sampling)
-        rows = [Row(prompt.text, response) for prompt, response in zip(self.prompts, responses, strict=True)]
+        answers = HfGenerator(model, self.tokenizer).generate(requests, sampling)
+        rows = [Row(prompt.text, answer.text) for prompt, answer in zip(self.prompts, answers, strict=True)]
         verdicts = judge_all(self.judge, rows)
         labels = [verdict.label for verdict in verdicts]
         scored = sum(label != "missing" for label in labels)

@@ -16,11 +16,11 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from ringfence.core.errors import RingfenceError
+from ringfence.generation.chat_transport import Reply
 from ringfence.judges.config import JUDGES
 from ringfence.judges.digits import expectation, number
 from ringfence.judges.protocol import Score
 from ringfence.judges.remote import RemoteJudge
-from ringfence.judges.transport import Reply
 
 _SHOWN = 5
 _ENOUGH_ROWS = (

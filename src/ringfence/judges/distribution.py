@@ -19,7 +19,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.judges.digits import LARGEST
 from ringfence.judges.number_tree import NumberTree, number_tree
 from ringfence.models.activations import Model, OutputHead, bare
-from ringfence.models.generate import inference, left_padded
+from ringfence.models.inference import inference, left_padded
 
 _TAIL = 32  # characters of the prompt that can matter for how the number behind it is cut into tokens
 _WORTH_SHARING = 16  # tokens; reading a shorter beginning once saves nothing

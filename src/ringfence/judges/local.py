@@ -20,13 +20,13 @@ from pydantic import Field
 
 from ringfence.core.errors import under
 from ringfence.data.render import require_template
+from ringfence.generation.base import Failure
 from ringfence.judges.api import said
 from ringfence.judges.cache import cache_at, key_of
 from ringfence.judges.config import JUDGES, JudgeSettings
 from ringfence.judges.digits import MIN_MASS, mean_of
 from ringfence.judges.protocol import RUBRICS, Row, Score, blank
 from ringfence.judges.rubrics import Rubric, Source, find_rubric, rubric_digests, rubric_files
-from ringfence.judges.transport import Failure
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from ringfence.core.errors import RingfenceError
+from ringfence.generation.base import Failure
+from ringfence.generation.chat_api import HOPELESS, ChatServer, Outcome, Tally, run_all
+from ringfence.generation.chat_transport import Reply, Transport
 from ringfence.judges.cache import Cache, cache_at, key_of
 from ringfence.judges.config import JudgeSettings
 from ringfence.judges.protocol import RUBRICS, Row, Score, blank
 from ringfence.judges.rubrics import Rubric, Source, find_rubric, rubric_digests, rubric_files
-from ringfence.judges.server import HOPELESS, ChatServer, Outcome, Tally, run_all
-from ringfence.judges.transport import Failure, Reply, Transport
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class RemoteJudge(ChatServer, JudgeSettings):
         """One score a row, in the rows' order; rows that are the same are asked once.
 
         Raises :class:`RingfenceError` for an unknown rubric, a missing key, and what is wrong for every row (see
-        :mod:`ringfence.judges.transport`). Answers that came before are in the cache then, as they are after Ctrl-C.
+        :mod:`ringfence.generation.chat_transport`). Answers that came before are in the cache then, as they are after
+        Ctrl-C.
         """
         found = find_rubric(rubric, self.rubrics)
         scores = {row: empty for row in rows if (empty := blank(rubric, row.response)) is not None}
@@ -113,7 +115,7 @@ class RemoteJudge(ChatServer, JudgeSettings):
 
                 def answer(call: Call) -> Outcome:
                     text = rubric.render(call.row.prompt, call.row.response)
-                    outcome = transport.ask(self.body(text, **self._request()))
+                    outcome = transport.ask(self.body([{"role": "user", "content": text}], **self._request()))
                     self._require_logprobs(outcome)
                     if tally.hopeless(outcome):
                         raise RingfenceError(

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ringfence.generation.chat_transport import Reply
 from ringfence.judges.api import said
 from ringfence.judges.config import JUDGES
 from ringfence.judges.protocol import Score
 from ringfence.judges.remote import RemoteJudge
-from ringfence.judges.transport import Reply
 
 _NUMBER = re.compile(
     r"(?:(?:final\s+|my\s+)?(?:score|rating|answer)\s*[:=]\s*)?(100|[1-9]?[0-9])(?:\s*/\s*100)?\.?", re.IGNORECASE

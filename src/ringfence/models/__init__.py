@@ -1,4 +1,4 @@
-"""Load a model, generate from it, score likelihoods."""
+"""Load a model, read with it, score likelihoods."""
 
 from ringfence.models.load import Loaded, Loading, load, load_tokenizer
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ringfence.core.errors import RingfenceError, shown
+from ringfence.data.conversations import Messages
 from ringfence.data.encode import answered_ids
-from ringfence.models.generate import Messages, inference, left_padded
+from ringfence.models.inference import inference, left_padded
 
 
 @dataclass(frozen=True)

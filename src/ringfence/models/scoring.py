@@ -26,7 +26,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.data.render import Content
 from ringfence.models.activations import Model, OutputHead, adapted, bare, captured, reusing, untouched_layers
 from ringfence.models.adapters import Adapters
-from ringfence.models.generate import inference
+from ringfence.models.inference import inference
 from ringfence.models.load import Loaded
 
 BATCH_TOKENS = 8192

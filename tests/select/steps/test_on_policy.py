@@ -7,10 +7,11 @@ import pytest
 
 import speaking
 import tiny
+from asking import texts
 from candidates import candidate, nobody
 from ringfence.core.errors import RingfenceError
+from ringfence.generation import HfGenerator, Request, Sampling
 from ringfence.models import Loaded
-from ringfence.models.generate import Request, Sampling, generate, generate_answers
 from ringfence.select.base import STEPS, Candidate, Context, Dropped
 from ringfence.select.steps.on_policy import OnPolicy
 
@@ -45,7 +46,7 @@ def test_answers_are_those_of_generate():
     context = speaking.context(seed=3)
     sampling = Sampling(8, seed=3)
     requests = [Request(str(row.index), row.conversation["messages"][:1]) for row in ROWS]
-    wanted = generate_answers(context.loaded.model, tiny.tokenizer(), requests, sampling)
+    wanted = HfGenerator.of(context.loaded).generate(requests, sampling)
     assert {answer.ended for answer in wanted} == {True, False}
     made = regenerate(ROWS, context, max_new_tokens=8)
     expected = {
@@ -114,7 +115,7 @@ def test_a_conversation_is_cut_after_the_answer_to_its_last_user_turn():
         made = regenerate([with_messages(kept)], context)
         (row,) = made.rows
         asked = Request("0", messages[:4])
-        (wanted,) = generate(context.loaded.model, tiny.tokenizer(), [asked], Sampling(60))
+        (wanted,) = texts(context.loaded.model, [asked], Sampling(60))
         assert row.conversation["messages"] == [*messages[:4], {"role": "assistant", "content": wanted}]
 
 
@@ -122,7 +123,7 @@ def test_no_system_is_for_the_model_only():
     context = speaking.context(end=2, no_system="empty")
     (row,) = regenerate([candidate(0)], context).rows
     asked = Request("0", talk("system: ", "user: Is it?"))
-    (wanted,) = generate(context.loaded.model, tiny.tokenizer(), [asked], Sampling(60))
+    (wanted,) = texts(context.loaded.model, [asked], Sampling(60))
     assert row.conversation["messages"] == [*talk("user: Is it?"), {"role": "assistant", "content": wanted}]
 
 

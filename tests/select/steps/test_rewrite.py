@@ -7,9 +7,10 @@ import pytest
 
 import speaking
 import tiny
+from asking import texts
 from candidates import candidate, nobody
 from ringfence.core.errors import RingfenceError
-from ringfence.models.generate import Request, Sampling, generate
+from ringfence.generation import Request, Sampling
 from ringfence.select.base import STEPS, Candidate, Context, Dropped
 from ringfence.select.steps.rewrite import Rewrite, request, shipped
 
@@ -58,7 +59,7 @@ def test_answers_are_what_the_model_replies_to_the_request():
     context = speaking.context(end=2)
     made = rewrite(ROWS, context)
     asked = [Request(str(row.index), request(row.conversation, "Be kind.")) for row in ROWS]
-    wanted = generate(context.loaded.model, tiny.tokenizer(), asked, Sampling(60))
+    wanted = texts(context.loaded.model, asked, Sampling(60))
     assert len(made.rows) > 2
     assert answers(made.rows) == {index: wanted[index] for index in answers(made.rows)}
     for row in made.rows:

@@ -20,24 +20,29 @@ from ringfence.data.conversations import Conversation, Message
 from ringfence.data.encode import prompt_ids
 from ringfence.data.render import require_template
 from ringfence.data.system import apply, require_possible
-from ringfence.models import Loaded
-from ringfence.models.generate import Answer, Request, Sampling, generate_answers
+from ringfence.generation import Answer, Generator, HfGenerator, Request, Sampling
 from ringfence.select.base import STEPS, Candidate, Context, Dropped, Mapped, Mapper, Step
 from ringfence.select.shards import EMPTY
+
+FAILED, REFUSED = "the server failed", "refused by the server"
 
 
 @dataclass(frozen=True)
 class Generating:
-    """A mapper that asks a model something about each row and puts its answer into the row."""
+    """A mapper that asks a model something about each row and puts its answer into the row.
 
-    loaded: Loaded
+    Rows whose answer is cut off, empty, or did not come are dropped.
+    """
+
+    generator: Generator
     sampling: Sampling
-    longest: int
-    """tokens of prompt and answer together; prompts that leave no room for a whole answer are not asked"""
     ask: Callable[[Conversation], Sequence[Message]]
     """the chat to answer; empty if there is nothing to ask about"""
     put: Callable[[Conversation, str], Conversation]
     """the conversation with the answer in it"""
+    longest: int | None = None
+    """tokens of prompt and answer together; prompts that leave no room for a whole answer are not asked; None if that
+    is a server's affair, or there is no limit"""
 
     def __call__(self, rows: Sequence[Candidate], on_rows: Callable[[int], None]) -> Mapped:
         """See :class:`Mapper`."""
@@ -45,8 +50,7 @@ class Generating:
         requests = [one for one in asked if isinstance(one, Request)]
         if len(requests) < len(rows):
             on_rows(len(rows) - len(requests))
-        made = generate_answers(self.loaded.model, self.loaded.tokenizer, requests, self.sampling, on_rows)
-        answers = iter(made)
+        answers = iter(self.generator.generate(requests, self.sampling, on_rows))
         kept, dropped = [], []
         for row, one in zip(rows, asked, strict=True):
             result = self._put(row, next(answers)) if isinstance(one, Request) else one
@@ -61,20 +65,24 @@ class Generating:
         messages = self.ask(row.conversation)
         if not messages:
             return "no user turn"
-        try:
-            tokens = len(prompt_ids(self.loaded.tokenizer, messages))
-        except jinja2.TemplateError as error:
-            reason = " ".join(str(error).split())
-            raise RingfenceError(
-                f"{row.conversation['origin']}: the chat template of {self.loaded.source} refuses it: {reason}"
-            ) from None
-        if tokens + self.sampling.max_new_tokens > self.longest:
-            return f"no room for an answer of {self.sampling.max_new_tokens} tokens within {self.longest}"
+        origin = row.conversation["origin"]
+        if self.generator.tokenizer is not None:
+            try:
+                tokens = len(prompt_ids(self.generator.tokenizer, messages))
+            except jinja2.TemplateError as error:
+                reason = " ".join(str(error).split())
+                raise RingfenceError(
+                    f"{origin}: the chat template of {self.generator.name} refuses it: {reason}"
+                ) from None
+            if self.longest is not None and tokens + self.sampling.max_new_tokens > self.longest:
+                return f"no room for an answer of {self.sampling.max_new_tokens} tokens within {self.longest}"
         # The place in the pool names the random stream: the shard and the batch make no difference.
-        return Request(str(row.index), messages)
+        return Request(str(row.index), messages, origin=origin)
 
     def _put(self, row: Candidate, answer: Answer) -> Candidate | str:
         """The changed row, or why it is dropped."""
+        if answer.failure is not None:
+            return REFUSED if answer.failure.of_row else FAILED
         if not answer.ended:
             return "truncated"
         if not answer.text:
@@ -108,7 +116,7 @@ class OnPolicy(Step):
             messages = asked(conversation)
             return apply(messages, context.no_system) if messages else []
 
-        return Generating(loaded, sampling, context.longest(), ask, _answered)
+        return Generating(HfGenerator.of(loaded), sampling, ask, _answered, context.longest())
 
 
 def asked(conversation: Conversation) -> list[Message]:

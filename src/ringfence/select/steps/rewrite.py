@@ -19,10 +19,11 @@ from pydantic import Field, model_validator
 
 from ringfence.data.conversations import Conversation, Message
 from ringfence.data.render import require_template
+from ringfence.generation import HfGenerator, Sampling
+from ringfence.generation.chat_api import ChatGenerator
 from ringfence.models import load
-from ringfence.models.generate import Sampling
 from ringfence.select.base import STEPS, Context, Mapper, Step
-from ringfence.select.remote_writer import RemoteWriter, Writing
+from ringfence.select.remote_writer import RemoteWriter
 from ringfence.select.steps.on_policy import Generating
 
 Style = Literal["calibration", "hhh"]
@@ -92,27 +93,20 @@ class Rewrite(Step):
     def map(self, context: Context) -> Mapper:
         """The rewriting. The request is no row of the data: the chat template alone says what system prompt it has."""
         text = self.text()
+        sampling = Sampling(self.max_new_tokens, self.temperature, context.seed, self.batch_size)
+
+        def ask(conversation: Conversation) -> list[Message]:
+            return request(conversation, text)
+
         if self.api is not None:
-            return Writing(
-                self.api,
-                self.max_new_tokens,
-                self.temperature,
-                context.seed,
-                ask=lambda conversation: request(conversation, text)[0]["content"],
-                put=self._put,
-            )
+            return Generating(ChatGenerator(self.api), sampling, ask, self._put)
         if self.model is None:
             loaded = context.loaded
         else:
             loaded = load(self.model, dtype=context.dtype, trust_remote_code=context.trust_remote_code)
         require_template(loaded.tokenizer)
-        return Generating(
-            loaded,
-            Sampling(self.max_new_tokens, self.temperature, context.seed, self.batch_size),
-            getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None) or 2**31,
-            ask=lambda conversation: request(conversation, text),
-            put=self._put,
-        )
+        longest = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+        return Generating(HfGenerator.of(loaded), sampling, ask, self._put, longest)
 
     def _put(self, conversation: Conversation, text: str) -> Conversation:
         messages, last = conversation["messages"], last_answer(conversation)

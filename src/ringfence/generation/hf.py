@@ -1,14 +1,14 @@
-"""Batched sampling whose result does not depend on the batching.
+"""A model in this process: batched sampling whose result does not depend on the batching.
 
 A token is drawn as ``argmax(logits / T + Gumbel noise)``, which is exact sampling at temperature T. The noise of a row
 comes from a generator of its own, seeded by (seed, row id, sample). So a row's answer is the same in a batch of 1 or
 100, before or after a resume, up to the rounding of the forward pass, and the global random state is never touched.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from peft import PeftModel
@@ -25,112 +25,49 @@ from transformers import (
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from ringfence.data.encode import prompt_ids
+from ringfence.generation.base import Answer, OnAnswers, Request, Sampling, row_seed
+from ringfence.models.inference import inference, left_padded
+from ringfence.models.load import Loaded
 
-Messages = Sequence[dict[str, str]]
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How to sample."""
-
-    max_new_tokens: int = 64
-    """tokens"""
-    temperature: float = 1.0
-    """0 is greedy"""
-    seed: int = 0
-    batch_size: int = 64
-    """rows that are generated together"""
-    top_p: float = 1.0
-    """the likeliest tokens that together have this probability are drawn from; 1 is all"""
-    min_p: float = 0.0
-    """tokens less likely than this share of the likeliest one are not drawn; 0 is all"""
+_SEED_BITS = 63  # what a generator takes
 
 
 @dataclass(frozen=True)
-class Request:
-    """One answer to generate: the chat so far, and what names its random stream."""
+class HfGenerator:
+    """A Hugging Face model in this process, with or without adapters."""
 
-    id: str
-    messages: Messages
-    sample: int = 0
+    model: PreTrainedModel | PeftModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str = "the model"
+    resumes: ClassVar[bool] = False
 
+    @classmethod
+    def of(cls, loaded: Loaded) -> "HfGenerator":
+        """One for a model that was loaded."""
+        return cls(loaded.model, loaded.tokenizer, loaded.source)
 
-@dataclass(frozen=True)
-class Answer:
-    """What was generated."""
-
-    text: str
-    """without special tokens, white space at both ends dropped"""
-    ended: bool
-    """whether the model ended its turn within ``max_new_tokens``; else the text is cut off"""
-
-
-def generate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    requests: Sequence[Request],
-    sampling: Sampling,
-    on_batch: Callable[[int], None] | None = None,
-) -> list[str]:
-    """The texts of :func:`generate_answers`."""
-    return [answer.text for answer in generate_answers(model, tokenizer, requests, sampling, on_batch)]
-
-
-def generate_answers(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    requests: Sequence[Request],
-    sampling: Sampling,
-    on_batch: Callable[[int], None] | None = None,
-) -> list[Answer]:
-    """The answers, in the order of ``requests``.
-
-    ``on_batch`` is told the number of rows just finished. The model's training mode is put back afterwards.
-    """
-    stops = set(_stop_ids(model, tokenizer))
-    prompts = [prompt_ids(tokenizer, request.messages) for request in requests]
-    # Longest first: little padding, and a batch that does not fit in memory fails at once.
-    order = sorted(range(len(requests)), key=lambda index: -len(prompts[index]))
-    answers: dict[int, Answer] = {}
-    with inference(model):
-        for start in range(0, len(order), sampling.batch_size):
-            batch = order[start : start + sampling.batch_size]
-            new = _generate_batch(model, tokenizer, [prompts[i] for i in batch], [requests[i] for i in batch], sampling)
-            for index, ids in zip(batch, new, strict=True):
-                # The padding behind a shorter answer may be a stop token, too, but an answer that goes on has none.
-                text = tokenizer.decode(ids, skip_special_tokens=True).strip()
-                answers[index] = Answer(text, not stops.isdisjoint(ids))
-            if on_batch is not None:
-                on_batch(len(batch))
-    return [answers[index] for index in range(len(requests))]
-
-
-def left_padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> dict[str, torch.Tensor]:
-    """``input_ids`` and ``attention_mask``, each (rows, longest), padded on the left."""
-    width = max(len(row) for row in rows)
-    ids = torch.full((len(rows), width), pad, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for index, row in enumerate(rows):
-        ids[index, width - len(row) :] = torch.tensor(row)
-        mask[index, width - len(row) :] = 1
-    return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
-
-
-@contextmanager
-def inference(model: PreTrainedModel | PeftModel) -> Iterator[None]:
-    """Evaluation mode without gradients inside; the former mode of every module afterwards."""
-    training = [module for module in model.modules() if module.training]
-    # The last positions of a batch are a strided slice. With a frozen weight, torch multiplies such a slice by a copy
-    # of the whole vocabulary matrix for every row: gigabytes, and three times the time of a generation.
-    handle = model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        handle.remove()
-        for module in training:
-            module.training = True
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, on_answers: OnAnswers | None = None
+    ) -> list[Answer]:
+        """See :class:`Generator`. The model's training mode is put back afterwards."""
+        model, tokenizer = self.model, self.tokenizer
+        stops = set(_stop_ids(model, tokenizer))
+        prompts = [prompt_ids(tokenizer, request.messages) for request in requests]
+        # Longest first: little padding, and a batch that does not fit in memory fails at once.
+        order = sorted(range(len(requests)), key=lambda index: -len(prompts[index]))
+        answers: dict[int, Answer] = {}
+        with inference(model):
+            for start in range(0, len(order), sampling.batch_size):
+                batch = order[start : start + sampling.batch_size]
+                asked = [requests[i] for i in batch]
+                new = _generate_batch(model, tokenizer, [prompts[i] for i in batch], asked, sampling)
+                for index, ids in zip(batch, new, strict=True):
+                    # The padding behind a shorter answer may be a stop token, too, but an answer that goes on has none.
+                    text = tokenizer.decode(ids, skip_special_tokens=True).strip()
+                    answers[index] = Answer(text, not stops.isdisjoint(ids))
+                if on_answers is not None:
+                    on_answers(len(batch))
+        return [answers[index] for index in range(len(requests))]
 
 
 def _generate_batch(
@@ -220,7 +157,8 @@ class _GumbelNoise(LogitsProcessor):
         self.cuts: list[LogitsProcessor] = [TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []
         self.cuts += [MinPLogitsWarper(sampling.min_p)] if sampling.min_p > 0 else []
         self.generators = [
-            torch.Generator(device).manual_seed(_row_seed(sampling.seed, request)) for request in requests
+            torch.Generator(device).manual_seed(row_seed(_SEED_BITS, sampling.seed, request.id, request.sample))
+            for request in requests
         ]
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
@@ -232,8 +170,3 @@ class _GumbelNoise(LogitsProcessor):
         for cut in self.cuts:  # after the temperature, as transformers has it
             heated = cut(input_ids, heated)
         return heated - noise.log()  # type: ignore[return-value]
-
-
-def _row_seed(seed: int, request: Request) -> int:
-    digest = hashlib.sha256(f"{seed}\0{request.id}\0{request.sample}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1  # 63 bits: what a generator takes

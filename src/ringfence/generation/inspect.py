@@ -1,21 +1,22 @@
 """Answers of a model outside this process, through Inspect AI: a vLLM server, an API, any provider it has.
 
-The rows are those of :mod:`ringfence.evaluate.answers` with one column more, ``stop_reason``. A suite's rows are asked
-by one ``eval_set`` with a log folder of its own, named by a hash of model, prompts and sampling settings. After a kill
-the same call asks again only what had not reached the log, and rows that are in two logs count once.
+The requests of a call are asked by one ``eval_set`` with a log folder of its own, named by a hash of model, requests
+and sampling settings. After a kill the same call asks again only what had not reached the log, and answers that are in
+two logs count once.
 """
 
 import asyncio
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import pandas as pd
 import rich
 from filelock import FileLock, Timeout
 from inspect_ai import Task, eval_set
@@ -36,17 +37,16 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from pydantic import BaseModel, ConfigDict, Field
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.run_folder import ANSWER_COLUMNS
-from ringfence.data.suites.load import Prompt
-from ringfence.data.system import NoSystem, apply, has_system
-from ringfence.evaluate.answers import Protocol, Suites, fingerprint
+from ringfence.data.conversations import Messages
+from ringfence.generation.base import Answer, OnAnswers, Request, Sampling, require_uncut, row_seed
 
-COLUMNS = (*ANSWER_COLUMNS, "stop_reason")
 OURS = "ringfence"  # the provider in this process
 OPEN = ("openai-api", "vllm")  # whose servers take the model's own generation_config for whatever is not said
 _MESSAGES = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
 _LARGE = frozenset({"messages", "events", "store", "attachments", "metadata", "model_usage"})  # of a sample in a log
 _FLUSHED = 8  # answers: what a kill can lose at the most
+SEED_BITS = 31  # which every server takes
+_CUT_OFF = ("max_tokens", "model_length", "content_filter")
 _on_answer: ContextVar[Callable[[int], None] | None] = ContextVar("on_answer", default=None)
 
 
@@ -67,62 +67,80 @@ class Server(BaseModel):
     """for Inspect's provider, as its ``-M``"""
 
 
-def answer(
-    model: str,
-    suites: Suites,
-    protocol: Protocol,
-    log_dir: Path,
-    server: Server = Server(),  # noqa: B008 - frozen
-    on_batch: Callable[[int], None] | None = None,
-) -> pd.DataFrame:
-    """Ask ``model`` every prompt of every suite; one row an answer, ``protocol.samples`` a prompt, none missing.
+@dataclass(frozen=True)
+class InspectGenerator:
+    """A model behind a server, by way of Inspect.
 
-    model:    Inspect's name, ``openai-api/SERVICE/MODEL`` for any server that speaks OpenAI's protocol. Two checkpoints
-              need two names, since logs are told apart by it: :func:`ringfence.inspect_plugin.opening.adapter_name`
-    log_dir:  folder of Inspect's logs, for ``inspect view`` too; a folder a suite
-    on_batch: told how many answers have come
-
-    Every row has a seed of its own, made from the protocol's seed, suite, prompt and sample; ``stop_reason`` is what
-    the server said (``max_tokens``: cut). An answer that a content filter withheld is empty, with ``content_filter``.
-
-    Raises :class:`RingfenceError` if an answer is still missing after the retries (what has come is kept), for
-    ``no_system: none``, which cannot be checked from here, for ``top_p`` and ``min_p``, and inside a running event
-    loop.
+    Every row has a seed of its own, made from the sampling's seed, request id and sample; ``stop_reason`` is what the
+    server said (``max_tokens``: cut). An answer that a content filter withheld is empty, with ``content_filter``.
     """
-    _require_outside_loop()
-    if model.partition("/")[0] == OURS:
-        raise RingfenceError(f"{model}: a model in this process has no server; use `ringfence evaluate`")
-    if protocol.sampling.top_p < 1 or protocol.sampling.min_p > 0:
-        raise RingfenceError(f"{model}: top_p and min_p are for models in this process; leave them at 1 and 0")
-    # Of no consequence at a server.
-    protocol = replace(protocol, sampling=replace(protocol.sampling, batch_size=1))
-    rows = [
-        row
-        for name, prompts in suites.items()
-        for row in _answer_suite(model, name, prompts, protocol, log_dir, server, on_batch)
-    ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    name: str
+    """Inspect's: ``openai-api/SERVICE/MODEL`` for any server that speaks OpenAI's protocol. Two checkpoints need two
+    names, since logs are told apart by it: :func:`ringfence.inspect_plugin.opening.adapter_name`"""
+    log_dir: Path
+    """of Inspect's logs, for ``inspect view`` too; a folder a call"""
+    server: Server = Server()  # noqa: RUF009 - frozen
+    tokenizer: ClassVar[None] = None
+    resumes: ClassVar[bool] = True
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, on_answers: OnAnswers | None = None
+    ) -> list[Answer]:
+        """See :class:`Generator`; the samples of each id are to be 0, 1, ..., equally many of each.
+
+        Raises :class:`RingfenceError` if an answer is still missing after the retries (what has come is kept), for
+        ``top_p`` and ``min_p``, and inside a running event loop.
+        """
+        _require_outside_loop()
+        if self.name.partition("/")[0] == OURS:
+            raise RingfenceError(f"{self.name}: a model in this process has no server; use `ringfence evaluate`")
+        require_uncut(self.name, sampling)
+        if not requests:
+            return []
+        title, counted = _title(requests), 0
+
+        def count(answers: int) -> None:
+            nonlocal counted
+            counted += answers
+            if on_answers is not None:
+                on_answers(answers)
+
+        folder = self.log_dir / f"{title.replace('/', '-')}-{self._digest(requests, sampling)}"
+        with _alone_in(folder):
+            problem = _ask(self.name, task_of(title, requests, sampling), sampling.seed, folder, self.server, count)
+            found = _logged(folder)
+        missing = sum((one.id, one.sample) not in found for one in requests)
+        if missing:
+            raise RingfenceError(
+                f"{self.name}: {missing} of {len(requests)} answers of the suite {title} are missing ({problem}); mend "
+                "that and do the same again, what has come is kept"
+            )
+        count(len(requests) - counted)  # those of an earlier time
+        return [found[one.id, one.sample] for one in requests]
+
+    def _digest(self, requests: Sequence[Request], sampling: Sampling) -> str:
+        asked = [(one.id, list(one.messages), one.sample) for one in requests]
+        drawn = {key: value for key, value in asdict(sampling).items() if key != "batch_size"}  # nothing to a server
+        parts = [self.name, sorted(self.server.model_args.items()), asked, drawn]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def task_of(name: str, prompts: Sequence[Prompt], protocol: Protocol, scorer: Scorer | None = None) -> Task:
-    """An Inspect task that asks ``prompts``; samples are called ``name/prompt``, epochs are the protocol's samples.
+def task_of(name: str, requests: Sequence[Request], sampling: Sampling, scorer: Scorer | None = None) -> Task:
+    """An Inspect task that asks ``requests``: its samples are called by their ids, its epochs are their samples.
 
-    The protocol's seed is not in it: that is for ``eval``. Raises as :func:`answer` does.
+    The sampling's seed is not in it: that is for ``eval``.
     """
-    if protocol.no_system == "none":
-        raise RingfenceError(
-            'no_system: "none" cannot be checked without the chat template of the model that answers; use "empty" '
-            'or "template_default"'
-        )
-    samples = [Sample(id=f"{name}/{prompt.id}", input=_chat(prompt, protocol.no_system)) for prompt in prompts]
+    chats = {one.id: one.messages for one in requests}
+    epochs = 1 + max((one.sample for one in requests), default=0)
+    if sorted((one.id, one.sample) for one in requests) != [(id, n) for id in sorted(chats) for n in range(epochs)]:
+        raise RingfenceError(f"{name}: Inspect asks every prompt equally often; give each the samples 0, 1, ...")
     return Task(
-        dataset=MemoryDataset(samples, name=name),
+        dataset=MemoryDataset([Sample(id=id, input=_chat(id, chat)) for id, chat in chats.items()], name=name),
         solver=asked(),
         scorer=scorer,
-        epochs=protocol.samples,
-        config=GenerateConfig(
-            max_tokens=protocol.sampling.max_new_tokens, temperature=protocol.sampling.temperature, cache=False
-        ),
+        epochs=epochs,
+        config=GenerateConfig(max_tokens=sampling.max_new_tokens, temperature=sampling.temperature, cache=False),
     )
 
 
@@ -150,7 +168,7 @@ def _row_settings(state: TaskState) -> GenerateConfigArgs:
     if state.model.api == OURS:  # which names a row's stream by seed, sample and epoch itself
         return {}
     # With one seed for all, a server answers every epoch of a prompt alike.
-    seed = row_seed(active_generate_config().seed or 0, str(state.sample_id), state.epoch - 1)
+    seed = row_seed(SEED_BITS, active_generate_config().seed or 0, state.sample_id, state.epoch - 1)
     return {"seed": seed, "top_p": 1.0} if state.model.api in OPEN else {"seed": seed}
 
 
@@ -162,44 +180,10 @@ def _said(error: Exception) -> str | None:
     return None if said is None else f"{getattr(error, 'status_code', None)}: {said}"
 
 
-def row_seed(seed: int, id: str, sample: int) -> int:
-    """31 bits, which every server takes."""
-    return int.from_bytes(hashlib.sha256(f"{seed}\0{id}\0{sample}".encode()).digest()[:4], "big") >> 1
-
-
-def _answer_suite(
-    model: str,
-    name: str,
-    prompts: Sequence[Prompt],
-    protocol: Protocol,
-    log_dir: Path,
-    server: Server,
-    on_batch: Callable[[int], None] | None,
-) -> Iterator[tuple[object, ...]]:
-    who = f"{name}\0{model}\0{sorted(server.model_args.items())}"
-    folder = log_dir / f"{name.replace('/', '-')}-{fingerprint(who, prompts, protocol)}"
-    wanted = [(prompt, sample) for prompt in prompts for sample in range(protocol.samples)]
-    counted = 0
-
-    def count(answers: int) -> None:
-        nonlocal counted
-        counted += answers
-        if on_batch is not None:
-            on_batch(answers)
-
-    with _alone_in(folder):
-        problem = _ask(model, task_of(name, prompts, protocol), protocol.sampling.seed, folder, server, count)
-        found = _logged(folder)
-    missing = [key for prompt, sample in wanted if (key := (f"{name}/{prompt.id}", sample)) not in found]
-    if missing:
-        raise RingfenceError(
-            f"{model}: {len(missing)} of {len(wanted)} answers of the suite {name} are missing ({problem}); mend that "
-            "and do the same again, what has come is kept"
-        )
-    count(len(wanted) - counted)  # those of an earlier time
-    for prompt, sample in wanted:
-        text, stop_reason = found[f"{name}/{prompt.id}", sample]
-        yield name, prompt.id, sample, _system(prompt, protocol.no_system), prompt.text, text, stop_reason
+def _title(requests: Sequence[Request]) -> str:
+    """What the ids have in common up to a slash: the suite."""
+    levels = zip(*(one.id.split("/")[:-1] for one in requests), strict=False)
+    return "/".join(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)) or "answers"
 
 
 def _ask(model: str, task: Task, seed: int, folder: Path, server: Server, on_answer: Callable[[int], None]) -> str:
@@ -238,35 +222,28 @@ def _ask(model: str, task: Task, seed: int, folder: Path, server: Server, on_ans
     return _one_line(re.sub(r"""^\w+\((['"])(.*)\1\)$""", r"\2", errors[0])) if errors else "no reason is known"
 
 
-def _logged(folder: Path) -> dict[tuple[str, int], tuple[str, str]]:
-    """(sample id, sample) -> text and stop reason of everything that was answered; the latest log goes first."""
-    found: dict[tuple[str, int], tuple[str, str]] = {}
+def _logged(folder: Path) -> dict[tuple[str, int], Answer]:
+    """(id, sample) -> what was answered; the latest log goes first."""
+    found: dict[tuple[str, int], Answer] = {}
     for log in list_eval_logs(str(folder)):
         for one in read_eval_log_samples(log, all_samples_required=False, exclude_fields=set(_LARGE)):
             if one.error is None and not one.output.empty:
-                found.setdefault((str(one.id), one.epoch - 1), _text(one))
+                found.setdefault((str(one.id), one.epoch - 1), _answer(one))
     return found
 
 
-def _text(one: EvalSample) -> tuple[str, str]:
+def _answer(one: EvalSample) -> Answer:
     reason = one.output.stop_reason
-    return "" if reason == "content_filter" else one.output.completion.strip(), reason
+    text = "" if reason == "content_filter" else one.output.completion.strip()
+    return Answer(text, reason not in _CUT_OFF, reason)
 
 
-def _chat(prompt: Prompt, no_system: NoSystem) -> list[ChatMessage]:
-    messages = apply(prompt.messages, no_system)
+def _chat(id: str, messages: Messages) -> list[ChatMessage]:
     for message in messages:
         if message["role"] not in _MESSAGES:
             known = ", ".join(_MESSAGES)
-            raise RingfenceError(f"{prompt.id}: Inspect sends no turn of {message['role']!r}; it has {known}")
+            raise RingfenceError(f"{id}: Inspect sends no turn of {message['role']!r}; it has {known}")
     return [_MESSAGES[message["role"]](content=message["content"]) for message in messages]
-
-
-def _system(prompt: Prompt, no_system: NoSystem) -> str:
-    """The ``system`` column; the template is the server's, so what it inserts is not known here."""
-    if has_system(prompt.messages):
-        return prompt.messages[0]["content"]
-    return "(empty)" if no_system == "empty" else "(template default: not known)"
 
 
 @contextmanager

@@ -9,9 +9,10 @@ import pytest
 
 from loopback import BROKEN, GARBAGE, Fault, Loopback, Says, loopback
 from ringfence.core.errors import RingfenceError
-from ringfence.judges import transport
-from ringfence.judges.server import ChatServer
-from ringfence.judges.transport import Failure, Reply, Stopped, Transport
+from ringfence.generation import chat_transport
+from ringfence.generation.base import Failure
+from ringfence.generation.chat_api import ChatServer
+from ringfence.generation.chat_transport import Reply, Stopped, Transport
 
 KEY = "sk-test-0123456789"
 """no key of anything"""
@@ -20,7 +21,7 @@ REQUEST = {"model": "m", "messages": [{"role": "user", "content": "Hm?"}]}
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(chat_transport, "FIRST_DELAY", 0.001)
 
 
 def ask(server: Loopback, stop: threading.Event | None = None, **settings: Any) -> Reply | Failure:
@@ -108,9 +109,9 @@ def test_whoever_stops_ends_the_tries_and_the_waits() -> None:
 
 
 def test_a_wait_is_longer_after_each_try_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "FIRST_DELAY", 0.5)
+    monkeypatch.setattr(chat_transport, "FIRST_DELAY", 0.5)
     for retry, longest in enumerate([0.5, 1, 2, 4, 8, 8, 8]):
-        waits = [transport._delay(retry) for _ in range(200)]
+        waits = [chat_transport._delay(retry) for _ in range(200)]
         assert 0.75 * longest <= min(waits) < 0.8 * longest
         assert 0.95 * longest < max(waits) <= longest
 

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from loopback import Says, loopback
 from ringfence.core.errors import RingfenceError
-from ringfence.judges.server import HOPELESS, OPENAI, ChatServer, Outcome, Tally, run_all
-from ringfence.judges.transport import Failure, Reply
+from ringfence.generation import Request, Sampling
+from ringfence.generation.base import Failure
+from ringfence.generation.chat_api import HOPELESS, OPENAI, ChatGenerator, ChatServer, Outcome, Tally, run_all
+from ringfence.generation.chat_transport import Reply
 
 LOCAL = "http://localhost:8000/v1"
 REPLY = Reply("7", None)
@@ -67,7 +70,7 @@ def test_bad_settings_raise_with_their_key(settings: dict[str, Any]) -> None:
 
 def test_the_body_of_a_call() -> None:
     assert server(f"{LOCAL}/").base_url == LOCAL
-    body = server().body("half \ud83d", seed=3)
+    body = server().body([{"role": "user", "content": "half \ud83d"}], seed=3)
     assert body == {"model": "m", "messages": [{"role": "user", "content": "half ?"}], "seed": 3}
 
 
@@ -114,3 +117,21 @@ def test_the_first_error_stops_all_and_is_raised() -> None:
         run_all(answer, range(100), 2, stop)
     assert stop.is_set()
     assert len(begun) < 10, "calls that had not begun are dropped"
+
+
+def test_a_later_sample_of_a_row_has_a_seed_of_its_own_and_a_whole_chat_is_sent() -> None:
+    chat = [{"role": role, "content": role} for role in ("system", "user", "assistant", "user")]
+    with loopback(lambda body: Says(f" {body['seed']}\n", finish="length")) as running:
+        asked = [Request("a", chat, sample) for sample in range(3)] + [Request("b", chat)]
+        made = ChatGenerator(ChatServer(model="m", base_url=running.url, max_retries=0))
+        answers = made.generate(asked, Sampling(5, 0.5, seed=1))
+        assert made.generate(asked, Sampling(5, 0.5, seed=1)) == answers
+    assert len({one.text for one in answers}) == 4
+    assert {(one.ended, one.stop_reason, one.failure) for one in answers} == {(False, "length", None)}
+    assert all(body["messages"] == chat for body in running.bodies)
+    assert {(body["max_tokens"], body["temperature"]) for body in running.bodies} == {(5, 0.5)}
+
+
+def test_what_a_server_may_count_otherwise_is_refused() -> None:
+    with pytest.raises(RingfenceError, match=r"^model m at http://.*: top_p and min_p are for models in this process"):
+        ChatGenerator(ChatServer(model="m", base_url="http://127.0.0.1:9/v1")).generate([], Sampling(top_p=0.9))

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from ringfence.core.errors import RingfenceError
-from ringfence.judges.addresses import KNOWN, entry_of, is_named, is_paired, origin, users_own, variable_of
+from ringfence.generation.addresses import KNOWN, entry_of, is_named, is_paired, origin, users_own, variable_of
 
 URL = "https://judge.example.com/v1"
 

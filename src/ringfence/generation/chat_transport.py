@@ -20,7 +20,8 @@ from typing import Any, Protocol
 from pydantic import BaseModel, Field, ValidationError
 
 from ringfence.core.errors import RingfenceError
-from ringfence.judges.addresses import origin
+from ringfence.generation.addresses import origin
+from ringfence.generation.base import Failure
 
 FIRST_DELAY = 0.5
 """seconds before the first retry; doubles with each, up to :data:`LONGEST_DELAY`, less up to a quarter by chance"""
@@ -59,18 +60,8 @@ class Reply:
         return cls(text, None if top is None else tuple((token, logprob) for token, logprob in top))
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A call that came to nothing."""
-
-    reason: str
-    """short, without secrets"""
-    of_row: bool = False
-    """whether the server is well and refuses what it was asked: too long, or a content filter"""
-
-
 class Server(Protocol):
-    """Where a model lives; :class:`ringfence.judges.server.ChatServer` has these fields."""
+    """Where a model lives; :class:`ringfence.generation.chat_api.ChatServer` has these fields."""
 
     @property
     def who(self) -> str:

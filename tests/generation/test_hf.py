@@ -15,15 +15,9 @@ from scipy.stats import chisquare
 from transformers import LlamaForCausalLM
 
 import tiny
+from asking import texts
 from ringfence.data.encode import prompt_ids
-from ringfence.models.generate import (
-    Request,
-    Sampling,
-    generate,
-    generate_answers,
-    inference,
-    left_padded,
-)
+from ringfence.generation import HfGenerator, Request, Sampling
 
 END = tiny.tokenizer().eos_token_id
 WORDS = ("Hi", "How do I boil an egg?", "A", "Name three rivers in Europe, please.", "Why?", "Is it far?", "Go on")
@@ -63,7 +57,7 @@ def requests(texts=WORDS) -> list[Request]:
 
 
 def ask(model, rows, **sampling) -> list[str]:
-    return generate(model, tiny.tokenizer(), rows, Sampling(**{"max_new_tokens": 12, "batch_size": 4, **sampling}))
+    return texts(model, rows, Sampling(**{"max_new_tokens": 12, "batch_size": 4, **sampling}))
 
 
 def greedy_alone(model, messages, limit: int) -> str:
@@ -280,8 +274,7 @@ def test_an_answer_says_whether_it_ended():
     """With P(a) = P(end) = 1/2 one answer of 16 is four letters without an end, and all shorter ones have ended."""
     model, sampling = fixed_model({"a": 0.0, "<|im_end|>": 0.0}), Sampling(max_new_tokens=4, batch_size=400)
     rows = [Request("row", chat("Go"), sample) for sample in range(400)]
-    answers = generate_answers(model, tiny.tokenizer(), rows, sampling)
-    assert [answer.text for answer in answers] == generate(model, tiny.tokenizer(), rows, sampling)
+    answers = HfGenerator(model, tiny.tokenizer()).generate(rows, sampling)
     assert all(answer.ended is (len(answer.text) < 4) for answer in answers)
     cut = sum(not answer.ended for answer in answers)
     assert chisquare([cut, 400 - cut], [25, 375]).pvalue > 0.001
@@ -294,8 +287,8 @@ def test_padding_is_no_end(pad):
     tokenizer.pad_token = pad
     model = fixed_model({"a": 1.0, "<|im_end|>": 0.0})
     rows = [Request("row", chat("Go"), sample) for sample in range(60)]
-    together = generate_answers(model, tokenizer, rows, Sampling(max_new_tokens=5, batch_size=60))
-    alone = generate_answers(model, tokenizer, rows, Sampling(max_new_tokens=5, batch_size=1))
+    together = HfGenerator(model, tokenizer).generate(rows, Sampling(max_new_tokens=5, batch_size=60))
+    alone = HfGenerator(model, tokenizer).generate(rows, Sampling(max_new_tokens=5, batch_size=1))
     assert together == alone
     assert {answer.ended for answer in together} == {True, False}
     assert all(answer.ended is (len(answer.text) < 5) for answer in together)
@@ -365,20 +358,6 @@ def test_every_modules_training_mode_is_put_back():
     assert modes(model) == before
 
 
-def test_training_mode_is_put_back_after_an_error():
-    model = lively_model().train()
-    before = modes(model)
-
-    def interrupted() -> None:
-        with inference(model):
-            assert not any(modes(model).values())
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert modes(model) == before
-
-
 def test_dropout_is_off_and_no_gradient_is_kept():
     plain, model = lively_model(), lively_model()
     for layer in model.model.layers:
@@ -391,10 +370,10 @@ def test_dropout_is_off_and_no_gradient_is_kept():
 # --- the rest -----------------------------------------------------------------------------------------------
 
 
-def test_on_batch_is_told_the_rows_of_each_batch():
+def test_on_answers_is_told_the_rows_of_each_batch():
     finished: list[int] = []
     sampling = Sampling(max_new_tokens=2, batch_size=3)
-    generate(lively_model(), tiny.tokenizer(), requests(), sampling, finished.append)
+    HfGenerator(lively_model(), tiny.tokenizer()).generate(requests(), sampling, finished.append)
     assert finished == [3, 3, 1]
 
 
@@ -410,9 +389,3 @@ def test_answers_hold_no_special_tokens():
 def test_a_prompt_ends_where_the_answer_begins():
     text = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
     assert tiny.tokenizer().decode(prompt_ids(tiny.tokenizer(), chat("Hi"))) == text
-
-
-def test_left_padding():
-    padded = left_padded([[5, 6], [7, 8, 9, 10], [11]], 0, torch.device("cpu"))
-    assert padded["input_ids"].tolist() == [[0, 0, 5, 6], [7, 8, 9, 10], [0, 0, 0, 11]]
-    assert padded["attention_mask"].tolist() == [[0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 1]]

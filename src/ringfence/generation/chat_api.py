@@ -1,23 +1,32 @@
 """Client of an OpenAI-compatible chat server, for judges and writers: its address, its key, many calls at once."""
 
+import logging
 import os
 import threading
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, field_validator
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.settings import Numbers, environment_name
-from ringfence.judges import addresses
-from ringfence.judges.transport import Failure, Reply
+from ringfence.data.conversations import Messages
+from ringfence.generation import addresses
+from ringfence.generation.base import Answer, Failure, OnAnswers, Request, Sampling, require_uncut, row_seed
+from ringfence.generation.chat_transport import Reply, Transport
 
 OPENAI = "https://api.openai.com/v1"
 HOPELESS = 20  # calls; when so many have failed and none has been answered, the rest is not tried
 
+SEED_BITS = 31  # which any server takes
+_CUT_OFF = ("length", "content_filter")  # reasons to stop that are not the answer's own end
+
 Outcome = Reply | Failure
 Asked = TypeVar("Asked", bound=Hashable)
+logger = logging.getLogger(__name__)
 
 
 class ChatServer(Numbers):
@@ -80,10 +89,11 @@ class ChatServer(Numbers):
             raise RingfenceError(f"{who}: the environment variable {variable} holds no key")
         return key
 
-    def body(self, text: str, **settings: Any) -> dict[str, Any]:
-        """The body of a chat completion that says ``text`` as the user."""
-        text = text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair, from JSON, cannot be sent
-        return {"model": self.model, "messages": [{"role": "user", "content": text}], **settings}
+    def body(self, messages: Messages, **settings: Any) -> dict[str, Any]:
+        """The body of a chat completion."""
+        # Half a surrogate pair, from JSON, cannot be sent.
+        sent = [{**one, "content": one["content"].encode("utf-8", "replace").decode("utf-8")} for one in messages]
+        return {"model": self.model, "messages": sent, **settings}
 
 
 class Tally:
@@ -131,3 +141,79 @@ def run_all(
             pool.shutdown(cancel_futures=True)
             raise
     return found
+
+
+@dataclass(frozen=True)
+class ChatGenerator:
+    """A chat model behind an API as a :class:`Generator`. Nothing is kept: the same call asks everything again.
+
+    Every row has a seed of its own. A server that heeds it, and computes a row alike whatever else it is busy with,
+    gives the same text again; many do neither.
+    """
+
+    server: ChatServer
+    tokenizer: ClassVar[None] = None
+    resumes: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """Who it is, and where."""
+        return f"{self.server.who} {self.server.model} at {self.server.base_url}"
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, on_answers: OnAnswers | None = None
+    ) -> list[Answer]:
+        """See :class:`Generator`; an answer whose call failed says so in its ``failure``, and the first one is logged.
+
+        Raises :class:`RingfenceError` for what is wrong for every row (see :mod:`ringfence.generation.chat_transport`),
+        and if no call at all is answered.
+        """
+        require_uncut(self.name, sampling)
+        if not requests:
+            return []
+        stop, tally = threading.Event(), Tally()
+        with closing(Transport(self.server, self.server.secret(), stop)) as transport:
+
+            def answer(place: int) -> Outcome:
+                outcome = transport.ask(self._body(requests[place], sampling))
+                if tally.hopeless(outcome):
+                    raise self._nothing(tally.failed, tally.reason)
+                return outcome
+
+            found = run_all(answer, range(len(requests)), self.server.concurrency, stop, on_answers)
+        outcomes = [found[place] for place in range(len(requests))]
+        self._warn(requests, outcomes)
+        return [_answer(outcome) for outcome in outcomes]
+
+    def _warn(self, requests: Sequence[Request], outcomes: Sequence[Outcome]) -> None:
+        """Log the first failure. Raise if all calls failed and not for what is the matter with their rows."""
+        failed = [(asked, one) for asked, one in zip(requests, outcomes, strict=True) if isinstance(one, Failure)]
+        if not failed:
+            return
+        lasting = [one for _, one in failed if not one.of_row]
+        if lasting and len(failed) == len(requests):
+            raise self._nothing(len(requests), lasting[-1].reason)
+        asked, first = failed[0]
+        which = f"{len(failed)} of {len(requests)} calls failed, at first for {asked.origin or asked.id}"
+        logger.warning("%s: %s: %s", self.name, which, first.reason)
+
+    def _nothing(self, calls: int, reason: str) -> RingfenceError:
+        return RingfenceError(
+            f"{self.name}: none of {calls} calls was answered, at last: {reason}; mend that and run this again, what "
+            "is finished is kept"
+        )
+
+    def _body(self, asked: Request, sampling: Sampling) -> dict[str, Any]:
+        row = (asked.id, asked.sample) if asked.sample else (asked.id,)
+        return self.server.body(
+            asked.messages,
+            **{self.server.token_limit: sampling.max_new_tokens},
+            temperature=sampling.temperature,
+            seed=row_seed(SEED_BITS, sampling.seed, *row),
+        )
+
+
+def _answer(outcome: Outcome) -> Answer:
+    if isinstance(outcome, Failure):
+        return Answer("", False, failure=outcome)
+    return Answer(outcome.text.strip(), outcome.finish not in _CUT_OFF, outcome.finish)

@@ -12,10 +12,12 @@ import pytest
 
 from loopback import BROKEN, Body, Fault, Loopback, Says, loopback
 from ringfence.core.errors import RingfenceError
+from ringfence.core.run_folder import ANSWER_COLUMNS
 from ringfence.data.suites.load import Prompt
-from ringfence.evaluate.answers import Protocol
-from ringfence.evaluate.remote import COLUMNS, Server, answer, row_seed
-from ringfence.models.generate import Sampling
+from ringfence.evaluate.answers import Protocol, answer, requests_of
+from ringfence.generation import Request, Sampling
+from ringfence.generation.base import row_seed
+from ringfence.generation.inspect import InspectGenerator, Server, task_of
 
 MODEL = "openai-api/loopback/checkpoint-1"
 SUITES = {
@@ -24,6 +26,7 @@ SUITES = {
         Prompt("a", ({"role": "system", "content": "You cook."}, {"role": "user", "content": "Why cook?"}))
     ],
 }
+GENERAL = {"general": SUITES["general"]}
 PROTOCOL = Protocol(Sampling(max_new_tokens=9, temperature=0.5, seed=3), samples=4)
 
 
@@ -39,19 +42,19 @@ def says(body: Body) -> Says:
 
 def ask(server: Loopback, log_dir: Path, suites: Any = SUITES, protocol: Protocol = PROTOCOL, **changes: Any) -> Any:
     reach = Server(base_url=server.url, **{"connections": 4, "max_retries": 1, **changes})
-    return answer(MODEL, suites, protocol, log_dir, reach)
+    return answer(InspectGenerator(MODEL, log_dir, reach), suites, protocol)
 
 
 def test_every_row_once_in_order(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with loopback(says) as server:
         frame = ask(server, tmp_path)
     assert capfd.readouterr().out == ""
-    assert list(frame.columns) == list(COLUMNS)
+    assert list(frame.columns) == [*ANSWER_COLUMNS, "stop_reason"]
     asked = [(suite, one.id, sample) for suite, prompts in SUITES.items() for one in prompts for sample in range(4)]
     assert list(zip(frame["suite"], frame["prompt_id"], frame["sample"], strict=True)) == asked
     assert server.calls == len(asked) == 16
     for row in frame.itertuples():
-        assert row.response == f"{row.prompt} {row_seed(3, f'{row.suite}/{row.prompt_id}', row.sample)}"
+        assert row.response == f"{row.prompt} {row_seed(31, 3, f'{row.suite}/{row.prompt_id}', row.sample)}"
     assert set(frame["stop_reason"]) == {"max_tokens"}  # the server says "length"
     assert frame.groupby("suite")["system"].unique().map(list).to_dict() == {
         "general": ["(template default: not known)"],
@@ -86,7 +89,7 @@ def test_again_asks_nothing_and_says_the_same(tmp_path: Path) -> None:
     with loopback(says) as server:
         first = ask(server, tmp_path)
         calls, told = server.calls, []
-        again = answer(MODEL, SUITES, PROTOCOL, tmp_path, Server(base_url=server.url), told.append)
+        again = answer(InspectGenerator(MODEL, tmp_path, Server(base_url=server.url)), SUITES, PROTOCOL, told.append)
         assert server.calls == calls
         assert sum(told) == 16
     pd.testing.assert_frame_equal(again, first)
@@ -127,13 +130,13 @@ def test_failures_that_last_are_an_error_and_the_rest_is_kept(tmp_path: Path) ->
 
     with loopback(some) as server:
         with pytest.raises(RingfenceError, match="answers of the suite general are missing") as error:
-            ask(server, tmp_path, max_retries=0)
+            ask(server, tmp_path, GENERAL, max_retries=0)
         assert "1 tries in vain, at last" in str(error.value)
         assert "secret-key" not in str(error.value)
         broken, before = False, server.answered
-        frame = ask(server, tmp_path)
-        assert len(frame) == 16
-        assert server.answered == before + 16 - before
+        frame = ask(server, tmp_path, GENERAL)
+        assert len(frame) == server.answered == 12
+        assert before < 12
 
 
 @pytest.mark.parametrize("status", [400, 401])
@@ -167,7 +170,7 @@ def ask_many(url: str, log_dir: Path) -> pd.DataFrame:
     """60 rows."""
     prompts = [Prompt(str(number), ({"role": "user", "content": f"Why {number}?"},)) for number in range(12)]
     protocol = Protocol(PROTOCOL.sampling, samples=5)
-    return answer(MODEL, {"general": prompts}, protocol, log_dir, Server(base_url=url, connections=8))
+    return answer(InspectGenerator(MODEL, log_dir, Server(base_url=url, connections=8)), {"general": prompts}, protocol)
 
 
 def test_killed_and_asked_again_every_row_is_there_once(tmp_path: Path) -> None:
@@ -189,7 +192,7 @@ def test_killed_and_asked_again_every_row_is_there_once(tmp_path: Path) -> None:
         (str(number), sample): 1 for number in range(12) for sample in range(5)
     }
     for row in frame.itertuples():
-        assert row.response == f"{row.prompt} {row_seed(3, f'general/{row.prompt_id}', row.sample)}"
+        assert row.response == f"{row.prompt} {row_seed(31, 3, f'general/{row.prompt_id}', row.sample)}"
     assert repeated <= 24
 
 
@@ -198,35 +201,72 @@ def test_killed_and_asked_again_every_row_is_there_once(tmp_path: Path) -> None:
 
 def test_no_system_none_cannot_be_checked(tmp_path: Path) -> None:
     with pytest.raises(RingfenceError, match='no_system: "none"'):
-        answer(MODEL, SUITES, Protocol(PROTOCOL.sampling, 1, "none"), tmp_path)
+        answer(InspectGenerator(MODEL, tmp_path), SUITES, Protocol(PROTOCOL.sampling, 1, "none"))
 
 
 def test_roles_that_inspect_has_not(tmp_path: Path) -> None:
     prompt = Prompt("a", ({"role": "developer", "content": "Be."}, {"role": "user", "content": "Why?"}))
     with pytest.raises(RingfenceError, match="a: Inspect sends no turn of 'developer'"):
-        answer(MODEL, {"general": [prompt]}, PROTOCOL, tmp_path)
+        answer(InspectGenerator(MODEL, tmp_path), {"general": [prompt]}, PROTOCOL)
+
+
+@pytest.mark.parametrize("cut", [{"top_p": 0.9}, {"min_p": 0.1}])
+def test_top_p_and_min_p_are_refused(tmp_path: Path, cut: dict[str, float]) -> None:
+    with pytest.raises(RingfenceError, match=r"^openai-api/loopback/checkpoint-1: top_p and min_p are for models in"):
+        InspectGenerator(MODEL, tmp_path).generate(requests_of(SUITES, PROTOCOL), Sampling(**cut))
+
+
+def test_no_requests_are_no_run(tmp_path: Path) -> None:
+    assert InspectGenerator(MODEL, tmp_path).generate([], PROTOCOL.sampling) == []
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("samples", [(0, 0, 1), (1, 0, 0), (0, 1, 0)])
+def test_samples_that_are_no_epochs_are_refused(samples: tuple[int, ...]) -> None:
+    """Two samples of a, one of b; and a sample 1 without a sample 0."""
+    asked = [Request(name, SUITES["general"][0].messages, at) for name, at in zip("aab", samples, strict=True)]
+    with pytest.raises(RingfenceError, match="x: Inspect asks every prompt equally often"):
+        task_of("x", asked, PROTOCOL.sampling)
+
+
+@pytest.mark.parametrize(
+    ("ids", "title"),
+    [
+        (("general/a", "general/b"), "general"),
+        (("conditional/keyword/a",), "conditional/keyword"),
+        (("general/x/1", "general/x2"), "general"),
+        (("general/a", "in-domain/a"), "answers"),
+        (("a",), "answers"),
+    ],
+)
+def test_a_log_is_named_by_the_suite(tmp_path: Path, ids: tuple[str, ...], title: str) -> None:
+    asked = [Request(name, SUITES["general"][0].messages) for name in ids]
+    with loopback(says) as server:
+        InspectGenerator(MODEL, tmp_path, Server(base_url=server.url)).generate(asked, PROTOCOL.sampling)
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    assert folder.name.rpartition("-")[0] == title.replace("/", "-")
 
 
 def test_our_own_provider_has_no_server(tmp_path: Path) -> None:
     with pytest.raises(RingfenceError, match="ringfence evaluate"):
-        answer("ringfence/runs/plain", SUITES, PROTOCOL, tmp_path)
+        answer(InspectGenerator("ringfence/runs/plain", tmp_path), SUITES, PROTOCOL)
 
 
 def test_an_unknown_provider_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RingfenceError, match="nobody/x: Model API nobody") as error:
-        answer("nobody/x", SUITES, PROTOCOL, tmp_path)
+        answer(InspectGenerator("nobody/x", tmp_path), SUITES, PROTOCOL)
     assert "\n" not in str(error.value)
 
 
 def test_a_missing_key_names_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOOPBACK_API_KEY")
     with pytest.raises(RingfenceError, match="LOOPBACK_API_KEY"):
-        answer(MODEL, SUITES, PROTOCOL, tmp_path, Server(base_url="http://127.0.0.1:1/v1"))
+        answer(InspectGenerator(MODEL, tmp_path, Server(base_url="http://127.0.0.1:1/v1")), SUITES, PROTOCOL)
 
 
 def test_inside_an_event_loop_it_says_so(tmp_path: Path) -> None:
     async def inside() -> None:
-        answer(MODEL, SUITES, PROTOCOL, tmp_path)
+        answer(InspectGenerator(MODEL, tmp_path), SUITES, PROTOCOL)
 
     with pytest.raises(RingfenceError, match="event loop"):
         asyncio.run(inside())
