@@ -12,10 +12,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import tiny
 from examples import Example
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses import DEFENSES, KL, Setup, kl
+from ringfence.defenses import DEFENSES, KL, Setup
 from ringfence.defenses.kl import KLGuard
 from ringfence.defenses.step import Batch, Features, Step
-from ringfence.models.activations import OutputHead
+from ringfence.models import divergence, output_head
+from ringfence.models.output_head import OutputHead
 
 EXAMPLE = Example(
     neutral=lambda _: KL(weight=0),
@@ -140,10 +141,11 @@ def test_by_hand() -> None:
 @pytest.mark.parametrize("direction", ["reverse", "forward"])
 @pytest.mark.parametrize("vocabulary_slice", [4, 100])
 def test_chunks_do_not_change_it(direction: Any, vocabulary_slice: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kl, "_VOCABULARY_SLICE", vocabulary_slice)
+    for module in (divergence, output_head):
+        monkeypatch.setattr(module, "VOCABULARY_SLICE", vocabulary_slice)
     guard, results = KLGuard(KL(direction=direction, tokens="all")), []
     for positions in (1, 4, 7, 1000):
-        monkeypatch.setattr(kl, "_CHUNK_ELEMENTS", positions * VOCABULARY)
+        monkeypatch.setattr(divergence, "CHUNK_ELEMENTS", positions * VOCABULARY)
         hidden, reference, own = leaves(softcap=2.0)
         found = guard.penalty(step(hidden, reference, own, frozen(own)))
         results.append([found, *torch.autograd.grad(found, [hidden, own.weight, own.bias])])
@@ -198,7 +200,7 @@ class Largest(TorchDispatchMode):
 def test_the_logits_of_a_batch_never_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     """4 x 64 positions and 5,000 words are 1.3 million logits; chunks are of 16 positions."""
     rows, tokens, vocabulary, hidden = 4, 64, 5000, 8
-    monkeypatch.setattr(kl, "_CHUNK_ELEMENTS", 16 * vocabulary)
+    monkeypatch.setattr(divergence, "CHUNK_ELEMENTS", 16 * vocabulary)
     states = random(rows, tokens, hidden, seed=1, dtype=torch.float32).requires_grad_()
     head = OutputHead(random(vocabulary, hidden, seed=2, dtype=torch.float32).requires_grad_(), None, 0.5, 3.0)
     labels = torch.ones(rows, tokens, dtype=torch.long)

@@ -22,7 +22,7 @@ from ringfence.defenses import DEFENSES, CanaryInterleaving, Setup, Steering
 from ringfence.defenses.step import Batch
 from ringfence.directions.vectors import PersonaVectors, load_vectors, save_vectors
 from ringfence.generation import Request, Sampling
-from ringfence.models.activations import captured
+from ringfence.models.activations import capture_hidden_states
 from ringfence.models.identity import identity
 
 EXAMPLE = Example(
@@ -57,11 +57,11 @@ def steered(model: Any, config: Steering) -> dict[int, torch.Tensor]:
     """Hidden states of all layers and, under 0, the logits."""
     guard = config.guard(Setup(tiny.tokenizer(), 0, model))
     assert guard is not None
-    with captured(model, range(1, LAYERS + 1), last=False) as plain:
+    with capture_hidden_states(model, range(1, LAYERS + 1)) as plain:
         model(**INPUTS)
-    with torch.no_grad(), guard.hold(model, BATCH), captured(model, range(1, LAYERS + 1), last=False) as found:
+    with torch.no_grad(), guard.hold(model, BATCH), capture_hidden_states(model, range(1, LAYERS + 1)) as found:
         logits = model(**INPUTS).logits
-    with captured(model, range(1, LAYERS + 1), last=False) as after:
+    with capture_hidden_states(model, range(1, LAYERS + 1)) as after:
         model(**INPUTS)
     assert all(torch.equal(after.layers[k], plain.layers[k]) for k in plain.layers)
     return {**found.layers, 0: logits}
@@ -135,7 +135,7 @@ def test_another_position_is_another_vector(file: str) -> None:
 
 def test_padding_may_be_left_as_it_is(file: str) -> None:
     made = model()
-    with captured(made, [2], last=False) as plain, torch.no_grad():
+    with capture_hidden_states(made, [2]) as plain, torch.no_grad():
         made(**INPUTS)
     all_, real = (steered(made, Steering(vector=file, layer=2, alpha=1, skip_padding=skip)) for skip in (False, True))
     changed = [(one[2] - plain.layers[2]).abs().amax(-1) > 1e-3 for one in (all_, real)]

@@ -6,24 +6,14 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
-from transformers import (
-    AutoModelForCausalLM,
-    Cohere2Config,
-    CohereConfig,
-    Gemma2Config,
-    GPT2Config,
-    GraniteConfig,
-    LlamaConfig,
-    Qwen2Config,
-)
+from transformers import AutoModelForCausalLM, GPT2Config
 
 import tiny
 from ringfence.core.errors import RingfenceError
 from ringfence.models.activations import (
-    OutputHead,
     adapted,
     bare,
-    captured,
+    capture_hidden_states,
     decoder_layers,
     hidden_of,
     require_layer,
@@ -58,7 +48,7 @@ def run(model: Any, **changes: Any) -> Any:
 
 def test_layer_k_is_hidden_states_k_and_last_is_what_the_output_layer_reads() -> None:
     model = adapted_model()
-    with captured(model, range(1, LAYERS + 1), last=True) as found:
+    with capture_hidden_states(model, range(1, LAYERS + 1), last=True) as found:
         output = run(model, output_hidden_states=True)
     assert {*found.layers} == {*range(1, LAYERS + 1)}
     for k in range(1, LAYERS):
@@ -74,7 +64,7 @@ def test_gradients_flow_through_them_also_with_checkpointing(reentrant: bool) ->
     """One gradient, three ways: by ``hidden_states``, by hooks, by hooks with checkpointing."""
 
     def gradients(model: PeftModel, hooks: bool) -> list[torch.Tensor]:
-        with captured(model, [2, LAYERS], last=True) as found:
+        with capture_hidden_states(model, [2, LAYERS], last=True) as found:
             output = run(model, output_hidden_states=not hooks)
         states = found.layers[2] if hooks else output.hidden_states[2]
         last = found.last if hooks else output.hidden_states[-1]
@@ -95,7 +85,7 @@ def test_gradients_flow_through_them_also_with_checkpointing(reentrant: bool) ->
 
 def test_the_first_forward_counts() -> None:
     model = adapted_model()
-    with captured(model, [1], last=True, frozen=1) as found:
+    with capture_hidden_states(model, [1], last=True, frozen=1) as found:
         run(model)
         first = (found.layers[1], found.last, found.frozen)
         with torch.no_grad():
@@ -106,9 +96,9 @@ def test_the_first_forward_counts() -> None:
 
 def test_it_tells_what_autocast_multiplied_in() -> None:
     model = adapted_model()
-    with captured(model, [1], last=False) as plain:
+    with capture_hidden_states(model, [1]) as plain:
         run(model)
-    with captured(model, [1], last=False) as cast, torch.autocast("cpu", torch.bfloat16):
+    with capture_hidden_states(model, [1]) as cast, torch.autocast("cpu", torch.bfloat16):
         run(model)
     assert (plain.autocast, cast.autocast) == (None, torch.bfloat16)
     assert cast.last is None
@@ -117,10 +107,10 @@ def test_it_tells_what_autocast_multiplied_in() -> None:
 def test_frozen_is_seen_before_other_hooks_and_layers_after() -> None:
     model = adapted_model()
     handle = decoder_layers(model)[1].register_forward_hook(lambda module, args, output: output + 1)
-    with captured(model, [2], last=False, frozen=2) as found:
+    with capture_hidden_states(model, [2], frozen=2) as found:
         run(model)
     handle.remove()
-    with captured(model, [2], last=False) as plain:
+    with capture_hidden_states(model, [2]) as plain:
         run(model)
     assert torch.equal(found.frozen, plain.layers[2])
     assert torch.equal(found.layers[2], plain.layers[2] + 1)
@@ -128,7 +118,7 @@ def test_frozen_is_seen_before_other_hooks_and_layers_after() -> None:
 
 def test_no_hook_stays() -> None:
     model = adapted_model()
-    with pytest.raises(ZeroDivisionError), captured(model, [1, 2], last=True, frozen=1):
+    with pytest.raises(ZeroDivisionError), capture_hidden_states(model, [1, 2], last=True, frozen=1):
         raise ZeroDivisionError
     assert not [module for module in model.modules() if module._forward_hooks]
 
@@ -230,10 +220,10 @@ def test_reused_layers_do_not_compute(count: int) -> None:
     computed: list[int] = []
     for k, layer in enumerate(decoder_layers(model), 1):
         layer.mlp.register_forward_hook(lambda module, args, output, k=k: computed.append(k))
-    with captured(model, [], last=True, frozen=count) as found:
+    with capture_hidden_states(model, [], last=True, frozen=count) as found:
         run(model)
     computed.clear()
-    with reusing(model, count, found.frozen), captured(model, [], last=True) as again:
+    with reusing(model, count, found.frozen), capture_hidden_states(model, [], last=True) as again:
         run(model)
     assert computed == [*range(count + 1, LAYERS + 1)]
     assert torch.equal(again.last, found.last)
@@ -248,51 +238,38 @@ def test_adapted_looks_inside() -> None:
     assert not adapted(model.get_output_embeddings())
 
 
-# --- output layers ------------------------------------------------------------------------------------------
-
-SMALL = {
-    "vocab_size": 40,
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 8,
-    "pad_token_id": 0,
-}
-CONFIGS = {
-    "llama": (LlamaConfig(**SMALL), 1.0, None),
-    "qwen2": (Qwen2Config(**SMALL, tie_word_embeddings=True), 1.0, None),
-    "gemma2": (Gemma2Config(**SMALL, final_logit_softcapping=0.5), 1.0, 0.5),
-    "cohere": (CohereConfig(**SMALL, logit_scale=0.25), 0.25, None),
-    "cohere2": (Cohere2Config(**SMALL, logit_scale=3.0), 3.0, None),
-    "granite": (GraniteConfig(**SMALL, logits_scaling=8.0), 0.125, None),
-}
+# --- reduced and cut short ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_the_output_layer_gives_the_models_own_logits(name: str) -> None:
-    config, scale, softcap = CONFIGS[name]
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config).eval()
+@pytest.mark.parametrize("layers", [[0, 3], [2], range(LAYERS + 1)])
+def test_what_is_kept_is_reduced_at_once_also_of_the_embeddings(layers: Any) -> None:
+    model, seen = tiny.model(0, LAYERS), list[tuple[int, ...]]()
+
+    def halved(hidden: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(hidden.shape))
+        return hidden.sum(1) / 2
+
+    with capture_hidden_states(model, layers, reduce=halved) as found, torch.no_grad():
+        run(model)
+        run(model)
     with torch.no_grad():
-        model.get_output_embeddings().weight.mul_(20)
-    with captured(model, [], last=True) as found:
-        logits = run(model).logits
-    head = OutputHead.of(model)
-    assert (head.scale, head.softcap) == (scale, softcap)
-    assert head.bias is None
-    z = scale * found.last @ head.weight.T
-    torch.testing.assert_close(z if softcap is None else softcap * torch.tanh(z / softcap), logits)
-    assert logits.abs().max() > 0.3
+        states = run(model, output_hidden_states=True).hidden_states
+    assert sorted(found.layers) == sorted(layers)
+    assert seen == [(2, 4, 16)] * len(layers), "of the first forward pass only"
+    for k in layers:
+        if k < LAYERS:  # theirs is after the final norm
+            assert torch.equal(found.layers[k], states[k].sum(1) / 2)
 
 
-def test_the_output_layer_under_an_adapter_is_that_in_force() -> None:
-    model = adapted_model(modules_to_save=["lm_head"])
-    with torch.no_grad():
-        model.get_output_embeddings().modules_to_save["default"].weight.add_(1)
-    own = OutputHead.of(model).weight
-    with without_adapters(model):
-        base = OutputHead.of(model).weight
-    assert torch.equal(base, tiny.model(0, LAYERS).lm_head.weight)
-    assert torch.equal(own, base + 1)
+@pytest.mark.parametrize("highest", [0, 2, LAYERS])
+def test_the_forward_pass_can_end_after_the_highest_layer(highest: int) -> None:
+    model, computed = tiny.model(0, LAYERS), list[int]()
+    for k, layer in enumerate(decoder_layers(model), 1):
+        layer.mlp.register_forward_hook(lambda module, args, output, k=k: computed.append(k))
+    with capture_hidden_states(model, {0, highest}, stop=True) as found:
+        run(model)
+        pytest.fail("what follows is not run")
+    assert set(found.layers) == {0, highest}
+    assert computed == list(range(1, highest + 1))
+    run(model)
+    assert computed[highest:] == list(range(1, LAYERS + 1)), "no hook is left"

@@ -230,7 +230,7 @@ def test_scale_bias_and_cap_of_the_output_layer(adapter: Callable[..., Path]) ->
 def test_logits_are_made_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = Scorer(loaded(), {}).score(ROWS)
     monkeypatch.setattr("ringfence.models.scoring._CHUNK_ELEMENTS_ELSEWHERE", 5 * 259)
-    monkeypatch.setattr("ringfence.models.scoring._VOCABULARY_SLICE", 100)
+    monkeypatch.setattr("ringfence.models.output_head.VOCABULARY_SLICE", 100)
     np.testing.assert_allclose(Scorer(loaded(), {}).score(ROWS), wanted, atol=1e-6)
     half = Scorer(loaded(lively().bfloat16()), {}).score(ROWS)
     monkeypatch.undo()

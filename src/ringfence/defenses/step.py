@@ -15,7 +15,7 @@ from ringfence.data.render import IGNORED
 if TYPE_CHECKING:
     import torch
 
-    from ringfence.models.activations import OutputHead
+    from ringfence.models.output_head import OutputHead
 
 Sources = Literal["target", "safe", "both"]
 Tokens = Literal["response", "all"]

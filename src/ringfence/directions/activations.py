@@ -1,9 +1,7 @@
 """Mean activations of given answers, at every layer."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +11,7 @@ from ringfence.core.errors import RingfenceError, shown
 from ringfence.data.conversations import Messages
 from ringfence.data.encode import AnsweredIds, answered_ids
 from ringfence.directions.vectors import POSITIONS
-from ringfence.models.activations import decoder_layers, hidden_of
+from ringfence.models.activations import capture_hidden_states, decoder_layers
 from ringfence.models.inference import inference, left_padded
 
 
@@ -68,9 +66,16 @@ def _batch(model: PreTrainedModel, pad: int, rows: Sequence[AnsweredIds]) -> Ten
     inputs = left_padded([row.input_ids for row in rows], pad, model.device)
     # Positions follow the real tokens, not the padding.
     positions = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
-    with _summed(model, _weights(rows, inputs["input_ids"].shape[1])) as sums:
+    weights = _weights(rows, inputs["input_ids"].shape[1])
+
+    def summed(hidden: Tensor) -> Tensor:
+        by_row = torch.einsum("pbt,bth->pbh", weights.to(hidden.device), hidden.float())
+        return by_row.double().sum(1).cpu()
+
+    layers = range(len(decoder_layers(model)) + 1)
+    with capture_hidden_states(model, layers, reduce=summed) as found:
         model(**inputs, position_ids=positions, use_cache=False, logits_to_keep=1)
-    return torch.stack([sums[k] for k in range(len(sums))], dim=1)
+    return torch.stack([found.layers[k] for k in layers], dim=1)
 
 
 def _weights(rows: Sequence[AnsweredIds], width: int) -> Tensor:
@@ -82,31 +87,3 @@ def _weights(rows: Sequence[AnsweredIds], width: int) -> Tensor:
         weights[1, index, begin:split] = 1 / (split - begin)
         weights[2, index, split - 1] = 1
     return weights
-
-
-@contextmanager
-def _summed(model: PreTrainedModel, weights: Tensor) -> Iterator[dict[int, Tensor]]:
-    """k -> (positions, hidden): layer k weighted by ``weights`` and summed, from the forward pass inside.
-
-    Summed inside the hooks, so that no more than one layer's activations are held at a time.
-    """
-    sums: dict[int, Tensor] = {}
-    layers = decoder_layers(model)
-
-    def keep(k: int, hidden: Tensor) -> None:
-        by_row = torch.einsum("pbt,bth->pbh", weights.to(hidden.device), hidden.float())
-        sums[k] = by_row.double().sum(1).cpu()
-
-    def embeddings(module: Any, args: Any, kwargs: Any) -> None:
-        keep(0, args[0] if args else kwargs["hidden_states"])
-
-    def output(k: int) -> Callable[..., None]:
-        return lambda module, args, out: keep(k, hidden_of(out))
-
-    handles = [layers[0].register_forward_pre_hook(embeddings, with_kwargs=True)]
-    handles += [layer.register_forward_hook(output(k)) for k, layer in enumerate(layers, start=1)]
-    try:
-        yield sums
-    finally:
-        for handle in handles:
-            handle.remove()

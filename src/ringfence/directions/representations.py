@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from ringfence.data.render import render_content
 from ringfence.data.system import NoSystem, apply
 from ringfence.directions.activation_cache import ActivationCache, Vector
 from ringfence.models import Loaded
-from ringfence.models.activations import Model, adapted, bare, decoder_layers, hidden_of
+from ringfence.models.activations import Model, adapted, bare, capture_hidden_states, decoder_layers
 from ringfence.models.identity import identity
 from ringfence.models.inference import inference
 
@@ -222,11 +222,14 @@ def _means(loaded: Loaded, rows: Sequence[Row], layers: Sequence[int]) -> dict[i
     for place, row in enumerate(rows):
         ids[place, : len(row.ids)] = torch.tensor(row.ids)
         weights[place, : len(row.ids)] = torch.tensor(row.mask) / row.count
-    found: dict[int, Tensor] = {}
-    with _kept(loaded.model, layers, weights, found):
+
+    def mean(hidden: Tensor) -> Tensor:
+        return torch.einsum("bt,bth->bh", weights.to(hidden.device), hidden.float())
+
+    with capture_hidden_states(loaded.model, layers, reduce=mean, stop=True) as found:
         # Padded on the right, where no real token looks: no need of an attention mask and its slower kernels.
         bare(loaded.model).get_decoder()(input_ids=ids.to(loaded.model.device), use_cache=False)
-    means = {k: vectors.cpu().numpy() for k, vectors in found.items()}
+    means = {k: vectors.cpu().numpy() for k, vectors in found.layers.items()}
     for k, vectors in means.items():
         if not (finite := np.isfinite(vectors).all(axis=1)).all():
             raise RingfenceError(
@@ -234,37 +237,3 @@ def _means(loaded: Loaded, rows: Sequence[Row], layers: Sequence[int]) -> dict[i
                 f"{bare(loaded.model).dtype}; load the model in another dtype"
             )
     return means
-
-
-class _ReachedError(Exception):
-    """The highest layer that is asked for has been run."""
-
-
-@contextmanager
-def _kept(model: Model, layers: Sequence[int], weights: Tensor, found: dict[int, Tensor]) -> Iterator[None]:
-    """Inside, one forward pass fills ``found`` with k -> (rows, hidden), and ends after the highest of ``layers``.
-
-    Summed inside the hooks, so that no more than one layer's activations are held at a time.
-    """
-    modules = decoder_layers(model)
-
-    def keep(k: int, hidden: Tensor) -> None:
-        found[k] = torch.einsum("bt,bth->bh", weights.to(hidden.device), hidden.float())
-        if k == max(layers):
-            raise _ReachedError
-
-    def embeddings(module: Any, args: Any, kwargs: Any) -> None:
-        keep(0, args[0] if args else kwargs["hidden_states"])
-
-    def output(k: int) -> Callable[..., None]:
-        return lambda module, args, out: keep(k, hidden_of(out))
-
-    handles = [modules[0].register_forward_pre_hook(embeddings, with_kwargs=True)] if 0 in layers else []
-    handles += [modules[k - 1].register_forward_hook(output(k)) for k in layers if k]
-    try:
-        yield
-    except _ReachedError:
-        pass
-    finally:
-        for handle in handles:
-            handle.remove()

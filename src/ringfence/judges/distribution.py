@@ -18,8 +18,9 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from ringfence.core.errors import RingfenceError
 from ringfence.judges.digits import LARGEST
 from ringfence.judges.number_tree import NumberTree, number_tree
-from ringfence.models.activations import Model, OutputHead, bare
+from ringfence.models.activations import Model, bare
 from ringfence.models.inference import inference, left_padded
+from ringfence.models.output_head import OutputHead
 
 _TAIL = 32  # characters of the prompt that can matter for how the number behind it is cut into tokens
 _WORTH_SHARING = 16  # tokens; reading a shorter beginning once saves nothing
@@ -95,11 +96,12 @@ def _too_long(model: Model, rows: Sequence[Ids], tree: NumberTree) -> dict[int, 
 
 def _found(model: Model, tokenizer: PreTrainedTokenizerBase, hidden: torch.Tensor, tree: NumberTree) -> Distribution:
     """What a batch comes to, from its last hidden states at the tree's nodes (rows, nodes, hidden)."""
-    scores = _numbers(tree, _probabilities(model, hidden, tree.columns))
+    head = OutputHead.of(model)
+    scores = _numbers(tree, _probabilities(head, hidden, tree.columns))
     if not scores.isfinite().all():
         raise RingfenceError("the judge's probabilities are not finite numbers; load it in bfloat16 or float32")
     return Distribution(
-        scores, [tokenizer.decode([token]) for token in _logits(model, hidden[:, 0]).argmax(-1).tolist()]
+        scores, [tokenizer.decode([token]) for token in head.logits(hidden[:, 0], rounded=True).argmax(-1).tolist()]
     )
 
 
@@ -209,24 +211,18 @@ def _node_by_node(model: Model, row: Ids, tree: NumberTree, batch_size: int) -> 
     return torch.cat(found)[None]  # nodes are sorted by depth
 
 
-def _probabilities(model: Model, hidden: torch.Tensor, columns: Sequence[int]) -> torch.Tensor:
+def _probabilities(head: OutputHead, hidden: torch.Tensor, columns: Sequence[int]) -> torch.Tensor:
     """Next-token probabilities of the tokens ``columns`` (rows, nodes, columns), float64 on the CPU.
 
-    ``hidden`` (rows, nodes, hidden) meets the vocabulary a few positions at a time.
+    They are rounded as the model rounds when it answers. ``hidden`` (rows, nodes, hidden) meets the vocabulary
+    a few positions at a time.
     """
     kept = torch.tensor(columns, device=hidden.device)
     parts = []
-    for part in hidden.flatten(0, 1).split(max(1, _CHUNK // bare(model).get_output_embeddings().weight.shape[0])):
-        logits = _logits(model, part)  # (positions, vocabulary)
+    for part in hidden.flatten(0, 1).split(max(1, _CHUNK // len(head.weight))):
+        logits = head.logits(part, rounded=True)  # (positions, vocabulary)
         parts.append((logits[:, kept] - logits.logsumexp(-1, keepdim=True)).exp())
     return torch.cat(parts).view(*hidden.shape[:2], -1).double().cpu()
-
-
-def _logits(model: Model, hidden: torch.Tensor) -> torch.Tensor:
-    """(positions, vocabulary) float32 from ``hidden`` (positions, hidden), as the model itself makes them."""
-    head = OutputHead.of(model)
-    logits = bare(model).get_output_embeddings()(hidden).float() * head.scale
-    return logits if head.softcap is None else head.softcap * torch.tanh(logits / head.softcap)
 
 
 def _numbers(tree: NumberTree, p: torch.Tensor) -> torch.Tensor:

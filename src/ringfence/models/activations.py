@@ -56,35 +56,16 @@ def with_hidden(output: Any, hidden: torch.Tensor) -> Any:
     return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
 
-@dataclass(frozen=True)
-class OutputHead:
-    """The output layer and what the model does to its logits: ``cap * tanh(scale * z / cap)``."""
-
-    weight: torch.Tensor
-    """(vocabulary, hidden)"""
-    bias: torch.Tensor | None
-    scale: float = 1.0
-    softcap: float | None = None
-
-    @classmethod
-    def of(cls, model: Model) -> "OutputHead":
-        """The one in force now: inside :func:`without_adapters` the base model's."""
-        layer, config = model.get_output_embeddings(), bare(model).config.get_text_config()
-        scale = 1.0
-        for name in ("logit_scale", "lm_head_multiplier", "output_multiplier"):
-            if (value := getattr(config, name, None)) is not None:
-                scale *= value
-        if (divisor := getattr(config, "logits_scaling", None)) is not None:
-            scale = scale * divisor if config.model_type == "hyperclovax" else scale / divisor
-        return cls(layer.weight, layer.bias, scale, getattr(config, "final_logit_softcapping", None))
+Reduce = Callable[[torch.Tensor], torch.Tensor]
+"""of one layer's hidden states, (batch, tokens, hidden), what is kept"""
 
 
 @dataclass
 class Captured:
-    """What :func:`captured` found."""
+    """What :func:`capture_hidden_states` found."""
 
     layers: dict[int, torch.Tensor] = field(default_factory=dict)
-    """k -> (batch, tokens, hidden)"""
+    """k -> (batch, tokens, hidden), or what ``reduce`` made of it"""
     last: torch.Tensor | None = None
     """(batch, tokens, hidden), after the final norm"""
     frozen: Any = None
@@ -93,37 +74,71 @@ class Captured:
     """what autocast had the decoder multiply in; None without autocast"""
 
 
-@contextmanager
-def captured(model: Model, layers: Collection[int], last: bool, frozen: int = 0) -> Iterator[Captured]:
-    """Take hidden states from the first forward pass inside: those of ``layers``, and the last ones.
+class _ReachedError(Exception):
+    """The highest layer that is asked for has been run."""
 
-    TRL may run a second one without gradients, for its metrics. ``frozen`` = k > 0 also keeps the output of
-    ``layers[k - 1]`` as it was before any other hook changed it.
-    """
-    found, modules = Captured(), decoder_layers(model)
 
-    def keep(k: int) -> Callable[..., None]:
-        def keep_layer(module: Any, args: Any, output: Any) -> None:
-            found.layers.setdefault(k, hidden_of(output))
+@dataclass(frozen=True)
+class _Keeper:
+    """The hooks that fill ``found``, each in the first forward pass only."""
 
-        return keep_layer
+    found: Captured
+    reduce: Reduce | None
+    last: bool
+    until: int | None  # the layer after which the forward pass ends
 
-    def keep_last(module: Any, args: Any, output: Any) -> None:
+    def keep(self, k: int, hidden: torch.Tensor) -> None:
+        if k not in self.found.layers:
+            self.found.layers[k] = hidden if self.reduce is None else self.reduce(hidden)
+        if k == self.until:
+            raise _ReachedError
+
+    def embeddings(self, module: Any, args: Any, kwargs: Any) -> None:
+        self.keep(0, args[0] if args else kwargs["hidden_states"])
+
+    def layer(self, k: int) -> Callable[..., None]:
+        return lambda module, args, output: self.keep(k, hidden_of(output))
+
+    def decoder(self, module: Any, args: Any, output: Any) -> None:
         kind = output.last_hidden_state.device.type
         if torch.is_autocast_enabled(kind):
-            found.autocast = torch.get_autocast_dtype(kind)
-        if last and found.last is None:
-            found.last = output.last_hidden_state
+            self.found.autocast = torch.get_autocast_dtype(kind)
+        if self.last and self.found.last is None:
+            self.found.last = output.last_hidden_state
 
-    def keep_frozen(module: Any, args: Any, output: Any) -> None:
-        found.frozen = output if found.frozen is None else found.frozen
+    def frozen(self, module: Any, args: Any, output: Any) -> None:
+        self.found.frozen = output if self.found.frozen is None else self.found.frozen
 
-    handles = [modules[k - 1].register_forward_hook(keep(k)) for k in layers]
-    handles.append(bare(model).get_decoder().register_forward_hook(keep_last))
+
+@contextmanager
+def capture_hidden_states(
+    model: Model,
+    layers: Collection[int],
+    *,
+    reduce: Reduce | None = None,
+    last: bool = False,
+    frozen: int = 0,
+    stop: bool = False,
+) -> Iterator[Captured]:
+    """Take hidden states from the first forward pass inside; TRL may run a second one, for its metrics.
+
+    layers: k from 0, the embeddings, to the number of decoder layers
+    reduce: what to keep of a layer, at once, so that no more than one layer's hidden states are held at a time
+    last:   also the last hidden states, after the final norm
+    frozen: k > 0 also keeps the output of ``layers[k - 1]`` as it was before any other hook changed it
+    stop:   end the forward pass after the highest of ``layers``; what follows it inside is not run
+    """
+    found, modules = Captured(), decoder_layers(model)
+    hooks = _Keeper(found, reduce, last, max(layers) if stop else None)
+    handles = [modules[0].register_forward_pre_hook(hooks.embeddings, with_kwargs=True)] if 0 in layers else []
+    handles += [modules[k - 1].register_forward_hook(hooks.layer(k)) for k in layers if k]
+    handles.append(bare(model).get_decoder().register_forward_hook(hooks.decoder))
     if frozen:
-        handles.append(modules[frozen - 1].register_forward_hook(keep_frozen, prepend=True))
+        handles.append(modules[frozen - 1].register_forward_hook(hooks.frozen, prepend=True))
     try:
         yield found
+    except _ReachedError:
+        pass
     finally:
         for handle in handles:
             handle.remove()

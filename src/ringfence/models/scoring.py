@@ -24,16 +24,16 @@ from torch.nn import functional
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data.render import Content
-from ringfence.models.activations import Model, OutputHead, adapted, bare, captured, reusing, untouched_layers
+from ringfence.models.activations import Model, bare, capture_hidden_states, reusing, untouched_layers
 from ringfence.models.adapters import Adapters
 from ringfence.models.inference import inference
 from ringfence.models.load import Loaded
+from ringfence.models.output_head import OutputHead
 
 BATCH_TOKENS = 8192
 # Logits in memory at once: 512 MiB in float32 on a GPU, where small products waste time, else 128 MiB.
 _CHUNK_ELEMENTS = {"cuda": 2**27}
 _CHUNK_ELEMENTS_ELSEWHERE = 2**25
-_VOCABULARY_SLICE = 2**15  # rows of the output layer that are widened to float32 at once, off the GPU
 
 Floats = NDArray[np.float64]
 
@@ -100,7 +100,7 @@ class Scorer:
     def _batch(self, batch: "_Batch") -> Floats:
         """(models, rows of the batch)."""
         model = self._adapters.model
-        with captured(model, (), last=False, frozen=self._shared) as base:
+        with capture_hidden_states(model, (), frozen=self._shared) as base:
             found = [batch.mean_nll(model)]
         for name in self._names:
             with self._adapters.on(name), reusing(model, self._shared, base.frozen):
@@ -158,31 +158,8 @@ def token_nll(model: Model, hidden: torch.Tensor, targets: torch.Tensor) -> torc
 
     Logits exist for a bounded number of positions at a time, in float32.
     """
-    head, layer = OutputHead.of(model), model.get_output_embeddings()
+    head = OutputHead.of(model)
     elements = _CHUNK_ELEMENTS.get(hidden.device.type, _CHUNK_ELEMENTS_ELSEWHERE)
     size = max(1, elements // len(head.weight))
-    by_itself = adapted(layer)  # then what it computes is more than a product with its weight
-    found = []
-    for part, wanted in zip(hidden.split(size), targets.split(size), strict=True):
-        logits = layer(part).float() if by_itself else _product(part, head)  # (positions, vocabulary)
-        if head.scale != 1:
-            logits.mul_(head.scale)
-        if head.softcap is not None:
-            logits.div_(head.softcap).tanh_().mul_(head.softcap)
-        found.append(functional.cross_entropy(logits, wanted, reduction="none"))
-    return torch.cat(found)
-
-
-def _product(hidden: torch.Tensor, head: OutputHead) -> torch.Tensor:
-    """Logits before scale and cap, in float32 and never rounded to a half type."""
-    weight = head.weight
-    if weight.dtype not in (torch.float16, torch.bfloat16):
-        return functional.linear(hidden, weight, head.bias).float()
-    if hidden.is_cuda:
-        z = torch.mm(hidden, weight.t(), out_dtype=torch.float32)
-    else:
-        z = torch.empty(len(hidden), len(weight))
-        for start in range(0, len(weight), _VOCABULARY_SLICE):
-            part = slice(start, start + _VOCABULARY_SLICE)
-            torch.mm(hidden.float(), weight[part].float().t(), out=z[:, part])
-    return z if head.bias is None else z.add_(head.bias.float())
+    parts = zip(hidden.split(size), targets.split(size), strict=True)
+    return torch.cat([functional.cross_entropy(head.logits(part), wanted, reduction="none") for part, wanted in parts])

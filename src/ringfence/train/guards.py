@@ -22,13 +22,13 @@ from ringfence.defenses.step import Batch, Features, Step
 from ringfence.models.activations import (
     Captured,
     Model,
-    OutputHead,
     bare,
-    captured,
+    capture_hidden_states,
     reusing,
     untouched_layers,
     without_adapters,
 )
+from ringfence.models.output_head import OutputHead
 from ringfence.train.checks import require_reference
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class Guards:
         with ExitStack() as stack:
             for guard in self.guards.values():
                 stack.enter_context(guard.hold(self.model, batch))
-            with captured(self.model, self.layers, self.needs_last, self.shared) as trained:
+            with capture_hidden_states(self.model, self.layers, last=self.needs_last, frozen=self.shared) as trained:
                 loss = run()
             # Accelerate puts autocast around the model's forward only; the reference must round as the model does.
             with torch.autocast(batch.labels.device.type, trained.autocast, enabled=trained.autocast is not None):
@@ -114,7 +114,7 @@ class Guards:
                 for guard in self.guards.values():
                     stack.enter_context(guard.hold(model, batch))
             above = frozenset(k for k in self.layers if k > self.shared)
-            kept = stack.enter_context(captured(model, above, self.needs_last))
+            kept = stack.enter_context(capture_hidden_states(model, above, last=self.needs_last))
             bare(model).get_decoder()(**inputs)
             below = {k: trained.layers[k].detach() for k in self.layers - above}
             return Features(kept.layers | below, kept.last, OutputHead.of(model) if self.needs_last else None)

@@ -1,0 +1,135 @@
+"""Sum over positions of the KL divergence of two models' next-token distributions, with its gradient.
+
+Exact over the whole vocabulary. Logits exist for a chunk of positions at a time, in float32 (float64 for a float64
+model). The gradient is taken in the same pass, which needs three products with the output layer where a recomputation
+in ``backward`` needs five.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from ringfence.models.output_head import HALF, VOCABULARY_SLICE, OutputHead, wide
+
+Direction = Literal["reverse", "forward"]
+CHUNK_ELEMENTS = 2**25
+"""logits in memory at once, of each model: 128 MiB in float32, with about three more of that size beside them"""
+
+
+def summed_kl(
+    hidden: torch.Tensor, head: OutputHead, reference: torch.Tensor, reference_head: OutputHead, direction: Direction
+) -> torch.Tensor:
+    """KL in nats, summed over positions; its gradient is that of the trained model's hidden states and output layer.
+
+    hidden, reference: (positions, hidden), the last hidden states of the trained model and of the reference
+    direction:         ``reverse`` is KL(trained || reference), ``forward`` KL(reference || trained)
+    """
+    against = _Against(head, reference, reference_head, direction)
+    found: torch.Tensor = _SummedKL.apply(hidden, head.weight, head.bias, against)
+    return found
+
+
+@dataclass(frozen=True)
+class _Against:
+    """What has no gradient in :class:`_SummedKL`."""
+
+    head: OutputHead
+    hidden: torch.Tensor
+    """(positions, hidden of the reference)"""
+    reference_head: OutputHead
+    direction: Direction
+
+
+class _SummedKL(torch.autograd.Function):
+    """Sum over positions of the divergence; gradients for the trained model's hidden states and output layer."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,  # (positions, hidden)
+        weight: torch.Tensor,  # (vocabulary, hidden), that of against.head, here for its gradient
+        bias: torch.Tensor | None,
+        against: _Against,
+    ) -> torch.Tensor:
+        exact = wide(hidden.dtype)
+        wanted = ctx.needs_input_grad[:3]
+        grads = [
+            torch.zeros(tensor.shape, dtype=exact, device=tensor.device) if tensor is not None and want else None
+            for tensor, want in zip((hidden, weight, bias), wanted, strict=True)
+        ]
+        total = torch.zeros((), dtype=exact, device=hidden.device)
+        rows = max(1, CHUNK_ELEMENTS // len(weight))
+        compute = _compute_dtype(hidden)
+        with torch.autocast(hidden.device.type, enabled=False):
+            for start in range(0, len(hidden), rows):
+                chunk = slice(start, start + rows)
+                log_p = against.head.product(hidden[chunk], compute).to(exact)  # (positions, vocabulary)
+                log_q = against.reference_head.product(against.hidden[chunk], compute).to(exact)
+                slope = against.head.bend(log_p)
+                against.reference_head.bend(log_q)
+                log_p.sub_(log_p.logsumexp(-1, keepdim=True))
+                log_q.sub_(log_q.logsumexp(-1, keepdim=True))
+                total += _divergence(log_p, log_q, against.direction, slope)  # log_p now holds the gradient
+                _accumulate(grads, chunk, log_p, hidden[chunk], weight, compute)
+        ctx.grads = [
+            grad.to(tensor.dtype) if grad is not None and tensor is not None else None
+            for grad, tensor in zip(grads, (hidden, weight, bias), strict=True)
+        ]
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[Any, ...]:
+        return (*(None if grad is None else grad * grad_output.to(grad.dtype) for grad in ctx.grads), None)
+
+
+def _divergence(
+    log_p: torch.Tensor, log_q: torch.Tensor, direction: Direction, slope: torch.Tensor | float
+) -> torch.Tensor:
+    """Summed KL of one chunk, (positions, vocabulary) each; leaves d KL / d product in ``log_p``.
+
+    With z the trained model's logits: d KL(p || q) / dz = p (log p - log q - KL(p || q)), d KL(q || p) / dz = p - q.
+    """
+    p, gap = log_p.exp(), log_q.sub(log_p).neg_()
+    if direction == "reverse":
+        each = (p * gap).sum(-1)  # (positions,)
+        torch.mul(gap.sub_(each[:, None]), p, out=log_p)
+    else:
+        q = log_q.exp_()
+        each = -(q * gap).sum(-1)
+        torch.sub(p, q, out=log_p)
+    if isinstance(slope, torch.Tensor) or slope != 1:
+        log_p.mul_(slope)
+    return each.sum()
+
+
+def _compute_dtype(hidden: torch.Tensor) -> torch.dtype:
+    """What the model's own output layer would multiply in."""
+    kind = hidden.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+
+
+def _accumulate(
+    grads: list[torch.Tensor | None],
+    chunk: slice,
+    grad: torch.Tensor,  # (positions, vocabulary)
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    compute: torch.dtype,
+) -> None:
+    """Add one chunk's part to the gradients of hidden states, weight and bias, those that are wanted."""
+    for_hidden, for_weight, for_bias = grads
+    half = hidden.is_cuda and compute in HALF
+    for start in range(0, len(weight), len(weight) if half else VOCABULARY_SLICE):
+        rows = slice(start, start + (len(weight) if half else VOCABULARY_SLICE))
+        part = grad[:, rows].to(compute) if half else grad[:, rows]
+        if for_hidden is not None:
+            wide = weight[rows].to(compute)
+            if half:
+                for_hidden[chunk] += torch.mm(part, wide, out_dtype=torch.float32)
+            else:
+                for_hidden[chunk] += part @ wide.to(part.dtype)
+        if for_weight is not None:
+            for_weight[rows] += part.t().to(for_weight.dtype) @ hidden.to(for_weight.dtype)
+        if for_bias is not None:
+            for_bias[rows] += grad[:, rows].sum(0)

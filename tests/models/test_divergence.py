@@ -1,0 +1,33 @@
+"""The summed divergence and its gradient against softmax and autograd over all logits; tests/defenses has the rest."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from ringfence.models.divergence import Direction, summed_kl
+from ringfence.models.output_head import OutputHead
+
+
+def random(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("direction", ["reverse", "forward"])
+def test_value_and_gradients_are_those_of_all_logits(direction: Direction) -> None:
+    hidden, weight = random(6, 4, seed=0).requires_grad_(), random(11, 4, seed=1).requires_grad_()
+    reference, other = random(6, 4, seed=2), random(11, 4, seed=3)
+    found = summed_kl(hidden, OutputHead(weight, None), reference, OutputHead(other, None), direction)
+    log_p, log_q = (hidden @ weight.T).log_softmax(-1), (reference @ other.T).log_softmax(-1)
+    pair = (log_q, log_p) if direction == "reverse" else (log_p, log_q)
+    wanted = functional.kl_div(*pair, log_target=True, reduction="sum")
+    torch.testing.assert_close(found, wanted)
+    gradients = (torch.autograd.grad(one, (hidden, weight)) for one in (found, wanted))
+    for one, two in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, two)
+
+
+def test_a_model_does_not_diverge_from_itself() -> None:
+    hidden, head = random(6, 4, seed=0).requires_grad_(), OutputHead(random(11, 4, seed=1), None)
+    found = summed_kl(hidden, head, hidden.detach(), head, "reverse")
+    assert found.item() == 0
+    assert not torch.autograd.grad(found, hidden)[0].any()
