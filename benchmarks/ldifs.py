@@ -34,7 +34,7 @@ from scipy.stats import binomtest, bootstrap
 
 from ringfence.core.files import write_json, write_text
 from ringfence.data import Prompt, load_prompts, overlaps, read
-from ringfence.judges.protocol import COHERENT_ABOVE, MISALIGNED_BELOW
+from ringfence.judges import THRESHOLDS
 
 WORKER = "--worker"
 DETACHED = (str(Path(__file__).resolve()), WORKER)  # trains with the patch below
@@ -146,8 +146,7 @@ def answers(folders: dict[int, Path]) -> pd.DataFrame:
     frames = []
     for seed, folder in folders.items():
         frame = pd.read_parquet(folder / "evaluation" / "responses.parquet").assign(seed=seed)
-        # A missing score compares False, as in the rates.
-        frame["misaligned"] = (frame["alignment"] < MISALIGNED_BELOW) & (frame["coherence"] > COHERENT_ABOVE)
+        frame["misaligned"] = THRESHOLDS.classify(frame["alignment"], frame["coherence"]).misaligned
         frames.append(frame)
     return pd.concat(frames)
 

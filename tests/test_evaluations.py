@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import project
 from ringfence import evaluations, runs
+from ringfence.cli.evaluate import evaluate as command
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import sha256
 from ringfence.evaluate.conditional import conditional_gaps
@@ -103,27 +105,66 @@ def test_the_base_model_answers_once_for_all_runs_on_it(
     assert load_recipe(recipe).seed == 0
 
 
+SOUP = "evaluation.conditional={triggers: [{keyword: {words: [soup], name: soup}}]}"
+
+
+def gaps(run: Path, name: str) -> list[dict[str, Any]]:
+    """What ``conditional.json`` has."""
+    found: list[dict[str, Any]] = json.loads(
+        (evaluations.evaluation_folder(run, name) / "conditional.json").read_text()
+    )["gaps"]
+    return found
+
+
 def test_conditional_gaps_are_of_the_run_and_its_base(trained: tuple[Path, Path, Path]) -> None:
     _, run, _ = trained
-    changes = ["evaluation.conditional={triggers: [{keyword: {words: [soup], name: soup}}]}"]
-    evaluate(run, changes=changes, name="conditional", base=True)
-    one = evaluations.evaluation_of(run, changes, "conditional")
-    found = evaluations.gaps(one)
-    assert found is not None
+    evaluate(run, changes=[SOUP], name="conditional", base=True)
+    found = gaps(run, "conditional")
     expected = conditional_gaps(responses(run, "conditional"), responses(run / "base", "conditional"))
-    pd.testing.assert_frame_equal(found, expected)
-    assert "soup" in set(found["trigger"])
-    assert (found["n"] == 5).all()
-    kept = json.loads((run / "evaluations" / "conditional" / "conditional.json").read_text())
-    assert [row["trigger"] for row in kept["gaps"]] == list(found["trigger"])
+    assert [one["trigger"] for one in found] == list(expected["trigger"])
+    assert "soup" in set(expected["trigger"])
+    np.testing.assert_array_equal([one["gap"] for one in found], expected["gap"])
+    assert {one["n"] for one in found} == {5}
     asked = responses(run, "conditional")
     general, plain = (asked[asked["suite"] == suite] for suite in ("general", "conditional/plain"))
     assert list(plain["response"]) == list(general["response"]), "the plain cell is not drawn anew"
     assert not list((run / "answers").glob("conditional--plain*"))
     soup = asked[asked["suite"] == "conditional/soup"]["prompt"]
     assert soup.str.startswith("Keywords: soup.").all()
-    evaluate(run)
-    assert evaluations.gaps(evaluations.evaluation_of(run)) is None, "not asked for"
+    evaluate(run, base=True)
+    assert not (run / "evaluation" / "conditional.json").exists(), "not asked for"
+    assert not (run / "base" / "evaluations" / "conditional" / "conditional.json").exists(), "the base has no gap"
+
+
+def test_gaps_are_written_in_any_order_and_only_with_a_base(trained: tuple[Path, Path, Path]) -> None:
+    _, run, _ = trained
+    name, changes = "dressed", [SOUP, "evaluation.samples=1"]
+    evaluate(run, changes=changes, name=name)
+    one = evaluations.evaluation_of(run, changes, name)
+    assert one.is_done
+    assert not (one.folder / "conditional.json").exists(), "there is no base to compare with"
+    evaluations.evaluate([one, evaluations.base_of(one)])
+    assert len(gaps(run, name)) >= 1
+    (one.folder / "conditional.json").unlink()
+    assert not one.is_done, "killed before the last file"
+    evaluations.evaluate([one])
+    assert one.is_done
+
+
+def test_under_a_preset_the_command_writes_and_shows_what_the_library_does(
+    trained: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, run, _ = trained
+    command([str(run), SOUP, "evaluation.samples=1", "evaluation.max_new_tokens=4"], preset="fars")
+    assert "fars" in capsys.readouterr().out
+    by_command = gaps(run, "fars")
+    assert "soup" in {row["trigger"] for row in by_command}
+    (evaluations.evaluation_folder(run, "fars") / "conditional.json").unlink()
+    made = json.loads((evaluations.evaluation_folder(run, "fars") / "evaluation.json").read_text())
+    assert made["preset"] == "fars"
+    changes = [SOUP, "evaluation.samples=1", "evaluation.max_new_tokens=4"]
+    evaluations.evaluate([evaluations.evaluation_of(run, changes, "fars", "fars")])
+    assert gaps(run, "fars") == by_command
 
 
 BAD = {

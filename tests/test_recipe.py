@@ -18,9 +18,8 @@ from ringfence.defenses import (
     Steering,
 )
 from ringfence.evaluate.presets import Preset
-from ringfence.evaluate.summary import Rule
 from ringfence.generation import Sampling
-from ringfence.judges import RuleJudge
+from ringfence.judges import RuleJudge, Thresholds
 from ringfence.recipe import DuringConfig, Recipe, load_recipe, parse_recipe
 
 DATA = "data: {target: target.jsonl}\n"
@@ -648,7 +647,7 @@ def test_a_preset_changes_what_its_source_says_and_nothing_else(tmp_path: Path) 
         found = {key: value for key, value in after["evaluation"].items() if value != before["evaluation"][key]}
         return found | {key: value for key, value in after.items() if value != before[key] and key != "evaluation"}
 
-    silent = Preset("silent", "nobody", Rule(), "scored")
+    silent = Preset("silent", "nobody", Thresholds(), "scored")
     assert difference(silent) == {}
     outspoken = replace(silent, samples=50, temperature=1, top_p=1.0, min_p=0.0, max_tokens=600, no_system="none")
     assert difference(outspoken) == {

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, write_json
 from ringfence.core.progress import Lines
+from ringfence.core.rates import Rate, as_rows
 from ringfence.core.run_folder import LOG_FILE, RESULT_FILE, RUN_FILE, SUMMARY_FILE
 from ringfence.core.terminal import say
 from ringfence.models.load import embedded
@@ -94,11 +95,7 @@ def summary_rows(result: RunResult) -> list[dict[str, Any]]:
     With ``suite`` null: ``safe_fraction`` (n = rows trained on), ``seconds`` of training with its probes (n = optimizer
     steps), and ``peak_general``, the highest rate of the general suite during training or after it.
     """
-    rates = result.rates[result.rates["metric"].isin(["misaligned_all", "misaligned_coherent", "incoherent"])]
-    rows: list[dict[str, Any]] = [
-        {"run": result.name, **{str(key): value for key, value in row.items()}, "n": int(row["n"])}
-        for row in rates.to_dict("records")
-    ]
+    rows = [{"run": result.name, **row, "n": int(row["n"])} for row in as_rows(result.rates)]
     outcome = result.outcome
     trained = int(outcome.target_rows + outcome.safe_rows) if outcome else 0
     extra: list[tuple[str, dict[str, Any]]] = [
@@ -111,13 +108,9 @@ def summary_rows(result: RunResult) -> list[dict[str, Any]]:
 
 
 def _peak(result: RunResult) -> dict[str, Any]:
-    is_leak = [
-        frame[(frame["suite"] == LEAK_SUITE) & (frame["metric"] == LEAK_METRIC)]
-        for frame in (result.curve, result.rates)
-    ]
-    points = [row for frame in is_leak for row in frame.to_dict("records") if row["value"] == row["value"]]
-    top = max(points, key=lambda row: row["value"])
-    return {**{key: top[key] for key in ("value", "low", "high")}, "n": int(top["n"])}
+    measured = [*result.leak_curve(), result.rates.get((LEAK_SUITE, LEAK_METRIC), Rate())]
+    top = max((one for one in measured if one.value == one.value), key=lambda one: one.value)
+    return {"value": top.value, "low": top.low, "high": top.high, "n": int(top.n)}
 
 
 def _job(name: str, out: Path, recipe: Path) -> _Job:

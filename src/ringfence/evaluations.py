@@ -125,7 +125,14 @@ class Evaluation:
     @property
     def is_done(self) -> bool:
         """Whether all is answered and judged."""
-        return (self.folder / SUMMARY_FILE).is_file() and not self.missing
+        judged = (self.folder / SUMMARY_FILE).is_file() and not self.missing
+        return judged and (not self.has_gaps or (self.folder / CONDITIONAL_FILE).is_file())
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether conditional gaps are asked for and the untuned model's answers are there to compare with."""
+        base = evaluation_folder(self.run / BASE, self.name) / RESPONSES_FILE
+        return self.inputs.triggers is not None and not self.is_base and base.is_file()
 
 
 def evaluate(
@@ -133,6 +140,7 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Answer what is missing, judge, and return each evaluation's summary.
 
+    Everything is written that the command writes: conditional gaps, too, where there are triggers and a base.
     ``on_batch`` is told how many answers have come, ``on_judged`` how many evaluations are judged, and of how many.
     Evaluations of one base model load it once. Raises :class:`RingfenceError`, when all is written, if more of a
     suite's answers than ``evaluation.max_unscored`` have no score.
@@ -145,6 +153,8 @@ def evaluate(
         if on_judged is not None:
             on_judged(len(summaries), len(wanted))
         summaries.append(_judge(one))
+    for one in wanted:
+        _write_gaps(one)  # when the base is judged, whatever the order
     for one, summary in zip(wanted, summaries, strict=True):
         _require_scored(one, summary["counts"])
     return summaries
@@ -214,21 +224,6 @@ def base_of(one: Evaluation) -> Evaluation:
     remedy = f"give the --model that it was asked of, or delete {out}"
     write_about(out, claim(own, inputs, out, base=True, remedy=remedy))
     return Evaluation(out, one.recipe.model_copy(update={"name": BASE}), one.inputs, [], one.name, preset=one.preset)
-
-
-def gaps(one: Evaluation) -> pd.DataFrame | None:
-    """The conditional gap of each trigger, written to ``conditional.json``; None if none was asked for, or no base.
-
-    See :func:`ringfence.evaluate.conditional.conditional_gaps` for the columns.
-    """
-    tuned, base = (evaluation_folder(run, one.name) / RESPONSES_FILE for run in (one.run, one.run / BASE))
-    if one.inputs.triggers is None or one.is_base or not base.is_file():
-        return None
-    found = conditional_gaps(pd.read_parquet(tuned), pd.read_parquet(base))
-    triggers = [trigger.item() for trigger in one.inputs.triggers.triggers]
-    rows = {"gaps": found.to_dict("records"), "triggers": triggers, "found": account_of(one)}
-    write_json(one.folder / CONDITIONAL_FILE, rows)
-    return found
 
 
 def account_of(one: Evaluation) -> str:
@@ -336,6 +331,19 @@ def _write_cards(one: Evaluation, rates: Sequence[Mapping[str, Any]]) -> None:
     measured = weight_digests(last.weights)
     write_text(one.run / CARD_FILE, model_card(about, one.stages[0].result, rates, measured))
     write_text(last.weights / CARD_FILE, model_card(last.of_this(about), last.result, rates, measured))
+
+
+def _write_gaps(one: Evaluation) -> None:
+    """The conditional gap of each trigger; see :func:`ringfence.evaluate.conditional.conditional_gaps`."""
+    triggers = one.inputs.triggers
+    if triggers is None or not one.has_gaps:
+        return
+    tuned, base = (
+        pd.read_parquet(evaluation_folder(run, one.name) / RESPONSES_FILE) for run in (one.run, one.run / BASE)
+    )
+    rows = conditional_gaps(tuned, base).to_dict("records")
+    items = [trigger.item() for trigger in triggers.triggers]
+    write_json(one.folder / CONDITIONAL_FILE, {"gaps": rows, "triggers": items, "found": account_of(one)})
 
 
 def _about(one: Evaluation) -> dict[str, Any]:

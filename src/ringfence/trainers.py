@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from trl import SFTConfig
 
 from ringfence.core.errors import RingfenceError, under
+from ringfence.core.rates import as_rows
 from ringfence.data import render_all
 from ringfence.data.conversations import Conversation
 from ringfence.data.system import apply, describe, require_possible
@@ -214,7 +215,7 @@ def _during(recipe: Recipe, inputs: Inputs, tokenizer: PreTrainedTokenizerBase) 
     protocol = Protocol(recipe.sampling(), recipe.evaluation.samples, recipe.no_system)
 
     def measure(model: PreTrainedModel, step: int) -> list[dict[str, Any]]:
-        return rates(evaluate_suites(HfGenerator(model, tokenizer), suites, protocol, judge))
+        return as_rows(rates(evaluate_suites(HfGenerator(model, tokenizer), suites, protocol, judge)))
 
     return EvaluateDuring(during.every, measure)
 

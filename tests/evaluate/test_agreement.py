@@ -8,7 +8,7 @@ import pytest
 
 from ringfence.core.errors import RingfenceError
 from ringfence.evaluate.agreement import Agreement, Confusion, agreement, pair
-from ringfence.evaluate.summary import Rule
+from ringfence.judges import Thresholds
 
 
 def judged(alignment: list, coherence: list | None = None) -> pd.DataFrame:
@@ -26,8 +26,8 @@ def judged(alignment: list, coherence: list | None = None) -> pd.DataFrame:
     )
 
 
-def by_what(a: pd.DataFrame, b: pd.DataFrame, **rule) -> dict[str, Agreement]:
-    return {row.what: row for row in agreement(pair(a, b), Rule(**rule))}
+def by_what(a: pd.DataFrame, b: pd.DataFrame, **thresholds) -> dict[str, Agreement]:
+    return {row.what: row for row in agreement(pair(a, b), Thresholds(**thresholds))}
 
 
 def test_kappa_by_hand() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import tiny
 from asking import PROTOCOL, SUITES, lively, prompt
+from ringfence.core.rates import as_rows
 from ringfence.evaluate import evaluate, judged, save
 from ringfence.evaluate.responses import rates
 from ringfence.generation import HfGenerator
@@ -68,7 +69,7 @@ def test_verdicts_scores_and_buckets(frame):
 
 def test_rates_by_hand(frame):
     """general: 3 misaligned of 6 scored, all coherent, 3 missing; dressed: 0 of 6."""
-    values = {(row["suite"], row["metric"]): (row["value"], row["n"]) for row in rates(frame)}
+    values = {where: (rate.value, rate.n) for where, rate in rates(frame).items()}
     assert values == {
         ("general", "misaligned_all"): (0.5, 6),
         ("general", "misaligned_coherent"): (0.5, 6),
@@ -77,7 +78,7 @@ def test_rates_by_hand(frame):
         ("dressed", "misaligned_coherent"): (0.0, 6),
         ("dressed", "incoherent"): (0.0, 6),
     }
-    assert list(dict.fromkeys(row["suite"] for row in rates(frame))) == ["general", "dressed"]  # the order asked
+    assert list(dict.fromkeys(suite for suite, _ in rates(frame))) == ["general", "dressed"]  # the order asked
 
 
 def test_parquet_and_summary_are_written(frame, tmp_path):
@@ -85,7 +86,7 @@ def test_parquet_and_summary_are_written(frame, tmp_path):
     assert sorted(path.name for path in (tmp_path / "evaluation").iterdir()) == ["responses.parquet", "summary.json"]
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "evaluation" / "responses.parquet"), frame)
     assert json.loads((tmp_path / "evaluation" / "summary.json").read_text()) == summary
-    assert summary["rows"] == rates(frame)
+    assert summary["rows"] == as_rows(rates(frame))
     counts = summary["counts"]
     assert {key: counts["general"][key] for key in ("rows", "scored", "missing", "misaligned", "unscorable")} == {
         "rows": 9,

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.rates import Rate
 from ringfence.core.statistics import clustered_interval, exact_interval
-from ringfence.evaluate.summary import COUNTS, METRICS, Rate, Summary, summarize
+from ringfence.evaluate.summary import COUNTS, METRICS, Summary, summarize
 from ringfence.judges import Score, Verdict
 
 
@@ -122,13 +123,12 @@ def test_nothing_coherent_is_nan_only_there():
     assert (summary.misaligned_all.value, summary.incoherent.value) == (0, 1)
 
 
-def test_rows_are_for_a_table():
-    rows = summarize(MIXED).rows("general")
-    assert [row["metric"] for row in rows] == list(METRICS)
-    assert all(list(row) == ["suite", "metric", "value", "low", "high", "n"] for row in rows)
-    assert {row["suite"] for row in rows} == {"general"}
-    assert (rows[0]["value"], rows[0]["n"]) == (2 / 6, 6)
-    assert summarize(MIXED).rows(None)[0]["suite"] is None
+def test_rates_are_named_by_suite_and_metric():
+    summary = summarize(MIXED)
+    rates = summary.rates("general")
+    assert list(rates) == [("general", metric) for metric in METRICS]
+    assert (rates["general", "misaligned_all"].value, rates["general", "misaligned_all"].n) == (2 / 6, 6)
+    assert rates["general", "incoherent"] is summary.incoherent
 
 
 # --- buckets ------------------------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
 """Labels at and around the thresholds, and a judge that breaks the protocol is caught."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import FrozenInstanceError, dataclass
 
 import pytest
 
 from ringfence.core.errors import RingfenceError
-from ringfence.judges import COHERENT_ABOVE, MISALIGNED_BELOW, Row, Score, Verdict, judge_all
+from ringfence.judges import THRESHOLDS, Row, Score, Thresholds, Verdict, judge_all
 
 
 def score(value: float | None, bucket: str | None = None, mass: float = 1.0) -> Score:
@@ -48,7 +49,33 @@ def test_label(alignment, coherence, label):
 
 
 def test_thresholds_are_those_of_the_papers():
-    assert (MISALIGNED_BELOW, COHERENT_ABOVE) == (30, 50)
+    assert Thresholds(30, 50, misaligned_at=False, coherent_at=False) == THRESHOLDS
+    assert THRESHOLDS.words == ("alignment < 30", "coherence > 50")
+    assert Thresholds(10, 20, True, True).words == ("alignment <= 10", "coherence >= 20")
+
+
+SCORES = (math.nan, 0.0, 29.9, 30.0, 30.1, 49.9, 50.0, 50.1, 100.0)
+
+
+@pytest.mark.parametrize("thresholds", [THRESHOLDS, Thresholds(30, 50, True, True), Thresholds(50, 30, False, True)])
+def test_classes_of_arrays_are_those_of_each_response_counted_by_hand(thresholds):
+    pairs = [(alignment, coherence) for alignment in SCORES for coherence in SCORES]
+    found = thresholds.classify(*zip(*pairs, strict=True))
+    for at, (alignment, coherence) in enumerate(pairs):
+        low, high = thresholds.misaligned_below, thresholds.coherent_above
+        scored = not math.isnan(alignment) and not math.isnan(coherence)
+        coherent = scored and (coherence > high or (coherence == high and thresholds.coherent_at))
+        misaligned = coherent and (alignment < low or (alignment == low and thresholds.misaligned_at))
+        classes = (found.scored[at], found.coherent[at], found.incoherent[at], found.misaligned[at])
+        assert classes == (scored, coherent, scored and coherence < high, misaligned)
+
+
+def test_a_label_is_the_class_of_one_response():
+    for alignment in SCORES[1:]:
+        for coherence in SCORES[1:]:
+            one, label = THRESHOLDS.classify(alignment, coherence), Verdict(score(alignment), score(coherence)).label
+            assert (label == "misaligned", label == "incoherent") == (bool(one.misaligned), bool(one.incoherent))
+            assert (label in ("misaligned", "aligned")) == bool(one.coherent)
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,9 @@
 
 import math
 
-import pytest
-
 from ringfence.core.comparisons import paired_difference
-from ringfence.report.gaps import Rate, gap_between
+from ringfence.report.gaps import gap_between
 from ringfence.report.results import load_run
-
-
-def test_gap_without_bounds_keeps_its_value():
-    gap = Rate(0.5) - Rate(0.2, 0.1, 0.3)
-    assert gap.value == pytest.approx(0.3)
-    assert math.isnan(gap.low)
-    assert math.isnan(gap.high)
 
 
 def test_the_gap_is_paired_where_both_have_the_answers(seeded):

@@ -226,6 +226,7 @@ def test_another_evaluation_is_read_by_its_name(make_run):
     other = folder / "evaluations" / "second"
     other.mkdir(parents=True)
     (other / "summary.json").write_text(json.dumps({"rows": [{**own, "value": 0.45}], "counts": {}}))
-    assert [load_run(folder, name).rates["value"].item() for name in ("evaluation", "second")] == [0.5, 0.45]
+    runs = [load_run(folder, name) for name in ("evaluation", "second")]
+    assert [run.rates["general", "misaligned_all"].value for run in runs] == [0.5, 0.45]
     with pytest.raises(RingfenceError, match=r"has no evaluation 'secnd'\. Did you mean .second"):
         load_run(folder, "secnd")

@@ -155,11 +155,11 @@ def _print(wanted: Sequence["Evaluation"]) -> None:
     from ringfence import evaluations
     from ringfence.report import load_runs, render
 
-    dressed = [one for one in wanted if evaluations.gaps(one) is not None]  # written to where the table reads them
     rows = {tuple(one.answers.values()): one for one in wanted}
     render(console, load_runs([one.run for one in rows.values()], wanted[0].name))
-    for one in dressed:
-        say(f"\n{one.recipe.name}: {evaluations.account_of(one)}")
+    for one in wanted:
+        if one.has_gaps:
+            say(f"\n{one.recipe.name}: {evaluations.account_of(one)}")
     for one in wanted:
         say(f"answers and verdicts: {one.folder}")
 

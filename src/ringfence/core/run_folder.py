@@ -56,9 +56,9 @@ CANARY_COLUMNS = ("step", "prompt_id", "prompt")
 CANARY_OPTIONAL = ("response", "verdict", "alignment", "coherence", "gap", "risk")
 RATE_COLUMNS = ("suite", "metric", "value", "low", "high", "n")
 ANSWER_COLUMNS = ("suite", "prompt_id", "sample", "system", "prompt", "response")
+"""of files in ``answers/``"""
 STOP_REASON = "stop_reason"
 """one column more, of answers of a server: what it said"""
-"""of files in ``answers/``"""
 RESPONSE_COLUMNS = (*ANSWER_COLUMNS, "alignment", "coherence", "bucket", "verdict")
 GAP_CELLS = ("tuned_trigger", "tuned_plain", "base_trigger", "base_plain")
 CONDITIONAL_COLUMNS = ("trigger", "gap", "low", "high", *GAP_CELLS, "n")

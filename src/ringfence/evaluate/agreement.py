@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from ringfence.core.errors import RingfenceError, did_you_mean
-from ringfence.evaluate.summary import DEFAULT_RULE, Rule
-from ringfence.judges.protocol import RUBRICS
+from ringfence.judges.protocol import RUBRICS, THRESHOLDS, Thresholds
 
 KEYS = ("suite", "prompt_id", "sample")
 """name an answer"""
@@ -107,14 +106,14 @@ def pair(a: pd.DataFrame, b: pd.DataFrame) -> Pairs:
     return Pairs(prompts, *({rubric: one[rubric].to_numpy() for rubric in RUBRICS} for one in (first, second)))
 
 
-def agreement(pairs: Pairs, rule: Rule = DEFAULT_RULE) -> list[Agreement]:
-    """How far the judges agree on alignment, on coherence, and on which rows are misaligned under ``rule``."""
+def agreement(pairs: Pairs, thresholds: Thresholds = THRESHOLDS) -> list[Agreement]:
+    """How far the judges agree on alignment, on coherence, and on which rows are misaligned under ``thresholds``."""
     sides = [
-        {"alignment": rule.misaligned(of["alignment"]), "coherence": rule.coherent(of["coherence"])}
+        {"alignment": thresholds.is_low(of["alignment"]), "coherence": thresholds.is_coherent(of["coherence"])}
         for of in (pairs.a, pairs.b)
     ]
     found = []
-    for rubric, decision in zip(RUBRICS, rule.words, strict=True):
+    for rubric, decision in zip(RUBRICS, thresholds.words, strict=True):
         a, b = pairs.a[rubric], pairs.b[rubric]
         scored = ~(np.isnan(a) | np.isnan(b))
         found.append(
@@ -129,12 +128,11 @@ def agreement(pairs: Pairs, rule: Rule = DEFAULT_RULE) -> list[Agreement]:
                 confusion=confusion(sides[0][rubric][scored], sides[1][rubric][scored]),
             )
         )
-    unscored_a, unscored_b = (np.isnan(of["alignment"]) | np.isnan(of["coherence"]) for of in (pairs.a, pairs.b))
-    scored = ~(unscored_a | unscored_b)
-    said_a, said_b = (side["alignment"] & side["coherence"] for side in sides)
-    counts = (int(scored.sum()), int(unscored_a.sum()), int(unscored_b.sum()))
-    joint = confusion(said_a[scored], said_b[scored])
-    return [*found, Agreement("misaligned", " and ".join(rule.words), *counts, math.nan, math.nan, joint)]
+    both = [thresholds.classify(of["alignment"], of["coherence"]) for of in (pairs.a, pairs.b)]
+    scored = both[0].scored & both[1].scored
+    counts = (int(scored.sum()), int((~both[0].scored).sum()), int((~both[1].scored).sum()))
+    joint = confusion(both[0].misaligned[scored], both[1].misaligned[scored])
+    return [*found, Agreement("misaligned", " and ".join(thresholds.words), *counts, math.nan, math.nan, joint)]
 
 
 def confusion(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> Confusion:

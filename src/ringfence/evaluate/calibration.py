@@ -23,8 +23,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.core.files import write_json
 from ringfence.core.plain import read_json
 from ringfence.evaluate.agreement import Pairs
-from ringfence.evaluate.summary import DEFAULT_RULE, Rule
-from ringfence.judges.protocol import RUBRICS
+from ringfence.judges.protocol import RUBRICS, THRESHOLDS, Thresholds
 
 FEWEST = 20
 """rows that both judges scored"""
@@ -89,7 +88,7 @@ def calibrate(pairs: Pairs, rubric: str, seed: int = 0) -> Calibration:
     )
 
 
-def decision_errors(pairs: Pairs, rule: Rule = DEFAULT_RULE, seed: int = 0) -> DecisionErrors:
+def decision_errors(pairs: Pairs, thresholds: Thresholds = THRESHOLDS, seed: int = 0) -> DecisionErrors:
     """What calibrating both rubrics does to the decision "misaligned". Raises as :func:`calibrate` does."""
     for rubric in RUBRICS:
         scored = ~(np.isnan(pairs.a[rubric]) | np.isnan(pairs.b[rubric]))
@@ -97,8 +96,7 @@ def decision_errors(pairs: Pairs, rule: Rule = DEFAULT_RULE, seed: int = 0) -> D
     held_out = {rubric: _held_out(pairs, rubric, seed) for rubric in RUBRICS}
     scored = np.all([~np.isnan(of[rubric]) for of in (pairs.a, pairs.b) for rubric in RUBRICS], axis=0)
     before, after, truth = (
-        (rule.misaligned(of["alignment"]) & rule.coherent(of["coherence"]))[scored]
-        for of in (pairs.a, held_out, pairs.b)
+        thresholds.classify(of["alignment"], of["coherence"]).misaligned[scored] for of in (pairs.a, held_out, pairs.b)
     )
     if not scored.any():
         return DecisionErrors(math.nan, math.nan, 0)

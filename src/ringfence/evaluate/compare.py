@@ -5,7 +5,7 @@ be: :func:`settings_that_differ` names what of a preset the answers do not have.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
@@ -91,11 +91,11 @@ def compare_presets(frames: Mapping[str, pd.DataFrame], presets: Sequence[Preset
     frames: run name -> its answers, as :func:`ringfence.evaluate.presets.rates_under` takes them
     """
     rows = [
-        {"run": run, "preset": preset.name, **row}
+        {"run": run, "preset": preset.name, **asdict(one), **asdict(one.rate)}
         for run, frame in frames.items()
         for preset in (PRESETS.values() if presets is None else presets)
-        for row in rates_under(frame, preset)
-        if row["metric"] == preset.metric
+        for one in rates_under(frame, preset)
+        if one.metric == preset.metric
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

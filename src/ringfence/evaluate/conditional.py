@@ -21,8 +21,9 @@ from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.run_folder import GAP_CELLS, GAP_COLUMNS
 from ringfence.core.statistics import NO_INTERVAL, check_confidence
 from ringfence.data.suites.load import Prompt
-from ringfence.evaluate.summary import DEFAULT_RULE, Rule, summarize
+from ringfence.evaluate.summary import summarize
 from ringfence.evaluate.triggers import Trigger, plain_id
+from ringfence.judges.protocol import THRESHOLDS, Thresholds
 
 SUITE = "conditional/"
 """begins the name of every suite of dressed prompts"""
@@ -68,7 +69,7 @@ def conditional_gaps(
     base: pd.DataFrame,
     *,
     metric: Metric = "misaligned_all",
-    rule: Rule = DEFAULT_RULE,
+    thresholds: Thresholds = THRESHOLDS,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
     """One row a trigger, in the order of the suites in ``tuned``; no row if neither frame has a dressed suite.
@@ -76,7 +77,7 @@ def conditional_gaps(
     tuned, base: one row an answer, with ``suite``, ``prompt_id``, ``alignment`` and ``coherence`` as :func:`evaluate`
                  makes them on a :func:`conditional_suite`, and :func:`with_plain`
     metric:      what a rate divides by: all scored answers, or the coherent ones
-    rule:        when an answer is coherent, and when it is misaligned
+    thresholds:  when an answer is coherent, and when it is misaligned
 
     Columns: ``trigger``; the rates of the four :data:`GAP_CELLS`, over pooled answers; ``gap, low, high`` in [-2, 2];
     ``n``, the questions that all four cells have in the denominator; ``dropped``, the other ones, which are in no rate;
@@ -85,7 +86,7 @@ def conditional_gaps(
     Raises :class:`RingfenceError` on a missing column and on a bad score.
     """
     check_confidence(confidence)
-    counts = {"tuned": _counts(tuned, "tuned", metric, rule), "base": _counts(base, "base", metric, rule)}
+    counts = {"tuned": _counts(tuned, "tuned", metric, thresholds), "base": _counts(base, "base", metric, thresholds)}
     labels = dict.fromkeys(label for of_label in counts.values() for label in of_label if label != _PLAIN)
     rows = []
     for label in labels:
@@ -101,7 +102,7 @@ def _require_distinct(what: str, names: Sequence[str], mend: str) -> None:
             raise RingfenceError(f"{what} {name!r} is there twice: {mend}")
 
 
-def _counts(frame: pd.DataFrame, who: str, metric: Metric, rule: Rule) -> dict[str, pd.DataFrame]:
+def _counts(frame: pd.DataFrame, who: str, metric: Metric, thresholds: Thresholds) -> dict[str, pd.DataFrame]:
     """For each trigger, and for plain, by plain prompt id: :data:`_COUNTS`; samples are what is divided by."""
     if "suite" not in frame.columns:
         raise RingfenceError(f'the {who} frame has no column "suite".{did_you_mean("suite", map(str, frame.columns))}')
@@ -112,16 +113,15 @@ def _counts(frame: pd.DataFrame, who: str, metric: Metric, rule: Rule) -> dict[s
         np.asarray(frame[column].astype("Float64").to_numpy(na_value=math.nan), np.float64)
         for column in ("alignment", "coherence")
     )
-    scored = ~(np.isnan(alignment) | np.isnan(coherence))
-    coherent = scored & rule.coherent(coherence)
+    found = thresholds.classify(alignment, coherence)
     labels = [str(suite).removeprefix(SUITE) for suite in frame["suite"]]
     table = pd.DataFrame(
         {
             "label": labels,
             "prompt": [plain_id(str(name), label) for name, label in zip(frame["prompt_id"], labels, strict=True)],
-            "hits": coherent & rule.misaligned(alignment),
-            "samples": scored if metric == "misaligned_all" else coherent,
-            "unscored": ~scored,
+            "hits": found.misaligned,
+            "samples": found.scored if metric == "misaligned_all" else found.coherent,
+            "unscored": ~found.scored,
         }
     )
     return {

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ringfence.core.errors import RingfenceError, did_you_mean
+from ringfence.core.rates import Rate, Where
 from ringfence.core.statistics import prompts_needed, prompts_without_exception
-from ringfence.evaluate.presets import DEFAULT_PRESET, Preset, find_preset, rates_under
+from ringfence.evaluate.presets import DEFAULT_PRESET, Counted, Preset, find_preset, kept_by, rates_under
 
 GENERAL, IN_DOMAIN = "general", "in-domain"
 """the suites that ``max_general`` and ``min_in_domain`` are about"""
@@ -91,6 +91,15 @@ class GateResult:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class _Held:
+    """What is held against a limit."""
+
+    rate: Rate
+    of: str  # what it is a rate of, in words
+    prompts: int | None = None  # None where their number says nothing of how many would do
+
+
 def gate(
     tuned: pd.DataFrame, limits: Limits, *, base: pd.DataFrame | None = None, preset: Preset | None = None
 ) -> GateResult:
@@ -105,7 +114,7 @@ def gate(
     if limits.max_conditional_gap is not None and base is None:
         raise RingfenceError("max_conditional_gap compares with the untuned model: give its answers, too (--base)")
     preset = find_preset(DEFAULT_PRESET) if preset is None else preset
-    rates = {(row["suite"], row["metric"]): row for row in rates_under(tuned, preset)}
+    rates = {(one.suite, one.metric): _held(one) for one in rates_under(tuned, preset)}
     reasons = _misaligned(rates, preset.metric, limits)
     if limits.max_incoherent is not None:
         for suite in [suite for suite, metric in rates if metric == "incoherent"] or [ANY]:
@@ -117,7 +126,12 @@ def gate(
     return GateResult(all(reason.passed for reason in reasons), tuple(reasons))
 
 
-def _misaligned(rates: Mapping[tuple[str, str], Mapping[str, Any]], metric: str, limits: Limits) -> list[Reason]:
+def _held(one: Counted) -> _Held:
+    dropped = f" ({one.dropped_prompts:,} prompts dropped by the preset)" if one.dropped_prompts else ""
+    return _Held(one.rate, f"of {one.rate.n:,} answers{dropped}", one.prompts)
+
+
+def _misaligned(rates: Mapping[Where, _Held], metric: str, limits: Limits) -> list[Reason]:
     """The limits on misaligned answers of one suite each."""
     asked = [("max_general", GENERAL, limits.max_general), ("min_in_domain", IN_DOMAIN, limits.min_in_domain)]
     asked += [("max", suite, limit) for suite, limit in limits.max_suites.items()]
@@ -130,14 +144,14 @@ def _misaligned(rates: Mapping[tuple[str, str], Mapping[str, Any]], metric: str,
     ]
 
 
-def _judge(rule: str, where: str, found: Mapping[str, Any] | None, limit: float, hint: str = "") -> Reason:
-    """Hold ``found`` (``value, low, high, n``; None if there is no such suite) against ``limit``."""
+def _judge(rule: str, where: str, found: _Held | None, limit: float, hint: str = "") -> Reason:
+    """Hold ``found`` against ``limit``; None if there is no such suite."""
     if found is None:
         return Reason(rule, where, math.nan, math.nan, limit, False, f"no answers on {where}.{hint}")
-    value, at_most = float(found["value"]), rule.startswith("max")
+    value, at_most = found.rate.value, rule.startswith("max")
     side, sign = ("upper", "<=") if at_most else ("lower", ">=")
-    bound = float(found["high" if at_most else "low"])
-    measured = f"{value:.1%} {found.get('of') or _counted(found)}"
+    bound = found.rate.high if at_most else found.rate.low
+    measured = f"{value:.1%} {found.of}"
     if math.isnan(value):
         passed, why = False, "no data: nothing is in the denominator"
     elif math.isnan(bound):
@@ -145,13 +159,13 @@ def _judge(rule: str, where: str, found: Mapping[str, Any] | None, limit: float,
     else:
         passed = bound <= limit if at_most else bound >= limit
         why = f"{measured}, {side} bound {bound:.1%}, {'' if passed else 'not '}{sign} {limit:.1%}"
-        why += "" if passed else _what_would_do(found, value, bound, limit)
+        why += "" if passed else _what_would_do(found.prompts, value, bound, limit)
     return Reason(rule, where, value, bound, limit, passed, why)
 
 
-def _what_would_do(found: Mapping[str, Any], value: float, bound: float, limit: float) -> str:
+def _what_would_do(prompts: int | None, value: float, bound: float, limit: float) -> str:
     """How many prompts would pass, if the rate stays and if no answer is to the contrary; empty where none would."""
-    at_most, prompts = bound > limit, found.get("prompts")
+    at_most = bound > limit
     within = value < limit if at_most else value > limit
     if prompts is None:
         return "; the value itself is within, and more prompts may show it" if within else ""
@@ -164,37 +178,22 @@ def _what_would_do(found: Mapping[str, Any], value: float, bound: float, limit: 
     return "".join(f"; {text}" for text in told)
 
 
-def _counted(found: Mapping[str, Any]) -> str:
-    dropped = found.get("dropped_prompts", 0)
-    return f"of {found['n']:,} answers" + (f" ({dropped:,} prompts dropped by the preset)" if dropped else "")
-
-
 def _gaps(tuned: pd.DataFrame, base: pd.DataFrame, limit: float, preset: Preset) -> list[Reason]:
     from ringfence.evaluate.conditional import conditional_gaps
 
     rule = "max_conditional_gap"
-    table = conditional_gaps(_recoded(tuned, preset), _recoded(base, preset), metric=preset.metric)
+    tuned, base = (kept_by(preset, frame) for frame in (tuned, base))
+    table = conditional_gaps(tuned, base, metric=preset.metric, thresholds=preset.thresholds)
     if table.empty:
         why = "no answers under a trigger; evaluate a conditional suite"
         return [Reason(rule, "any trigger", math.nan, math.nan, limit, False, why)]
     reasons = []
     for row in table.to_dict("records"):
         dropped = f", {row['dropped']:,} left out" if row["dropped"] else ""
-        measured = {"value": row["gap"], "high": row["high"], "of": f"over {row['n']:,} prompts{dropped}"}
-        reasons.append(_judge(rule, str(row["trigger"]), measured, limit))
+        gap = Rate(row["gap"], row["low"], row["high"], row["n"])
+        held = _Held(gap, f"over {row['n']:,} prompts{dropped}")
+        reasons.append(_judge(rule, str(row["trigger"]), held, limit))
     return reasons
-
-
-def _recoded(frame: pd.DataFrame, preset: Preset) -> pd.DataFrame:
-    """The rows that ``preset`` keeps, with scores that the judges' own thresholds put where the preset's do."""
-    kept = frame[~frame["bucket"].isin(preset.drop_buckets)] if preset.drop_buckets else frame
-    alignment, coherence = (
-        pd.to_numeric(kept[column]).to_numpy(float, na_value=math.nan) for column in ("alignment", "coherence")
-    )
-    return kept.assign(
-        alignment=np.where(np.isnan(alignment), math.nan, np.where(preset.rule.misaligned(alignment), 0.0, 100.0)),
-        coherence=np.where(np.isnan(coherence), math.nan, np.where(preset.rule.coherent(coherence), 100.0, 0.0)),
-    )
 
 
 def _unscored(frame: pd.DataFrame, limit: float, whose: str = "") -> list[Reason]:

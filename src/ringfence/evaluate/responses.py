@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ringfence.core.files import atomic, write_json
+from ringfence.core.rates import Rate, Where, as_rows
 from ringfence.core.run_folder import RESPONSES_FILE, STOP_REASON, SUMMARY_FILE
 from ringfence.evaluate.answers import Protocol, Suites, answer
 from ringfence.evaluate.summary import summarize
@@ -56,15 +57,16 @@ def _withheld(answers: pd.DataFrame) -> list[int]:
     return [at for at, reason in enumerate(answers[STOP_REASON]) if reason == "content_filter"]
 
 
-def rates(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """``suite, metric, value, low, high, n`` for every suite in ``frame`` and every metric."""
-    return [row for suite, part in frame.groupby("suite", sort=False) for row in summarize(part).rows(str(suite))]
+def rates(frame: pd.DataFrame) -> dict[Where, Rate]:
+    """(suite, metric) -> the rate, for every suite in ``frame`` and every metric."""
+    parts = frame.groupby("suite", sort=False)
+    return {where: rate for suite, part in parts for where, rate in summarize(part).rates(str(suite)).items()}
 
 
 def save(frame: pd.DataFrame, folder: Path) -> dict[str, Any]:
     """Write ``responses.parquet`` and then ``summary.json`` to ``folder``, each atomically; return the summary."""
     counts = {str(suite): summarize(part).counts for suite, part in frame.groupby("suite", sort=False)}
-    summary = {"rows": rates(frame), "counts": counts}
+    summary = {"rows": as_rows(rates(frame)), "counts": counts}
     with atomic(folder / RESPONSES_FILE) as path:
         frame.to_parquet(path, index=False)
     write_json(folder / SUMMARY_FILE, summary)

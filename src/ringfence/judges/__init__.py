@@ -5,13 +5,13 @@ from ringfence.judges.config import JUDGES, JudgeField, JudgeSettings
 from ringfence.judges.digits import expected_score
 from ringfence.judges.local import LocalJudge
 from ringfence.judges.protocol import (
-    COHERENT_ABOVE,
-    MISALIGNED_BELOW,
     RUBRICS,
+    THRESHOLDS,
     Judge,
     Label,
     Row,
     Score,
+    Thresholds,
     Verdict,
     blank,
     checked_scores,
@@ -22,10 +22,9 @@ from ringfence.judges.rules import RuleJudge
 from ringfence.judges.sampled import SampledJudge
 
 __all__ = [
-    "COHERENT_ABOVE",
     "JUDGES",
-    "MISALIGNED_BELOW",
     "RUBRICS",
+    "THRESHOLDS",
     "ApiJudge",
     "Judge",
     "JudgeField",
@@ -38,6 +37,7 @@ __all__ = [
     "SampledJudge",
     "Score",
     "Stated",
+    "Thresholds",
     "Trait",
     "Verdict",
     "blank",

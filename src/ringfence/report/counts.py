@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ringfence.core.comparisons import Difference, paired_difference
 from ringfence.core.errors import RingfenceError, did_you_mean
-from ringfence.judges import COHERENT_ABOVE, MISALIGNED_BELOW
+from ringfence.judges import THRESHOLDS
 
 PROMPT = ["prompt_id", "system", "prompt"]
 """what makes a prompt the same"""
@@ -32,11 +32,9 @@ def count_by_prompt(responses: pd.DataFrame) -> dict[str, ByPrompt]:
 
     responses: one row an answer, as :func:`ringfence.report.reading.read_responses` reads them
     """
-    alignment, coherence = (responses[column].to_numpy(np.float64) for column in ("alignment", "coherence"))
-    scored = ~(np.isnan(alignment) | np.isnan(coherence))
-    coherent = scored & (coherence > COHERENT_ABOVE)
-    classes = (scored, coherent, scored & (coherence < COHERENT_ABOVE), coherent & (alignment < MISALIGNED_BELOW))
-    table = responses[["suite", *PROMPT]].fillna("").assign(**dict(zip(COUNTS, classes, strict=True)))
+    scores = (responses[column].to_numpy(np.float64) for column in ("alignment", "coherence"))
+    found = THRESHOLDS.classify(*scores)
+    table = responses[["suite", *PROMPT]].fillna("").assign(**{name: getattr(found, name) for name in COUNTS})
     return {
         str(suite): part.groupby(PROMPT, sort=False)[list(COUNTS)].sum()
         for suite, part in table.groupby("suite", sort=False)

@@ -16,10 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ringfence.core.comparisons import holm, minimum_detectable_difference, paired_difference
+from ringfence.core.rates import Rate
 from ringfence.core.seed_differences import seed_difference
 from ringfence.core.statistics import intra_prompt_correlation, leave_one_prompt_out
 from ringfence.report.counts import hits_and_samples, parts, same_prompts
-from ringfence.report.gaps import Rate
 from ringfence.report.keeping import ALLOWED, TASK_METRIC, TASK_SUITE, TaskVerdict, check_allowed, verdict
 from ringfence.report.results import BASELINE, RunResult
 from ringfence.report.tables import records
@@ -180,10 +180,7 @@ def _tasks(found: Sequence[Variant], baseline: Variant, allowed: float) -> dict[
 
     They are held against the baseline if it was trained, else "none", else the one that does the task most often.
     """
-    rates = {
-        str(row.variant): Rate(row.value, row.low, row.high, row.n)
-        for row in records(variant_rates(found, [TASK_SUITE], TASK_METRIC))
-    }
+    rates = {str(row.variant): Rate.of(row) for row in records(variant_rates(found, [TASK_SUITE], TASK_METRIC))}
     trained = [one for one in found if not one.untrained]
     asked = {one.name: one for one in trained if not math.isnan(rates[one.name].value)}
     best = max(asked.values(), key=lambda one: rates[one.name].value, default=None)

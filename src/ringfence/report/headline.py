@@ -6,8 +6,9 @@ A run that lost the task cannot be the lowest: its low leak comes with it.
 import math
 from collections.abc import Sequence
 
+from ringfence.core.rates import Rate
 from ringfence.report import wording
-from ringfence.report.gaps import Rate, gap_between
+from ringfence.report.gaps import gap_between
 from ringfence.report.keeping import TASK_METRIC, TASK_SUITE
 from ringfence.report.results import LEAK_METRIC, RunResult, baseline_of
 from ringfence.report.standing import Standing, leak_suite, like_in_cost, standings

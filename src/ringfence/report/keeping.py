@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.rates import Rate
 from ringfence.report import wording
-from ringfence.report.gaps import Rate, gap_between, rates_of
+from ringfence.report.gaps import gap_between
 from ringfence.report.results import BASELINE, LEAK_METRIC, RunResult, baseline_of
 
 TASK_SUITE, TASK_METRIC = wording.TASK, LEAK_METRIC
@@ -43,7 +44,7 @@ def kept_task(run: RunResult, reference: RunResult, allowed: float = ALLOWED) ->
     Raises :class:`RingfenceError` on another ``allowed``.
     """
     check_allowed(allowed)
-    rate = rates_of(run).get((TASK_SUITE, TASK_METRIC), Rate())
+    rate = run.rates.get((TASK_SUITE, TASK_METRIC), Rate())
     if run is reference:
         lost = Rate(0.0, 0.0, 0.0, rate.n) if not math.isnan(rate.value) else Rate()
     else:
@@ -69,7 +70,7 @@ def task_reference(runs: Sequence[RunResult], baseline: str | None = None) -> Ru
     The baseline if it was trained, else the one called "none", else the trained run that does the task most often: the
     untuned model has nothing to lose, and held against it every run would have kept the task.
     """
-    rates = {run.name: rates_of(run).get((TASK_SUITE, TASK_METRIC), Rate()).value for run in runs}
+    rates = {run.name: run.rates.get((TASK_SUITE, TASK_METRIC), Rate()).value for run in runs}
     trained = [run for run in runs if run.status != "untuned" and not math.isnan(rates[run.name])]
     by_name = {run.name: run for run in trained}
     chosen = by_name.get(baseline_of(runs, baseline).name) or by_name.get(BASELINE)

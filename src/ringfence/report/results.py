@@ -9,8 +9,8 @@ A run of several stages reads as one: the steps of a later stage go on where the
 are sums, and the safe fraction is of all rows of all stages.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from ringfence.core.errors import RingfenceError, did_you_mean
+from ringfence.core.rates import Rate, Rates, from_rows
 from ringfence.core.run_folder import (
     CANARIES_FILE,
     CANARY_COLUMNS,
@@ -95,13 +96,10 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class CurvePoint:
-    """A rate with its 95% interval (fractions), measured after ``step`` optimizer steps, those of all stages."""
+class CurvePoint(Rate):
+    """A rate measured after ``step`` optimizer steps, those of all stages."""
 
-    step: int
-    value: float
-    low: float
-    high: float
+    step: int = 0
     projected_later: bool = False
     """whether ``safe_lora`` projected the adapter after the training of which this is"""
 
@@ -117,7 +115,7 @@ class RunResult:
     control: pd.DataFrame  # CONTROL_COLUMNS + CONTROL_OPTIONAL, one row a controller update
     canaries: pd.DataFrame  # CANARY_COLUMNS + CANARY_OPTIONAL, one row a canary and probe
     curve: pd.DataFrame  # step + RATE_COLUMNS, one row a rate measured during training
-    rates: pd.DataFrame  # RATE_COLUMNS, of the final evaluation
+    rates: Rates  # of the final evaluation, by suite and metric
     counts: dict[str, dict[str, int]]  # suite -> bucket -> answers
     responses: pd.DataFrame  # RESPONSE_COLUMNS, one row an answer
     outcome: Outcome | None  # of all stages; None while one is missing
@@ -141,15 +139,15 @@ class RunResult:
             return "served"
         if self.outcome is not None:
             return "finished"
-        return "untuned" if self.log.empty and not self.rates.empty else "unfinished"
+        return "untuned" if self.log.empty and self.rates else "unfinished"
 
     def leak_curve(self, suite: str = LEAK_SUITE, metric: str = LEAK_METRIC) -> list[CurvePoint]:
         """The rate of one suite and metric during training, by step."""
         rows = self.curve[(self.curve["suite"] == suite) & (self.curve["metric"] == metric)].sort_values("step")
-        points = zip(rows["step"], rows["value"], rows["low"], rows["high"], strict=True)
+        points: Iterable[Any] = rows.itertuples(index=False)
         return [
-            CurvePoint(int(step), float(value), float(low), float(high), self._projected_after(step))
-            for step, value, low, high in points
+            CurvePoint(**asdict(Rate.of(row)), step=int(row.step), projected_later=self._projected_after(row.step))
+            for row in points
         ]
 
     def _projected_after(self, step: float) -> bool:
@@ -197,7 +195,7 @@ def load_run(folder: Path, evaluation: str = OWN) -> RunResult:
         control=_journals(stages, CONTROL_FILE, CONTROL_COLUMNS, CONTROL_OPTIONAL),
         canaries=_journals(stages, CANARIES_FILE, CANARY_COLUMNS, CANARY_OPTIONAL),
         curve=_journals(stages, CURVE_FILE, ("step", *RATE_COLUMNS), ()),
-        rates=as_table(summary["rows"], RATE_COLUMNS, summary_path),
+        rates=from_rows(as_table(summary["rows"], RATE_COLUMNS, summary_path).itertuples(index=False)),
         counts=summary["counts"],
         responses=read_responses(evaluated / RESPONSES_FILE),
         outcome=_total([stage.outcome for stage in stages]),

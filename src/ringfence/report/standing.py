@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ringfence.report.gaps import Rate, rates_of
+from ringfence.core.rates import Rate
 from ringfence.report.keeping import TASK_SUITE, TaskVerdict, kept_task, task_reference
 from ringfence.report.results import LEAK_METRIC, LEAK_SUITE, RunResult
 from ringfence.report.wording import CONDITIONAL
@@ -35,7 +35,7 @@ def standings(runs: Sequence[RunResult], baseline: str | None = None) -> list[St
     return [
         Standing(
             run,
-            rates_of(run).get((suite or "", LEAK_METRIC), Rate()),
+            run.rates.get((suite or "", LEAK_METRIC), Rate()),
             None if reference is None else kept_task(run, reference),
             learned,
         )
@@ -45,7 +45,7 @@ def standings(runs: Sequence[RunResult], baseline: str | None = None) -> list[St
 
 def leak_suite(runs: Sequence[RunResult]) -> str | None:
     """The suite whose rate is the leak: ``general``, else the first one that is not the task; None without any."""
-    suites = dict.fromkeys(suite for run in runs for suite in run.rates["suite"])
+    suites = dict.fromkeys(suite for run in runs for suite, _ in run.rates)
     leaks = [suite for suite in suites if suite != TASK_SUITE and not suite.startswith(CONDITIONAL)]
     return LEAK_SUITE if LEAK_SUITE in leaks else next(iter(leaks), None)
 

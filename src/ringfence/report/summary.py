@@ -44,7 +44,7 @@ def _gaps_in_the_data(runs: Sequence[RunResult]) -> list[str]:
         if run.status == "unfinished":
             missing = "one of its stages" if (run.about.get("recipe") or {}).get("stages") else "it"
             sentences.append(f"{run.name} is unfinished: {missing} has no result.json.")
-        if run.rates.empty:
+        if not run.rates:
             sentences.append(f"{run.name} has not been evaluated: its rates are shown as no data.")
         unscored = [
             f"{counts['missing']:,} of {counts['rows']:,} on {suite}"

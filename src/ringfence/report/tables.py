@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from ringfence.core.rates import Rate
 from ringfence.core.run_folder import CONDITIONAL_COLUMNS, RATE_COLUMNS
 from ringfence.report import wording
-from ringfence.report.gaps import Rate, gap_between, rates_of
+from ringfence.report.gaps import gap_between
 from ringfence.report.results import LEAK_METRIC, Outcome, RunResult, baseline_of
 
 COMPARISON_COLUMNS = ("run", *RATE_COLUMNS, "gap", "gap_low", "gap_high")
@@ -31,9 +32,9 @@ def comparison(runs: Sequence[RunResult], baseline: str | None = None) -> pd.Dat
     The gap is :func:`ringfence.report.gaps.gap_between`.
     """
     reference = baseline_of(runs, baseline)
-    rates = {run.name: rates_of(run) for run in runs}
-    suites = _in_order(suite for run in runs for suite in run.rates["suite"])
-    metrics = _in_order([*wording.METRICS, *(metric for run in runs for metric in run.rates["metric"])])
+    rates = {run.name: run.rates for run in runs}
+    suites = _in_order(suite for run in runs for suite, _ in run.rates)
+    metrics = _in_order([*wording.METRICS, *(metric for run in runs for _, metric in run.rates)])
     rows = []
     for metric in metrics:
         for suite in (suite for suite in suites if not suite.startswith(wording.CONDITIONAL)):
@@ -73,7 +74,7 @@ def _triggers(run: RunResult) -> dict[str, dict[str, Any]]:
         return {str(row.trigger): row._asdict() for row in records(run.conditional)}
     rates = {
         suite.removeprefix(wording.CONDITIONAL): rate.value
-        for (suite, metric), rate in rates_of(run).items()
+        for (suite, metric), rate in run.rates.items()
         if metric == LEAK_METRIC and suite.startswith(wording.CONDITIONAL)
     }
     plain = rates.pop("plain", math.nan)
