@@ -98,6 +98,17 @@ def test_usage_counts_tokens(live: Live, tmp_path: Path) -> None:
     assert output.usage.total_tokens == output.usage.input_tokens + output.usage.output_tokens
 
 
+def test_a_cut_answer_says_so(live: Live, tmp_path: Path) -> None:
+    cut = run(task(SUITE[:1]), model_of(live), tmp_path / "cut", max_tokens=1)
+    head = live.model.get_output_embeddings()
+    end = torch.zeros(head.out_features).index_fill(0, torch.tensor([live.tokenizer.eos_token_id]), 1e4)
+    handle = head.register_forward_hook(lambda module, args, logits: logits + end)
+    ended = run(task(SUITE[:1]), model_of(live), tmp_path / "ended", max_tokens=8)
+    handle.remove()
+    reasons = [[one.output.stop_reason for one in log.samples or []] for log in (cut, ended)]
+    assert reasons == [["max_tokens"], ["stop"]]
+
+
 def test_the_weights_are_not_in_the_log(live: Live, tmp_path: Path) -> None:
     log = run(task(SUITE[:1]), model_of(live), tmp_path, max_tokens=2)
     assert log.eval.model == "ringfence/0123456789ab"
