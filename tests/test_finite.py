@@ -1,13 +1,15 @@
 """No number of any setting is an infinity or NaN, those of settings to come included."""
 
+import importlib
 import math
+import pkgutil
 from collections.abc import Iterator
 from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
-from ringfence import persona_recipe, select_recipe  # noqa: F401 - with them every setting there is
+import ringfence
 from ringfence.core.settings import Numbers
 
 
@@ -18,7 +20,10 @@ def below(cls: type[Numbers]) -> Iterator[type[Numbers]]:
 
 
 def numbers() -> list[tuple[type[Numbers], str]]:
-    """Every setting of ours that takes a float."""
+    """Every setting of ours that takes a float, in whatever module."""
+    for module in pkgutil.walk_packages(ringfence.__path__, "ringfence."):
+        if not module.name.startswith(("ringfence.inspect_plugin", "ringfence.__main__")):  # those need Inspect, or run
+            importlib.import_module(module.name)
     found = {
         f"{cls.__module__}.{cls.__name__}.{name}": (cls, name)
         for cls in below(Numbers)
@@ -31,7 +36,8 @@ def numbers() -> list[tuple[type[Numbers], str]]:
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize(("cls", "name"), numbers(), ids=lambda one: getattr(one, "__name__", one))
 def test_a_setting_is_a_finite_number(cls: type[Numbers], name: str, bad: float) -> None:
-    given: dict[str, Any] = {name: bad}
+    texts = {key: "x" for key, field in cls.model_fields.items() if field.annotation is str and field.is_required()}
+    given: dict[str, Any] = {**texts, name: bad}
     with pytest.raises(ValidationError) as raised:
         cls.model_validate(given)
     assert name in [error["loc"][0] for error in raised.value.errors() if error["loc"]]
