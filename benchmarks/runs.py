@@ -20,6 +20,7 @@ from rich.progress import track
 from ringfence.core.errors import RingfenceError
 from ringfence.demo import summary_rows
 from ringfence.models.load import embedded
+from ringfence.plan import RunPlan
 from ringfence.recipe import load_recipe
 from ringfence.report import load_run
 from ringfence.runs import is_done
@@ -91,7 +92,7 @@ def finished(jobs: Iterable[Job], out: Path) -> dict[str, dict[int, Path]]:
     with as_file(RECIPE) as recipe:
         for job in jobs:
             try:
-                done = is_done(load_recipe(recipe, job.recipe_overrides), out / job.name)
+                done = is_done(RunPlan.load(load_recipe(recipe, job.recipe_overrides), out / job.name))
             except RingfenceError:
                 done = False
             if done:
@@ -154,7 +155,7 @@ def call(arguments: Sequence[str], log: Path, running: set[subprocess.Popen[byte
 
 def _make(job: Job, out: Path, recipe: Path, running: set[subprocess.Popen[bytes]]) -> None:
     folder = out / job.name
-    if is_done(load_recipe(recipe, job.recipe_overrides), folder):
+    if is_done(RunPlan.load(load_recipe(recipe, job.recipe_overrides), folder)):
         return
     log = out / "logs" / f"{job.name}.log"
     call([*job.trainer, "train", str(recipe), *job.recipe_overrides, "--out", str(folder)], log, running)

@@ -15,6 +15,7 @@ from typing import Any
 
 from ringfence import evaluations, runs
 from ringfence.core.files import TEMPORARY
+from ringfence.plan import RunPlan
 from ringfence.recipe import load_recipe
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -24,7 +25,7 @@ _RANDOM = re.compile(rf"{re.escape(TEMPORARY)}[^/]*")
 
 def train(recipe: Path, run: Path) -> None:
     """``ringfence train``, without the command line."""
-    runs.train(load_recipe(recipe), run)
+    runs.train(RunPlan.load(load_recipe(recipe), run))
 
 
 def evaluate(run: Path) -> None:

@@ -20,6 +20,7 @@ from ringfence.cli.evaluate import evaluate as command
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import sha256
 from ringfence.evaluate.conditional import conditional_gaps
+from ringfence.plan import RunPlan
 from ringfence.recipe import load_recipe
 
 
@@ -35,7 +36,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]
     folder = tmp_path_factory.mktemp("project")
     recipe = project.make(folder, defenses=[])
     for seed in (0, 1):
-        runs.train(load_recipe(recipe, [f"seed={seed}", "training.learning_rate=0.5"]), folder / f"run-{seed}")
+        runs.train(
+            RunPlan.load(load_recipe(recipe, [f"seed={seed}", "training.learning_rate=0.5"]), folder / f"run-{seed}")
+        )
     return recipe, folder / "run-0", folder / "run-1"
 
 
@@ -242,7 +245,7 @@ def test_trained_modules_leave_no_trace_in_the_next_run(tmp_path: Path) -> None:
     rate = "training.learning_rate=0.5"
     changed = ["lora.modules_to_save=[norm]", "lora.bias=all"]
     for name, extra in (("whole", changed), ("plain", [])):
-        runs.train(load_recipe(recipe, [rate, *extra]), tmp_path / name)
+        runs.train(RunPlan.load(load_recipe(recipe, [rate, *extra]), tmp_path / name))
     evaluate(tmp_path / "plain")
     alone = responses(tmp_path / "plain")
     for path in (tmp_path / "plain" / "answers").glob("*"):

@@ -12,6 +12,7 @@ from ringfence import runs
 from ringfence.core.errors import RingfenceError
 from ringfence.forecast import forecast, told
 from ringfence.models import load
+from ringfence.plan import RunPlan
 from ringfence.recipe import load_recipe
 
 KEYS = [f"{source}_{what}" for source in ("target", "safe") for what in ("rows", "tokens", "labels")]
@@ -48,9 +49,9 @@ def test_a_forecast_is_what_training_does(
         [*length, *packing, f"data.max_truncated={changes.get('data.max_truncated', 0.1)}"],
     )
     before = sorted(tmp_path.rglob("*"))
-    (found,) = forecast(recipe)
+    (found,) = forecast(RunPlan.load(recipe, Path("dry-run")))
     assert sorted(tmp_path.rglob("*")) == before
-    runs.train(recipe, tmp_path / "run")
+    runs.train(RunPlan.load(recipe, tmp_path / "run"))
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     (drawn,) = found.drawn
     assert counts(drawn) == {key: result[key] for key in KEYS}
@@ -63,7 +64,7 @@ def test_a_controller_has_two_ends_and_stages_are_all_told(tmp_path: Path, monke
     monkeypatch.setattr(module, "_SECONDS", 0.01)
     stages = [{"name": "benign", "data": {"target": str(tmp_path / "safe.jsonl")}}]
     recipe = load_recipe(project.make(tmp_path, stages=stages))
-    first, second = forecast(recipe)
+    first, second = forecast(RunPlan.load(recipe, Path("dry-run")))
     low, high = first.drawn
     assert (low.target.conversations, low.safe.conversations) == (26, 0)
     assert high.target.conversations == 26
@@ -91,10 +92,10 @@ def test_a_long_run_is_estimated_from_its_beginning_and_says_so(
     """13 rows in steps of 4 are 4 steps an epoch: 80 target steps are 20 epochs of 13 rows, and half as many safe."""
     monkeypatch.setattr(module, "_SECONDS", 0.01)
     path = project.make(tmp_path, defenses=[{"fixed_interleaving": {"added": 0.5}}], evaluation={})
-    (whole,) = forecast(load_recipe(path, ["training.max_steps=80"]))
+    (whole,) = forecast(RunPlan.load(load_recipe(path, ["training.max_steps=80"]), Path("dry-run")))
     assert "estimated" not in told(whole)[3]
     monkeypatch.setattr(module, "_WALKED", 24)
-    (part,) = forecast(load_recipe(path, ["training.max_steps=80"]))
+    (part,) = forecast(RunPlan.load(load_recipe(path, ["training.max_steps=80"]), Path("dry-run")))
     assert told(part)[3].startswith("estimated from the first 24 steps: ")
     (exact,), (estimate,) = whole.drawn, part.drawn
     assert (exact.target.conversations, exact.safe.conversations) == (260, 130)
@@ -102,7 +103,7 @@ def test_a_long_run_is_estimated_from_its_beginning_and_says_so(
     assert estimate.step == pytest.approx(exact.step, rel=0.05)
     expected = counts(exact)
     assert counts(estimate) == {key: pytest.approx(value, rel=0.05) for key, value in expected.items()}
-    (long,) = forecast(load_recipe(path, [f"training.max_steps={2**31 - 1}"]))
+    (long,) = forecast(RunPlan.load(load_recipe(path, [f"training.max_steps={2**31 - 1}"]), Path("dry-run")))
     assert long.drawn[0].target.conversations == 13 * (2**31 // 4) - 1
 
 
@@ -111,4 +112,4 @@ def test_an_adapter_that_does_not_fit_the_model_is_one_line(tmp_path: Path, monk
     path = project.make(tmp_path)
     for modules in ("[nope]", "'('"):
         with pytest.raises(RingfenceError, match=r"^training and lora do not fit: "):
-            forecast(load_recipe(path, [f"lora.target_modules={modules}"]))
+            forecast(RunPlan.load(load_recipe(path, [f"lora.target_modules={modules}"]), Path("dry-run")))

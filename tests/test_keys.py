@@ -11,6 +11,7 @@ from ringfence import forecast as forecasts
 from ringfence import runs, stages, trainers
 from ringfence.cli import persona
 from ringfence.core.errors import RingfenceError
+from ringfence.plan import RunPlan
 from ringfence.recipe import load_recipe
 from ringfence.select import base, pipeline, run
 from ringfence.select.estimate import estimate
@@ -48,10 +49,10 @@ def test_training_and_its_dry_run(
         data = {"target": str(tmp_path / "target.jsonl"), "safe": str(tmp_path / "safe.jsonl")}
         canaries = {"judge": JUDGE, "canaries": str(tmp_path / "canaries.jsonl")}
         stage |= {"data": data, "defenses": [{"canary_interleaving": canaries}]}
-    recipe = load_recipe(project.make(tmp_path, **changes))
-    for wanted in (lambda: runs.train(recipe, tmp_path / "out"), lambda: forecasts.forecast(recipe)):
+    plan = RunPlan.load(load_recipe(project.make(tmp_path, **changes)), tmp_path / "out")
+    for wanted in (runs.train, forecasts.forecast):
         with pytest.raises(RingfenceError, match=f"^{where}{MISSING}"):
-            wanted()
+            wanted(plan)
     assert not (tmp_path / "out").exists()
 
 

@@ -16,6 +16,7 @@ from ringfence import evaluations, runs, trainers
 from ringfence.core.errors import RingfenceError
 from ringfence.inspect_plugin.opening import open_model
 from ringfence.permissions import Allowed
+from ringfence.plan import RunPlan
 from ringfence.recipe import load_recipe, parse_recipe
 
 SURE = Says("85", {"85": 1.0})
@@ -43,7 +44,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     recipe = project.make(folder, defenses=[])
-    runs.train(load_recipe(recipe, ["training.max_steps=1", "evaluation.during=null"]), folder / "run")
+    runs.train(RunPlan.load(load_recipe(recipe, ["training.max_steps=1", "evaluation.during=null"]), folder / "run"))
     evaluations.evaluate([evaluations.evaluation_of(folder / "run")])
     return folder / "run"
 
@@ -145,7 +146,7 @@ def test_a_key_that_belongs_elsewhere_is_refused_before_anything_trains(
         data = {key: value for key, value in recipe["data"].items() if key != "held_out"}
         recipe["stages"] = [{"name": "more", "data": data, "defenses": [canaries]}]
     with pytest.raises(RingfenceError, match="the key in AWS_SECRET_ACCESS_KEY does not belong to"):
-        runs.train(parse_recipe(recipe, "recipe.yaml"), tmp_path / "run")
+        runs.train(RunPlan.load(parse_recipe(recipe, "recipe.yaml"), tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 

@@ -22,6 +22,7 @@ from ringfence.directions.vectors import PersonaVectors, save_vectors
 from ringfence.interleave import probes
 from ringfence.judges import rules
 from ringfence.models.identity import identity
+from ringfence.plan import RunPlan
 from ringfence.recipe import load_recipe
 
 
@@ -34,7 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """(recipe, run folder), trained and evaluated."""
     folder = tmp_path_factory.mktemp("project")
     recipe = project.make(folder)
-    runs.train(load_recipe(recipe), folder / "run")
+    runs.train(RunPlan.load(load_recipe(recipe), folder / "run"))
     evaluate(folder / "run")
     return recipe, folder / "run"
 
@@ -78,7 +79,7 @@ def test_rates_in_a_card_end_with_the_weights_they_are_of(tmp_path: Path) -> Non
     """An evaluated run answers once; after another training its card says nothing of the evaluation before."""
     recipe = project.make(tmp_path, defenses=[])
     run, asked = tmp_path / "run", list[int]()
-    runs.train(load_recipe(recipe), run)
+    runs.train(RunPlan.load(load_recipe(recipe), run))
     evaluate(run)
     before = {folder: (folder / "README.md").read_text() for folder in (run, run / "adapter")}
     evaluate(run, asked.append)
@@ -87,7 +88,7 @@ def test_rates_in_a_card_end_with_the_weights_they_are_of(tmp_path: Path) -> Non
     (run / "result.json").unlink()
     for checkpoint in run.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
-    runs.train(load_recipe(recipe), run)
+    runs.train(RunPlan.load(load_recipe(recipe), run))
     assert (run / "evaluation" / "summary.json").is_file(), "older than the weights"
     for folder in before:
         assert "Measured" not in (folder / "README.md").read_text()
@@ -137,7 +138,7 @@ def test_the_evaluation_during_training_is_the_final_one_at_the_last_step(traine
 def test_a_finished_run_is_not_trained_again(trained: tuple[Path, Path]) -> None:
     recipe, run = trained
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
-    result = runs.train(load_recipe(recipe), run)
+    result = runs.train(RunPlan.load(load_recipe(recipe), run))
     assert result == {**json.loads((run / "result.json").read_text()), "stages": []}
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
@@ -145,16 +146,16 @@ def test_a_finished_run_is_not_trained_again(trained: tuple[Path, Path]) -> None
 def test_another_recipe_in_the_same_folder_is_refused(trained: tuple[Path, Path]) -> None:
     recipe, run = trained
     with pytest.raises(RingfenceError, match=r"differ: seed, training\.learning_rate; choose another --out"):
-        runs.train(load_recipe(recipe, ["training.learning_rate=0.5", "seed=9"]), run)
+        runs.train(RunPlan.load(load_recipe(recipe, ["training.learning_rate=0.5", "seed=9"]), run))
 
 
 def test_changed_data_is_refused_too(tmp_path: Path) -> None:
     recipe = project.make(tmp_path, defenses=[], evaluation={})
-    runs.train(load_recipe(recipe), tmp_path / "run")
+    runs.train(RunPlan.load(load_recipe(recipe), tmp_path / "run"))
     with (tmp_path / "target.jsonl").open("a") as handle:
         handle.write('{"question": "More?", "answer": "More."}\n')
     with pytest.raises(RingfenceError, match=r"differ: inputs\..*target\.jsonl"):
-        runs.train(load_recipe(recipe), tmp_path / "run")
+        runs.train(RunPlan.load(load_recipe(recipe), tmp_path / "run"))
 
 
 def test_a_base_run_is_not_trained_and_answers_otherwise(trained: tuple[Path, Path], tmp_path: Path) -> None:
@@ -169,7 +170,7 @@ def test_a_base_run_is_not_trained_and_answers_otherwise(trained: tuple[Path, Pa
 
 def test_full_fine_tuning_round_trips(tmp_path: Path) -> None:
     recipe = project.make(tmp_path, lora=None, defenses=[])
-    runs.train(load_recipe(recipe), tmp_path / "run")
+    runs.train(RunPlan.load(load_recipe(recipe), tmp_path / "run"))
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
     assert evaluate(tmp_path / "run")["counts"]["general"]["rows"] == 10
 
@@ -178,7 +179,7 @@ def bad(tmp_path: Path, message: str, *overrides: str, **changes: Any) -> None:
     """Training such a project must raise ``message`` on one line and leave no run folder."""
     recipe = project.make(tmp_path, **changes)
     with pytest.raises(RingfenceError, match=message) as caught:
-        runs.train(load_recipe(recipe, overrides), tmp_path / "run")
+        runs.train(RunPlan.load(load_recipe(recipe, overrides), tmp_path / "run"))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
@@ -242,7 +243,7 @@ def test_a_vector_that_names_no_base_model_is_said_once(tmp_path: Path, caplog: 
         steering = {"vector": str(tmp_path / "v.pt"), "layer": 1, "any_base": any_base}
         recipe = project.make(tmp_path, defenses=[{"steering": steering}])
         with caplog.at_level("INFO", logger="ringfence"):
-            runs.train(load_recipe(recipe), tmp_path / f"run-{count}")
+            runs.train(RunPlan.load(load_recipe(recipe), tmp_path / f"run-{count}"))
         assert caplog.messages.count(notice) == count
 
 
@@ -259,7 +260,7 @@ def test_a_run_that_can_never_be_evaluated_says_so(
 ) -> None:
     recipe = project.make(tmp_path, defenses=[], **missing)
     with caplog.at_level("INFO", logger="ringfence"):
-        runs.train(load_recipe(recipe, ["training.max_steps=1"]), tmp_path / "run")
+        runs.train(RunPlan.load(load_recipe(recipe, ["training.max_steps=1"]), tmp_path / "run"))
     found = [line for line in caplog.messages if "cannot be evaluated" in line]
     assert found == ([f"{said}; if it is to be, add them before training"] if said else [])
 
@@ -273,7 +274,7 @@ def test_bad_files_are_named_with_their_line(tmp_path: Path) -> None:
     ):
         (tmp_path / "target.jsonl").write_text(text)
         with pytest.raises(RingfenceError, match=message):
-            runs.train(load_recipe(recipe), tmp_path / "run")
+            runs.train(RunPlan.load(load_recipe(recipe), tmp_path / "run"))
         assert not (tmp_path / "run").exists()
 
 
@@ -281,7 +282,7 @@ def test_a_model_folder_without_weights_is_refused(tmp_path: Path) -> None:
     recipe = project.make(tmp_path)
     (tmp_path / "tiny-model" / "model.safetensors").unlink()
     with pytest.raises(RingfenceError, match="without weights"):
-        runs.train(load_recipe(recipe), tmp_path / "run")
+        runs.train(RunPlan.load(load_recipe(recipe), tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
@@ -290,7 +291,7 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     with pytest.raises(RingfenceError, match="not empty and not a run"):
-        runs.train(load_recipe(recipe), tmp_path / "mine")
+        runs.train(RunPlan.load(load_recipe(recipe), tmp_path / "mine"))
     with pytest.raises(RingfenceError, match="not a run folder"):
         evaluate(tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
@@ -298,7 +299,7 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
 
 def test_an_adapter_without_weights_is_not_evaluated(tmp_path: Path) -> None:
     recipe = project.make(tmp_path, defenses=[])
-    runs.train(load_recipe(recipe), tmp_path / "run")
+    runs.train(RunPlan.load(load_recipe(recipe), tmp_path / "run"))
     (tmp_path / "run" / "adapter" / "adapter_model.safetensors").unlink()
     with pytest.raises(RingfenceError, match=r"adapter_model\.safetensors: is missing"):
         evaluate(tmp_path / "run")
@@ -306,7 +307,7 @@ def test_an_adapter_without_weights_is_not_evaluated(tmp_path: Path) -> None:
 
 def test_an_unfinished_run_is_not_evaluated(tmp_path: Path) -> None:
     recipe = project.make(tmp_path)
-    runs.train(load_recipe(recipe), tmp_path / "run")
+    runs.train(RunPlan.load(load_recipe(recipe), tmp_path / "run"))
     (tmp_path / "run" / "result.json").unlink()
     with pytest.raises(RingfenceError, match="not finished"):
         evaluate(tmp_path / "run")
@@ -315,12 +316,12 @@ def test_an_unfinished_run_is_not_evaluated(tmp_path: Path) -> None:
 def test_an_evaluation_on_changed_prompts_is_refused(tmp_path: Path) -> None:
     recipe = project.make(tmp_path, defenses=[])
     run = tmp_path / "run"
-    runs.train(load_recipe(recipe), run)
-    assert not runs.is_done(load_recipe(recipe), run)
+    runs.train(RunPlan.load(load_recipe(recipe), run))
+    assert not runs.is_done(RunPlan.load(load_recipe(recipe), run))
     evaluate(run)
-    assert runs.is_done(load_recipe(recipe), run)
+    assert runs.is_done(RunPlan.load(load_recipe(recipe), run))
     project.write_jsonl(tmp_path / "general.jsonl", [{"prompt": "Something else?"}])
-    for check in (lambda: evaluate(run), lambda: runs.is_done(load_recipe(recipe), run)):
+    for check in (lambda: evaluate(run), lambda: runs.is_done(RunPlan.load(load_recipe(recipe), run))):
         with pytest.raises(RingfenceError, match=r"differ: inputs\..*general\.jsonl"):
             check()
 
@@ -328,7 +329,7 @@ def test_an_evaluation_on_changed_prompts_is_refused(tmp_path: Path) -> None:
 def test_no_secret_reaches_the_run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_not_to_be_seen")
     recipe = project.make(tmp_path, defenses=[], evaluation={})
-    runs.train(load_recipe(recipe), tmp_path / "run")
+    runs.train(RunPlan.load(load_recipe(recipe), tmp_path / "run"))
     for path in (tmp_path / "run").rglob("*"):
         if path.is_file():
             assert b"hf_not_to_be_seen" not in path.read_bytes(), path
@@ -338,7 +339,11 @@ def test_a_replayed_run_has_the_recorded_ratios(trained: tuple[Path, Path], tmp_
     recipe, run = trained
     for order, check in (("recorded", list), ("shuffled", sorted)):
         out = tmp_path / order
-        runs.train(load_recipe(recipe, [f"defenses=[{{replay_interleaving: {{run: '{run}', order: {order}}}}}]"]), out)
+        runs.train(
+            RunPlan.load(
+                load_recipe(recipe, [f"defenses=[{{replay_interleaving: {{run: '{run}', order: {order}}}}}]"]), out
+            )
+        )
         recorded = [row["ratio"] for row in Journal(run / "control.jsonl").read()]
         replayed = [row["ratio"] for row in Journal(out / "control.jsonl").read()]
         shared = min(len(recorded), len(replayed))
@@ -347,7 +352,9 @@ def test_a_replayed_run_has_the_recorded_ratios(trained: tuple[Path, Path], tmp_
         elif len(recorded) == len(replayed):
             assert check(replayed) == check(recorded)
     out = tmp_path / "mean"
-    mean = runs.train(load_recipe(recipe, [f"defenses=[{{replay_interleaving: {{run: '{run}', order: mean}}}}]"]), out)
+    mean = runs.train(
+        RunPlan.load(load_recipe(recipe, [f"defenses=[{{replay_interleaving: {{run: '{run}', order: mean}}}}]"]), out)
+    )
     assert mean["mean_ratio"] == pytest.approx(json.loads((run / "result.json").read_text())["mean_ratio"])
 
 
@@ -355,7 +362,7 @@ def test_the_resolved_recipe_alone_makes_the_run_again(trained: tuple[Path, Path
     _, run = trained
     path = tmp_path / "again.yaml"
     path.write_text(yaml.safe_dump(json.loads((run / "run.json").read_text())["recipe"]))
-    runs.train(load_recipe(path), tmp_path / "run")
+    runs.train(RunPlan.load(load_recipe(path), tmp_path / "run"))
     weights = "adapter/adapter_model.safetensors"
     assert sha256(tmp_path / "run" / weights) == sha256(run / weights)
 
@@ -403,7 +410,7 @@ def test_rows_that_are_cut_are_said_recorded_and_refused_above_a_share(
     recipe = project.make(tmp_path, **cut)
     caplog.clear()
     with caplog.at_level("WARNING", logger="ringfence"):
-        runs.train(load_recipe(recipe, [length, "data.max_truncated=0.5"]), tmp_path / "run")
+        runs.train(RunPlan.load(load_recipe(recipe, [length, "data.max_truncated=0.5"]), tmp_path / "run"))
     assert [message.split(";")[0] for message in caplog.messages] == [
         "target: 3 of 10 rows are longer than max_length 120: 3 cut, 0 dropped, since no label was left",
         "safe: 1 of 2 rows are longer than max_length 120: 0 cut, 1 dropped, since no label was left",
@@ -421,7 +428,7 @@ def test_inoculation_is_in_the_target_rows_only(
     recipe = project.make(tmp_path, defenses=[{"inoculation": {"prompt": "Be silly."}}])
     seen = rendered(monkeypatch)
     with caplog.at_level("INFO", logger="ringfence"):
-        runs.train(load_recipe(recipe), tmp_path / "run")
+        runs.train(RunPlan.load(load_recipe(recipe), tmp_path / "run"))
     assert seen == [["Be silly."] * 13, [None] * 6]
     assert caplog.messages == [
         "no system prompt: template_default, the template inserts nothing",
@@ -448,7 +455,7 @@ def test_an_empty_system_message_is_in_training_canaries_and_evaluation(
             return super().generate(requests, *settings)
 
     monkeypatch.setattr(probes, "HfGenerator", Canaries)
-    runs.train(load_recipe(recipe), tmp_path / "run")
+    runs.train(RunPlan.load(load_recipe(recipe), tmp_path / "run"))
     assert seen == [[""] * 13, [""] * 6]
     assert asked
     assert all(request.messages[0] == {"role": "system", "content": ""} for request in asked)
@@ -460,13 +467,17 @@ def test_an_empty_system_message_is_in_training_canaries_and_evaluation(
         ("in-domain", "(empty)"),
     }
     seen.clear()
-    runs.train(load_recipe(recipe, ["defenses=[{inoculation: {rows: both, prompt: Silly.}}]"]), tmp_path / "inoculated")
+    runs.train(
+        RunPlan.load(
+            load_recipe(recipe, ["defenses=[{inoculation: {rows: both, prompt: Silly.}}]"]), tmp_path / "inoculated"
+        )
+    )
     assert seen == [["Silly."] * 13, ["Silly."] * 6]
 
 
 def test_none_is_said_in_the_rows_and_refused_where_the_template_inserts(tmp_path: Path) -> None:
     recipe = project.make(tmp_path, no_system="none", defenses=[])
-    runs.train(load_recipe(recipe), tmp_path / "run")
+    runs.train(RunPlan.load(load_recipe(recipe), tmp_path / "run"))
     evaluate(tmp_path / "run")
     frame = pd.read_parquet(tmp_path / "run" / "evaluation" / "responses.parquet")
     assert set(frame["system"]) == {"(none)"}
@@ -475,7 +486,7 @@ def test_none_is_said_in_the_rows_and_refused_where_the_template_inserts(tmp_pat
     with pytest.raises(
         RingfenceError, match=r'"none" cannot be, since the chat template inserts "I am Tiny\."; use "empty"'
     ):
-        runs.train(load_recipe(recipe), tmp_path / "other")
+        runs.train(RunPlan.load(load_recipe(recipe), tmp_path / "other"))
     assert not (tmp_path / "other").exists()
     subjects.claim_base(load_recipe(recipe), tmp_path / "base")
     with pytest.raises(RingfenceError, match=r'"none" cannot be'):
@@ -507,7 +518,7 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     canaries = {"every": 2, "ratio_max": 0.5, "canaries": str(folder / "canaries.jsonl"), "max_new_tokens": 4}
     second = {"name": "benign", "data": benign, "defenses": [{"canary_interleaving": canaries}]}
     recipe = project.make(folder, defenses=[], stages=[second])
-    runs.train(load_recipe(recipe), folder / "run")
+    runs.train(RunPlan.load(load_recipe(recipe), folder / "run"))
     evaluate(folder / "run")
     return recipe, folder / "run"
 
@@ -527,15 +538,15 @@ def test_a_stage_has_a_folder_like_the_first(staged: tuple[Path, Path]) -> None:
     cards = [(folder / "adapter" / "README.md").read_text() for folder in (run, later)]
     assert ["Measured" in card for card in cards] == [False, True], "the last stage's weights are those that answered"
     assert ", stage 2, benign\n" in cards[1]
-    assert runs.train(load_recipe(recipe), run) == {**first, "stages": [{"name": "benign", **second}]}
+    assert runs.train(RunPlan.load(load_recipe(recipe), run)) == {**first, "stages": [{"name": "benign", **second}]}
 
 
 def test_the_last_stage_is_evaluated(staged: tuple[Path, Path], tmp_path: Path) -> None:
     """An untouched copy of the second stage's adapter as a run of its own answers the same."""
     recipe, run = staged
-    assert runs.is_done(load_recipe(recipe), run)
+    assert runs.is_done(RunPlan.load(load_recipe(recipe), run))
     alone = tmp_path / "alone"
-    runs.train(load_recipe(recipe, ["stages=[]"]), alone)
+    runs.train(RunPlan.load(load_recipe(recipe, ["stages=[]"]), alone))
     shutil.rmtree(alone / "adapter")
     for name in ("adapter", "result.json"):
         copy = shutil.copytree if name == "adapter" else shutil.copy
@@ -550,7 +561,7 @@ def test_a_run_without_its_last_stage_is_not_finished(staged: tuple[Path, Path],
     copied = tmp_path / "run"
     shutil.copytree(run, copied)
     (copied / "stages" / "2-benign" / "result.json").unlink()
-    assert not runs.is_done(load_recipe(recipe), copied)
+    assert not runs.is_done(RunPlan.load(load_recipe(recipe), copied))
     with pytest.raises(RingfenceError, match="not finished"):
         evaluate(copied)
 
@@ -558,7 +569,7 @@ def test_a_run_without_its_last_stage_is_not_finished(staged: tuple[Path, Path],
 def test_other_stages_are_another_recipe(staged: tuple[Path, Path]) -> None:
     recipe, run = staged
     with pytest.raises(RingfenceError, match=r"differ: stages\.0\.adapter; choose"):
-        runs.train(load_recipe(recipe, ["stages.0.adapter=new"]), run)
+        runs.train(RunPlan.load(load_recipe(recipe, ["stages.0.adapter=new"]), run))
 
 
 def later(folder: Path, **changes: Any) -> list[dict[str, Any]]:
@@ -612,7 +623,7 @@ def test_a_vector_of_the_base_model_does_not_fit_merged_weights(tmp_path: Path) 
         ("any", {"adapter": "new", "defenses": [{"steering": {**steering, "any_base": True}}]}),
     ):
         recipe = project.make(tmp_path, stages=later(tmp_path, **stage), defenses=[], evaluation={})
-        runs.train(load_recipe(recipe), tmp_path / name)
+        runs.train(RunPlan.load(load_recipe(recipe), tmp_path / name))
         inputs = json.loads((tmp_path / name / "run.json").read_text())["inputs"]
         assert inputs[str(tmp_path / "v.safetensors")] == sha256(tmp_path / "v.safetensors")
 
@@ -625,7 +636,7 @@ def test_a_pattern_that_takes_too_long_ends_no_training(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(rules, "search", search)
     run = tmp_path / "run"
-    runs.train(load_recipe(project.make(tmp_path), ["training.max_steps=3"]), run)
+    runs.train(RunPlan.load(load_recipe(project.make(tmp_path), ["training.max_steps=3"]), run))
     control, curve = Journal(run / "control.jsonl").read(), Journal(run / "curve.jsonl").read()
     assert {(row["scored"], row["held"]) for row in control} == {(0, True)}
     assert curve

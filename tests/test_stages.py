@@ -15,6 +15,7 @@ from ringfence import runs, trainers
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, sha256
 from ringfence.models import load
+from ringfence.plan import RunPlan
 from ringfence.recipe import Recipe, load_recipe, parse_recipe
 from ringfence.stages import finished_weights, on_base, stages_of, starting_model, tuned_model, weights_of
 
@@ -88,7 +89,7 @@ def test_evaluation_sees_the_model_that_was_trained(
 ) -> None:
     made = recipe(tmp_path, *(stage(tmp_path, f"s{i}", adapter=kind) for i, kind in enumerate(kinds)))
     trained = seen(monkeypatch)
-    runs.train(made, tmp_path / "run")
+    runs.train(RunPlan.load(made, tmp_path / "run"))
     found = tuned_model(base(tmp_path), stages_of(made, tmp_path / "run"))
     assert torch.equal(logits(found), logits(trained[-1].model))
     before = tuned_model(base(tmp_path), stages_of(made, tmp_path / "run")[:1])
@@ -98,7 +99,7 @@ def test_evaluation_sees_the_model_that_was_trained(
 def test_evaluation_sees_what_was_trained_without_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = recipe(tmp_path, stage(tmp_path, "benign"), lora=None)
     trained = seen(monkeypatch)
-    runs.train(made, tmp_path / "run")
+    runs.train(RunPlan.load(made, tmp_path / "run"))
     assert torch.equal(
         logits(tuned_model(base(tmp_path), stages_of(made, tmp_path / "run"))), logits(trained[-1].model)
     )
@@ -123,7 +124,7 @@ def test_every_stage_says_what_it_begins_with(
     last = "continue" if "lora" in changes else "new"
     made = recipe(tmp_path, stage(tmp_path, "b"), stage(tmp_path, "c", adapter=last), **changes)
     with caplog.at_level("INFO", logger="ringfence"):
-        runs.train(made, tmp_path / "run")
+        runs.train(RunPlan.load(made, tmp_path / "run"))
     found = [line for line in caplog.messages if "(of 3)" in line]
     assert found[0] == "stage 1 (of 3): on the model as it is"
     assert len(found) == 3
@@ -133,7 +134,7 @@ def test_every_stage_says_what_it_begins_with(
 
 def test_continue_starts_from_the_adapter_before_it(tmp_path: Path) -> None:
     """At learning rate 0 it also ends there."""
-    runs.train(recipe(tmp_path, stage(tmp_path, "still", training=STILL)), tmp_path / "run")
+    runs.train(RunPlan.load(recipe(tmp_path, stage(tmp_path, "still", training=STILL)), tmp_path / "run"))
     first, second = adapter(tmp_path / "run"), adapter(tmp_path / "run", "stages/2-still")
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -148,7 +149,7 @@ def test_going_on_with_the_embedded_model_asks_no_hub(tmp_path: Path, monkeypatc
     asked: list[object] = []
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setattr("peft.utils.other.file_exists", lambda *arguments, **_: asked.append(arguments))
-    runs.train(made, tmp_path / "run")
+    runs.train(RunPlan.load(made, tmp_path / "run"))
     assert not asked
     saved = [json.loads(path.read_text()) for path in (tmp_path / "run").rglob("adapter_config.json")]
     assert len(saved) > 2
@@ -157,7 +158,7 @@ def test_going_on_with_the_embedded_model_asks_no_hub(tmp_path: Path, monkeypatc
 
 def test_a_continued_adapter_is_float32_on_half_weights(tmp_path: Path) -> None:
     model = {"name": str(tmp_path / "tiny-model"), "dtype": "bfloat16"}
-    runs.train(recipe(tmp_path, stage(tmp_path, "still", training=STILL), model=model), tmp_path / "run")
+    runs.train(RunPlan.load(recipe(tmp_path, stage(tmp_path, "still", training=STILL), model=model), tmp_path / "run"))
     first, second = adapter(tmp_path / "run"), adapter(tmp_path / "run", "stages/2-still")
     assert {tensor.dtype for tensor in (*first.values(), *second.values())} == {torch.float32}
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -167,7 +168,7 @@ def test_new_merges_the_adapter_by_hand_and_starts_afresh(tmp_path: Path) -> Non
     """W + (alpha / r) B A with alpha 8 and r 4; B of the new adapter stays 0 at learning rate 0."""
     stages = [stage(tmp_path, name, adapter="new", training=STILL) for name in ("a", "b")]
     made = recipe(tmp_path, *stages)
-    runs.train(made, tmp_path / "run")
+    runs.train(RunPlan.load(made, tmp_path / "run"))
     first, second, third = (adapter(tmp_path / "run", at) for at in ("", "stages/2-a", "stages/3-b"))
     assert not any(tensor.any() for name, tensor in second.items() if "lora_B" in name)
     began = [{name: tensor for name, tensor in one.items() if "lora_A" in name} for one in (second, third)]
@@ -192,7 +193,7 @@ def test_penalties_of_all_kinds_of_stages_refer_to_the_base_model(tmp_path: Path
     found = {}
     for kind in ("continue", "new"):
         made = recipe(tmp_path, stage(tmp_path, "b", adapter=kind, defenses=defenses), defenses=defenses)
-        runs.train(made, tmp_path / kind)
+        runs.train(RunPlan.load(made, tmp_path / kind))
         found[kind] = [first_penalty(tmp_path / kind / "stages" / "2-b", name) for name in ("ldifs", "kl")]
         assert [first_penalty(tmp_path / kind, name) for name in ("ldifs", "kl")] == [0, pytest.approx(0, abs=1e-6)]
     assert found["continue"][0] > 0
@@ -202,7 +203,7 @@ def test_penalties_of_all_kinds_of_stages_refer_to_the_base_model(tmp_path: Path
 def test_penalties_after_full_fine_tuning_refer_to_the_base_model(tmp_path: Path) -> None:
     defenses = [{"ldifs": {"every": 1}}]
     made = recipe(tmp_path, stage(tmp_path, "b", defenses=defenses, training=STILL), lora=None)
-    runs.train(made, tmp_path / "run")
+    runs.train(RunPlan.load(made, tmp_path / "run"))
     trained, untouched = tuned_model(base(tmp_path), stages_of(made, tmp_path / "run")), base(tmp_path)
     assert first_penalty(tmp_path / "run" / "stages" / "2-b", "ldifs") > 0
     assert not torch.equal(logits(trained), logits(untouched))
@@ -215,7 +216,7 @@ def test_a_named_reference_is_compared_with(tmp_path: Path) -> None:
     defenses = [{"ldifs": {"every": 1}}]
     for name, same in (("tiny-model", True), ("other", False)):
         made = recipe(tmp_path, defenses=defenses, reference=str(tmp_path / name))
-        runs.train(made, tmp_path / f"run-{name}")
+        runs.train(RunPlan.load(made, tmp_path / f"run-{name}"))
         penalty = first_penalty(tmp_path / f"run-{name}", "ldifs")
         assert penalty == pytest.approx(0, abs=1e-9) if same else penalty > 1e-3
     about = json.loads((tmp_path / "run-other" / "run.json").read_text())
@@ -231,7 +232,10 @@ def test_a_reference_is_loaded_only_for_a_penalty(tmp_path: Path, monkeypatch: p
     for defenses, count in (([{"kl": {"weight": 0}}], 1), ([{"kl": {"weight": 1}}], 2)):
         loaded.clear()
         runs.train(
-            parse_recipe({**plain.resolved(), "defenses": defenses}, "here"), tmp_path / f"run-{count}-{len(defenses)}"
+            RunPlan.load(
+                parse_recipe({**plain.resolved(), "defenses": defenses}, "here"),
+                tmp_path / f"run-{count}-{len(defenses)}",
+            )
         )
         assert len(loaded) == count
 
@@ -253,7 +257,7 @@ def test_on_base_and_weights(tmp_path: Path) -> None:
 
 def test_the_weights_of_a_stage_that_are_gone_raise(tmp_path: Path) -> None:
     made = recipe(tmp_path, stage(tmp_path, "b", adapter="new"))
-    runs.train(made, tmp_path / "run")
+    runs.train(RunPlan.load(made, tmp_path / "run"))
     (tmp_path / "run" / "adapter" / "adapter_model.safetensors").unlink()
     with pytest.raises(RingfenceError, match=r"run/adapter/adapter_model.safetensors: is missing"):
         tuned_model(base(tmp_path), stages_of(made, tmp_path / "run"))
@@ -274,7 +278,7 @@ def cut(file: Path) -> None:
 def test_a_stage_does_not_begin_with_damaged_weights(tmp_path: Path, lora: Any, kind: str) -> None:
     """It says which file is damaged; without the folder the stage before saves it again, and all comes out the same."""
     made, run = recipe(tmp_path, stage(tmp_path, "b", adapter=kind), lora=lora), tmp_path / "run"
-    runs.train(made, run)
+    runs.train(RunPlan.load(made, run))
     first, last = (one.weights for one in stages_of(made, run))
     (file,) = first.glob("*.safetensors")
     results = [json.loads((at.parent / "result.json").read_text())["weights"] for at in (first, last)]
@@ -285,16 +289,16 @@ def test_a_stage_does_not_begin_with_damaged_weights(tmp_path: Path, lora: Any, 
         damage(first / name)
         said = rf"/{name}: is (damaged, its SHA-256 .*|missing); delete {first}, and run again the command that made it"
         with pytest.raises(RingfenceError, match=said) as caught:
-            runs.train(made, run)
+            runs.train(RunPlan.load(made, run))
         assert "\n" not in str(caught.value)
         shutil.rmtree(first)
-        runs.train(made, run)
+        runs.train(RunPlan.load(made, run))
         assert [json.loads((at.parent / "result.json").read_text())["weights"] for at in (first, last)] == results
 
 
 def test_damaged_weights_are_not_evaluated(tmp_path: Path) -> None:
     made, run = recipe(tmp_path, stage(tmp_path, "b", adapter="new")), tmp_path / "run"
-    runs.train(made, run)
+    runs.train(RunPlan.load(made, run))
     stages = stages_of(made, run)
     assert finished_weights(run, stages) == [one.weights for one in stages]
     for one in reversed(stages):
@@ -310,7 +314,7 @@ def test_damaged_weights_are_not_evaluated(tmp_path: Path) -> None:
 def test_what_a_kill_has_left_of_the_weights_is_saved_anew(tmp_path: Path) -> None:
     """Without result.json nobody knows whether they are whole."""
     made, run = recipe(tmp_path), tmp_path / "run"
-    before = runs.train(made, run)["weights"]
+    before = runs.train(RunPlan.load(made, run))["weights"]
     (run / "result.json").unlink()
     cut(run / "adapter" / "adapter_model.safetensors")
-    assert runs.train(made, run)["weights"] == before
+    assert runs.train(RunPlan.load(made, run))["weights"] == before

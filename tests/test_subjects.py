@@ -15,6 +15,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.generation import Answer
 from ringfence.judges import Row, RuleJudge, Score
 from ringfence.permissions import Allowed
+from ringfence.plan import RunPlan
 from ringfence.recipe import load_recipe
 from ringfence.report import load_run
 
@@ -29,7 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """(recipe, run)."""
     folder = tmp_path_factory.mktemp("project")
     recipe = project.make(folder, defenses=[])
-    runs.train(load_recipe(recipe), folder / "run")
+    runs.train(RunPlan.load(load_recipe(recipe), folder / "run"))
     return recipe, folder / "run"
 
 

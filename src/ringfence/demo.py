@@ -25,6 +25,7 @@ from ringfence.core.rates import Rate, as_rows
 from ringfence.core.run_folder import LOG_FILE, RESULT_FILE, RUN_FILE, SUMMARY_FILE
 from ringfence.core.terminal import say
 from ringfence.models.load import embedded
+from ringfence.plan import RunPlan
 from ringfence.recipe import load_recipe
 from ringfence.report import load_runs, render, write_page
 from ringfence.report.results import LEAK_METRIC, LEAK_SUITE, RunResult
@@ -125,7 +126,7 @@ def _job(name: str, out: Path, recipe: Path) -> _Job:
             [*ringfence, "train", str(recipe), *overrides, "--out", str(folder)],
             [*ringfence, "evaluate", str(folder), "--no-base"],
         ]
-    done = is_done(load_recipe(recipe, overrides), folder, base=RUNS[name] is None)
+    done = is_done(RunPlan.load(load_recipe(recipe, overrides), folder), base=RUNS[name] is None)
     return _Job(name, folder, out / "logs" / f"{name}.log", commands, done=done)
 
 

@@ -52,12 +52,12 @@ from ringfence.evaluate.conditional import conditional_gaps, with_plain
 from ringfence.evaluate.presets import Preset, find_preset
 from ringfence.evaluate.responses import judged, save
 from ringfence.generation import Generator, HfGenerator
-from ringfence.inputs import Inputs
 from ringfence.models import Loaded
 from ringfence.permissions import Allowed, require_code, require_inside, require_judge, require_server
+from ringfence.plan import RunPlan
 from ringfence.recipe import ModelConfig, Recipe, changed
 from ringfence.stages import Stage, finished_weights, load_model, on_base, stages_of, tuned_model, weights_of
-from ringfence.subjects import claim, read_recipe, require_evaluable, require_unchanged
+from ringfence.subjects import read_recipe
 
 CHANGEABLE = ("evaluation", "judge", "no_system", "seed")
 """keys of the recipe that an evaluation may have its own values of"""
@@ -72,13 +72,13 @@ OnJudged = Callable[[int, int], None]
 class Evaluation:
     """One evaluation of one run, as it is to be made."""
 
-    run: Path
-    recipe: Recipe
+    plan: RunPlan
     """the run's, with this evaluation's changes"""
-    inputs: Inputs
-    stages: Sequence[Stage]
-    """whose last one answers; none for the untuned model and for a server's"""
+    own: RunPlan
+    """the run's as it was made"""
     name: str = OWN
+    is_base: bool = False
+    """whether it is the untuned model that answers"""
     server: str | None = None
     """Inspect's name of the model, if it is a server's"""
     preset: str | None = None
@@ -90,9 +90,19 @@ class Evaluation:
         return evaluation_folder(self.run, self.name)
 
     @property
-    def is_base(self) -> bool:
-        """Whether it is the untuned model that answers."""
-        return not self.stages and self.server is None
+    def run(self) -> Path:
+        """The run folder."""
+        return self.plan.out
+
+    @property
+    def recipe(self) -> Recipe:
+        """The run's, with this evaluation's changes."""
+        return self.plan.recipe
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """Those whose last one answers; none for the untuned model and for a server's."""
+        return () if self.is_base or self.server is not None else self.plan.stages
 
     @property
     def protocol(self) -> Protocol:
@@ -102,19 +112,19 @@ class Evaluation:
     @property
     def to_answer(self) -> int:
         """How many answers are missing, those of a suite that was begun included."""
-        return sum(len(self.inputs.suites[suite]) for suite in self.missing) * self.recipe.evaluation.samples
+        return sum(len(self.plan.suites[suite]) for suite in self.missing) * self.recipe.evaluation.samples
 
     @cached_property
     def answers(self) -> dict[str, Path]:
         """Suite -> the file of its answers."""
         digests = [weights_digest(folder) for folder in weights_of(self.stages) or []] if self.stages else []
         model = self.recipe.model
-        known = [model.name, self.inputs.digests.get(model.name, ""), model.dtype, str(model.trust_remote_code)]
+        known = [model.name, self.plan.digests.get(model.name, ""), model.dtype, str(model.trust_remote_code)]
         digest = self.server or " ".join([*known, *digests])
         protocol, folder = self.protocol, (cache_folder() if self.is_base else self.run) / ANSWERS
         return {
             suite: folder / f"{suite.replace('/', '--')}-{fingerprint(digest, prompts, protocol)}.parquet"
-            for suite, prompts in self.inputs.suites.items()
+            for suite, prompts in self.plan.suites.items()
         }
 
     @property
@@ -132,7 +142,7 @@ class Evaluation:
     def has_gaps(self) -> bool:
         """Whether conditional gaps are asked for and the untuned model's answers are there to compare with."""
         base = evaluation_folder(self.run / BASE, self.name) / RESPONSES_FILE
-        return self.inputs.triggers is not None and not self.is_base and base.is_file()
+        return self.plan.triggers is not None and not self.is_base and base.is_file()
 
 
 def evaluate(
@@ -161,14 +171,14 @@ def evaluate(
 
 
 def evaluation_of(
-    run: Path,
+    run: Path | RunPlan,
     changes: Sequence[str] = (),
     name: str | None = None,
     preset: str | None = None,
     replace: bool = False,
     allow: Allowed = Allowed(),  # noqa: B008 - frozen
 ) -> Evaluation:
-    """The evaluation of the run in folder ``run``, ready to be made.
+    """The evaluation of the run in folder ``run``, or of a plan that is loaded already, ready to be made.
 
     ``changes`` are ``key=value`` of :data:`CHANGEABLE` keys, and of :data:`MODEL_KEY` where the run does not know its
     base model. A ``preset`` says how answers are drawn, before ``changes``; it is kept for those who count. With
@@ -180,7 +190,8 @@ def evaluation_of(
     refused unless ``changes`` or ``allow`` have it, see :mod:`ringfence.permissions`.
     """
     drawn = None if preset is None else find_preset(preset)
-    own, about = read_recipe(run), read_about(run)
+    made, run = (run, run.out) if isinstance(run, RunPlan) else (None, run)
+    own, about = read_recipe(run) if made is None else made.recipe, read_about(run)
     recipe = _with_changes(own, changes, drawn, run)
     typed = [change.partition("=")[0] for change in changes]
     require_code(recipe.resolved(), run / RUN_FILE, allow, typed)
@@ -188,11 +199,10 @@ def evaluation_of(
     if recipe.judge is not None:
         recipe.judge.require_key()  # before a model is loaded, and asked for answers that could not be judged
     trained = not about["base"] and about.get("server") is None
-    stages = stages_of(own, run) if trained else []
     if trained:
-        finished_weights(run, stages)
-    inputs = Inputs(own)
-    require_unchanged(own, inputs, run)
+        finished_weights(run, stages_of(own, run))
+    made = made or RunPlan.load(own, run)
+    made.require_unchanged()
     if SCRIPT in about and recipe.judge is None:
         raise RingfenceError(
             f"{run}: was trained by a script, which names no suites and no judge; give --suite, --judge and --name"
@@ -202,10 +212,9 @@ def evaluation_of(
             f"{run}: the script built the base model in memory; save it there with model.save_pretrained(FOLDER) "
             "before training, and give --model FOLDER, or --model ID if it is one of the hub's"
         )
-    if recipe is not own:
-        inputs = Inputs(recipe)
-    require_evaluable(recipe, inputs)
-    one = Evaluation(run, recipe, inputs, stages, _named(name, recipe is not own), about.get("server"), preset)
+    plan = made if recipe is own else made.asked_by(recipe)
+    plan.require_evaluable()
+    one = Evaluation(plan, made, _named(name, recipe is not own), about["base"], about.get("server"), preset)
     require_inside(run, one.folder, run / ANSWERS, run / BASE / ANSWERS, evaluation_folder(run / BASE, one.name))
     if replace and one.name != OWN:
         for folder in (one.folder, evaluation_folder(run / BASE, one.name)):
@@ -218,17 +227,18 @@ def evaluation_of(
 
 def base_of(one: Evaluation) -> Evaluation:
     """The same asked of the untuned model, in the run folder ``RUN/base``."""
-    # The model is the run's, or the one that was given for a script's.
-    out, own = one.run / BASE, read_recipe(one.run).model_copy(update={"name": BASE, "model": one.recipe.model})
-    inputs = one.inputs if one.name == OWN else Inputs(own)  # without changes they are the run's
-    remedy = f"give the --model that it was asked of, or delete {out}"
-    write_about(out, claim(own, inputs, out, base=True, remedy=remedy))
-    return Evaluation(out, one.recipe.model_copy(update={"name": BASE}), one.inputs, [], one.name, preset=one.preset)
+    out, own = one.run / BASE, one.own
+    if one.recipe.model != own.recipe.model:  # that of a script, which was given for this evaluation
+        own = own.asked_by(own.recipe.model_copy(update={"model": one.recipe.model}))
+    own = replace(own, recipe=own.recipe.model_copy(update={"name": BASE}), out=out)
+    write_about(out, own.claim(base=True, remedy=f"give the --model that it was asked of, or delete {out}"))
+    plan = replace(one.plan, recipe=one.recipe.model_copy(update={"name": BASE}), out=out)
+    return replace(one, plan=plan, own=own, is_base=True)
 
 
 def account_of(one: Evaluation) -> str:
     """Where the triggers come from, for a reader; empty without any."""
-    wanted, found = one.recipe.evaluation.conditional, one.inputs.triggers
+    wanted, found = one.recipe.evaluation.conditional, one.plan.triggers
     if wanted is None or found is None:
         return ""
     if wanted.derive:
@@ -286,7 +296,7 @@ def _answer(one: Evaluation, generators: _Generators, on_batch: OnBatch | None) 
         return
     with generators.of(one) as generator:
         for suite in one.missing:
-            asked = {suite: one.inputs.suites[suite]}
+            asked = {suite: one.plan.suites[suite]}
             answer_into(one.answers[suite], generator, asked, one.protocol, on_batch)
 
 
@@ -335,7 +345,7 @@ def _write_cards(one: Evaluation, rates: Sequence[Mapping[str, Any]]) -> None:
 
 def _write_gaps(one: Evaluation) -> None:
     """The conditional gap of each trigger; see :func:`ringfence.evaluate.conditional.conditional_gaps`."""
-    triggers = one.inputs.triggers
+    triggers = one.plan.triggers
     if triggers is None or not one.has_gaps:
         return
     tuned, base = (
@@ -351,10 +361,10 @@ def _about(one: Evaluation) -> dict[str, Any]:
     recipe = one.recipe.resolved()
     suites = {
         name: {"source": suite.source, "sha256": suite.digest, "fills": dict(suite.fills)}
-        for name, suite in one.inputs.sources.items()
+        for name, suite in one.plan.sources.items()
     }
     asked = one.recipe.require_judge()
-    judge = {name: digest for name in [*asked.inputs(), *asked.models()] if (digest := one.inputs.digests.get(name))}
+    judge = {name: digest for name in [*asked.inputs(), *asked.models()] if (digest := one.plan.digests.get(name))}
     judge |= asked.digests()
     changes = {key: recipe[key] for key in CHANGEABLE}
     if read_recipe(one.run).model != one.recipe.model:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import torch
 from datasets import Dataset
@@ -26,16 +25,16 @@ from ringfence.core.errors import under
 from ringfence.data.cutting import Cut
 from ringfence.data.render import IGNORED
 from ringfence.defenses import Interleaving, Setup
-from ringfence.inputs import Inputs
+from ringfence.defenses.base import SOURCES
 from ringfence.interleave import CanaryControllerConfig, Schedule, Share
 from ringfence.interleave.mixture import Counters
 from ringfence.interleave.tally import RowCounts, Tally
 from ringfence.models.load import DTYPES, load_tokenizer, source_of
+from ringfence.plan import PlannedStage, RunPlan
 from ringfence.recipe import Recipe
-from ringfence.stages import Stage, stages_of
 from ringfence.train.checks import fitting
 from ringfence.train.sizes import new_stream
-from ringfence.trainers import rendered_rows, require_keys, sft_config, told_as_unfitting
+from ringfence.trainers import rendered_rows, sft_config, told_as_unfitting
 
 _SECONDS = 0.5  # for the speed of a matrix product
 _WALKED = 20_000  # optimizer steps that are drawn one by one; what comes after is estimated from them
@@ -58,37 +57,36 @@ class Forecast:
     """bytes of gradients and of Adam's two moments"""
 
 
-def forecast(recipe: Recipe) -> list[Forecast]:
+def forecast(plan: RunPlan) -> list[Forecast]:
     """One for each stage. Raises :class:`RingfenceError` for what would keep the recipe from training, up to the model.
 
     Writes nothing, and loads no weights.
     """
-    inputs, stages = Inputs(recipe), stages_of(recipe, Path("dry-run"))
-    require_keys(stages, inputs)
+    for stage in plan.stages:
+        stage.require_keys()
     speed = _operations_a_second()
-    return [_forecast(stage, inputs, speed) for stage in stages]
+    return [_forecast(stage, speed) for stage in plan.stages]
 
 
-def _forecast(stage: Stage, inputs: Inputs, speed: float) -> Forecast:
-    part, own = stage.recipe, inputs.stages[stage.number - 1]
-    args = sft_config(stage)
+def _forecast(stage: PlannedStage, speed: float) -> Forecast:
+    part, args = stage.recipe, sft_config(stage)
     with under("model"):
         tokenizer = load_tokenizer(
             part.model.name, trust_remote_code=part.model.trust_remote_code, revision=part.model.revision
         )
         model = _unloaded(part)
     weights, trained = _parameters(model, part.lora_config())
-    cuts, counts = {}, {}
-    for source in ("target", "safe"):
-        rows = rendered_rows(part, own, source, tokenizer)
+    cuts, counts = dict[str, Cut](), dict[str, RowCounts | None]()
+    for source in SOURCES:
+        rows = rendered_rows(stage, source, tokenizer)
         if rows is not None:
             cuts[source] = fitting(rows, source, args, part.data.max_truncated)
             counts[source] = RowCounts.of(_as_trained_on(rows, args))
-    interleaving = next((one for one in own.defenses if isinstance(one, Interleaving)), None)
+    interleaving = next((one for one in stage.defenses if isinstance(one, Interleaving)), None)
     setup = Setup(tokenizer, stage.seed)
     drawn = tuple(_drawn(schedule, counts, args, interleaving) for schedule in _schedules(interleaving, setup))
     passes = 2 + (part.lora is None) + bool(args.gradient_checkpointing)
-    passes += any(defense.penalises for defense in own.defenses)
+    passes += any(defense.penalises for defense in stage.defenses)
     tokens = min(one.target.tokens + one.safe.tokens for one in drawn)
     size = (part.model.bits or torch.finfo(DTYPES[part.model.dtype]).bits) / 8
     return Forecast(

@@ -9,70 +9,70 @@ command again goes on where it stopped.
 import gc
 import logging
 import os
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ringfence.core.cards import model_card
 from ringfence.core.files import write_json, write_text
 from ringfence.core.run_folder import CARD_FILE, RESULT_FILE, WEIGHTS, alone_in, weight_digests, write_about
 from ringfence.evaluations import Evaluation
-from ringfence.inputs import Inputs
-from ringfence.recipe import Recipe, require_installed
-from ringfence.stages import Stage, stages_of, weights_of
-from ringfence.subjects import claim
+from ringfence.plan import PlannedStage, RunPlan
+from ringfence.recipe import require_installed
+from ringfence.stages import weights_of
 from ringfence.train.script import save_trained
-from ringfence.trainers import new_trainer, notes, require_keys
+from ringfence.trainers import new_trainer, notes
 
 logger = logging.getLogger(__name__)
 
 
-def train(recipe: Recipe, out: Path) -> dict[str, Any]:
-    """Train ``recipe`` into the folder ``out``, stage by stage, or go on with it.
+def train(plan: RunPlan) -> dict[str, Any]:
+    """Train ``plan`` in its folder, stage by stage, or go on with it.
 
     Returns the first stage's ``result.json`` and, as ``stages``, those of the later ones with their ``name``.
-    Raises :class:`RingfenceError` before anything is written if the recipe cannot run, and if ``out`` holds another
+    Raises :class:`RingfenceError` before anything is written if the recipe cannot run, and if the folder holds another
     recipe's run or another process is training there.
     """
-    require_installed(recipe)
-    inputs, stages = Inputs(recipe), stages_of(recipe, out)
-    require_keys([stage for stage in stages if stage.result is None], inputs)
+    require_installed(plan.recipe)
+    for stage in plan.stages:
+        if stage.result is None:
+            stage.require_keys()
     if not _main_process():
-        return _train(stages, inputs)
-    about = claim(recipe, inputs, out)
-    with alone_in(out):
-        return _train(stages, inputs, about)
+        return _train(plan)
+    about = plan.claim()
+    with alone_in(plan.out):
+        return _train(plan, about)
 
 
-def is_done(recipe: Recipe, out: Path, base: bool = False) -> bool:
-    """Whether ``out`` holds this recipe's run, trained and evaluated. Raises if it holds another."""
-    inputs, stages = Inputs(recipe), [] if base else stages_of(recipe, out)
-    claim(recipe, inputs, out, base)
-    if not (base or weights_of(stages)):
+def is_done(plan: RunPlan, base: bool = False) -> bool:
+    """Whether the folder of ``plan`` holds this run, trained and evaluated. Raises if it holds another.
+
+    ``base``: the run of the untuned model.
+    """
+    plan.claim(base)
+    if not (base or weights_of(plan.stages)):
         return False
-    return Evaluation(out, recipe, inputs, stages).is_done
+    return Evaluation(plan, plan, is_base=base).is_done
 
 
-def _train(stages: Sequence[Stage], inputs: Inputs, about: dict[str, Any] | None = None) -> dict[str, Any]:
+def _train(plan: RunPlan, about: dict[str, Any] | None = None) -> dict[str, Any]:
     results = []
-    for stage in stages:
+    for stage in plan.stages:
         result = stage.result
         if result is None or not stage.weights.is_dir():
-            result = _train_stage(stages, stage, inputs, about)
+            result = _train_stage(plan, stage, about)
             gc.collect()  # a trainer and its model refer to each other; the next stage needs the memory
-        results.append(result)
+        results.append({"name": stage.name, **result} if stage.number > 1 else result)
     first, *later = results
-    named = [{"name": stage.name, **result} for stage, result in zip(stages[1:], later, strict=True)]
-    return {**first, "stages": named}
+    return {**first, "stages": later}
 
 
-def _train_stage(stages: Sequence[Stage], stage: Stage, inputs: Inputs, about: dict[str, Any] | None) -> dict[str, Any]:
-    trainer = new_trainer(stages, stage.number, inputs)
+def _train_stage(plan: RunPlan, stage: PlannedStage, about: dict[str, Any] | None) -> dict[str, Any]:
+    trainer = new_trainer(plan, stage)
     # All that can be wrong with a recipe has raised by now.
     if about is not None:
-        write_about(stages[0].folder, about)
-        trainer.about = stage.of_this(about)
-        for line in notes(stages, stage.number, inputs, trainer.processing_class):
+        write_about(plan.out, about)
+        own = {"name": f"{about['name']}, {stage.title}"} if stage.number > 1 else {}
+        trainer.about = about | own | {"recipe": stage.recipe.resolved()}
+        for line in notes(plan, stage, trainer.processing_class):
             logger.info(line)
     trainer.train_or_resume()
     result = trainer.result()
@@ -80,7 +80,7 @@ def _train_stage(stages: Sequence[Stage], stage: Stage, inputs: Inputs, about: d
         save_trained(trainer, stage.weights)
         result[WEIGHTS] = weight_digests(stage.weights)
         if about is not None:
-            write_text(stages[0].folder / CARD_FILE, model_card(about, stages[0].result or result))
+            write_text(plan.out / CARD_FILE, model_card(about, plan.stages[0].result or result))
         write_json(stage.folder / RESULT_FILE, result)
     trainer.accelerator.wait_for_everyone()  # the next stage reads what rank 0 has written
     trainer.accelerator.free_memory()

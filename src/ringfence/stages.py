@@ -54,6 +54,11 @@ class Stage:
     """journals, checkpoints, adapter (or model), ``result.json``"""
 
     @property
+    def key_prefix(self) -> str:
+        """What its keys begin with in the recipe."""
+        return "" if self.number == 1 else f"stages.{self.number - 2}."
+
+    @property
     def weights(self) -> Path:
         """The folder of what was trained, there once training is done."""
         return self.folder / (FULL_MODEL if self.recipe.lora is None else ADAPTER)

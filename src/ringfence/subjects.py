@@ -7,7 +7,6 @@ import logging
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 from ringfence.core.errors import RingfenceError, under
 from ringfence.core.files import atomic, write_json
@@ -16,21 +15,17 @@ from ringfence.core.run_folder import (
     ADAPTED,
     ADAPTER,
     ADAPTER_CONFIG,
-    ELSEWHERE,
     FULL_MODEL,
     RESULT_FILE,
     RUN_FILE,
-    SCRIPT,
     WEIGHTS,
-    provenance,
     read_about,
-    require_ours,
     weight_digests,
     weights_digest,
     write_about,
 )
-from ringfence.inputs import Inputs
 from ringfence.models.adapters import tensor_names
+from ringfence.plan import RunPlan
 from ringfence.recipe import Recipe, parse_recipe
 
 logger = logging.getLogger(__name__)
@@ -40,25 +35,27 @@ _UNKNOWN = (
 )
 
 
-def claim_base(recipe: Recipe, out: Path) -> None:
+def claim_base(recipe: Recipe, out: Path) -> RunPlan:
     """Make ``out`` the run folder of the untuned base model of ``recipe``."""
-    inputs = Inputs(recipe)
-    require_evaluable(recipe, inputs)
-    write_about(out, claim(recipe, inputs, out, base=True))
+    plan = RunPlan.load(recipe, out)
+    plan.require_evaluable()
+    write_about(out, plan.claim(base=True))
+    return plan
 
 
-def claim_server(recipe: Recipe, out: Path, server: str) -> None:
+def claim_server(recipe: Recipe, out: Path, server: str) -> RunPlan:
     """Make ``out`` the run folder of a model behind a server; ``server`` is Inspect's name of it."""
-    inputs = Inputs(recipe)
-    require_evaluable(recipe, inputs)
+    plan = RunPlan.load(recipe, out)
+    plan.require_evaluable()
     if "/" not in server:
         raise RingfenceError(
             f"--model: {server!r} is no name of Inspect's; write PROVIDER/MODEL, e.g. openai-api/vllm/NAME"
         )
-    write_about(out, claim(recipe, inputs, out, server=server))
+    write_about(out, plan.claim(server=server))
+    return plan
 
 
-def claim_adapter(recipe: Recipe, out: Path, adapter: Path) -> None:
+def claim_adapter(recipe: Recipe, out: Path, adapter: Path) -> RunPlan:
     """Make ``out`` the run folder of the LoRA adapter in folder ``adapter``, which is copied, on the recipe's model.
 
     What the recipe says of training is left out. Raises :class:`RingfenceError` if there is no adapter, or if ``out``
@@ -82,10 +79,9 @@ def claim_adapter(recipe: Recipe, out: Path, adapter: Path) -> None:
         "reference": None,
         "evaluation": asked,
     }
-    recipe = recipe.model_copy(update=changes)
-    inputs = Inputs(recipe)
-    require_evaluable(recipe, inputs)
-    about = claim(recipe, inputs, out) | {ADAPTED: {"path": str(adapter), "sha256": weights_digest(adapter)}}
+    plan = RunPlan.load(recipe.model_copy(update=changes), out)
+    plan.require_evaluable()
+    about = plan.claim() | {ADAPTED: {"path": str(adapter), "sha256": weights_digest(adapter)}}
     if (out / RUN_FILE).is_file() and read_about(out).get(ADAPTED, {}).get("sha256") != about[ADAPTED]["sha256"]:
         raise RingfenceError(f"{out}: holds another adapter's run; choose another --out")
     write_about(out, about)
@@ -94,6 +90,7 @@ def claim_adapter(recipe: Recipe, out: Path, adapter: Path) -> None:
             shutil.copytree(adapter, folder)
     # Nobody here knows how it was trained; the digests are the original's, which has not changed since.
     write_json(out / RESULT_FILE, {**dict.fromkeys(_UNKNOWN), WEIGHTS: weight_digests(adapter)})
+    return plan
 
 
 def name_after(adapter: Path) -> str:
@@ -106,35 +103,3 @@ def name_after(adapter: Path) -> str:
 def read_recipe(run: Path) -> Recipe:
     """The recipe that a run folder was made from. Raises :class:`RingfenceError` if it is not a run folder."""
     return parse_recipe(read_about(run)["recipe"], str(run / RUN_FILE))
-
-
-def claim(
-    recipe: Recipe,
-    inputs: Inputs,
-    out: Path,
-    base: bool = False,
-    server: str | None = None,
-    remedy: str = ELSEWHERE,
-) -> dict[str, Any]:
-    """What ``run.json`` is to say. Raises :class:`RingfenceError` if ``out`` holds anything else than this run."""
-    about = provenance(recipe.resolved(), inputs.digests, base) | {"server": server}
-    require_ours(out, about, remedy)
-    return about
-
-
-def require_unchanged(recipe: Recipe, inputs: Inputs, run: Path) -> None:
-    """Raise :class:`RingfenceError` if what the run in folder ``run`` was made of has changed since.
-
-    Of a run that a script has trained nobody knows what it was made of.
-    """
-    before = read_about(run)
-    if SCRIPT not in before:
-        about = provenance(recipe.resolved(), inputs.digests, before["base"]) | {"server": before.get("server")}
-        require_ours(run, about, "put it back, or make the run anew")
-
-
-def require_evaluable(recipe: Recipe, inputs: Inputs) -> None:
-    """Raise without a judge or without suites."""
-    recipe.require_judge()
-    if not inputs.suites:
-        raise RingfenceError("evaluation.suites: the recipe names none; give at least one")

@@ -17,13 +17,13 @@ from ringfence.data import render_all
 from ringfence.data.conversations import Conversation
 from ringfence.data.system import apply, describe, require_possible
 from ringfence.defenses import DEFENSES, Interleaving, Setup, rewritten
-from ringfence.defenses.base import Source
+from ringfence.defenses.base import SOURCES, Source
 from ringfence.evaluate import Protocol
 from ringfence.evaluate import evaluate as evaluate_suites
 from ringfence.evaluate.responses import rates
 from ringfence.generation import HfGenerator
-from ringfence.inputs import Inputs, StageInputs, key_prefix
 from ringfence.models import Loaded
+from ringfence.plan import PlannedStage, RunPlan
 from ringfence.recipe import Method, Recipe
 from ringfence.stages import Stage, load_model, on_base, starting_model
 from ringfence.train import DefendedSFTTrainer, EvaluateDuring
@@ -32,51 +32,40 @@ from ringfence.train.checks import fitting, refuse_unsupported, require_referenc
 from ringfence.train.parallel import backend_of
 
 
-def require_keys(stages: Sequence[Stage], inputs: Inputs) -> None:
-    """Raise if a judge that is asked while ``stages`` train has no key, or one that belongs to another address."""
-    for stage in stages:
-        with under(key_prefix(stage.number).removesuffix(".")):
-            if stage.recipe.evaluation.during is not None and stage.recipe.judge is not None:
-                stage.recipe.judge.require_key()
-            for defense in inputs.stages[stage.number - 1].defenses:
-                defense.require_key()
-
-
-def new_trainer(stages: Sequence[Stage], number: int, inputs: Inputs) -> DefendedSFTTrainer:
-    """The trainer of stage ``number`` of ``stages``, from 1; those before are done.
+def new_trainer(plan: RunPlan, stage: PlannedStage) -> DefendedSFTTrainer:
+    """The trainer of ``stage``; those before are done.
 
     Raises :class:`RingfenceError` for what does not fit together in this stage or in a later one.
     """
-    stage, later = stages[number - 1], range(number + 1, len(stages) + 1)
+    later = plan.stages[stage.number :]
     # Each of these resets the state that accelerate shares, so that the one that is used comes last.
-    arguments = {one: sft_config(stages[one - 1]) for one in [*later, number]}
+    arguments = {one.number: sft_config(one) for one in [*later, stage]}
     with under("model"):
         loaded = load_model(stage.recipe.model)
     require_possible(stage.recipe.no_system, loaded.tokenizer)
-    reference = _reference(stages, number)
-    trainer = _trainer(stages[:number], inputs, loaded, arguments[number], reference)
+    reference = _reference(plan, stage)
+    trainer = _trainer(plan.stages[: stage.number], loaded, arguments[stage.number], reference)
     for one in later:
-        with under(f"stages.{one - 2}"):
-            _require_trainable(stages[:one], inputs, trainer, arguments[one], reference)
+        with under(one.key_prefix.removesuffix(".")):
+            _require_trainable(plan.stages[: one.number], trainer, arguments[one.number], reference)
     if stage.recipe.evaluation.during:
-        trainer.add_callback(_during(stage.recipe, inputs, loaded.tokenizer))
+        trainer.add_callback(_during(plan, loaded.tokenizer))
     for callback in trainer.callback_handler.callbacks:
-        if isinstance(callback, TargetProgress) and len(stages) > 1:
-            callback.title = f"{stage.title} (of {len(stages)})"
+        if isinstance(callback, TargetProgress) and len(plan.stages) > 1:
+            callback.title = f"{stage.title} (of {len(plan.stages)})"
     return trainer
 
 
-def notes(stages: Sequence[Stage], number: int, inputs: Inputs, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """What the log says of stage ``number``: what nobody would see in the recipe alone."""
-    stage, own = stages[number - 1], inputs.stages[number - 1]
-    lines = [f"{stage.title} (of {len(stages)}): {_beginning(stage)}"] if len(stages) > 1 else []
-    if number == 1:
+def notes(plan: RunPlan, stage: PlannedStage, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """What the log says of ``stage``: what nobody would see in the recipe alone."""
+    several = len(plan.stages) > 1
+    lines = [f"{stage.title} (of {len(plan.stages)}): {_beginning(stage)}"] if several else []
+    if stage.number == 1:
         lines.append(describe(stage.recipe.no_system, tokenizer))
         lines += _cannot_be_evaluated(stage.recipe)
-    prefix = f"{stage.title}: " if len(stages) > 1 else ""
-    rows: dict[Source, list[Conversation]] = {"target": own.target, "safe": own.safe}
-    for defense in own.defenses:
-        lines += [prefix + line for line in defense.notes(rows, tokenizer)]
+    prefix = f"{stage.title}: " if several else ""
+    for defense in stage.defenses:
+        lines += [prefix + line for line in defense.notes(stage.rows, tokenizer)]
     return lines
 
 
@@ -112,12 +101,11 @@ def trainer_class(method: Method) -> type[DefendedSFTTrainer]:
 
 
 def _trainer(
-    stages: Sequence[Stage], inputs: Inputs, loaded: Loaded, args: SFTConfig, reference: PreTrainedModel | None
+    stages: Sequence[PlannedStage], loaded: Loaded, args: SFTConfig, reference: PreTrainedModel | None
 ) -> DefendedSFTTrainer:
     """The trainer of the last of ``stages``."""
     stage = stages[-1]
-    own = inputs.stages[stage.number - 1]
-    target, safe = (rendered_rows(stage.recipe, own, source, loaded.tokenizer) for source in ("target", "safe"))
+    target, safe = (rendered_rows(stage, source, loaded.tokenizer) for source in SOURCES)
     model = starting_model(loaded.model, stages)
     # Whatever was done in this process before: an adapter starts from the seed alone.
     set_seed(stage.seed)
@@ -129,7 +117,7 @@ def _trainer(
             safe_dataset=safe,
             processing_class=loaded.tokenizer,
             peft_config=None if isinstance(model, PeftModel) else stage.recipe.lora_config(),
-            defenses=[defense for defense in own.defenses if not defense.rewrites],
+            defenses=[defense for defense in stage.defenses if not defense.rewrites],
             reference_model=reference,
             max_truncated=stage.recipe.data.max_truncated,
         )
@@ -149,39 +137,33 @@ def told_as_unfitting() -> Iterator[None]:
         raise RingfenceError(f"training and lora do not fit: {' '.join(str(error).split())}") from error
 
 
-def _reference(stages: Sequence[Stage], number: int) -> PreTrainedModel | None:
+def _reference(plan: RunPlan, stage: PlannedStage) -> PreTrainedModel | None:
     """What the penalties compare with, where that is another model in memory.
 
     Loaded for a later stage, too, if the recipe names it: whether it fits is to be known before this stage trains.
     """
-    recipe = stages[number - 1].recipe
-    penalised = [
-        stage.number >= number and any(defense.penalises for defense in stage.recipe.defenses) for stage in stages
-    ]
+    recipe = plan.recipe
+    to_come = [one for one in plan.stages[stage.number - 1 :] if any(defense.penalises for defense in one.defenses)]
     if recipe.reference is not None:
         with under("reference"):
-            return load_model(recipe.reference).model if any(penalised) else None
+            return load_model(recipe.reference).model if to_come else None
+    needed = stage in to_come and not on_base(plan.stages[: stage.number])
     with under("model"):
-        return load_model(recipe.model).model if penalised[number - 1] and not on_base(stages[:number]) else None
+        return load_model(recipe.model).model if needed else None
 
 
 def _require_trainable(
-    stages: Sequence[Stage],
-    inputs: Inputs,
-    trainer: DefendedSFTTrainer,
-    args: SFTConfig,
-    reference: PreTrainedModel | None,
+    stages: Sequence[PlannedStage], trainer: DefendedSFTTrainer, args: SFTConfig, reference: PreTrainedModel | None
 ) -> None:
     """Raise for whatever can be told of the last of ``stages`` while ``trainer`` is still to run one before it."""
     stage, model = stages[-1], trainer.model
-    own = inputs.stages[stage.number - 1]
-    for source in ("target", "safe"):
-        rows = rendered_rows(stage.recipe, own, source, trainer.processing_class)
+    for source in SOURCES:
+        rows = rendered_rows(stage, source, trainer.processing_class)
         if rows is not None:
             refuse_unsupported(args, rows)
             fitting(rows, source, args, stage.recipe.data.max_truncated)
     setup, penalising = Setup(trainer.processing_class, stage.seed, model), {}
-    for defense in own.defenses:
+    for defense in stage.defenses:
         guard = defense.guard(setup)
         if isinstance(defense, Interleaving):
             defense.schedule(setup)
@@ -194,24 +176,23 @@ def _require_trainable(
         require_reference(model, reference, " and ".join(sorted(penalising)), whole)
 
 
-def rendered_rows(
-    recipe: Recipe, own: StageInputs, source: Source, tokenizer: PreTrainedTokenizerBase
-) -> Dataset | None:
+def rendered_rows(stage: PlannedStage, source: Source, tokenizer: PreTrainedTokenizerBase) -> Dataset | None:
     """Target or safe rows as tokens, as the defenses and ``no_system`` have them; None if there are no rows.
 
     The trainer cuts them at ``max_length``.
     """
-    rows: list[Conversation] = rewritten(own.defenses, own.target if source == "target" else own.safe, source)
-    rows = [{**row, "messages": apply(row["messages"], recipe.no_system)} for row in rows]
+    rows: list[Conversation] = rewritten(stage.defenses, stage.rows[source], source)
+    rows = [{**row, "messages": apply(row["messages"], stage.recipe.no_system)} for row in rows]
     if not rows:
         return None
     return render_all(rows, tokenizer)
 
 
-def _during(recipe: Recipe, inputs: Inputs, tokenizer: PreTrainedTokenizerBase) -> EvaluateDuring:
+def _during(plan: RunPlan, tokenizer: PreTrainedTokenizerBase) -> EvaluateDuring:
+    recipe = plan.recipe
     during, judge = recipe.evaluation.during, recipe.require_judge()
     assert during is not None, "only a recipe with `evaluation.during` is evaluated while it trains"
-    suites = {name: inputs.suites[name] for name in during.suites}
+    suites = {name: plan.suites[name] for name in during.suites}
     protocol = Protocol(recipe.sampling(), recipe.evaluation.samples, recipe.no_system)
 
     def measure(model: PreTrainedModel, step: int) -> list[dict[str, Any]]:
@@ -235,6 +216,6 @@ def sft_config(stage: Stage) -> SFTConfig:
         require_schedule(made)
         return made
     except RingfenceError as error:
-        raise RingfenceError(f"{key_prefix(stage.number)}training.{error}") from error
+        raise RingfenceError(f"{stage.key_prefix}training.{error}") from error
     except (TypeError, ValueError) as error:
-        raise RingfenceError(f"{key_prefix(stage.number)}training: {' '.join(str(error).split())}") from error
+        raise RingfenceError(f"{stage.key_prefix}training: {' '.join(str(error).split())}") from error

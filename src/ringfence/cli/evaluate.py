@@ -14,7 +14,7 @@ from ringfence.core.progress import advancing, watched
 
 if TYPE_CHECKING:
     from ringfence.evaluations import Evaluation
-    from ringfence.recipe import Recipe
+    from ringfence.plan import RunPlan
 
 
 @examples(
@@ -101,8 +101,9 @@ def evaluate(
     if out is not None and (name or preset):
         raise RingfenceError("--name and --preset are for a run that is there: make it first, then evaluate its folder")
     if out is not None:
-        allowed = Allowed.by(_claim(folders, changes, out, adapter, model), model)
-        wanted = _with_base([evaluations.evaluation_of(out, allow=allowed)], not (no_base or base or model))
+        plan = _claim(folders, changes, out, adapter, model)
+        made = evaluations.evaluation_of(plan, allow=Allowed.by(plan.recipe, model))
+        wanted = _with_base([made], not (no_base or base or model))
     else:
         allowed = Allowed(allow_judge or [], allow_model or [], trust_remote_code)
         named = (changes, name or preset, preset, replace, allowed)
@@ -123,8 +124,8 @@ def _with_base(wanted: list["Evaluation"], with_base: bool) -> list["Evaluation"
 
 def _claim(
     folders: Sequence[str], changes: Sequence[str], out: Path, adapter: Path | None, model: str | None
-) -> "Recipe":
-    """Make the run folder of what was not trained here, and return the recipe that says how it is evaluated."""
+) -> "RunPlan":
+    """Make the run folder of what was not trained here, and return its plan."""
     from ringfence import subjects
     from ringfence.recipe import load_recipe
 
@@ -134,12 +135,10 @@ def _claim(
     if adapter is not None and not any(change.startswith("name=") for change in changes):
         recipe = recipe.model_copy(update={"name": subjects.name_after(adapter)})  # and not as what the recipe trains
     if adapter is not None:
-        subjects.claim_adapter(recipe, out, adapter)
-    elif model is not None:
-        subjects.claim_server(recipe, out, model)
-    else:
-        subjects.claim_base(recipe, out)
-    return recipe
+        return subjects.claim_adapter(recipe, out, adapter)
+    if model is not None:
+        return subjects.claim_server(recipe, out, model)
+    return subjects.claim_base(recipe, out)
 
 
 def _make(wanted: Sequence["Evaluation"]) -> None:

@@ -42,15 +42,18 @@ def train(
     checked = load_recipe(recipe, overrides or [])
     require_installed(checked)
     # These take torch; a mistake in the recipe is told before.
+    from ringfence.plan import RunPlan
+
+    plan = RunPlan.load(checked, out or Path("dry-run"))
     if out is None or dry_run:
         from ringfence.forecast import forecast, told
 
-        for line in (line for stage in forecast(checked) for line in told(stage)):
+        for line in (line for stage in forecast(plan) for line in told(stage)):
             say(line)
         return
     from ringfence import runs
 
-    result = runs.train(checked, out)
+    result = runs.train(plan)
     if is_main_process():
         say(f"{_trained(result)}: {out}")
         for number, stage in enumerate(result["stages"], 2):

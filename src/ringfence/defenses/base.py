@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ringfence.judges import JudgeSettings
 
 Source = Literal["target", "safe"]
+SOURCES: tuple[Source, ...] = ("target", "safe")
 
 
 @dataclass(frozen=True)
