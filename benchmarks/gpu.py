@@ -33,7 +33,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA start
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))  # behind this folder: both have a judging.py
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))  # behind this folder: both have a judging.py
 
 import numpy as np
 import overhead

@@ -211,7 +211,7 @@ def test_two_processes_save_the_same_bytes(tmp_path: Path) -> None:
     running, outs = [], []
     for seed in ("1", "2"):
         outs.append(tmp_path / seed)
-        code = SAVE.format(tests=str(Path(__file__).parents[1]), out=str(outs[-1]))
+        code = SAVE.format(tests=str(Path(__file__).parents[1] / "support"), out=str(outs[-1]))
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         running.append(subprocess.Popen([sys.executable, "-c", code], env=environment))
     assert [process.wait(timeout=300) for process in running] == [0, 0]
