@@ -35,6 +35,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))  # behind this folder: both have a judging.py
 
+import generation
 import numpy as np
 import overhead
 import peft
@@ -48,7 +49,6 @@ from rich.table import Table
 from trl import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-import generation
 import judging
 import tiny
 from ringfence import RuleJudge
