@@ -4,6 +4,7 @@ import doctest
 import importlib
 import importlib.util
 import re
+import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ import pytest
 import ringfence
 from ringfence.data import load_prompts
 from ringfence.defenses import DEFENSES
+from ringfence.judges import JUDGES
 from ringfence.persona_recipe import load_persona_recipe
 from ringfence.recipe import load_recipe
 from ringfence.select import STEPS
@@ -158,3 +160,10 @@ def test_every_defense_has_a_file_a_test_and_a_row() -> None:
         assert (ROOT / "src" / "ringfence" / "defenses" / f"{name}.py").is_file()
         assert (ROOT / "tests" / "defenses" / f"test_{name}.py").is_file()
         assert DEFENSES.get(name).__module__ == f"ringfence.defenses.{name}"
+
+
+@pytest.mark.parametrize("registry", [DEFENSES, JUDGES, STEPS], ids=["defenses", "judges", "steps"])
+def test_every_defense_judge_and_step_names_its_source(registry: Any) -> None:
+    for name in registry:
+        text = " ".join((sys.modules[registry.get(name).__module__].__doc__ or "").split())
+        assert re.search(r"Source: .*(https://|our own|without a public address)", text), name

@@ -3,6 +3,9 @@
 Every K optimizer steps the model answers canary prompts; the share of misaligned answers, smoothed, drives a threshold
 controller with hysteresis (``ringfence.interleave.controller`` has the equations). ``smoothing: 1`` is the paper's
 "no EMA" ablation and ``delay: 5`` its "delayed" one. The initial ratio is not in the paper: ``ratio_init``.
+
+Source: FARS 2026, Canary-Controlled Safe-Data Interleaving (without a public address), sections 3.2 and 3.3, algorithm
+1.
 """
 
 from collections.abc import Mapping, Sequence

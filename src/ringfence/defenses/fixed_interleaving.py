@@ -2,6 +2,8 @@
 
 Two meanings of "5%" stay apart: ``ratio`` = safe / (safe + target), the share p of the mixture (canary paper), and
 ``added`` = safe / target (Kaczer et al.: 5% of 5,400 target rows are 270 safe rows, a share of 4.76%).
+
+Source: Kaczer et al. 2025, section 3.1, https://arxiv.org/abs/2508.06249
 """
 
 from typing import Self

@@ -6,6 +6,9 @@ Evaluation keeps its ordinary prompts. With supervised fine-tuning the paper rep
 
 A row without a system prompt gets one in every mode. Where the chat template has a default system prompt of its own,
 that one is gone from such rows: ``ringfence train`` says so.
+
+Source: Kaczer et al. 2025, section 3.1, https://arxiv.org/abs/2508.06249; Tan et al. 2025,
+https://arxiv.org/abs/2510.04340; Wichers et al. 2025, https://arxiv.org/abs/2510.05024
 """
 
 from collections.abc import Mapping, Sequence

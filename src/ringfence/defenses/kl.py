@@ -9,6 +9,8 @@ Departures from the paper: only tokens that are trained on count by default (``t
 the mean is over all such positions of the optimizer step, on all ranks.
 
 The sum itself is :func:`ringfence.models.divergence.summed_kl`.
+
+Source: Kaczer et al. 2025, section 3.1, eq. 1, https://arxiv.org/abs/2508.06249
 """
 
 from typing import cast

@@ -11,6 +11,9 @@ gradient flows through the trained model. What D divides by is the ``reduction``
   and from model to model by orders of magnitude, and a few positions (the first token, say) are hundreds of times
   larger than the rest. Divided by the mean square of the base model's own stream at that layer and position, a weight
   means the same for all.
+
+Source: Kaczer et al. 2025, section 3.1, eq. 2, https://arxiv.org/abs/2508.06249; Mukhoti et al. 2024,
+https://arxiv.org/abs/2308.13320
 """
 
 from typing import Literal

@@ -3,6 +3,8 @@
 - ``recorded``: the sequence as it was, indexed by evaluation; a longer run holds the last value;
 - ``shuffled``: the same values at other evaluations (temporal ordering; the ratio before the first evaluation stays);
 - ``mean``: the recorded run's mean ratio over its optimizer steps, held throughout (adaptive timing).
+
+Source: FARS 2026, Canary-Controlled Safe-Data Interleaving (without a public address), section 4.3, table 2.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Safe LoRA: projection of the LoRA update after training (Hsu et al. 2024, arXiv 2405.16833), as a comparator.
+"""Safe LoRA: projection of the LoRA update after training (Hsu et al. 2024), as a comparator.
 
     V = W_aligned - W_base,    C = V V^T / |V|_F,    dW = scaling * B A,    s = cos(C dW, dW)
 
@@ -18,6 +18,8 @@ layer stays as it is. Its defaults are the 10 lowest layers, or a threshold of 0
 C is not an orthogonal projector: its eigenvalues are sigma^2 / |V|_F, with sigma the singular values of V. An update
 within the alignment subspace is scaled, too, mostly down to a small part (``Projection.kept``). C is positive
 semidefinite, so s is never negative: a threshold of 0 or less measures and changes nothing.
+
+Source: Hsu et al. 2024, https://arxiv.org/abs/2405.16833
 """
 
 import logging

@@ -7,6 +7,9 @@ weights need not learn it. v_k is the vector as it was extracted, not normalised
 run without it. The reference pass of a penalty runs with it, so that KL and LDIFS do not count the steering itself.
 
 ``layer: 20`` is ``hidden_states[20]``, the output of ``layers[19]``, as in all the papers, at 7B and at 32B.
+
+Source: Kaczer et al. 2025, section 3.1, https://arxiv.org/abs/2508.06249; Chen et al. 2025,
+https://arxiv.org/abs/2507.21509
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -6,6 +6,8 @@ unscorable. This is how published evaluations of emergent misalignment judge (Be
 
 It is right for judges whose tokens are whole numbers, as GPT-4o's. Of one that spells numbers digit by digit, such as
 Qwen, it sees the first digit only, and 85 reads as 8: that raises, since no candidate has two digits.
+
+Source: Betley et al. 2025, https://arxiv.org/abs/2502.17424, and its released evaluation code.
 """
 
 import math

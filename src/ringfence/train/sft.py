@@ -52,7 +52,9 @@ class DefendedSFTTrainer(DefendedTrainerMixin, SFTTrainer):
     Takes what ``SFTTrainer`` takes, in its order, and by keyword:
 
     Args:
-        safe_dataset, defenses, reference_model: see :class:`DefendedTrainerMixin`, which also says what it raises.
+        safe_dataset: see :class:`DefendedTrainerMixin`, which also says what it raises.
+        defenses: see there.
+        reference_model: see there.
         max_truncated: the share of the rows of a dataset that may be longer than ``args.max_length``, and so be cut, or
             dropped if no label is left; a recipe's ``data.max_truncated``. With more it raises.
     """

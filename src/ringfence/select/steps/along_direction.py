@@ -10,6 +10,8 @@ sampling along v". The paper says no more; here it means:
 So every part of a domain's range gives as many rows as any other, and no row is drawn by chance. The two extremes are
 taken only where a part is a single row: one outlier does not decide. ``from_quantile`` keeps to the rows that project
 high, whose content the paper's TM4CD preserves.
+
+Source: "When Does Interleaving Prevent Emergent Misalignment?" (anonymous, without a public address), section 6.
 """
 
 from collections import Counter

@@ -6,6 +6,8 @@ shards, with k-means++ centres from a sample of the pool, and the row nearest to
 empty, the next nearest rows of the largest clusters fill up, one a cluster in turn. No row is taken twice.
 
 Vectors stay on disk: in memory are a batch, the sample, the centres, and two numbers a row.
+
+Source: our own, as a baseline.
 """
 
 from collections.abc import Callable, Iterator

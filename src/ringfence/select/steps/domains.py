@@ -3,6 +3,9 @@
 Domains are the values of a string column. The seed puts them in one order, of which the first k are kept, and the rows
 of each domain in one order, of which the first are kept. So with the same pool, seed and ``min_rows`` the four domains
 of K4 are among the eight of K8, and where K8 takes fewer rows of a domain they are among those of K4.
+
+Source: "When Does Interleaving Prevent Emergent Misalignment?" (anonymous, without a public address), section 4,
+property P4.
 """
 
 import hashlib

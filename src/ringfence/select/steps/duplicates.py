@@ -3,6 +3,8 @@
 What counts as an exact and as a near repeat is said in :mod:`ringfence.select.near_duplicates`. Inside the pool whole
 conversations are compared and the first stays. Against another set, such as the evaluation's prompts or the fine-tuning
 set, what the user says is compared, so that a prompt with another answer is found, too.
+
+Source: our own.
 """
 
 from collections import Counter

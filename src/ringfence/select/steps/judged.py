@@ -2,6 +2,9 @@
 
 What is judged is the last assistant turn, as the answer to the last user turn before it; earlier turns and the system
 message are not shown to the judge.
+
+Source: "When Does Interleaving Prevent Emergent Misalignment?" (anonymous, without a public address), section 4,
+property P1, for the HHH score.
 """
 
 from collections.abc import Callable, Sequence

@@ -5,6 +5,9 @@
 
 What the chat template puts around a turn does not count. A side without a turn has 0 tokens. Only the model's tokenizer
 is needed, so no weights are loaded.
+
+Source: "When Does Interleaving Prevent Emergent Misalignment?" (anonymous, without a public address), section 4,
+properties P2 and P3.
 """
 
 from collections.abc import Callable, Sequence

@@ -8,6 +8,9 @@ candidates' lengths c_i, the m chosen rows minimise
 The minimum is exact. In one dimension the best assignment keeps the order, so that it is found column by column: with
 rows and targets sorted, the cost of the first j targets with the first i rows is the lower of leaving row i out and
 giving it to target j. Among rows of the same length the seed decides.
+
+Source: our own, for properties P2 and P3 of "When Does Interleaving Prevent Emergent Misalignment?" (anonymous, without
+a public address).
 """
 
 from collections.abc import Sequence

@@ -6,6 +6,8 @@ but what it says anyway. The paper draws one answer a prompt; so does this step.
 Everything up to the last user turn is kept, earlier answers included, and what follows is replaced by the new answer.
 An answer that does not end within ``max_new_tokens`` would teach to stop in mid-sentence: such rows are dropped, and so
 are empty answers. Columns that other steps have made before, such as ``perplexity_gap``, are those of the old answer.
+
+Source: Kaczer et al. 2025, section 3.1, https://arxiv.org/abs/2508.06249
 """
 
 from collections.abc import Callable, Sequence

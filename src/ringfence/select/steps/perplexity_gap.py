@@ -14,6 +14,8 @@ scores at most 10 times its gap. How much hangs on it is in the step's report.
 The misaligned models are not to be trained on the fine-tuning set that the selection is to protect: in the paper none
 of them is. Name that set as ``fine_tuning_set``, and runs that were trained on it, or on any row of it, are refused.
 Without it nothing can be checked, and a warning says so.
+
+Source: Kaczer et al. 2025, section 3.2, eqs. 4 to 6, https://arxiv.org/abs/2508.06249
 """
 
 import logging

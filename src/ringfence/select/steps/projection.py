@@ -2,6 +2,8 @@
 
 The representation is read as the direction's own sets were: in its layer, over its role's tokens; see
 :mod:`ringfence.directions.axis`. What the cache of activations has is not computed again.
+
+Source: "When Does Interleaving Prevent Emergent Misalignment?" (anonymous, without a public address), section 6.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,7 @@
-"""Random rows, in proportion to their domains: the baseline that a selection has to beat."""
+"""Random rows, in proportion to their domains: the baseline that a selection has to beat.
+
+Source: Kaczer et al. 2025, section 3.1 (Interleaving), https://arxiv.org/abs/2508.06249
+"""
 
 from collections import Counter
 

@@ -12,6 +12,8 @@ incoherent. What a refusal is can be told in three ways:
 
 All miss refusals in other words ("Let us talk about something else.") and in other languages. Name a judge where it
 matters: the paper itself doubts its keywords.
+
+Source: Kaczer et al. 2025, section 3.2 (Interleaving++), https://arxiv.org/abs/2508.06249
 """
 
 import re

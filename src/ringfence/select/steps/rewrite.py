@@ -7,6 +7,8 @@ frame around them is ``request.txt``. A reply that does not end within ``max_new
 one. Columns that other steps have made before are those of the old answer.
 
 The model is a local one or, with ``api``, one behind a server (:mod:`ringfence.select.remote_writer`).
+
+Source: "When Does Interleaving Prevent Emergent Misalignment?" (anonymous, without a public address), sections 4 and 6.
 """
 
 import re

@@ -1,4 +1,8 @@
-"""Keep the rows that are highest or lowest by a column: the last step of most selections."""
+"""Keep the rows that are highest or lowest by a column: the last step of most selections.
+
+Source: our own; with ``perplexity_gap`` it is Interleaving+ of Kaczer et al. 2025, section 3.2,
+https://arxiv.org/abs/2508.06249
+"""
 
 from typing import Self
 

@@ -8,6 +8,8 @@ and the pool's mean m,
 Embeddings of one model share a large common part, which makes all plain cosines nearly 1; less the pool's mean, 0 means
 "as near as any text of the pool". So a similarity depends on the pool, too, and in a pool of one topic it says little.
 Each row goes to the topic that it is most similar to, a tie to the one named first.
+
+Source: "When Does Interleaving Prevent Emergent Misalignment?" (anonymous, without a public address), section 6.
 """
 
 import math

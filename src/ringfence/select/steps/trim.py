@@ -7,6 +7,8 @@ with ``at: token``, after the last whole character within n tokens; white space 
 A sentence ends at ``.``, ``!``, ``?`` or ``…`` (and quotes or brackets that close there) before white space, at ``。``,
 ``！`` or ``？``, and at a blank line. The number of a list item, as in ``2. Milk``, ends none. Abbreviations such as
 ``Dr.`` are taken for an end.
+
+Source: "When Does Interleaving Prevent Emergent Misalignment?" (anonymous, without a public address), section 4 (KT).
 """
 
 import re
