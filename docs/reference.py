@@ -5,6 +5,7 @@ make docs
 
 import ast
 import sys
+import textwrap
 import typing
 from pathlib import Path
 from typing import Any
@@ -189,8 +190,13 @@ def meaning(field: Any) -> str:
 
 
 def first_paragraph(model: type[BaseModel]) -> str:
-    """The first paragraph of the docstring."""
-    return " ".join((model.__doc__ or "").split("\n\n")[0].split()).replace("``", "`")
+    """The first paragraph of the docstring, in lines of the page."""
+    return wrapped((model.__doc__ or "").split("\n\n")[0])
+
+
+def wrapped(text: str) -> str:
+    """``text`` in lines of the page."""
+    return textwrap.fill(" ".join(text.split()).replace("``", "`"), 120, break_long_words=False, break_on_hyphens=False)
 
 
 def refused() -> str:
@@ -274,7 +280,7 @@ def judges() -> list[tuple[str, type[BaseModel]]]:
 def what_for(step: type[BaseModel]) -> str:
     """The first paragraph of a step's module, and that of the step."""
     module = (sys.modules[step.__module__].__doc__ or "").split("\n\n")[0]
-    return f"{' '.join(module.split())} {first_paragraph(step)}".replace("``", "`")
+    return wrapped(f"{module} {first_paragraph(step)}")
 
 
 PAGES = {
