@@ -1,8 +1,9 @@
 """A small training that every defense fits, and what the tests of each defense tell about it: its example."""
 
-import importlib
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ringfence.directions.vectors import PersonaVectors, save_vectors
 from ringfence.train import DefendedSFTTrainer
 from training import ScriptedProbe
 
+DEFENSES = Path(__file__).parents[1] / "defenses"
 LAYERS, HIDDEN = 2, 16
 TARGET, SAFE = 10, 5  # rows; steps of four leave a short last one
 
@@ -42,9 +44,16 @@ class Example:
     """as a recipe may have it, at its defaults and with others; with the fewest settings first"""
 
 
+@cache
 def example(name: str) -> Example:
     """That of the defense ``name``."""
-    return importlib.import_module(f"defenses.test_{name}").EXAMPLE
+    path = DEFENSES / f"test_{name}.py"
+    spec = importlib.util.spec_from_file_location(f"example_of_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None, f"the defense {name} has no test {path}"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.EXAMPLE
 
 
 def model(seed: int = 0, layers: int = LAYERS) -> LlamaForCausalLM:
