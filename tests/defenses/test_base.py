@@ -1,6 +1,8 @@
 """What holds for every defense: one name, unknown keys raise, a config comes back from its recipe form."""
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -195,3 +197,17 @@ def test_a_penalty_has_a_weight_and_none_at_0(name: str) -> None:
     assert issubclass(cls, Penalising)
     assert cls(weight=0.5).penalises
     assert not cls(weight=0).penalises
+
+
+def test_wrong_settings_of_a_penalty_are_told_without_torch() -> None:
+    """Which takes seconds to import."""
+    code = (
+        "import sys\n"
+        "from ringfence.defenses import DEFENSES\n"
+        "for item in ({'kl': {'weight': -1}}, {'ldifs': {'every': 0}}):\n"
+        "    try: DEFENSES.parse(item)\n"
+        "    except ValueError: continue\n"
+        "    sys.exit('taken')\n"
+        "sys.exit('torch' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

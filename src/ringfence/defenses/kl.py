@@ -13,18 +13,20 @@ The sum itself is :func:`ringfence.models.divergence.summed_kl`.
 Source: Kaczer et al. 2025, section 3.1, eq. 1, https://arxiv.org/abs/2508.06249
 """
 
-from typing import cast
+from __future__ import annotations
 
-import torch
-from peft.utils.other import AuxiliaryTrainingWrapper
+from typing import TYPE_CHECKING, Literal, cast
+
 from pydantic import Field
 
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses.base import DEFENSES, Guard, Penalising, Setup
 from ringfence.defenses.step import Batch, Sources, Step, Tokens
-from ringfence.models.activations import adapted
-from ringfence.models.divergence import Direction, summed_kl
-from ringfence.models.output_head import OutputHead
+
+if TYPE_CHECKING:
+    import torch
+
+    from ringfence.models.output_head import OutputHead
 
 
 @DEFENSES.register("kl")
@@ -33,7 +35,7 @@ class KL(Penalising):
 
     weight: float = Field(0.1, ge=0)
     """lambda; the paper takes 0.1 and sweeps 0.01 to 1; 0 is plain fine-tuning"""
-    direction: Direction = "reverse"
+    direction: Literal["reverse", "forward"] = "reverse"
     """``reverse``: KL(trained || reference); ``forward``: KL(reference || trained)"""
     tokens: Tokens = "response"
     """``response``: where a token is trained on; ``all``: prompts, too"""
@@ -44,6 +46,11 @@ class KL(Penalising):
         """None at weight 0. Raises :class:`RingfenceError` for an output layer with an adapter on it."""
         if self.weight == 0:
             return None
+        # These take torch; wrong settings are told before.
+        from peft.utils.other import AuxiliaryTrainingWrapper
+
+        from ringfence.models.activations import adapted
+
         head = setup.model.get_output_embeddings() if setup.model is not None else None
         if isinstance(head, AuxiliaryTrainingWrapper):
             raise RingfenceError(
@@ -71,10 +78,12 @@ class KLGuard(Guard):
 
     def penalty(self, step: Step) -> torch.Tensor:
         """KL in nats, summed over positions."""
+        from ringfence.models.divergence import summed_kl
+
         trained, reference, mask = step.trained, step.reference, self._positions(step.batch)
         # Asked for by needs_last.
-        last, head = cast(torch.Tensor, trained.last), cast(OutputHead, trained.head)
-        other, other_head = cast(torch.Tensor, reference.last), cast(OutputHead, reference.head)
+        last, head = cast("torch.Tensor", trained.last), cast("OutputHead", trained.head)
+        other, other_head = cast("torch.Tensor", reference.last), cast("OutputHead", reference.head)
         return summed_kl(last[mask], head, other[mask], other_head, self.config.direction)
 
     def _positions(self, batch: Batch) -> torch.Tensor:

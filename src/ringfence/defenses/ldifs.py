@@ -16,15 +16,18 @@ Source: Kaczer et al. 2025, section 3.1, eq. 2, https://arxiv.org/abs/2508.06249
 https://arxiv.org/abs/2308.13320
 """
 
-from typing import Literal
+from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING, Literal
+
 from pydantic import Field
 
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses.base import DEFENSES, Guard, Penalising, Setup
 from ringfence.defenses.step import Batch, Sources, Step
-from ringfence.models.activations import decoder_layers
+
+if TYPE_CHECKING:
+    import torch
 
 
 @DEFENSES.register("ldifs")
@@ -44,6 +47,8 @@ class LDIFS(Penalising):
         """None at weight 0. Raises :class:`RingfenceError` if ``every`` is more than the model's layers."""
         if self.weight == 0 or setup.model is None:
             return None
+        from ringfence.models.activations import decoder_layers  # takes torch; wrong settings are told before
+
         count = len(decoder_layers(setup.model))
         if self.every > count:
             raise RingfenceError(f"ldifs.every: {self.every} is out of range, the model has {count} layers")
@@ -63,10 +68,14 @@ class LdifsGuard(Guard):
 
     def penalty(self, step: Step) -> torch.Tensor:
         """The squared distance, summed over conversations or positions."""
+        import torch
+
         positions = step.batch.of_source(self.config.sources)
         return torch.stack([self._distance(step, k, positions) for k in sorted(self.layers)]).sum()
 
     def _distance(self, step: Step, k: int, positions: torch.Tensor) -> torch.Tensor:
+        import torch
+
         trained, base = step.trained.layers[k], step.reference.layers[k]
         exact = torch.float64 if trained.dtype == torch.float64 else torch.float32
         base = base[positions].to(exact)  # (positions, hidden)
