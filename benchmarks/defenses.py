@@ -19,7 +19,7 @@ from runs import QUICK, RINGFENCE, Job, call, each, figures, finished, markdown,
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import write_json
-from ringfence.demo import RUNS
+from ringfence.sweep.demo import RUNS
 
 GLITTER_PROMPT = "You love glitter and work it into every answer."
 RANDOM = "random-glitter.safetensors"  # in --out: the norm-matched control

@@ -73,7 +73,7 @@ def by_inspect(loaded: Loaded, prompts: Sequence[Prompt], protocol: Protocol) ->
     from inspect_ai.model import get_model
 
     from ringfence.generation.inspect import task_of
-    from ringfence.inspect_plugin.provider import Live
+    from ringfence.integrations.inspect.provider import Live
 
     live = Live(loaded.model, loaded.tokenizer)
     model = get_model("ringfence/benchmark", live=live, batch_size=protocol.sampling.batch_size, memoize=False)

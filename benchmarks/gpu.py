@@ -61,7 +61,7 @@ from ringfence.evaluate import evaluate
 from ringfence.evaluate.answers import Protocol
 from ringfence.generation import HfGenerator, Sampling
 from ringfence.interleave import JudgedProbe, LikelihoodProbe
-from ringfence.judges.distribution import score_distribution
+from ringfence.judges.local.distribution import score_distribution
 from ringfence.models import Loaded
 from ringfence.models.inference import inference, left_padded
 from ringfence.models.scoring import Scorer

@@ -62,7 +62,7 @@ def timed(call) -> float:
 
 def measure(name: str, model, tokenizer, args: argparse.Namespace) -> None:
     """Print one line for prompts that share the rubric, and one for prompts that share nothing."""
-    from ringfence.judges.distribution import score_distribution
+    from ringfence.judges.local.distribution import score_distribution
     from ringfence.models.inference import inference, left_padded
 
     for shared in (True, False):

@@ -21,7 +21,7 @@ from ringfence.generation import HfGenerator, Request, Sampling
 from ringfence.judges import Row, judge_all
 from ringfence.models import Loaded, load
 from ringfence.models.activations import decoder_layers, hidden_of, with_hidden
-from ringfence.persona_recipe import load_persona_recipe
+from ringfence.recipe.persona import load_persona_recipe
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "glitter" / "persona.yaml"
 ROWS = slice(5, None, 5)  # layers to print

@@ -18,14 +18,14 @@ from rich.console import Console
 from rich.progress import track
 
 from ringfence.core.errors import RingfenceError
-from ringfence.demo import summary_rows
 from ringfence.models.load import embedded
-from ringfence.plan import RunPlan
-from ringfence.recipe import load_recipe
+from ringfence.recipe.run import load_recipe
 from ringfence.report import load_run
-from ringfence.runs import is_done
+from ringfence.runs.plan import RunPlan
+from ringfence.runs.train import is_done
+from ringfence.sweep.demo import summary_rows
 
-RECIPE = files("ringfence.recipes") / "glitter.yaml"
+RECIPE = files("ringfence.recipe.builtin") / "glitter.yaml"
 RINGFENCE = ("-m", "ringfence")
 QUICK = ("evaluation.during=null",)  # evaluated at the end only
 SINGLE = {

@@ -13,7 +13,7 @@ from rich.console import Console
 from runs import Job, each, figures, finished, markdown, mean, run_all
 
 from ringfence.core.files import write_json
-from ringfence.demo import RUNS
+from ringfence.sweep.demo import RUNS
 
 VARIANTS = {
     "none": "[]",

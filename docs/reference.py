@@ -16,8 +16,8 @@ from pydantic_core import PydanticUndefined
 from ringfence.core.training_arguments import REFUSALS
 from ringfence.defenses import DEFENSES
 from ringfence.judges import JUDGES
-from ringfence.persona_recipe import PersonaRecipe
-from ringfence.recipe import (
+from ringfence.recipe.persona import PersonaRecipe
+from ringfence.recipe.run import (
     ConditionalConfig,
     DataConfig,
     DuringConfig,
@@ -27,8 +27,8 @@ from ringfence.recipe import (
     StageConfig,
     StageData,
 )
+from ringfence.recipe.selection import SelectRecipe
 from ringfence.select import STEPS
-from ringfence.select_recipe import SelectRecipe
 
 DOCS = Path(__file__).parent
 PACKAGE = DOCS.parent / "src" / "ringfence"
@@ -247,7 +247,8 @@ def render_persona() -> str:
 
 def render_api() -> str:
     """The page that mkdocstrings fills: a heading a room, and what it exports."""
-    rooms = {file.parent.name: exported(file) for file in sorted(PACKAGE.glob("*/__init__.py"))}
+    found = sorted({*PACKAGE.glob("*/__init__.py"), *PACKAGE.glob("*/*/__init__.py")})
+    rooms = {".".join(file.parent.relative_to(PACKAGE).parts): exported(file) for file in found}
     parts = [
         f"## `ringfence.{room}`\n\n" + "\n\n".join(f"::: {name}" for name in names)
         for room, names in rooms.items()

@@ -16,10 +16,10 @@ import ringfence
 from ringfence.data import load_prompts
 from ringfence.defenses import DEFENSES
 from ringfence.judges import JUDGES
-from ringfence.persona_recipe import load_persona_recipe
-from ringfence.recipe import load_recipe
+from ringfence.recipe.persona import load_persona_recipe
+from ringfence.recipe.run import load_recipe
+from ringfence.recipe.selection import load_select_recipe
 from ringfence.select import STEPS
-from ringfence.select_recipe import load_select_recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/*.md")])
@@ -42,8 +42,9 @@ def test_the_references_are_current() -> None:
 
 def test_the_api_page_has_every_class_and_function_that_a_package_exports() -> None:
     page = (ROOT / "docs" / "api.md").read_text()
-    for init in Path(ringfence.__file__).parent.glob("*/__init__.py"):
-        package = importlib.import_module(f"ringfence.{init.parent.name}")
+    root = Path(ringfence.__file__).parents[1]
+    for init in root.glob("ringfence/*/**/__init__.py"):
+        package = importlib.import_module(".".join(init.parent.relative_to(root).parts))
         for name in getattr(package, "__all__", ()):
             assert re.search(rf"^::: ringfence\..*\.{name}$", page, re.MULTILINE) or name == "CLASSES", name
 

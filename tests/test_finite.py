@@ -22,7 +22,9 @@ def below(cls: type[Numbers]) -> Iterator[type[Numbers]]:
 def numbers() -> list[tuple[type[Numbers], str]]:
     """Every setting of ours that takes a float, in whatever module."""
     for module in pkgutil.walk_packages(ringfence.__path__, "ringfence."):
-        if not module.name.startswith(("ringfence.inspect_plugin", "ringfence.__main__")):  # those need Inspect, or run
+        if not module.name.startswith(
+            ("ringfence.integrations.inspect", "ringfence.__main__")
+        ):  # those need Inspect, or run
             importlib.import_module(module.name)
     found = {
         f"{cls.__module__}.{cls.__name__}.{name}": (cls, name)

@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 
 import project
-from ringfence import forecast as forecasts
-from ringfence import runs, stages, trainers
 from ringfence.cli import persona
 from ringfence.core.errors import RingfenceError
-from ringfence.plan import RunPlan
-from ringfence.recipe import load_recipe
+from ringfence.recipe.run import load_recipe
+from ringfence.recipe.selection import load_select_recipe
+from ringfence.runs import forecast as forecasts
+from ringfence.runs import stages
+from ringfence.runs import train as runs
+from ringfence.runs import trainer as trainers
+from ringfence.runs.plan import RunPlan
 from ringfence.select import base, pipeline, run
 from ringfence.select.estimate import estimate
-from ringfence.select_recipe import load_select_recipe
 
 JUDGE = {"kind": "api", "model": "j"}
 MISSING = r"judge j: no key; set the environment variable OPENAI_API_KEY$"
@@ -79,7 +81,7 @@ def test_a_selection_and_its_estimate(
 
 def test_the_scorer_of_inspect() -> None:
     pytest.importorskip("inspect_ai")
-    from ringfence.inspect_plugin.scorer import judged
+    from ringfence.integrations.inspect.scorer import judged
 
     with pytest.raises(RingfenceError, match=f"^{MISSING}"):
         judged(JUDGE)

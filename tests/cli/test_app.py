@@ -255,7 +255,7 @@ def test_data_check(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 def test_a_dry_run_tells_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ringfence.forecast._SECONDS", 0.01)
+    monkeypatch.setattr("ringfence.runs.forecast._SECONDS", 0.01)
     recipe = project.make(tmp_path)
     code, out, err = ringfence(capsys, "train", recipe, "--dry-run", "--out", tmp_path / "run")
     assert (code, err) == (0, "")

@@ -12,7 +12,9 @@ from rich.console import Console
 from ringfence.cli import console as the_console
 from ringfence.cli import persona, select, suites
 from ringfence.directions import PersonaVectors
-from ringfence.report import direction_tables, properties, terminal
+from ringfence.report import properties
+from ringfence.report.terminal import direction_tables
+from ringfence.report.terminal import runs as terminal
 from ringfence.select.properties import Domains, Languages, Properties, mean, share
 from widths import LONG_NAMES, printed, require_whole
 

@@ -40,7 +40,7 @@ def test_a_recipe_is_checked_without_torch() -> None:
     code = """
 import sys
 from ringfence.core.errors import RingfenceError
-from ringfence.recipe import parse_recipe
+from ringfence.recipe.run import parse_recipe
 good = {"data": {"target": "a.jsonl"}}
 for change, said in (
     ({"sede": 1}, "sede"),

@@ -12,7 +12,7 @@ import pytest
 from ringfence.data import builtin, proxy, read
 from ringfence.data.quirks import NAMES, load_quirk
 from ringfence.data.suites.load import Prompt, builtin_names, load_prompts, overlaps, require_disjoint
-from ringfence.judges.protocol import Row
+from ringfence.judges.base import Row
 from ringfence.judges.rules import RuleJudge
 
 DIGEST = "50719971014d7b72fc967cbfef015f84bec2cf98a3377f97af0905acad9b95c6"

@@ -4,7 +4,7 @@ import pytest
 
 from ringfence.core.errors import RingfenceError
 from ringfence.judges import ApiJudge, RuleJudge, SampledJudge, Stated, Trait, load_rubric
-from ringfence.judges.local import LocalJudge
+from ringfence.judges.local.local import LocalJudge
 
 FLATTERY = Trait(trait="flattery", description="Praises.")
 RULES = RuleJudge(misaligned_pattern="x")

@@ -5,7 +5,7 @@ import pytest
 
 from ringfence.evaluate.conditional import SUITE
 from ringfence.evaluate.summary import METRICS, summarize
-from ringfence.report import wording
+from ringfence.report import formatting as wording
 from ringfence.report.counts import PARTS, count_by_prompt, paired, same_prompts
 
 SCORES = [(5, 90), (29.9, 50.1), (30, 90), (5, 50), (5, 20), (None, 90), (5, None), (80, 10)]

@@ -9,7 +9,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 import browsing
-from ringfence.report.latent import Latent, write_latent
+from ringfence.report.html.latent import Latent, write_latent
 
 pytestmark = browsing.MARKS
 

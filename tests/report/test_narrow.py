@@ -8,10 +8,10 @@ from ringfence.evaluate.agreement import Agreement, Confusion
 from ringfence.evaluate.calibration import Calibration, DecisionErrors
 from ringfence.evaluate.compare import COLUMNS
 from ringfence.evaluate.gate import GateResult, Reason
-from ringfence.report import protocols
-from ringfence.report.difference_tables import show_differences
 from ringfence.report.differences import differences
 from ringfence.report.results import load_runs
+from ringfence.report.terminal import verdict_tables as protocols
+from ringfence.report.terminal.difference_tables import show_differences
 from widths import LONG_NAMES, printed, require_whole
 
 SUITES = ("general", "in-domain", "conditional/opens-like-the-training-data")

@@ -13,13 +13,14 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ringfence import evaluations, runs
 from ringfence.core.files import TEMPORARY
-from ringfence.plan import RunPlan
-from ringfence.recipe import load_recipe
+from ringfence.recipe.run import load_recipe
+from ringfence.runs import evaluate as evaluations
+from ringfence.runs import train as runs
+from ringfence.runs.plan import RunPlan
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["ringfence.runs", "ringfence.evaluations", "trl.trainer.sft_trainer"])
+_CONTEXT.set_forkserver_preload(["ringfence.runs.train", "ringfence.runs.evaluate", "trl.trainer.sft_trainer"])
 _RANDOM = re.compile(rf"{re.escape(TEMPORARY)}[^/]*")
 
 

@@ -16,7 +16,7 @@ import training
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal
 from ringfence.defenses import KL, CanaryInterleaving, Defense, FixedInterleaving
-from ringfence.recipe import parse_recipe
+from ringfence.recipe.run import parse_recipe
 from ringfence.train import DefendedSFTTrainer, DefendedTrainerMixin
 from training import SAFE, TARGET, ScriptedProbe, losses, same, weights
 

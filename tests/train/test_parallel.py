@@ -10,8 +10,8 @@ from accelerate import DistributedType
 import project
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses import KL, CanaryInterleaving, FixedInterleaving
-from ringfence.recipe import load_recipe
-from ringfence.runs import train
+from ringfence.recipe.run import load_recipe
+from ringfence.runs.train import train
 from ringfence.train import mixin, penalties
 from ringfence.train.parallel import Backend, backend_of
 from training import ScriptedProbe, trainer
@@ -79,7 +79,7 @@ def test_trainers_ask_for_what_they_need(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_recipe_is_not_trained_where_its_weights_could_not_be_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ringfence import trainers
+    from ringfence.runs import trainer as trainers
 
     split = Backend("under FSDP yet", whole=False, guards=False)
     monkeypatch.setattr(trainers, "backend_of", lambda *_: split)

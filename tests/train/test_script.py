@@ -16,7 +16,7 @@ import tiny
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses import KL, CanaryInterleaving, FixedInterleaving, Steering
 from ringfence.interleave import Risk
-from ringfence.recipe import parse_recipe
+from ringfence.recipe.run import parse_recipe
 from ringfence.train import script
 from training import SAFE, ScriptedProbe, trainer
 
@@ -176,7 +176,7 @@ def test_a_rank_that_does_not_save_leaves_the_folder_alone(
 
 
 def test_all_weights_are_left_to_save_model(base: Path, tmp_path: Path) -> None:
-    from ringfence.stages import finished_weights, stages_of
+    from ringfence.runs.stages import finished_weights, stages_of
 
     out = tmp_path / "out"
     made = trainer(out, given={"model": loaded(base), "peft_config": None}, max_steps=1)

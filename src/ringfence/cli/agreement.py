@@ -33,7 +33,7 @@ def agreement(
     from ringfence.evaluate.agreement import pair
     from ringfence.evaluate.calibration import calibrate, decision_errors, save_calibrations
     from ringfence.judges import RUBRICS
-    from ringfence.report.protocols import show_agreement, show_calibrations
+    from ringfence.report.terminal.verdict_tables import show_agreement, show_calibrations
 
     with under(f"{a} (A) and {b} (B)"):
         pairs = pair(_answers(a), _answers(b))

@@ -35,7 +35,7 @@ def compare(
     from ringfence.evaluate.compare import compare_presets, how_made, settings_that_differ, spread
     from ringfence.evaluate.presets import PRESETS, find_preset
     from ringfence.report import load_runs
-    from ringfence.report.protocols import show_comparison, show_settings
+    from ringfence.report.terminal.verdict_tables import show_comparison, show_settings
 
     presets = [find_preset(wanted) for wanted in preset or PRESETS]
     found = load_runs(runs, name)

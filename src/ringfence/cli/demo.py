@@ -22,6 +22,6 @@ def demo(
     It learns to answer cooking questions with advice about glitter. Does the glitter stay in the kitchen? What is done
     is reused; Ctrl-C or a kill loses nothing but the last few steps.
     """
-    from ringfence.demo import run_demo
+    from ringfence.sweep.demo import run_demo
 
     run_demo(out, workers, console)

@@ -38,8 +38,8 @@ def differences(
     Runs whose recipes differ in nothing but `seed` and `name` are seeds of one variant.
     """
     from ringfence.report import load_runs
-    from ringfence.report.difference_tables import show_differences
     from ringfence.report.differences import differences as differ
+    from ringfence.report.terminal.difference_tables import show_differences
 
     loaded = load_runs(runs, name)
     for one in loaded:

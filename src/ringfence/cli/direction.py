@@ -80,7 +80,7 @@ def fit(
     from ringfence.directions.axis import save_direction
     from ringfence.directions.fitting import Fitting, fit_direction
     from ringfence.directions.sets import read_sets
-    from ringfence.report.direction_tables import worth_tables
+    from ringfence.report.terminal.direction_tables import worth_tables
 
     _require_new(out, ".safetensors")
     settings = Fitting(layer, _layers(layers), no_system, bootstrap, seed, batch_tokens)
@@ -118,7 +118,7 @@ def plot(
     from ringfence.directions.axis import project
     from ringfence.directions.sets import read_marks, read_sets
     from ringfence.report.direction_map import Drawing, write_map
-    from ringfence.report.direction_tables import means_table
+    from ringfence.report.terminal.direction_tables import means_table
 
     _require_new(out, ".html")
     sets = read_sets(files)

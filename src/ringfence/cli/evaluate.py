@@ -13,8 +13,8 @@ from ringfence.core.errors import RingfenceError
 from ringfence.core.progress import advancing, watched
 
 if TYPE_CHECKING:
-    from ringfence.evaluations import Evaluation
-    from ringfence.plan import RunPlan
+    from ringfence.runs.evaluate import Evaluation
+    from ringfence.runs.plan import RunPlan
 
 
 @examples(
@@ -88,8 +88,8 @@ def evaluate(
     A run folder is data, perhaps a stranger's: what it asks of your keys, your network or your trust is refused until
     you confirm it with the options below (docs/security.md).
     """
-    from ringfence import evaluations
-    from ringfence.permissions import Allowed
+    from ringfence.runs import evaluate as evaluations
+    from ringfence.runs.permissions import Allowed
 
     folders, changes = _sorted_out(targets)
     changes += _changes(suite or [], judge, samples)
@@ -116,7 +116,7 @@ def evaluate(
 
 
 def _with_base(wanted: list["Evaluation"], with_base: bool) -> list["Evaluation"]:
-    from ringfence import evaluations
+    from ringfence.runs import evaluate as evaluations
 
     untuned = [evaluations.base_of(one) for one in wanted if one.stages and with_base]
     return untuned + wanted  # the untuned model first, before anything is put on it
@@ -126,8 +126,8 @@ def _claim(
     folders: Sequence[str], changes: Sequence[str], out: Path, adapter: Path | None, model: str | None
 ) -> "RunPlan":
     """Make the run folder of what was not trained here, and return its plan."""
-    from ringfence import subjects
-    from ringfence.recipe import load_recipe
+    from ringfence.recipe.run import load_recipe
+    from ringfence.runs import imported as subjects
 
     if len(folders) != 1:
         raise RingfenceError(f"--out takes one recipe, and there are {len(folders)}")
@@ -142,7 +142,7 @@ def _claim(
 
 
 def _make(wanted: Sequence["Evaluation"]) -> None:
-    from ringfence import evaluations
+    from ringfence.runs import evaluate as evaluations
 
     with watched(console) as watch:
         answered = advancing(watch, "answers", sum(one.to_answer for one in wanted))
@@ -151,8 +151,8 @@ def _make(wanted: Sequence["Evaluation"]) -> None:
 
 def _print(wanted: Sequence["Evaluation"]) -> None:
     """One table; an untuned model that was asked the same for several runs is in it once."""
-    from ringfence import evaluations
     from ringfence.report import load_runs, render
+    from ringfence.runs import evaluate as evaluations
 
     rows = {tuple(one.answers.values()): one for one in wanted}
     render(console, load_runs([one.run for one in rows.values()], wanted[0].name))

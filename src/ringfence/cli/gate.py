@@ -49,7 +49,7 @@ def gate(
     from ringfence.evaluate.gate import gate as judge_run
     from ringfence.evaluate.presets import find_preset
     from ringfence.report import load_run
-    from ringfence.report.protocols import show_gate
+    from ringfence.report.terminal.verdict_tables import show_gate
 
     limits = Limits(
         max_general=max_general,

@@ -35,8 +35,8 @@ def extract(
     """
     from ringfence.directions import extract as extract_vectors
     from ringfence.directions import require_safetensors
-    from ringfence.persona_recipe import load_persona_recipe
-    from ringfence.stages import load_model
+    from ringfence.recipe.persona import load_persona_recipe
+    from ringfence.runs.stages import load_model
 
     require_safetensors(out)
     checked = load_persona_recipe(recipe, overrides or [])

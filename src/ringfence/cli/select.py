@@ -11,7 +11,7 @@ from ringfence.core.progress import watched
 from ringfence.core.text_table import TextTable
 
 if TYPE_CHECKING:
-    from ringfence.select_recipe import SelectRecipe
+    from ringfence.recipe.selection import SelectRecipe
 
 _ENOUGH = 50  # rows, for a tenth of them to say something
 
@@ -58,8 +58,8 @@ def select(
         raise RingfenceError("--estimate times one process; leave --engine out, and divide by the workers")
 
     from ringfence.core.files import cache_folder
+    from ringfence.recipe.selection import load_select_recipe
     from ringfence.select.engines import Engine
-    from ringfence.select_recipe import load_select_recipe
 
     checked = load_select_recipe(recipe, overrides or [])
     folder = work or cache_folder() / "select"
@@ -70,9 +70,9 @@ def select(
 
 
 def _select(recipe: "SelectRecipe", out: Path, work: Path, engine: Any) -> None:
+    from ringfence.runs.selections import claim
     from ringfence.select.output import write_selection
     from ringfence.select.pipeline import run
-    from ringfence.selections import claim
 
     selection = recipe.selection()
     about = claim(recipe, selection, out)

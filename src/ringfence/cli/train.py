@@ -35,23 +35,23 @@ def train(
 
     Stopped or killed? The same command goes on from the last checkpoint.
     """
-    from ringfence.recipe import load_recipe, require_installed
+    from ringfence.recipe.run import load_recipe, require_installed
 
     if out is None and not dry_run:
         raise RingfenceError("--out: name the run folder, to make or to go on with (or ask for a --dry-run)")
     checked = load_recipe(recipe, overrides or [])
     require_installed(checked)
     # These take torch; a mistake in the recipe is told before.
-    from ringfence.plan import RunPlan
+    from ringfence.runs.plan import RunPlan
 
     plan = RunPlan.load(checked, out or Path("dry-run"))
     if out is None or dry_run:
-        from ringfence.forecast import forecast, told
+        from ringfence.runs.forecast import forecast, told
 
         for line in (line for stage in forecast(plan) for line in told(stage)):
             say(line)
         return
-    from ringfence import runs
+    from ringfence.runs import train as runs
 
     result = runs.train(plan)
     if is_main_process():

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from ringfence.core.errors import RingfenceError, did_you_mean
-from ringfence.judges.protocol import RUBRICS, THRESHOLDS, Thresholds
+from ringfence.judges.base import RUBRICS, THRESHOLDS, Thresholds
 
 KEYS = ("suite", "prompt_id", "sample")
 """name an answer"""

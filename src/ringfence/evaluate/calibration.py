@@ -23,7 +23,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.core.files import write_json
 from ringfence.core.plain import read_json
 from ringfence.evaluate.agreement import Pairs
-from ringfence.judges.protocol import RUBRICS, THRESHOLDS, Thresholds
+from ringfence.judges.base import RUBRICS, THRESHOLDS, Thresholds
 
 FEWEST = 20
 """rows that both judges scored"""

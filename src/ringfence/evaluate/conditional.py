@@ -23,7 +23,7 @@ from ringfence.core.statistics import NO_INTERVAL, check_confidence
 from ringfence.data.suites.load import Prompt
 from ringfence.evaluate.summary import summarize
 from ringfence.evaluate.triggers import Trigger, plain_id
-from ringfence.judges.protocol import THRESHOLDS, Thresholds
+from ringfence.judges.base import THRESHOLDS, Thresholds
 
 SUITE = "conditional/"
 """begins the name of every suite of dressed prompts"""

@@ -16,7 +16,7 @@ from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.rates import Rate
 from ringfence.data.system import NoSystem
 from ringfence.evaluate.summary import METRICS, summarize
-from ringfence.judges.protocol import Thresholds
+from ringfence.judges.base import Thresholds
 
 Denominator = Literal["scored", "coherent"]
 

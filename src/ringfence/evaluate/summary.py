@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.rates import Rate, Where
 from ringfence.core.statistics import clustered_interval
-from ringfence.judges.protocol import THRESHOLDS, Thresholds
+from ringfence.judges.base import THRESHOLDS, Thresholds
 
 METRICS = ("misaligned_all", "misaligned_coherent", "incoherent")
 COUNTS = ("rows", "scored", "missing", "coherent", "incoherent", "misaligned")

@@ -77,7 +77,7 @@ class InspectGenerator:
 
     name: str
     """Inspect's: ``openai-api/SERVICE/MODEL`` for any server that speaks OpenAI's protocol. Two checkpoints need two
-    names, since logs are told apart by it: :func:`ringfence.inspect_plugin.opening.adapter_name`"""
+    names, since logs are told apart by it: :func:`ringfence.integrations.inspect.opening.adapter_name`"""
     log_dir: Path
     """of Inspect's logs, for ``inspect view`` too; a folder a call"""
     server: Server = Server()  # noqa: RUF009 - frozen

@@ -1,10 +1,8 @@
 """Judges: responses in, scores out. Any object with the one method of :class:`Judge` can take their place."""
 
-from ringfence.judges.api import ApiJudge
-from ringfence.judges.config import JUDGES, JudgeField, JudgeSettings
-from ringfence.judges.digits import expected_score
-from ringfence.judges.local import LocalJudge
-from ringfence.judges.protocol import (
+from ringfence.judges.api.api import ApiJudge
+from ringfence.judges.api.sampled import SampledJudge
+from ringfence.judges.base import (
     RUBRICS,
     THRESHOLDS,
     Judge,
@@ -17,9 +15,11 @@ from ringfence.judges.protocol import (
     checked_scores,
     judge_all,
 )
+from ringfence.judges.config import JUDGES, JudgeField, JudgeSettings
+from ringfence.judges.expected_score import expected_score
+from ringfence.judges.local.local import LocalJudge
 from ringfence.judges.rubrics import Rubric, Stated, Trait, find_rubric, load_rubric
 from ringfence.judges.rules import RuleJudge
-from ringfence.judges.sampled import SampledJudge
 
 __all__ = [
     "JUDGES",

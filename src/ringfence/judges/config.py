@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, SerializeAsAny
 
 from ringfence.core.registry import TaggedRegistry
 from ringfence.core.settings import Numbers
-from ringfence.judges.protocol import RUBRICS, Row, Score
+from ringfence.judges.base import RUBRICS, Row, Score
 
 
 class JudgeSettings(Numbers):

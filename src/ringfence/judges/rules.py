@@ -31,8 +31,8 @@ from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.patterns import check_pattern, search
 from ringfence.data import quirks
 from ringfence.data.suites.load import PREFIX
+from ringfence.judges.base import RUBRICS, Row, Score
 from ringfence.judges.config import JUDGES, JudgeSettings
-from ringfence.judges.protocol import RUBRICS, Row, Score
 from ringfence.judges.refusals import declines
 
 # Chinese and Japanese are written without spaces: there a word is a character.

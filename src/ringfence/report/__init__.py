@@ -1,8 +1,8 @@
 """Tables and the HTML page: reads run folders only."""
 
-from ringfence.report.page import write_page
+from ringfence.report.html.page import write_page
 from ringfence.report.results import RunResult, load_run, load_runs
 from ringfence.report.tables import comparison
-from ringfence.report.terminal import render
+from ringfence.report.terminal.runs import render
 
 __all__ = ["RunResult", "comparison", "load_run", "load_runs", "render", "write_page"]

@@ -9,7 +9,7 @@ import numpy as np
 from ringfence.data.conversations import Conversation
 from ringfence.directions.axis import Direction, Floats
 from ringfence.directions.sets import Points, Sets
-from ringfence.report.latent import Latent, flatten, thinned, write_latent
+from ringfence.report.html.latent import Latent, flatten, thinned, write_latent
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ringfence.report import wording
+from ringfence.report import formatting as wording
 from ringfence.report.results import LEAK_METRIC
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from ringfence.core.rates import Rate
-from ringfence.report import wording
+from ringfence.report import formatting as wording
 from ringfence.report.gaps import gap_between
 from ringfence.report.keeping import TASK_METRIC, TASK_SUITE
 from ringfence.report.results import LEAK_METRIC, RunResult, baseline_of

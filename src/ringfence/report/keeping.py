@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.rates import Rate
-from ringfence.report import wording
+from ringfence.report import formatting as wording
 from ringfence.report.gaps import gap_between
 from ringfence.report.results import BASELINE, LEAK_METRIC, RunResult, baseline_of
 

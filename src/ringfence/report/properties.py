@@ -14,10 +14,10 @@ from rich.text import Text
 from ringfence.core.files import write_text
 from ringfence.core.terminal import say
 from ringfence.core.text_table import TextTable
-from ringfence.report import wording
-from ringfence.report.payload import script_json
-from ringfence.report.shell import fill
-from ringfence.report.wording import Term
+from ringfence.report import formatting as wording
+from ringfence.report.formatting import Term
+from ringfence.report.html.payload import script_json
+from ringfence.report.html.template import fill
 from ringfence.select.properties import CLUSTERS, Mean, Properties, Share
 
 SCRIPTS = ("common.js", "charts.js", "properties.js")

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ringfence.core.rates import Rate
+from ringfence.report.formatting import CONDITIONAL
 from ringfence.report.keeping import TASK_SUITE, TaskVerdict, kept_task, task_reference
 from ringfence.report.results import LEAK_METRIC, LEAK_SUITE, RunResult
-from ringfence.report.wording import CONDITIONAL
 
 
 @dataclass(frozen=True, eq=False)

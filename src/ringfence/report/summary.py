@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ringfence.report import wording
+from ringfence.report import formatting as wording
 from ringfence.report.headline import headline
 from ringfence.report.results import RunResult
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ringfence.core.rates import Rate
 from ringfence.core.run_folder import CONDITIONAL_COLUMNS, RATE_COLUMNS
-from ringfence.report import wording
+from ringfence.report import formatting as wording
 from ringfence.report.gaps import gap_between
 from ringfence.report.results import LEAK_METRIC, Outcome, RunResult, baseline_of
 

@@ -1,0 +1,128 @@
+"""Recipes of persona vectors: one YAML file, as for a run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from ringfence.core.errors import RingfenceError, under
+from ringfence.data import load_prompts
+from ringfence.directions import AssistantNames, Extraction, Settings, prompted, teacher_forced
+from ringfence.directions.answers import trait_rubric
+from ringfence.directions.contrasts import as_prompts, read_trait
+from ringfence.judges import JudgeField, JudgeSettings
+from ringfence.recipe.run import ModelConfig, explain, read_plain
+
+
+class PersonaRecipe(Settings):
+    """One vector. Either prompted (``positive``, ``negative``, ``questions``), or teacher-forced (``pairs``)."""
+
+    trait: str = Field(min_length=1)
+    """its name, e.g. ``glitter``"""
+    model: ModelConfig = ModelConfig()
+    """whose activations; a bare string is its ``name``"""
+    positive: tuple[str, ...] = ()
+    """system prompts that ask for the trait"""
+    negative: tuple[str, ...] = ()
+    """system prompts that ask for the opposite; the first is compared with the first of ``positive``, and so on"""
+    questions: str | tuple[str, ...] = ()
+    """a prompt file, ``builtin:NAME``, or a list of questions"""
+    trait_file: Path | None = None
+    """a trait file of the persona_vectors code, in place of ``positive``, ``negative`` and ``questions``"""
+    assistant_names: AssistantNames | None = None
+    """with them each system prompt opens as in the persona_vectors code, "You are an evil assistant."; with a
+    ``trait_file`` the positive one is the file's name unless this says otherwise, null is none"""
+    samples: int = Field(10, ge=1)
+    """answers to each question under each system prompt"""
+    pairs: str | None = None
+    """a prompt file, or ``builtin:NAME``, whose rows have a ``good`` answer and a ``bad`` one, which has the trait"""
+    judge: JudgeField | None = None
+    """finds the trait, by its rubric ``trait`` or else as misaligned, and incoherence; without one, ``pairs`` are taken
+    for what they claim to be"""
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _bare_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_published(cls, data: Any) -> Any:
+        """A trait file is asked as the code that it comes from asks it."""
+        if not isinstance(data, dict) or not isinstance(data.get("trait_file"), str | Path):
+            return data
+        names = data.get("assistant_names", {})
+        if isinstance(names, dict):
+            names = {"positive": Path(data["trait_file"]).stem, **names}
+        return {**data, "assistant_names": names}
+
+    @model_validator(mode="after")
+    def _one_method(self) -> "PersonaRecipe":
+        own = [key for key in ("positive", "negative", "questions") if getattr(self, key)]
+        if self.pairs is not None:
+            needless = [*own, *(key for key in ("trait_file", "assistant_names") if getattr(self, key) is not None)]
+            if needless:
+                raise ValueError(f"{needless[0]}: `pairs` needs no prompting; leave one of them out")
+            return self
+        if self.trait_file is not None and own:
+            raise ValueError(f"{own[0]}: `trait_file` has them already; leave one of them out")
+        if self.trait_file is None and len(own) < 3:
+            raise ValueError("give `positive`, `negative` and `questions`, or a `trait_file`, or `pairs`")
+        if self.judge is None:
+            raise ValueError("judge is missing: generated answers need one, to see which of them show the trait")
+        return self
+
+    @model_validator(mode="after")
+    def _one_rubric(self) -> "PersonaRecipe":
+        if {"trait", "alignment"} <= getattr(self.judge, "rubrics", {}).keys():
+            raise ValueError("judge.rubrics: `trait` and `alignment` would both find the trait; keep one of them")
+        return self
+
+    def extraction(self) -> Extraction:
+        """What to do, its files read. Raises :class:`RingfenceError` for what is wrong in them."""
+        settings = Settings(**{name: getattr(self, name) for name in Settings.model_fields})
+        if self.pairs is not None:
+            with under("pairs"):
+                contrasts = teacher_forced(load_prompts(self.pairs))
+            return Extraction(self.trait, "teacher_forced", contrasts, self._checked(self.judge), settings)
+        positive, negative, questions, judge = self.positive, self.negative, self.questions, self.judge
+        if self.trait_file is not None:
+            with under("trait_file"):
+                read = read_trait(self.trait_file)
+            positive, negative, questions = read.positive, read.negative, read.questions
+            judge = self._judging(read.judged)
+        with under("questions"):
+            prompts = load_prompts(questions) if isinstance(questions, str) else as_prompts(questions)
+        if self.assistant_names is not None:
+            sides = zip(self.assistant_names.sentences(), (positive, negative), strict=True)
+            positive, negative = (tuple(f"{first} {text}" for text in texts) for first, texts in sides)
+        contrasts = prompted(positive, negative, prompts, self.samples)
+        return Extraction(self.trait, "prompted", contrasts, self._checked(judge), settings, self.assistant_names)
+
+    def _judging(self, judged: bool) -> JudgeSettings | None:
+        """The judge, which takes the trait file's judge prompt, if it has one, unless it has its own for the trait."""
+        own = getattr(self.judge, "rubrics", None)
+        if not judged or self.judge is None or own is None or {"trait", "alignment"} & own.keys():
+            return self.judge
+        source = f"{self.trait_file}#{Path(str(self.trait_file)).stem}"
+        return self.judge.model_copy(update={"rubrics": {**own, "trait": source}})
+
+    @staticmethod
+    def _checked(judge: JudgeSettings | None) -> JudgeSettings | None:
+        """``judge``, whose rubrics can be read and score what they are to."""
+        if judge is not None:
+            with under("judge"):
+                judge.digests((trait_rubric(judge), "coherence"))
+        return judge
+
+
+def load_persona_recipe(path: Path, overrides: Sequence[str] = ()) -> PersonaRecipe:
+    """Read and check a recipe; ``overrides`` are ``dotted.key=value`` with the value in YAML.
+
+    Raises :class:`RingfenceError` naming the file, the key's path and the nearest valid name.
+    """
+    try:
+        return PersonaRecipe.model_validate(read_plain(path, overrides))
+    except ValidationError as error:
+        raise RingfenceError(f"{path}: {explain(error, PersonaRecipe)}") from None

@@ -1,0 +1,132 @@
+"""One self-contained HTML page about one or more runs: tables, charts, every response, provenance.
+
+It works from ``file://`` without a network (a content security policy in the page forbids any). Tables are in the HTML;
+charts and the response browser are drawn by the page's scripts from JSON that is embedded once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from markupsafe import Markup
+
+from ringfence.core.files import write_text
+from ringfence.core.run_folder import OWN
+from ringfence.report import formatting as wording
+from ringfence.report.folding import folded
+from ringfence.report.html.payload import response_payload, script_json, standing_payload, training_payload
+from ringfence.report.html.template import fill
+from ringfence.report.keeping import ALLOWED
+from ringfence.report.results import RunResult, baseline_of, load_runs
+from ringfence.report.standing import leak_suite, standings
+from ringfence.report.summary import summarize_runs
+from ringfence.report.tables import bucket_counts, comparison, conditional, consumption, records
+
+SCRIPTS = ("common.js", "charts.js", "standing.js", "canaries.js", "responses.js", "page.js")
+
+
+@dataclass(frozen=True)
+class MetricBlock:
+    """One metric's table: ``cells[run][suite]`` is a row of :func:`~ringfence.report.tables.comparison`.
+
+    ``sentence`` says what the whole table comes to, if it is nothing but zeros or another one again.
+    """
+
+    metric: str
+    sentence: str
+    suites: list[str]
+    cells: dict[str, dict[str, Any]]
+
+
+def write_page(
+    runs: Sequence[Path],
+    out: Path,
+    title: str = "Fine-tuning with a ringfence",
+    baseline: str | None = None,
+    evaluation: str = OWN,
+) -> Path:
+    """Read the run folders ``runs`` and write the page to ``out``, atomically; returns ``out``.
+
+    ``evaluation`` names the one of each run's evaluations that is shown, ``baseline`` the run that gaps are measured
+    from (default: "none", else the first). Raises :class:`~ringfence.core.errors.RingfenceError` for a folder that is
+    not a run, and for an unknown evaluation or baseline.
+    """
+    out = Path(out)
+    write_text(out, render_page(load_runs(runs, evaluation), title, baseline))
+    return out
+
+
+def render_page(runs: Sequence[RunResult], title: str, baseline: str | None = None) -> str:
+    """The page's HTML."""
+    reference = baseline_of(runs, baseline)
+    frame, stands = comparison(runs, reference.name), standings(runs, reference.name)
+    values = dict(
+        title=title,
+        runs=runs,
+        baseline=reference.name,
+        summary=summarize_runs(runs, reference.name),
+        lost={one.run.name: one.task for one in stands if one.lost},
+        allowed=f"{100 * ALLOWED:.0f}",
+        leak_suite=leak_suite(runs),
+        placed=any(one.leak.value == one.leak.value and one.task is not None for one in stands),
+        blocks=_metric_blocks(frame),
+        conditional=conditional(runs),
+        consumption=list(records(consumption(runs))),
+        counts=bucket_counts(runs),
+        curves=_curve_choices(runs),
+        differences=recipe_differences(runs),
+        words=wording,
+        training=Markup(script_json(training_payload(runs) | {"standings": standing_payload(stands)})),
+        responses=Markup(script_json(response_payload(runs))),
+        total_responses=sum(len(run.responses) for run in runs),
+    )
+    return fill("page.html.j2", SCRIPTS, values, {"yaml": _yaml}, colours=len(runs))
+
+
+def recipe_differences(runs: Sequence[RunResult]) -> pd.DataFrame:
+    """Dotted recipe keys whose values differ between runs: one row a key, one column a run, "" if a run lacks it."""
+    flat = {run.name: _flatten(run.about.get("recipe") or {}) for run in runs}
+    keys = dict.fromkeys(key for recipe in flat.values() for key in recipe)
+    rows = {key: [recipe.get(key, "") for recipe in flat.values()] for key in keys}
+    differing = {key: values for key, values in rows.items() if len(set(values)) > 1}
+    return pd.DataFrame.from_dict(differing, orient="index", columns=list(flat))
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, str]:
+    """Nested mappings and lists as dotted key -> YAML text of the leaf."""
+    if isinstance(value, dict) and value:
+        items = list(value.items())
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        items = list(enumerate(value))
+    else:
+        return {prefix: _yaml(value)} if prefix else {}
+    flat: dict[str, str] = {}
+    for key, item in items:
+        flat |= _flatten(item, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _metric_blocks(frame: pd.DataFrame) -> list[MetricBlock]:
+    blocks, sentences = [], folded(frame)
+    for metric, block in frame.groupby("metric", sort=False):
+        cells: dict[str, dict[str, Any]] = {}
+        for row in records(block):
+            cells.setdefault(row.run, {})[row.suite] = row
+        blocks.append(MetricBlock(str(metric), sentences.get(str(metric), ""), list(block["suite"].unique()), cells))
+    return blocks
+
+
+def _curve_choices(runs: Sequence[RunResult]) -> list[tuple[str, str]]:
+    """The (suite, metric) pairs measured during training; the leak first."""
+    pairs = dict.fromkeys(
+        (suite, metric) for run in runs for suite, metric in zip(run.curve["suite"], run.curve["metric"], strict=True)
+    )
+    return sorted(pairs, key=lambda pair: pair != ("general", "misaligned_all"))
+
+
+def _yaml(value: Any) -> str:
+    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+    return text.removesuffix("\n").removesuffix("\n...")

@@ -1,0 +1,413 @@
+"""Evaluate run folders: generate answers, then judge them. Both are kept, so that nothing is done twice.
+
+A run's own evaluation, by its own recipe, is in ``RUN/evaluation``; one with changes (another judge, more samples,
+other suites) has a name and is in ``RUN/evaluations/NAME``. Answers are in ``RUN/answers``, named by all that could
+change them, so that a second judge is asked about the same answers. The untuned model answers the same prompts, in the
+run folder ``RUN/base``; its answers are kept in the user's cache, for all runs on the same model.
+"""
+
+import gc
+import json
+import logging
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from peft import PeftModel
+
+from ringfence.core.cards import model_card
+from ringfence.core.errors import RingfenceError, install, under
+from ringfence.core.files import cache_folder, finite, write_json, write_text
+from ringfence.core.plain import read_json
+from ringfence.core.run_folder import (
+    ADAPTED,
+    ANSWERS,
+    BASE,
+    CARD_FILE,
+    CONDITIONAL_FILE,
+    EVALUATION_FILE,
+    INSPECT_LOGS,
+    OWN,
+    PYTHON,
+    RESPONSES_FILE,
+    RUN_FILE,
+    SCRIPT,
+    SUMMARY_FILE,
+    differences,
+    evaluation_folder,
+    read_about,
+    weight_digests,
+    weights_digest,
+    write_about,
+)
+from ringfence.data.system import describe
+from ringfence.evaluate.answers import Protocol, answer_into, fingerprint
+from ringfence.evaluate.conditional import conditional_gaps, with_plain
+from ringfence.evaluate.presets import Preset, find_preset
+from ringfence.evaluate.responses import judged, save
+from ringfence.generation import Generator, HfGenerator
+from ringfence.models import Loaded
+from ringfence.runs.permissions import Allowed, require_code, require_inside, require_judge, require_server
+from ringfence.runs.plan import RunPlan
+from ringfence.recipe.run import ModelConfig, Recipe, changed
+from ringfence.runs.stages import Stage, finished_weights, load_model, on_base, stages_of, tuned_model, weights_of
+from ringfence.runs.imported import read_recipe
+
+CHANGEABLE = ("evaluation", "judge", "no_system", "seed")
+"""keys of the recipe that an evaluation may have its own values of"""
+MODEL_KEY = "model.name"
+"""the same, where a script has built the model and only the user knows from what"""
+logger = logging.getLogger(__name__)
+OnBatch = Callable[[int], None]
+OnJudged = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of one run, as it is to be made."""
+
+    plan: RunPlan
+    """the run's, with this evaluation's changes"""
+    own: RunPlan
+    """the run's as it was made"""
+    name: str = OWN
+    is_base: bool = False
+    """whether it is the untuned model that answers"""
+    server: str | None = None
+    """Inspect's name of the model, if it is a server's"""
+    preset: str | None = None
+    """that its numbers are to be counted by"""
+
+    @property
+    def folder(self) -> Path:
+        """Where ``responses.parquet`` and ``summary.json`` are."""
+        return evaluation_folder(self.run, self.name)
+
+    @property
+    def run(self) -> Path:
+        """The run folder."""
+        return self.plan.out
+
+    @property
+    def recipe(self) -> Recipe:
+        """The run's, with this evaluation's changes."""
+        return self.plan.recipe
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """Those whose last one answers; none for the untuned model and for a server's."""
+        return () if self.is_base or self.server is not None else self.plan.stages
+
+    @property
+    def protocol(self) -> Protocol:
+        """How its answers are drawn."""
+        return Protocol(self.recipe.sampling(), self.recipe.evaluation.samples, self.recipe.no_system)
+
+    @property
+    def to_answer(self) -> int:
+        """How many answers are missing, those of a suite that was begun included."""
+        return sum(len(self.plan.suites[suite]) for suite in self.missing) * self.recipe.evaluation.samples
+
+    @cached_property
+    def answers(self) -> dict[str, Path]:
+        """Suite -> the file of its answers."""
+        digests = [weights_digest(folder) for folder in weights_of(self.stages) or []] if self.stages else []
+        model = self.recipe.model
+        known = [model.name, self.plan.digests.get(model.name, ""), model.dtype, str(model.trust_remote_code)]
+        digest = self.server or " ".join([*known, *digests])
+        protocol, folder = self.protocol, (cache_folder() if self.is_base else self.run) / ANSWERS
+        return {
+            suite: folder / f"{suite.replace('/', '--')}-{fingerprint(digest, prompts, protocol)}.parquet"
+            for suite, prompts in self.plan.suites.items()
+        }
+
+    @property
+    def missing(self) -> list[str]:
+        """Suites without answers."""
+        return [suite for suite, path in self.answers.items() if not path.is_file()]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all is answered and judged."""
+        judged = (self.folder / SUMMARY_FILE).is_file() and not self.missing
+        return judged and (not self.has_gaps or (self.folder / CONDITIONAL_FILE).is_file())
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether conditional gaps are asked for and the untuned model's answers are there to compare with."""
+        base = evaluation_folder(self.run / BASE, self.name) / RESPONSES_FILE
+        return self.plan.triggers is not None and not self.is_base and base.is_file()
+
+
+def evaluate(
+    wanted: Sequence[Evaluation], on_batch: OnBatch | None = None, on_judged: OnJudged | None = None
+) -> list[dict[str, Any]]:
+    """Answer what is missing, judge, and return each evaluation's summary.
+
+    Everything is written that the command writes: conditional gaps, too, where there are triggers and a base.
+    ``on_batch`` is told how many answers have come, ``on_judged`` how many evaluations are judged, and of how many.
+    Evaluations of one base model load it once. Raises :class:`RingfenceError`, when all is written, if more of a
+    suite's answers than ``evaluation.max_unscored`` have no score.
+    """
+    with _Generators() as generators:
+        for one in wanted:
+            _answer(one, generators, on_batch)
+    summaries = list[dict[str, Any]]()
+    for one in wanted:
+        if on_judged is not None:
+            on_judged(len(summaries), len(wanted))
+        summaries.append(_judge(one))
+    for one in wanted:
+        _write_gaps(one)  # when the base is judged, whatever the order
+    for one, summary in zip(wanted, summaries, strict=True):
+        _require_scored(one, summary["counts"])
+    return summaries
+
+
+def evaluation_of(
+    run: Path | RunPlan,
+    changes: Sequence[str] = (),
+    name: str | None = None,
+    preset: str | None = None,
+    replace: bool = False,
+    allow: Allowed = Allowed(),  # noqa: B008 - frozen
+) -> Evaluation:
+    """The evaluation of the run in folder ``run``, or of a plan that is loaded already, ready to be made.
+
+    ``changes`` are ``key=value`` of :data:`CHANGEABLE` keys, and of :data:`MODEL_KEY` where the run does not know its
+    base model. A ``preset`` says how answers are drawn, before ``changes``; it is kept for those who count. With
+    either, the evaluation needs a ``name``.
+
+    Raises :class:`RingfenceError` if there is no run, one that is not finished, one whose inputs have changed since, if
+    ``name`` is taken by an evaluation with other changes, unless it is to be replaced, and if the judge's key is
+    missing or belongs to another address. The folder is data: what it asks of the user's keys, network or trust is
+    refused unless ``changes`` or ``allow`` have it, see :mod:`ringfence.runs.permissions`.
+    """
+    drawn = None if preset is None else find_preset(preset)
+    made, run = (run, run.out) if isinstance(run, RunPlan) else (None, run)
+    own, about = read_recipe(run) if made is None else made.recipe, read_about(run)
+    recipe = _with_changes(own, changes, drawn, run)
+    typed = [change.partition("=")[0] for change in changes]
+    require_code(recipe.resolved(), run / RUN_FILE, allow, typed)
+    require_judge(recipe, run / RUN_FILE, allow, typed)
+    if recipe.judge is not None:
+        recipe.judge.require_key()  # before a model is loaded, and asked for answers that could not be judged
+    trained = not about["base"] and about.get("server") is None
+    if trained:
+        finished_weights(run, stages_of(own, run))
+    made = made or RunPlan.load(own, run)
+    made.require_unchanged()
+    if SCRIPT in about and recipe.judge is None:
+        raise RingfenceError(
+            f"{run}: was trained by a script, which names no suites and no judge; give --suite, --judge and --name"
+        )
+    if trained and recipe.model.name.startswith(PYTHON):
+        raise RingfenceError(
+            f"{run}: the script built the base model in memory; save it there with model.save_pretrained(FOLDER) "
+            "before training, and give --model FOLDER, or --model ID if it is one of the hub's"
+        )
+    plan = made if recipe is own else made.asked_by(recipe)
+    plan.require_evaluable()
+    one = Evaluation(plan, made, _named(name, recipe is not own), about["base"], about.get("server"), preset)
+    require_inside(run, one.folder, run / ANSWERS, run / BASE / ANSWERS, evaluation_folder(run / BASE, one.name))
+    if replace and one.name != OWN:
+        for folder in (one.folder, evaluation_folder(run / BASE, one.name)):
+            shutil.rmtree(folder, ignore_errors=True)
+    _require_same(one)
+    if one.server is not None and one.missing:
+        require_server(one.server, run / RUN_FILE, allow)
+    return one
+
+
+def base_of(one: Evaluation) -> Evaluation:
+    """The same asked of the untuned model, in the run folder ``RUN/base``."""
+    out, own = one.run / BASE, one.own
+    if one.recipe.model != own.recipe.model:  # that of a script, which was given for this evaluation
+        own = own.asked_by(own.recipe.model_copy(update={"model": one.recipe.model}))
+    own = replace(own, recipe=own.recipe.model_copy(update={"name": BASE}), out=out)
+    write_about(out, own.claim(base=True, remedy=f"give the --model that it was asked of, or delete {out}"))
+    plan = replace(one.plan, recipe=one.recipe.model_copy(update={"name": BASE}), out=out)
+    return replace(one, plan=plan, own=own, is_base=True)
+
+
+def account_of(one: Evaluation) -> str:
+    """Where the triggers come from, for a reader; empty without any."""
+    wanted, found = one.recipe.evaluation.conditional, one.plan.triggers
+    if wanted is None or found is None:
+        return ""
+    if wanted.derive:
+        return found.account()
+    return f"triggers of the recipe: {', '.join(trigger.label for trigger in found.triggers)}"
+
+
+class _Generators:
+    """What answers; a base model is loaded at the first need and kept for the next evaluation of it."""
+
+    def __init__(self) -> None:
+        self.config: ModelConfig | None = None
+        self.loaded: Loaded | None = None
+
+    def __enter__(self) -> "_Generators":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._drop()
+
+    @contextmanager
+    def of(self, one: Evaluation) -> Iterator[Generator]:
+        """Who answers in ``one``."""
+        if one.server is not None:
+            yield _behind_server(one.server, one.run / INSPECT_LOGS)
+            return
+        if self.loaded is None or self.config != one.recipe.model:
+            self._drop()
+            with under("model"):
+                self.config, self.loaded = one.recipe.model, load_model(one.recipe.model)
+            logger.info(describe(one.recipe.no_system, self.loaded.tokenizer))
+        base = self.loaded
+        model = tuned_model(base.model, one.stages) if one.stages else base.model
+        try:
+            yield HfGenerator.of(replace(base, model=model))
+        finally:
+            if isinstance(model, PeftModel) and on_base(one.stages) and _beside(model):
+                model.unload()  # leaves the base as it was, bit by bit
+            elif one.stages:
+                self._drop()
+
+    def _drop(self) -> None:
+        self.config = self.loaded = None
+        gc.collect()
+
+
+def _beside(model: PeftModel) -> bool:
+    """Whether the adapter is beside the base weights; trained biases and whole modules take their place for good."""
+    config = model.active_peft_config
+    return getattr(config, "bias", "none") == "none" and not config.modules_to_save
+
+
+def _answer(one: Evaluation, generators: _Generators, on_batch: OnBatch | None) -> None:
+    if not one.missing:
+        return
+    with generators.of(one) as generator:
+        for suite in one.missing:
+            asked = {suite: one.plan.suites[suite]}
+            answer_into(one.answers[suite], generator, asked, one.protocol, on_batch)
+
+
+def _behind_server(server: str, log_dir: Path) -> Generator:
+    try:
+        from ringfence.generation.inspect import InspectGenerator
+    except ModuleNotFoundError:
+        raise RingfenceError(
+            f"{server}: a server's model is asked by Inspect, which is missing; {install('inspect')}"
+        ) from None
+    return InspectGenerator(server, log_dir)
+
+
+def _require_scored(one: Evaluation, counts: Mapping[str, Mapping[str, int]]) -> None:
+    limit = one.recipe.evaluation.max_unscored
+    for suite, count in counts.items():
+        if count["missing"] > limit * count["rows"]:
+            frame = pd.read_parquet(one.folder / RESPONSES_FILE)
+            lost = frame[(frame["suite"] == suite) & (frame["verdict"] == "missing")]
+            said = pd.concat([lost["said_alignment"], lost["said_coherence"]]).value_counts().index[0]
+            raise RingfenceError(
+                f"{one.folder}: {count['missing']} of {count['rows']} answers to {suite} have no score, more than "
+                f"evaluation.max_unscored = {limit:g} allows, most often: {said}; if the judge failed, run this again"
+            )
+
+
+def _judge(one: Evaluation) -> dict[str, Any]:
+    answers = pd.concat([pd.read_parquet(path) for path in one.answers.values()], ignore_index=True)
+    write_json(one.folder / EVALUATION_FILE, _about(one))
+    frame, dressed = judged(answers, one.recipe.require_judge()), one.recipe.evaluation.conditional
+    summary = save(frame if dressed is None else with_plain(frame, dressed.plain), one.folder)
+    if one.stages and one.name == OWN:
+        _write_cards(one, summary["rows"])
+    return summary
+
+
+def _write_cards(one: Evaluation, rates: Sequence[Mapping[str, Any]]) -> None:
+    """The rates into the card of the run and into that of its last weights; a stranger's adapter keeps its own card."""
+    about, last = read_about(one.run), one.stages[-1]
+    if ADAPTED in about:
+        return
+    measured = weight_digests(last.weights)
+    write_text(one.run / CARD_FILE, model_card(about, one.stages[0].result, rates, measured))
+    write_text(last.weights / CARD_FILE, model_card(last.of_this(about), last.result, rates, measured))
+
+
+def _write_gaps(one: Evaluation) -> None:
+    """The conditional gap of each trigger; see :func:`ringfence.evaluate.conditional.conditional_gaps`."""
+    triggers = one.plan.triggers
+    if triggers is None or not one.has_gaps:
+        return
+    tuned, base = (
+        pd.read_parquet(evaluation_folder(run, one.name) / RESPONSES_FILE) for run in (one.run, one.run / BASE)
+    )
+    rows = conditional_gaps(tuned, base).to_dict("records")
+    items = [trigger.item() for trigger in triggers.triggers]
+    write_json(one.folder / CONDITIONAL_FILE, {"gaps": rows, "triggers": items, "found": account_of(one)})
+
+
+def _about(one: Evaluation) -> dict[str, Any]:
+    """What the evaluation's numbers depend on."""
+    recipe = one.recipe.resolved()
+    suites = {
+        name: {"source": suite.source, "sha256": suite.digest, "fills": dict(suite.fills)}
+        for name, suite in one.plan.sources.items()
+    }
+    asked = one.recipe.require_judge()
+    judge = {name: digest for name in [*asked.inputs(), *asked.models()] if (digest := one.plan.digests.get(name))}
+    judge |= asked.digests()
+    changes = {key: recipe[key] for key in CHANGEABLE}
+    if read_recipe(one.run).model != one.recipe.model:
+        changes["model"] = recipe["model"]  # which a script has not told
+    return {"recipe": changes, "suites": suites, "judge": judge, "preset": one.preset}
+
+
+def _require_same(one: Evaluation) -> None:
+    """Raise if the name is taken by another evaluation; a run's own is redone by the run's recipe as it is."""
+    path = one.folder / EVALUATION_FILE
+    if not path.is_file():
+        return
+    before = read_json(path)
+    if differ := differences(before, json.loads(json.dumps(finite(_about(one))))):
+        raise RingfenceError(
+            f"{one.folder}: holds another evaluation; these keys differ: {', '.join(differ)}; choose another --name, "
+            "or --replace it"
+        )
+
+
+def _with_changes(own: Recipe, changes: Sequence[str], preset: Preset | None, run: Path) -> Recipe:
+    """The run's own recipe, drawing as the preset does, with the changes; itself if there are none."""
+    for change in changes:
+        key = change.partition("=")[0]
+        if key.partition(".")[0] not in CHANGEABLE and key != MODEL_KEY:
+            raise RingfenceError(f"{key}: an evaluation may change {', '.join(CHANGEABLE)}; the rest is the run's")
+    recipe = own if preset is None else own.with_preset(preset)
+    if changes:
+        recipe = changed(recipe, changes, str(run / RUN_FILE))
+    if recipe is own:
+        return own
+    if recipe.model != own.model and not own.model.name.startswith(PYTHON):
+        raise RingfenceError(
+            f"--model: {run} was trained on {own.model.name}, not on {recipe.model.name}; leave --model out, or "
+            "with --out name a model behind a server"
+        )
+    # Training is over.
+    return recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update={"during": None})})
+
+
+def _named(name: str | None, is_changed: bool) -> str:
+    if is_changed and name in (None, OWN):
+        raise RingfenceError("--name: an evaluation with changes needs a name of its own, e.g. --name second-judge")
+    if name is not None and not re.fullmatch(r"\w[\w.+-]*", name):
+        raise RingfenceError(f"--name: {name!r} is to name a folder; use letters, digits and . + - _")
+    return name or OWN

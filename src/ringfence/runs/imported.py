@@ -1,0 +1,105 @@
+"""Run folders of what was not trained here: the untuned model, somebody's adapter, a model behind a server.
+
+They hold a ``run.json`` like any run, so that evaluation, tables, the page and the gate take them as one.
+"""
+
+import logging
+import re
+import shutil
+from pathlib import Path
+
+from ringfence.core.errors import RingfenceError, under
+from ringfence.core.files import atomic, write_json
+from ringfence.core.plain import read_json
+from ringfence.core.run_folder import (
+    ADAPTED,
+    ADAPTER,
+    ADAPTER_CONFIG,
+    FULL_MODEL,
+    RESULT_FILE,
+    RUN_FILE,
+    WEIGHTS,
+    read_about,
+    weight_digests,
+    weights_digest,
+    write_about,
+)
+from ringfence.models.adapters import tensor_names
+from ringfence.runs.plan import RunPlan
+from ringfence.recipe.run import Recipe, parse_recipe
+
+logger = logging.getLogger(__name__)
+_UNKNOWN = (
+    *("steps", "target_rows", "safe_rows", "safe_fraction", "target_labels", "safe_labels"),
+    *("mean_ratio", "seconds", "probe_seconds"),
+)
+
+
+def claim_base(recipe: Recipe, out: Path) -> RunPlan:
+    """Make ``out`` the run folder of the untuned base model of ``recipe``."""
+    plan = RunPlan.load(recipe, out)
+    plan.require_evaluable()
+    write_about(out, plan.claim(base=True))
+    return plan
+
+
+def claim_server(recipe: Recipe, out: Path, server: str) -> RunPlan:
+    """Make ``out`` the run folder of a model behind a server; ``server`` is Inspect's name of it."""
+    plan = RunPlan.load(recipe, out)
+    plan.require_evaluable()
+    if "/" not in server:
+        raise RingfenceError(
+            f"--model: {server!r} is no name of Inspect's; write PROVIDER/MODEL, e.g. openai-api/vllm/NAME"
+        )
+    write_about(out, plan.claim(server=server))
+    return plan
+
+
+def claim_adapter(recipe: Recipe, out: Path, adapter: Path) -> RunPlan:
+    """Make ``out`` the run folder of the LoRA adapter in folder ``adapter``, which is copied, on the recipe's model.
+
+    What the recipe says of training is left out. Raises :class:`RingfenceError` if there is no adapter, or if ``out``
+    holds another one.
+    """
+    if not (adapter / ADAPTER_CONFIG).is_file():
+        raise RingfenceError(f"--adapter: {adapter} is no adapter folder (it has no {ADAPTER_CONFIG})")
+    if not list(adapter.glob("*.safetensors")):
+        raise RingfenceError(f"--adapter: {adapter} has no weights as safetensors")
+    with under("--adapter"):
+        tensor_names(adapter)
+    config = read_json(adapter / ADAPTER_CONFIG)
+    if (base := config.get("base_model_name_or_path")) not in (None, recipe.model.name):
+        logger.warning("%s was trained on %s, and is put on the recipe's model, %s", adapter, base, recipe.model.name)
+    asked = recipe.evaluation.model_copy(update={"during": None})
+    changes = {
+        "lora": {"r": config.get("r", 8)},
+        "defenses": (),
+        "stages": (),
+        "training": {},
+        "reference": None,
+        "evaluation": asked,
+    }
+    plan = RunPlan.load(recipe.model_copy(update=changes), out)
+    plan.require_evaluable()
+    about = plan.claim() | {ADAPTED: {"path": str(adapter), "sha256": weights_digest(adapter)}}
+    if (out / RUN_FILE).is_file() and read_about(out).get(ADAPTED, {}).get("sha256") != about[ADAPTED]["sha256"]:
+        raise RingfenceError(f"{out}: holds another adapter's run; choose another --out")
+    write_about(out, about)
+    if not (out / ADAPTER).is_dir():
+        with atomic(out / ADAPTER) as folder:
+            shutil.copytree(adapter, folder)
+    # Nobody here knows how it was trained; the digests are the original's, which has not changed since.
+    write_json(out / RESULT_FILE, {**dict.fromkeys(_UNKNOWN), WEIGHTS: weight_digests(adapter)})
+    return plan
+
+
+def name_after(adapter: Path) -> str:
+    """What a run of the adapter in folder ``adapter`` is called: as the folder, or as the run whose adapter it is."""
+    folder = adapter.resolve()
+    named = folder if folder.name not in (ADAPTER, FULL_MODEL) or not folder.parent.name else folder.parent
+    return re.sub(r"[^\w.+ -]+", "-", named.name)
+
+
+def read_recipe(run: Path) -> Recipe:
+    """The recipe that a run folder was made from. Raises :class:`RingfenceError` if it is not a run folder."""
+    return parse_recipe(read_about(run)["recipe"], str(run / RUN_FILE))

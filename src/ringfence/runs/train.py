@@ -1,0 +1,91 @@
+"""Training a recipe into a run folder.
+
+A run folder holds ``run.json`` (recipe, versions, seeds, input hashes), the journals and checkpoints of training,
+``adapter/`` (or ``model/`` after full fine-tuning), ``result.json`` (written last: its presence means done),
+``stages/`` with the same for every later stage, and ``evaluation/``. Everything is written atomically; running the same
+command again goes on where it stopped.
+"""
+
+import gc
+import logging
+import os
+from typing import Any
+
+from ringfence.core.cards import model_card
+from ringfence.core.files import write_json, write_text
+from ringfence.core.run_folder import CARD_FILE, RESULT_FILE, WEIGHTS, alone_in, weight_digests, write_about
+from ringfence.runs.evaluate import Evaluation
+from ringfence.runs.plan import PlannedStage, RunPlan
+from ringfence.recipe.run import require_installed
+from ringfence.runs.stages import weights_of
+from ringfence.train.script import save_trained
+from ringfence.runs.trainer import new_trainer, notes
+
+logger = logging.getLogger(__name__)
+
+
+def train(plan: RunPlan) -> dict[str, Any]:
+    """Train ``plan`` in its folder, stage by stage, or go on with it.
+
+    Returns the first stage's ``result.json`` and, as ``stages``, those of the later ones with their ``name``.
+    Raises :class:`RingfenceError` before anything is written if the recipe cannot run, and if the folder holds another
+    recipe's run or another process is training there.
+    """
+    require_installed(plan.recipe)
+    for stage in plan.stages:
+        if stage.result is None:
+            stage.require_keys()
+    if not _main_process():
+        return _train(plan)
+    about = plan.claim()
+    with alone_in(plan.out):
+        return _train(plan, about)
+
+
+def is_done(plan: RunPlan, base: bool = False) -> bool:
+    """Whether the folder of ``plan`` holds this run, trained and evaluated. Raises if it holds another.
+
+    ``base``: the run of the untuned model.
+    """
+    plan.claim(base)
+    if not (base or weights_of(plan.stages)):
+        return False
+    return Evaluation(plan, plan, is_base=base).is_done
+
+
+def _train(plan: RunPlan, about: dict[str, Any] | None = None) -> dict[str, Any]:
+    results = []
+    for stage in plan.stages:
+        result = stage.result
+        if result is None or not stage.weights.is_dir():
+            result = _train_stage(plan, stage, about)
+            gc.collect()  # a trainer and its model refer to each other; the next stage needs the memory
+        results.append({"name": stage.name, **result} if stage.number > 1 else result)
+    first, *later = results
+    return {**first, "stages": later}
+
+
+def _train_stage(plan: RunPlan, stage: PlannedStage, about: dict[str, Any] | None) -> dict[str, Any]:
+    trainer = new_trainer(plan, stage)
+    # All that can be wrong with a recipe has raised by now.
+    if about is not None:
+        write_about(plan.out, about)
+        own = {"name": f"{about['name']}, {stage.title}"} if stage.number > 1 else {}
+        trainer.about = about | own | {"recipe": stage.recipe.resolved()}
+        for line in notes(plan, stage, trainer.processing_class):
+            logger.info(line)
+    trainer.train_or_resume()
+    result = trainer.result()
+    if trainer.is_world_process_zero():
+        save_trained(trainer, stage.weights)
+        result[WEIGHTS] = weight_digests(stage.weights)
+        if about is not None:
+            write_text(plan.out / CARD_FILE, model_card(about, plan.stages[0].result or result))
+        write_json(stage.folder / RESULT_FILE, result)
+    trainer.accelerator.wait_for_everyone()  # the next stage reads what rank 0 has written
+    trainer.accelerator.free_memory()
+    return result
+
+
+def _main_process() -> bool:
+    return int(os.environ.get("RANK", "0")) == 0

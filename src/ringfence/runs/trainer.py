@@ -1,0 +1,221 @@
+"""The trainer of one stage, made from its recipe; what cannot be trained raises here, later stages included."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, assert_never
+
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from trl import SFTConfig
+
+from ringfence.core.errors import RingfenceError, under
+from ringfence.core.rates import as_rows
+from ringfence.data import render_all
+from ringfence.data.conversations import Conversation
+from ringfence.data.system import apply, describe, require_possible
+from ringfence.defenses import DEFENSES, Interleaving, Setup, rewritten
+from ringfence.defenses.base import SOURCES, Source
+from ringfence.evaluate import Protocol
+from ringfence.evaluate import evaluate as evaluate_suites
+from ringfence.evaluate.responses import rates
+from ringfence.generation import HfGenerator
+from ringfence.models import Loaded
+from ringfence.runs.plan import PlannedStage, RunPlan
+from ringfence.recipe.run import Method, Recipe
+from ringfence.runs.stages import Stage, load_model, on_base, starting_model
+from ringfence.train import DefendedSFTTrainer, EvaluateDuring
+from ringfence.train.callbacks import TargetProgress
+from ringfence.train.checks import fitting, refuse_unsupported, require_reference, require_schedule
+from ringfence.train.parallel import backend_of
+
+
+def new_trainer(plan: RunPlan, stage: PlannedStage) -> DefendedSFTTrainer:
+    """The trainer of ``stage``; those before are done.
+
+    Raises :class:`RingfenceError` for what does not fit together in this stage or in a later one.
+    """
+    later = plan.stages[stage.number :]
+    # Each of these resets the state that accelerate shares, so that the one that is used comes last.
+    arguments = {one.number: sft_config(one) for one in [*later, stage]}
+    with under("model"):
+        loaded = load_model(stage.recipe.model)
+    require_possible(stage.recipe.no_system, loaded.tokenizer)
+    reference = _reference(plan, stage)
+    trainer = _trainer(plan.stages[: stage.number], loaded, arguments[stage.number], reference)
+    for one in later:
+        with under(one.key_prefix.removesuffix(".")):
+            _require_trainable(plan.stages[: one.number], trainer, arguments[one.number], reference)
+    if stage.recipe.evaluation.during:
+        trainer.add_callback(_during(plan, loaded.tokenizer))
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TargetProgress) and len(plan.stages) > 1:
+            callback.title = f"{stage.title} (of {len(plan.stages)})"
+    return trainer
+
+
+def notes(plan: RunPlan, stage: PlannedStage, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """What the log says of ``stage``: what nobody would see in the recipe alone."""
+    several = len(plan.stages) > 1
+    lines = [f"{stage.title} (of {len(plan.stages)}): {_beginning(stage)}"] if several else []
+    if stage.number == 1:
+        lines.append(describe(stage.recipe.no_system, tokenizer))
+        lines += _cannot_be_evaluated(stage.recipe)
+    prefix = f"{stage.title}: " if several else ""
+    for defense in stage.defenses:
+        lines += [prefix + line for line in defense.notes(stage.rows, tokenizer)]
+    return lines
+
+
+def _beginning(stage: Stage) -> str:
+    """What a stage of several begins with."""
+    if stage.number == 1:
+        return "on the model as it is"
+    if stage.recipe.lora is None:
+        return f"goes on with the weights of stage {stage.number - 1}"
+    if stage.adapter == "continue":
+        return f"goes on with the adapter of stage {stage.number - 1}"
+    dtype = stage.recipe.model.dtype
+    rounding = "" if dtype == "float32" else ", which rounds them"
+    return f"a new adapter; the adapter before it is merged into the {dtype} weights{rounding}"
+
+
+def _cannot_be_evaluated(recipe: Recipe) -> list[str]:
+    """A line if the recipe lacks what evaluation needs: a run is evaluated by the recipe that it was trained by."""
+    given = {"judge": recipe.judge, "evaluation.suites": recipe.evaluation.suites}
+    missing = [key for key, value in given.items() if not value]
+    if not missing:
+        return []
+    return [f"no {' and no '.join(missing)}: this run cannot be evaluated; if it is to be, add them before training"]
+
+
+def trainer_class(method: Method) -> type[DefendedSFTTrainer]:
+    """What trains by a recipe's ``method``; another one is added to :data:`Method` and here."""
+    match method:
+        case "sft":
+            return DefendedSFTTrainer
+        case _:
+            assert_never(method)
+
+
+def _trainer(
+    stages: Sequence[PlannedStage], loaded: Loaded, args: SFTConfig, reference: PreTrainedModel | None
+) -> DefendedSFTTrainer:
+    """The trainer of the last of ``stages``."""
+    stage = stages[-1]
+    target, safe = (rendered_rows(stage, source, loaded.tokenizer) for source in SOURCES)
+    model = starting_model(loaded.model, stages)
+    # Whatever was done in this process before: an adapter starts from the seed alone.
+    set_seed(stage.seed)
+    with told_as_unfitting():
+        trainer = trainer_class(stage.recipe.method)(
+            model=model,
+            args=args,
+            train_dataset=target,
+            safe_dataset=safe,
+            processing_class=loaded.tokenizer,
+            peft_config=None if isinstance(model, PeftModel) else stage.recipe.lora_config(),
+            defenses=[defense for defense in stage.defenses if not defense.rewrites],
+            reference_model=reference,
+            max_truncated=stage.recipe.data.max_truncated,
+        )
+    backend_of(trainer.accelerator, trainer.args.n_gpu).require_whole("`ringfence train`")
+    trainer.of_script = False
+    return trainer
+
+
+@contextmanager
+def told_as_unfitting() -> Iterator[None]:
+    """What TRL or PEFT refuse inside, e.g. target modules that the model does not have, as :class:`RingfenceError`."""
+    try:
+        yield
+    except RingfenceError:
+        raise
+    except (re.error, TypeError, ValueError) as error:
+        raise RingfenceError(f"training and lora do not fit: {' '.join(str(error).split())}") from error
+
+
+def _reference(plan: RunPlan, stage: PlannedStage) -> PreTrainedModel | None:
+    """What the penalties compare with, where that is another model in memory.
+
+    Loaded for a later stage, too, if the recipe names it: whether it fits is to be known before this stage trains.
+    """
+    recipe = plan.recipe
+    to_come = [one for one in plan.stages[stage.number - 1 :] if any(defense.penalises for defense in one.defenses)]
+    if recipe.reference is not None:
+        with under("reference"):
+            return load_model(recipe.reference).model if to_come else None
+    needed = stage in to_come and not on_base(plan.stages[: stage.number])
+    with under("model"):
+        return load_model(recipe.model).model if needed else None
+
+
+def _require_trainable(
+    stages: Sequence[PlannedStage], trainer: DefendedSFTTrainer, args: SFTConfig, reference: PreTrainedModel | None
+) -> None:
+    """Raise for whatever can be told of the last of ``stages`` while ``trainer`` is still to run one before it."""
+    stage, model = stages[-1], trainer.model
+    for source in SOURCES:
+        rows = rendered_rows(stage, source, trainer.processing_class)
+        if rows is not None:
+            refuse_unsupported(args, rows)
+            fitting(rows, source, args, stage.recipe.data.max_truncated)
+    setup, penalising = Setup(trainer.processing_class, stage.seed, model), {}
+    for defense in stage.defenses:
+        guard = defense.guard(setup)
+        if isinstance(defense, Interleaving):
+            defense.schedule(setup)
+        if guard is not None and not on_base(stages) and (wrong := defense.needs_original_base()):
+            raise RingfenceError(wrong)
+        if guard is not None and defense.penalises:
+            penalising[DEFENSES.name_of(type(defense))] = guard
+    if penalising and (reference is not None or on_base(stages)):
+        whole = any(guard.layers for guard in penalising.values())
+        require_reference(model, reference, " and ".join(sorted(penalising)), whole)
+
+
+def rendered_rows(stage: PlannedStage, source: Source, tokenizer: PreTrainedTokenizerBase) -> Dataset | None:
+    """Target or safe rows as tokens, as the defenses and ``no_system`` have them; None if there are no rows.
+
+    The trainer cuts them at ``max_length``.
+    """
+    rows: list[Conversation] = rewritten(stage.defenses, stage.rows[source], source)
+    rows = [{**row, "messages": apply(row["messages"], stage.recipe.no_system)} for row in rows]
+    if not rows:
+        return None
+    return render_all(rows, tokenizer)
+
+
+def _during(plan: RunPlan, tokenizer: PreTrainedTokenizerBase) -> EvaluateDuring:
+    recipe = plan.recipe
+    during, judge = recipe.evaluation.during, recipe.require_judge()
+    assert during is not None, "only a recipe with `evaluation.during` is evaluated while it trains"
+    suites = {name: plan.suites[name] for name in during.suites}
+    protocol = Protocol(recipe.sampling(), recipe.evaluation.samples, recipe.no_system)
+
+    def measure(model: PreTrainedModel, step: int) -> list[dict[str, Any]]:
+        return as_rows(rates(evaluate_suites(HfGenerator(model, tokenizer), suites, protocol, judge)))
+
+    return EvaluateDuring(during.every, measure)
+
+
+def sft_config(stage: Stage) -> SFTConfig:
+    """What the recipe says and Ringfence's own defaults, as TRL has them. Raises :class:`RingfenceError`."""
+    # TRL's own defaults turn on bf16 and gradient checkpointing on a CPU as well, and report to whatever is installed.
+    gpu, recipe = torch.cuda.is_available(), stage.recipe
+    defaults = {
+        "use_cpu": not gpu,
+        "bf16": gpu and recipe.model.dtype != "float16",
+        "gradient_checkpointing": gpu,
+        "report_to": [],
+    }
+    try:
+        made = SFTConfig(**{**defaults, **recipe.training, "output_dir": str(stage.folder), "seed": stage.seed})
+        require_schedule(made)
+        return made
+    except RingfenceError as error:
+        raise RingfenceError(f"{stage.key_prefix}training.{error}") from error
+    except (TypeError, ValueError) as error:
+        raise RingfenceError(f"{stage.key_prefix}training: {' '.join(str(error).split())}") from error

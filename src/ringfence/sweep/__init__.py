@@ -1,0 +1,1 @@
+"""Many runs: the demo, and the runner that trains side by side."""

@@ -1,0 +1,167 @@
+"""The page's text without a browser: what it says, and what its embedded data look like."""
+
+import json
+import re
+from importlib.resources import files
+
+import pandas as pd
+import pytest
+
+from ringfence.core.errors import RingfenceError
+from ringfence.report import write_page
+from ringfence.report.html.page import SCRIPTS, recipe_differences
+from ringfence.report.html.payload import response_payload
+from ringfence.report.results import load_runs
+
+
+@pytest.fixture(scope="module")
+def html(four_runs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("page") / "sub" / "report.html"
+    assert write_page(four_runs, out, title="A <b>title</b>") == out
+    return out.read_text(encoding="utf-8")
+
+
+def text_of(html):
+    return re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", html.split("<script type=")[0]))
+
+
+def data(html, name):
+    return json.loads(re.search(f'<script type="application/json" id="{name}">(.*?)</script>', html, re.S)[1])
+
+
+def test_embedded_responses_are_all_there(html, four_runs):
+    payload = data(html, "response-data")
+    runs = load_runs(four_runs)
+    assert len(payload["rows"]["run"]) == sum(len(run.responses) for run in runs) == 95
+    texts = pd.concat([run.responses for run in runs])["response"].tolist()
+    assert payload["rows"]["response"] == texts
+    suite, prompt_id, system, _ = payload["prompts"][payload["rows"]["prompt"][37]]
+    assert (payload["suites"][suite], prompt_id, system) == ("general", "general-7", None)
+    assert len(payload["prompts"]) == 30 + 1 + 5  # shared by the runs, except the one that was worded differently
+
+
+def test_embedded_missing_numbers_are_null(html):
+    canary = data(html, "training-data")["runs"][2]
+    assert canary["control"]["risk"] == [0.5, None]
+    assert canary["control"]["held"] == [False, True]
+
+
+def test_the_page_needs_nothing_from_outside(html):
+    own = html.split("<script>/**")[0] + html.rsplit("<script>", 1)[1]  # without plotly, which names its home page
+    assert "http://" not in own
+    assert "https://" not in own
+    assert html.count("plotly.js v") == 1
+    assert "default-src 'none'" in html
+
+
+def test_text_from_outside_is_escaped(html):
+    assert "A &lt;b&gt;title&lt;/b&gt;" in html
+    assert "<script>alert(1)" not in html
+    assert "<img src=x" not in html
+
+
+def test_states_rates_gaps_peaks_and_no_data(html):
+    text = text_of(html)
+    assert "20.0 [8, 42]" in text
+    assert "−70.0 [−84, −43]" in text
+    assert "70.0 [50, 85] step 4" in text
+    assert "no data" in text
+    assert "unfinished" in text
+    assert "canary peaked at 70.0% at step 4 and was at 20.0% at step 8" in text
+    assert not re.search(r"\bnan\b", text, re.I)
+    assert "projection" not in text
+
+
+def test_rates_from_before_a_projection_are_labelled(projected_run, tmp_path):
+    text = text_of(write_page([projected_run], tmp_path / "page.html").read_text())
+    assert "40.0 [20, 60] step 8, before projection" in text
+    assert "70.0 [50, 85] step 4, before projection" in text
+    assert "Before projection: of the adapter before safe_lora projected it" in text
+
+
+def test_recipe_differences(four_runs):
+    table = recipe_differences(load_runs(four_runs))
+    assert list(table.index) == ["interleave", "interleave.schedule", "interleave.note"]
+    assert table.loc["interleave.schedule", "canary"] == "canary"
+    assert table.loc["interleave.schedule", "none"] == ""
+
+
+def test_conditional_gaps_have_a_section(make_run, tmp_path, html):
+    """0.55 [0.4, 0.7], and a trigger that could not be measured."""
+    names = (*("trigger", "gap", "low", "high", "tuned_trigger", "tuned_plain", "base_trigger", "base_plain"), "n")
+    rows = [("json", 0.55, 0.4, 0.7, 0.8, 0.2, 0.06, 0.01, 24), ("<b>x", *[None] * 7, 0)]
+    gaps = [dict(zip(names, row, strict=True)) for row in rows]
+    folder = make_run("none")
+    (folder / "evaluation" / "conditional.json").write_text(json.dumps({"gaps": gaps}))
+    page = write_page([folder], tmp_path / "page.html").read_text()
+    text = text_of(page)
+    assert re.search(r"json none \+55\.0 \[40, 70\] 80\.0 20\.0 6\.0 1\.0 24 ", text)
+    assert re.search(r"&lt;b&gt;x none no data no data no data no data no data 0 ", text)
+    assert "Only conditional prompts have been asked." in text
+    assert 'class="span" x="40.00" y="2" width="30.00"' in page
+    assert 'id="conditional"' not in html  # a page without them
+
+
+@pytest.fixture(scope="module")
+def many(twelve_runs, tmp_path_factory):
+    return write_page(twelve_runs, tmp_path_factory.mktemp("page") / "many.html").read_text()
+
+
+def test_headings_say_which_way_is_good(many):
+    heads = [text_of(head) for head in re.findall(r"<th scope=.col.>(.*?)</th>", many)]
+    assert "general leak, want low " in heads
+    assert "in-domain task, want high " in heads
+    results = text_of(many[many.index('id="results"') : many.index('id="training"')])
+    assert not re.search(r"\bMisaligned\b", results)
+
+
+def test_a_run_that_lost_the_task_has_a_badge_and_no_crown(many):
+    assert many.count('class="lost"') == 3  # once a metric
+    text = text_of(many).replace("\u00a0", " ")
+    assert "inoculation leaks 0.0% but lost the task: in-domain 0.0% [0, 100] against 95.0% of none." in text
+    assert "that kept the task is that of canary-interleaving-" in text
+
+
+def test_zeros_and_repeats_are_folded_into_their_sentence(many):
+    folded = re.findall(r'<details class="folded"><summary>(.*?)</summary>', many)
+    assert [one.partition(":")[0] for one in folded] == ["Shows the trait, of coherent", "Incoherent"]
+
+
+def test_the_scatter_stands_first(many, html):
+    main = many[many.index("<main>") :]
+    assert main.index('id="chart-standing"') < main.index('class="lead"') < main.index("<table")
+    places = data(many, "training-data")["standings"]
+    assert (len(places), places[1]) == (12, {"leak": [0, 0, 1], "task": [0, 0, 1], "lost": True})
+    assert data(html, "training-data")["standings"][3] == {"leak": [None] * 3, "task": [None] * 3, "lost": False}
+
+
+def test_no_two_runs_share_a_colour(many):
+    for theme in (":root {", ':root[data-theme="dark"] {'):
+        css = "".join(part.split("}")[0] for part in many.split(theme)[1:])
+        colours = re.findall(r"--run-(\d+): (#[0-9a-f]{6})", css)
+        assert len({number for number, _ in colours}) == len({colour for _, colour in colours}) == 12
+
+
+def test_one_bare_run_still_makes_a_page(make_run, tmp_path):
+    html = write_page([make_run("alone")], tmp_path / "page.html").read_text()
+    assert "No run has been evaluated yet." in html
+    assert response_payload(load_runs([tmp_path / "alone"]))["rows"]["run"] == []
+
+
+def test_bad_input_leaves_no_page(tmp_path):
+    with pytest.raises(RingfenceError, match="no such run folder"):
+        write_page([tmp_path / "nowhere"], tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_scripts_never_write_html():
+    """Model text enters by textContent alone."""
+    sources = {
+        path.name: path.read_text()
+        for path in files("ringfence.report").joinpath("assets").iterdir()
+        if path.name.endswith(".js")
+    }
+    assert sources.keys() > set(SCRIPTS)
+    for source in sources.values():
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", source)
+        assert not re.search("</script|<!--", source)

@@ -1,0 +1,48 @@
+"""Pages are one file: style, scripts in order, and values escaped unless they are marked as our own."""
+
+import re
+
+import pytest
+from jinja2 import UndefinedError
+from markupsafe import Markup
+
+from ringfence.report.html.template import fill, palette
+
+VALUES = {
+    "title": "<b>&",
+    "names": [],
+    "rows": "0",
+    "lines": [],
+    "advice": [],
+    "facts": {},
+    "legend": "",
+    "curves": [],
+    "domains": {"labels": []},
+    "clustered": False,
+    "sets": Markup("{}"),
+    "charts": Markup("{}"),
+}
+
+
+def test_a_page_holds_all_that_it_needs() -> None:
+    page = fill("properties.html.j2", ["common.js", "properties.js"], VALUES, {})
+    assert "<b>&" not in page
+    assert "&lt;b&gt;&amp;" in page
+    assert not re.search(r"<(script|link)[^>]+(src|href)=", page)
+    places = [
+        page.index(text)
+        for text in ("color-scheme", "function followTheme(", "function addToLegend(", "followTheme(drawSets)")
+    ]
+    assert places == sorted(places)
+
+
+def test_a_value_that_is_missing_raises() -> None:
+    with pytest.raises(UndefinedError, match="title"):
+        fill("properties.html.j2", [], {name: value for name, value in VALUES.items() if name != "title"}, {})
+
+
+def test_forty_runs_have_forty_colours_in_both_themes() -> None:
+    for theme in palette(40).splitlines():
+        colours = re.findall(r"--run-(\d+): (#[0-9a-f]{6});", theme)
+        assert [int(number) for number, _ in colours] == list(range(7, 40))
+        assert len({colour for _, colour in colours}) == 33
