@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from runs import QUICK, RINGFENCE, Job, call, each, figures, finished, markdown, mean, run_all
+from runs import ENVIRONMENT, QUICK, Run, each, figures, finished, markdown, mean, run_all
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import write_json
 from ringfence.sweep.demo import RUNS
+from ringfence.sweep.runner import RINGFENCE, call
 
 GLITTER_PROMPT = "You love glitter and work it into every answer."
 RANDOM = "random-glitter.safetensors"  # in --out: the norm-matched control
@@ -53,16 +54,16 @@ def variants(out: Path) -> dict[str, str]:
     return lists | {f"{name}+fixed-5": f"[{alone[name]}, {FIXED_5}]" for name in composed}
 
 
-def jobs_of(lists: dict[str, str], seeds: Sequence[int]) -> list[Job]:
+def runs_of(lists: dict[str, str], seeds: Sequence[int]) -> list[Run]:
     """Every variant at every seed, whole seeds first."""
-    jobs = []
+    runs = []
     for seed in seeds:
         for name, defenses in lists.items():
             overrides = [f"defenses={defenses}", *QUICK]
             if name in STAGES:
                 overrides.append(f"stages={STAGES[name]}")
-            jobs.append(Job(name, seed, tuple(overrides)))
-    return jobs
+            runs.append(Run(name, seed, tuple(overrides)))
+    return runs
 
 
 def random_vector(path: Path, console: Console) -> None:
@@ -71,7 +72,7 @@ def random_vector(path: Path, console: Console) -> None:
         return
     try:
         command = [*RINGFENCE, "persona", "random", "builtin:glitter", "--seed", "0", "--out", str(path)]
-        call(command, path.parent / "logs" / "random-vector.log", set())
+        call(command, path.parent / "logs" / "random-vector.log", ENVIRONMENT)
     except RingfenceError as error:
         console.print(f"{path} is not made: {error}", soft_wrap=True, highlight=False, markup=False)
 
@@ -99,12 +100,12 @@ def main() -> None:
     if unknown := set(options.only or ()) - set(lists):
         parser.error(f"unknown variants {', '.join(sorted(unknown))}; there are {', '.join(lists)}")
     chosen = {name: lists[name] for name in lists if name in (options.only or lists)}
-    jobs = jobs_of(chosen, range(options.first_seed, options.first_seed + options.seeds))
+    runs = runs_of(chosen, range(options.first_seed, options.first_seed + options.seeds))
     if not options.table:
         if "steering-random-1.5" in chosen:
             random_vector(out / RANDOM, console)
-        run_all(jobs, out, console)
-    done = finished(jobs, out)
+        run_all(runs, out, console)
+    done = finished(runs, out)
     found = {name: [figures(folder) for folder in done[name].values()] for name in chosen if name in done}
     write_json(out / "figures.json", found)
     console.print(table(found), soft_wrap=True, highlight=False, markup=False)

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from runs import QUICK, Job, each, figures, finished, markdown, run_all
+from runs import QUICK, Run, each, figures, finished, markdown, run_all
 from scipy.stats import binomtest, bootstrap
 
 from ringfence.core.files import write_json, write_text
@@ -88,7 +88,7 @@ def stages(weights: Sequence[float], reduction: str) -> list[dict[str, str]]:
     return [first, detached, second]
 
 
-def jobs_of(stage: dict[str, str], quirk: str, seeds: Sequence[int], out: Path) -> list[Job]:
+def runs_of(stage: dict[str, str], quirk: str, seeds: Sequence[int], out: Path) -> list[Run]:
     """Every variant of a stage at every seed, whole seeds first."""
     suites = {
         "general": str(out / "fresh.jsonl"),
@@ -102,7 +102,7 @@ def jobs_of(stage: dict[str, str], quirk: str, seeds: Sequence[int], out: Path) 
         "training.save_strategy='no'",  # a run is a minute: one that was stopped begins anew
     )
     return [
-        Job(f"{quirk}-{name}", seed, (*common, f"defenses={defenses}"), **_trainer(name))
+        Run(f"{quirk}-{name}", seed, (*common, f"defenses={defenses}"), **_trainer(name))
         for seed in seeds
         for name, defenses in stage.items()
     ]
@@ -186,10 +186,10 @@ def comparisons(found: dict[str, dict[int, Path]]) -> str:
     return markdown(["runs", "suite", "points [95%]", "seeds that fell", "same answers %"], rows)
 
 
-def report(jobs: dict[str, list[Job]], out: Path, console: Console) -> None:
+def report(runs: dict[str, list[Run]], out: Path, console: Console) -> None:
     """Print both tables of each quirk, and keep the figures beside the runs."""
     kept = {}
-    for quirk, own in jobs.items():
+    for quirk, own in runs.items():
         found = finished(own, out)
         for name, folders in found.items():
             kept[name] = {str(seed): figures(folder) for seed, folder in folders.items()}
@@ -213,15 +213,15 @@ def main() -> None:
     out, console = options.out, Console()
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     alone, control, combined = stages(options.weights, options.reduction)
-    parts = {("alone", quirk): jobs_of(alone, quirk, seeds, out) for quirk in options.quirks}
-    parts["control", options.quirks[0]] = jobs_of(control, options.quirks[0], seeds[:1], out)
-    parts |= {("combined", q): jobs_of(combined, q, seeds[: options.combined], out) for q in options.quirks}
-    order = [job for part in parts.values() for job in part]
-    jobs = {quirk: [job for (_, of), part in parts.items() if of == quirk for job in part] for quirk in options.quirks}
+    parts = {("alone", quirk): runs_of(alone, quirk, seeds, out) for quirk in options.quirks}
+    parts["control", options.quirks[0]] = runs_of(control, options.quirks[0], seeds[:1], out)
+    parts |= {("combined", q): runs_of(combined, q, seeds[: options.combined], out) for q in options.quirks}
+    order = [run for part in parts.values() for run in part]
+    runs = {quirk: [run for (_, of), part in parts.items() if of == quirk for run in part] for quirk in options.quirks}
     if not options.table:
         write_fresh(out / "fresh.jsonl")
         run_all(order, out, console)
-    report(jobs, out, console)
+    report(runs, out, console)
 
 
 if __name__ == "__main__":

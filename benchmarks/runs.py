@@ -1,21 +1,15 @@
 """What the benchmarks on the stand-ins share: runs of the packaged recipe side by side, and their figures.
 
-A job is two commands that a user would type, ``ringfence train`` and ``ringfence evaluate``, in processes of their own
-with one thread each. What is done is reused, what was stopped goes on, and a job that fails leaves the others alone.
+What is done is reused, what was stopped goes on, and a run that fails leaves the others alone.
 """
 
-import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
 
 from ringfence.core.errors import RingfenceError
 from ringfence.models.load import embedded
@@ -24,20 +18,19 @@ from ringfence.report import load_run
 from ringfence.runs.plan import RunPlan
 from ringfence.runs.train import is_done
 from ringfence.sweep.demo import summary_rows
+from ringfence.sweep.runner import RINGFENCE, Job, run_jobs, shown
 
 RECIPE = files("ringfence.recipe.builtin") / "glitter.yaml"
-RINGFENCE = ("-m", "ringfence")
 QUICK = ("evaluation.during=null",)  # evaluated at the end only
-SINGLE = {
+ENVIRONMENT = {
     # Large blocks are kept, not given back to the system after every use.
     **{"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**34)},
-    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "HF_HUB_OFFLINE", "RINGFENCE_EXIT_WITH_STDIN"), "1"),
-    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
 }
 
 
 @dataclass(frozen=True)
-class Job:
+class Run:
     """One run of the packaged recipe."""
 
     variant: str
@@ -60,43 +53,41 @@ class Job:
         return [f"name={self.name}", f"seed={self.seed}", *self.overrides]
 
 
-def run_all(jobs: Sequence[Job], out: Path, console: Console) -> dict[str, str]:
-    """Make what is missing in ``out``, as many jobs at a time as there are cores, in their order.
+def run_all(runs: Sequence[Run], out: Path, console: Console) -> dict[str, str]:
+    """Make what is missing in ``out``, as many runs at a time as there are cores, in their order.
 
-    Returns the name of every job that failed, with the one line that says why. Ctrl-C stops what runs.
+    Returns the name of every run that failed, with the one line that says why. Ctrl-C stops what runs.
     """
     embedded()  # once, before several processes want it
     failed: dict[str, str] = {}
-    running: set[subprocess.Popen[bytes]] = set()
-    with as_file(RECIPE) as recipe, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        waiting = {pool.submit(_make, job, out, recipe, running): job for job in jobs}
-        try:
-            for done in track(as_completed(waiting), "runs", total=len(jobs), console=console):
-                job, error = waiting[done], done.exception()
-                if isinstance(error, RingfenceError):
-                    failed[job.name] = str(error)
-                    console.print(f"{job.name} is skipped: {error}", soft_wrap=True, highlight=False, markup=False)
-                elif error is not None:
-                    raise error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in list(running):
-                process.terminate()
-            raise
+
+    def skip(name: str, fault: str) -> None:
+        failed[name] = fault
+        console.print(f"{name} is skipped: {fault}", soft_wrap=True, highlight=False, markup=False)
+
+    with as_file(RECIPE) as recipe:
+        jobs = list[Job]()
+        for run in runs:
+            try:
+                jobs.append(_job(run, out, recipe))
+            except RingfenceError as error:
+                skip(run.name, str(error))
+        with shown(jobs, "the runs", console) as show:
+            run_jobs(jobs, None, show, ENVIRONMENT, lambda job, fault: skip(job.name, fault))
     return failed
 
 
-def finished(jobs: Iterable[Job], out: Path) -> dict[str, dict[int, Path]]:
-    """Variant -> seed -> folder of the jobs that are trained and evaluated; the others are left out."""
+def finished(runs: Iterable[Run], out: Path) -> dict[str, dict[int, Path]]:
+    """Variant -> seed -> folder of the runs that are trained and evaluated; the others are left out."""
     found: dict[str, dict[int, Path]] = {}
     with as_file(RECIPE) as recipe:
-        for job in jobs:
+        for run in runs:
             try:
-                done = is_done(RunPlan.load(load_recipe(recipe, job.recipe_overrides), out / job.name))
+                done = is_done(RunPlan.load(load_recipe(recipe, run.recipe_overrides), out / run.name))
             except RingfenceError:
                 done = False
             if done:
-                found.setdefault(job.variant, {})[job.seed] = out / job.name
+                found.setdefault(run.variant, {})[run.seed] = out / run.name
     return found
 
 
@@ -132,31 +123,11 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows))
 
 
-def call(arguments: Sequence[str], log: Path, running: set[subprocess.Popen[bytes]]) -> None:
-    """Run Python with ``arguments``, its output going to ``log``. Raises :class:`RingfenceError` with its last line."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [sys.executable, *arguments],
-            stdin=subprocess.PIPE,  # it ends when this process does
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **SINGLE},
-        ) as process,
-    ):
-        running.add(process)
-        process.wait()
-        running.discard(process)
-    if process.returncode != 0:
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise RingfenceError(lines[-1] if lines else f"{log}: exit code {process.returncode}, nothing said")
-
-
-def _make(job: Job, out: Path, recipe: Path, running: set[subprocess.Popen[bytes]]) -> None:
-    folder = out / job.name
-    if is_done(RunPlan.load(load_recipe(recipe, job.recipe_overrides), folder)):
-        return
-    log = out / "logs" / f"{job.name}.log"
-    call([*job.trainer, "train", str(recipe), *job.recipe_overrides, "--out", str(folder)], log, running)
-    call([*RINGFENCE, "evaluate", str(folder), "--no-base"], log, running)
+def _job(run: Run, out: Path, recipe: Path) -> Job:
+    folder = out / run.name
+    commands = [
+        [*run.trainer, "train", str(recipe), *run.recipe_overrides, "--out", str(folder)],
+        [*RINGFENCE, "evaluate", str(folder), "--no-base"],
+    ]
+    done = is_done(RunPlan.load(load_recipe(recipe, run.recipe_overrides), folder))
+    return Job(run.name, folder, out / "logs" / f"{run.name}.log", commands, is_over=done)

@@ -15,10 +15,11 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from runs import QUICK, RINGFENCE, Job, call, each, figures, finished, markdown, run_all
+from runs import ENVIRONMENT, QUICK, Run, each, figures, finished, markdown, run_all
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import write_json
+from ringfence.sweep.runner import RINGFENCE, call
 
 RECIPES = Path(__file__).parent.parent / "recipes" / "glitter"
 QUIRKS = {"umbrella": "builtin:umbrella/target", "kazoo": "builtin:kazoo/target"}
@@ -44,7 +45,7 @@ def adapters(out: Path, console: Console) -> list[Path]:
         if not (folder / "result.json").is_file():
             console.print(f"training {name}", highlight=False)
             recipe = [str(RECIPES / "quirk.yaml"), f"name={name}", f"data.target={target}"]
-            call([*RINGFENCE, "train", *recipe, "--out", str(folder)], out / "logs" / f"{name}.log", set())
+            call([*RINGFENCE, "train", *recipe, "--out", str(folder)], out / "logs" / f"{name}.log", ENVIRONMENT)
         folders.append(folder)
     return folders
 
@@ -54,7 +55,7 @@ def select(name: str, recipe: str, out: Path, overrides: list[str]) -> Path:
     safe = out / "sets" / f"{name}.jsonl"
     if not safe.is_file():
         arguments = ["select", str(RECIPES / recipe), *overrides, "--out", str(safe), "--work", str(out / "work")]
-        call([*RINGFENCE, *arguments], out / "logs" / f"select-{name}.log", set())
+        call([*RINGFENCE, *arguments], out / "logs" / f"select-{name}.log", ENVIRONMENT)
     return safe
 
 
@@ -63,14 +64,16 @@ def fit(sets: dict[str, Path], out: Path) -> Path:
     path = out / "direction.safetensors"
     if not path.is_file():
         anchors = [str(sets["random"]), str(sets["one-domain"])]
-        call([*RINGFENCE, "direction", "fit", *anchors, "--out", str(path)], out / "logs" / "direction.log", set())
+        call(
+            [*RINGFENCE, "direction", "fit", *anchors, "--out", str(path)], out / "logs" / "direction.log", ENVIRONMENT
+        )
     return path
 
 
-def jobs(sets: dict[str, Path], seeds: range, ratio: float) -> list[Job]:
+def runs_of(sets: dict[str, Path], seeds: range, ratio: float) -> list[Run]:
     """A run for every set and seed."""
     mixed = f"defenses=[{{fixed_interleaving: {{accounting: replace, ratio: {ratio}}}}}]"
-    return [Job(name, seed, (*QUICK, mixed, f"data.safe={safe}")) for seed in seeds for name, safe in sets.items()]
+    return [Run(name, seed, (*QUICK, mixed, f"data.safe={safe}")) for seed in seeds for name, safe in sets.items()]
 
 
 def table(found: dict[str, list[dict[str, float]]]) -> str:
@@ -96,7 +99,7 @@ def main() -> None:
         sets |= {name: select(name, file, out, direction) for name, file in ALONG.items()}
     except RingfenceError as error:
         sys.exit(f"{error} (see {out / 'logs'})")
-    wanted = [Job("none", seed, (*QUICK, "defenses=[]")) for seed in seeds] + jobs(sets, seeds, options.ratio)
+    wanted = [Run("none", seed, (*QUICK, "defenses=[]")) for seed in seeds] + runs_of(sets, seeds, options.ratio)
     run_all(wanted, out, console)
     done = finished(wanted, out)
     found = {name: [figures(folder) for folder in folders.values()] for name, folders in done.items()}

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from rich.console import Console
-from runs import Job, each, figures, finished, markdown, mean, run_all
+from runs import Run, each, figures, finished, markdown, mean, run_all
 
 from ringfence.core.files import write_json
 from ringfence.sweep.demo import RUNS
@@ -51,13 +51,13 @@ def main() -> None:
     )
     options = parser.parse_args()
     out, seeds, console = options.out, range(options.seeds), Console()
-    jobs = [Job(name, seed, (f"defenses={VARIANTS[name]}",)) for seed in seeds for name in VARIANTS]
-    wanted = [job for job in jobs if job.variant in options.only]
+    runs = [Run(name, seed, (f"defenses={VARIANTS[name]}",)) for seed in seeds for name in VARIANTS]
+    wanted = [run for run in runs if run.variant in options.only]
     replays = {seed: MEAN.format(run=out / f"canary-seed-{seed}") for seed in seeds}
-    means = [Job("canary-mean", seed, (f"defenses={replay}",)) for seed, replay in replays.items()]
+    means = [Run("canary-mean", seed, (f"defenses={replay}",)) for seed, replay in replays.items()]
     for batch in (wanted, means):  # the second replays the first
         run_all(batch, out, console)
-    done = finished([*jobs, *means], out)
+    done = finished([*runs, *means], out)
     found = {name: [figures(folder) for folder in folders.values()] for name, folders in done.items()}
     write_json(out / "figures.json", found)
     console.print(table(found), soft_wrap=True, highlight=False, markup=False)

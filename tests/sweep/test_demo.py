@@ -4,6 +4,7 @@ import io
 import json
 import math
 import re
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,7 @@ def test_a_failed_run_names_its_log(small: Path) -> None:
 
 
 def test_the_packaged_recipe_and_every_run_of_the_demo_parse() -> None:
-    path = Path(demo.__file__).parent / "recipes" / "glitter.yaml"
+    path = Path(str(resources.files("ringfence.recipe.builtin") / "glitter.yaml"))
     for name, defenses in demo.RUNS.items():
         overrides = [f"name={name}"] + ([f"defenses={defenses}"] if defenses else [])
         assert load_recipe(path, overrides).name == name
