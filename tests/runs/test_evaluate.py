@@ -15,14 +15,14 @@ import pandas as pd
 import pytest
 
 import project
-from ringfence.runs import evaluate as evaluations
-from ringfence.runs import train as runs
 from ringfence.cli.evaluate import evaluate as command
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import sha256
 from ringfence.evaluate.conditional import conditional_gaps
-from ringfence.runs.plan import RunPlan
 from ringfence.recipe.run import load_recipe
+from ringfence.runs import evaluate as evaluations
+from ringfence.runs import train as runs
+from ringfence.runs.plan import RunPlan
 
 
 @pytest.fixture(autouse=True)

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 import project
+from ringfence.core.errors import RingfenceError
+from ringfence.models import load
+from ringfence.recipe.run import load_recipe
 from ringfence.runs import forecast as module
 from ringfence.runs import train as runs
-from ringfence.core.errors import RingfenceError
 from ringfence.runs.forecast import forecast, told
-from ringfence.models import load
 from ringfence.runs.plan import RunPlan
-from ringfence.recipe.run import load_recipe
 
 KEYS = [f"{source}_{what}" for source in ("target", "safe") for what in ("rows", "tokens", "labels")]
 

@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 
 import project
-from ringfence.runs import evaluate as evaluations
-from ringfence.runs import train as runs
-from ringfence.runs import imported as subjects
 from ringfence.core.errors import RingfenceError
 from ringfence.generation import Answer
 from ringfence.judges import Row, RuleJudge, Score
-from ringfence.runs.permissions import Allowed
-from ringfence.runs.plan import RunPlan
 from ringfence.recipe.run import load_recipe
 from ringfence.report import load_run
+from ringfence.runs import evaluate as evaluations
+from ringfence.runs import imported as subjects
+from ringfence.runs import train as runs
+from ringfence.runs.permissions import Allowed
+from ringfence.runs.plan import RunPlan
 
 
 @pytest.fixture(autouse=True)

@@ -12,14 +12,14 @@ import yaml
 
 import project
 from loopback import Says, loopback
+from ringfence.core.errors import RingfenceError
+from ringfence.integrations.inspect.opening import open_model
+from ringfence.recipe.run import load_recipe, parse_recipe
 from ringfence.runs import evaluate as evaluations
 from ringfence.runs import train as runs
 from ringfence.runs import trainer as trainers
-from ringfence.core.errors import RingfenceError
-from ringfence.integrations.inspect.opening import open_model
 from ringfence.runs.permissions import Allowed
 from ringfence.runs.plan import RunPlan
-from ringfence.recipe.run import load_recipe, parse_recipe
 
 SURE = Says("85", {"85": 1.0})
 CONFIRMED = 'export RINGFENCE_JUDGES="$RINGFENCE_JUDGES {}"'

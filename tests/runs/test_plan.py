@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 import project
-from ringfence.runs import evaluate as evaluations
-from ringfence.runs import plan
-from ringfence.runs import imported as subjects
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import sha256
 from ringfence.core.run_folder import write_about
-from ringfence.runs.plan import RunPlan
 from ringfence.recipe.run import Recipe, load_recipe
+from ringfence.runs import evaluate as evaluations
+from ringfence.runs import imported as subjects
+from ringfence.runs import plan
+from ringfence.runs.plan import RunPlan
 
 
 def loaded(folder: Path, *overrides: str, **changes: Any) -> RunPlan:

@@ -11,13 +11,13 @@ from safetensors.torch import load_file
 
 import project
 import tiny
-from ringfence.runs import train as runs
-from ringfence.runs import trainer as trainers
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, sha256
 from ringfence.models import load
-from ringfence.runs.plan import RunPlan
 from ringfence.recipe.run import Recipe, load_recipe, parse_recipe
+from ringfence.runs import train as runs
+from ringfence.runs import trainer as trainers
+from ringfence.runs.plan import RunPlan
 from ringfence.runs.stages import finished_weights, on_base, stages_of, starting_model, tuned_model, weights_of
 
 PLAIN = {"r": 4, "target_modules": ["q_proj", "v_proj"]}  # no dropout, so that two models can be compared

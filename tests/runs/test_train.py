@@ -15,18 +15,18 @@ from safetensors.torch import load_file
 
 import project
 import tiny
-from ringfence.runs import evaluate as evaluations
-from ringfence.runs import train as runs
-from ringfence.runs import imported as subjects
-from ringfence.runs import trainer as trainers
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import Journal, sha256
 from ringfence.directions.vectors import PersonaVectors, save_vectors
 from ringfence.interleave import probes
 from ringfence.judges import rules
 from ringfence.models.identity import identity
-from ringfence.runs.plan import RunPlan
 from ringfence.recipe.run import load_recipe
+from ringfence.runs import evaluate as evaluations
+from ringfence.runs import imported as subjects
+from ringfence.runs import train as runs
+from ringfence.runs import trainer as trainers
+from ringfence.runs.plan import RunPlan
 
 
 def evaluate(run: Path, on_batch: Callable[[int], None] | None = None) -> dict[str, Any]:

@@ -53,11 +53,11 @@ from ringfence.evaluate.presets import Preset, find_preset
 from ringfence.evaluate.responses import judged, save
 from ringfence.generation import Generator, HfGenerator
 from ringfence.models import Loaded
+from ringfence.recipe.run import ModelConfig, Recipe, changed
+from ringfence.runs.imported import read_recipe
 from ringfence.runs.permissions import Allowed, require_code, require_inside, require_judge, require_server
 from ringfence.runs.plan import RunPlan
-from ringfence.recipe.run import ModelConfig, Recipe, changed
 from ringfence.runs.stages import Stage, finished_weights, load_model, on_base, stages_of, tuned_model, weights_of
-from ringfence.runs.imported import read_recipe
 
 CHANGEABLE = ("evaluation", "judge", "no_system", "seed")
 """keys of the recipe that an evaluation may have its own values of"""

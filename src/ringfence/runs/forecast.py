@@ -30,11 +30,11 @@ from ringfence.interleave import CanaryControllerConfig, Schedule, Share
 from ringfence.interleave.mixture import Counters
 from ringfence.interleave.tally import RowCounts, Tally
 from ringfence.models.load import DTYPES, load_tokenizer, source_of
-from ringfence.runs.plan import PlannedStage, RunPlan
 from ringfence.recipe.run import Recipe
+from ringfence.runs.plan import PlannedStage, RunPlan
+from ringfence.runs.trainer import rendered_rows, sft_config, told_as_unfitting
 from ringfence.train.checks import fitting
 from ringfence.train.sizes import new_stream
-from ringfence.runs.trainer import rendered_rows, sft_config, told_as_unfitting
 
 _SECONDS = 0.5  # for the speed of a matrix product
 _WALKED = 20_000  # optimizer steps that are drawn one by one; what comes after is estimated from them

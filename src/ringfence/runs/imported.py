@@ -25,8 +25,8 @@ from ringfence.core.run_folder import (
     write_about,
 )
 from ringfence.models.adapters import tensor_names
-from ringfence.runs.plan import RunPlan
 from ringfence.recipe.run import Recipe, parse_recipe
+from ringfence.runs.plan import RunPlan
 
 logger = logging.getLogger(__name__)
 _UNKNOWN = (

@@ -6,9 +6,9 @@ from typing import Any
 from ringfence.core.errors import RingfenceError
 from ringfence.core.plain import read_json
 from ringfence.core.run_folder import differences, provenance
+from ringfence.recipe.selection import SelectRecipe
 from ringfence.select.output import manifest_of
 from ringfence.select.pipeline import Selection
-from ringfence.recipe.selection import SelectRecipe
 
 
 def claim(recipe: SelectRecipe, selection: Selection, out: Path) -> dict[str, Any]:

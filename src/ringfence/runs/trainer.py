@@ -23,8 +23,8 @@ from ringfence.evaluate import evaluate as evaluate_suites
 from ringfence.evaluate.responses import rates
 from ringfence.generation import HfGenerator
 from ringfence.models import Loaded
-from ringfence.runs.plan import PlannedStage, RunPlan
 from ringfence.recipe.run import Method, Recipe
+from ringfence.runs.plan import PlannedStage, RunPlan
 from ringfence.runs.stages import Stage, load_model, on_base, starting_model
 from ringfence.train import DefendedSFTTrainer, EvaluateDuring
 from ringfence.train.callbacks import TargetProgress
