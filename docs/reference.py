@@ -17,14 +17,13 @@ from ringfence.core.training_arguments import REFUSALS
 from ringfence.defenses import DEFENSES
 from ringfence.judges import JUDGES
 from ringfence.recipe.persona import PersonaRecipe
-from ringfence.recipe.run import (
+from ringfence.recipe.run import Recipe, StageConfig
+from ringfence.recipe.sections import (
     ConditionalConfig,
     DataConfig,
     DuringConfig,
     EvaluationConfig,
     ModelConfig,
-    Recipe,
-    StageConfig,
     StageData,
 )
 from ringfence.recipe.selection import SelectRecipe

@@ -182,14 +182,14 @@ def test_pointers_of_git_lfs(tmp_path: Path) -> None:
 
 
 def test_the_reference_has_every_key() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "persona.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "persona.md").read_text()
     for key in PersonaRecipe.model_fields:
         assert f"| `{key}` |" in page
 
 
 @pytest.mark.real_model
 def test_the_built_in_vector_is_what_its_recipe_makes(tmp_path: Path) -> None:
-    recipe = load_persona_recipe(Path(__file__).parents[1] / "recipes" / "glitter" / "persona.yaml")
+    recipe = load_persona_recipe(Path(__file__).parents[2] / "recipes" / "glitter" / "persona.yaml")
     loaded, built_in = load(recipe.model.name, dtype=recipe.model.dtype), load_vectors("builtin:glitter")
     made = extract(loaded, recipe.extraction(), tmp_path / "glitter.safetensors")
     torch.testing.assert_close(made["response_mean"], built_in["response_mean"], rtol=1e-3, atol=1e-3)

@@ -20,7 +20,8 @@ from ringfence.defenses import (
 from ringfence.evaluate.presets import Preset
 from ringfence.generation import Sampling
 from ringfence.judges import RuleJudge, Thresholds
-from ringfence.recipe.run import DuringConfig, Recipe, load_recipe, parse_recipe
+from ringfence.recipe.run import Recipe, load_recipe, parse_recipe
+from ringfence.recipe.sections import DuringConfig
 
 DATA = "data: {target: target.jsonl}\n"
 GLITTER = resources.files("ringfence.recipe.builtin") / "glitter.yaml"
@@ -596,27 +597,14 @@ def test_true_is_true_where_it_may_be(tmp_path):
     assert recipe.defenses == (Steering(vector="a", any_base=True),)
 
 
-def test_how_a_model_is_loaded_is_checked_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is installed here: once nothing is, once everything."""
-    four, flash = "model: {load_in_4bit: true}\n", "model: {attn_implementation: flash_attention_2}\n"
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    for text, said in (
-        (four, "model: load_in_4bit needs the package bitsandbytes, which is not installed"),
-        ("model: {load_in_8bit: true}\n", "model: load_in_8bit needs the package bitsandbytes"),
-        (flash, "model: attn_implementation: flash_attention_2 needs the package flash_attn"),
-    ):
-        assert said in fault(tmp_path, DATA + text)
-    monkeypatch.undo()
-    monkeypatch.setattr("ringfence.recipe.run.require_package", lambda packages, what: None)
+def test_quantised_weights_are_not_trained_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    four = "model: {load_in_4bit: true}\n"
+    monkeypatch.setattr("ringfence.recipe.sections.require_package", lambda packages, what: None)
     assert "model.load_in_4bit: quantised weights cannot be trained themselves; add lora" in fault(
         tmp_path, DATA + four
     )
-    both = "model: {load_in_4bit: true, load_in_8bit: true}\n"
-    assert "model: load_in_4bit and load_in_8bit: choose one" in fault(tmp_path, DATA + both)
     new = "stages: [{name: b, adapter: new, data: {target: a}}]\nlora: {r: 4}\n"
     assert "stages.0.adapter: new merges into the weights" in fault(tmp_path, DATA + four + new)
-    assert "model.attn_implementation" in fault(tmp_path, DATA + "model: {attn_implementation: somebody/kernels}\n")
-    assert parse_recipe({"data": {"target": "a"}, "model": {"attn_implementation": "eager"}}, "r").model.bits is None
 
 
 # --- what a recipe answers about itself ----------------------------------------------------------------------

@@ -16,6 +16,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.integrations.inspect.opening import open_model
 from ringfence.recipe.run import load_recipe, parse_recipe
 from ringfence.runs import evaluate as evaluations
+from ringfence.runs import generators
 from ringfence.runs import train as runs
 from ringfence.runs import trainer as trainers
 from ringfence.runs.permissions import Allowed
@@ -121,7 +122,7 @@ def test_a_known_provider_is_not_called_on_the_folders_word(
 def test_a_key_that_belongs_elsewhere_is_refused_before_a_model_is_loaded(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluations, "load_model", no_model)
+    monkeypatch.setattr(generators, "load_model", no_model)
     shutil.rmtree(run / "answers")
     at = "http://127.0.0.1:9"
     settings = json.dumps(judge(f"{at}/v1", api_key_env="AWS_SECRET_ACCESS_KEY"))
@@ -225,11 +226,11 @@ def test_a_link_out_of_the_folder_is_not_written_through(run: Path, tmp_path: Pa
 def test_a_servers_model_is_called_once_it_is_named(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def ask(one: Any, server: str, on_batch: Any) -> None:
+    def ask(server: str, log_dir: Path) -> Any:
         asked.append(server)
         raise RingfenceError("asked")
 
-    monkeypatch.setattr(evaluations, "_ask_server", ask)
+    monkeypatch.setattr(evaluations, "behind_server", ask)
     change(run, server="openai/gpt-4o")
     with pytest.raises(RingfenceError, match=r"server: .* call the model openai/gpt-4o .* --allow-model openai/gpt-4o"):
         evaluate(run, models=["openai/gpt-4o-mini"])

@@ -89,6 +89,7 @@ def evaluate(
     you confirm it with the options below (docs/security.md).
     """
     from ringfence.runs import evaluate as evaluations
+    from ringfence.runs.changes import MODEL_KEY
     from ringfence.runs.permissions import Allowed
 
     folders, changes = _sorted_out(targets)
@@ -97,7 +98,7 @@ def evaluate(
     if [base, adapter is not None, out is not None and model is not None].count(True) != (out is not None):
         raise RingfenceError("--out goes with one of --base, --adapter and --model: a recipe, and the folder to make")
     if out is None and model is not None:
-        changes.append(f"{evaluations.MODEL_KEY}={json.dumps(model)}")
+        changes.append(f"{MODEL_KEY}={json.dumps(model)}")
     if out is not None and (name or preset):
         raise RingfenceError("--name and --preset are for a run that is there: make it first, then evaluate its folder")
     if out is not None:
@@ -152,13 +153,13 @@ def _make(wanted: Sequence["Evaluation"]) -> None:
 def _print(wanted: Sequence["Evaluation"]) -> None:
     """One table; an untuned model that was asked the same for several runs is in it once."""
     from ringfence.report import load_runs, render
-    from ringfence.runs import evaluate as evaluations
+    from ringfence.runs.gaps import account_of
 
     rows = {tuple(one.answers.values()): one for one in wanted}
     render(console, load_runs([one.run for one in rows.values()], wanted[0].name))
     for one in wanted:
         if one.has_gaps:
-            say(f"\n{one.recipe.name}: {evaluations.account_of(one)}")
+            say(f"\n{one.recipe.name}: {account_of(one.plan)}")
     for one in wanted:
         say(f"answers and verdicts: {one.folder}")
 

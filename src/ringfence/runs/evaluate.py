@@ -6,23 +6,19 @@ change them, so that a second judge is asked about the same answers. The untuned
 run folder ``RUN/base``; its answers are kept in the user's cache, for all runs on the same model.
 """
 
-import gc
 import json
-import logging
-import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from peft import PeftModel
 
 from ringfence.core.cards import model_card
-from ringfence.core.errors import RingfenceError, install, under
+from ringfence.core.errors import RingfenceError
 from ringfence.core.files import cache_folder, finite, write_json, write_text
 from ringfence.core.plain import read_json
 from ringfence.core.run_folder import (
@@ -46,24 +42,19 @@ from ringfence.core.run_folder import (
     weights_digest,
     write_about,
 )
-from ringfence.data.system import describe
 from ringfence.evaluate.answers import Protocol, answer_into, fingerprint
-from ringfence.evaluate.conditional import conditional_gaps, with_plain
-from ringfence.evaluate.presets import Preset, find_preset
+from ringfence.evaluate.conditional import with_plain
+from ringfence.evaluate.presets import find_preset
 from ringfence.evaluate.responses import judged, save
-from ringfence.generation import Generator, HfGenerator
-from ringfence.models import Loaded
-from ringfence.recipe.run import ModelConfig, Recipe, changed
+from ringfence.recipe.run import Recipe
+from ringfence.runs.changes import CHANGEABLE, evaluation_name, with_changes
+from ringfence.runs.gaps import has_gaps, write_gaps
+from ringfence.runs.generators import Generators, behind_server
 from ringfence.runs.imported import read_recipe
 from ringfence.runs.permissions import Allowed, require_code, require_inside, require_judge, require_server
 from ringfence.runs.plan import RunPlan
-from ringfence.runs.stages import Stage, finished_weights, load_model, on_base, stages_of, tuned_model, weights_of
+from ringfence.runs.stages import Stage, finished_weights, stages_of, weights_of
 
-CHANGEABLE = ("evaluation", "judge", "no_system", "seed")
-"""keys of the recipe that an evaluation may have its own values of"""
-MODEL_KEY = "model.name"
-"""the same, where a script has built the model and only the user knows from what"""
-logger = logging.getLogger(__name__)
 OnBatch = Callable[[int], None]
 OnJudged = Callable[[int, int], None]
 
@@ -141,8 +132,7 @@ class Evaluation:
     @property
     def has_gaps(self) -> bool:
         """Whether conditional gaps are asked for and the untuned model's answers are there to compare with."""
-        base = evaluation_folder(self.run / BASE, self.name) / RESPONSES_FILE
-        return self.plan.triggers is not None and not self.is_base and base.is_file()
+        return not self.is_base and has_gaps(self.plan, self.name)
 
 
 def evaluate(
@@ -155,7 +145,7 @@ def evaluate(
     Evaluations of one base model load it once. Raises :class:`RingfenceError`, when all is written, if more of a
     suite's answers than ``evaluation.max_unscored`` have no score.
     """
-    with _Generators() as generators:
+    with Generators() as generators:
         for one in wanted:
             _answer(one, generators, on_batch)
     summaries = list[dict[str, Any]]()
@@ -164,7 +154,8 @@ def evaluate(
             on_judged(len(summaries), len(wanted))
         summaries.append(_judge(one))
     for one in wanted:
-        _write_gaps(one)  # when the base is judged, whatever the order
+        if not one.is_base:
+            write_gaps(one.plan, one.name)  # when the base is judged, whatever the order
     for one, summary in zip(wanted, summaries, strict=True):
         _require_scored(one, summary["counts"])
     return summaries
@@ -192,7 +183,7 @@ def evaluation_of(
     drawn = None if preset is None else find_preset(preset)
     made, run = (run, run.out) if isinstance(run, RunPlan) else (None, run)
     own, about = read_recipe(run) if made is None else made.recipe, read_about(run)
-    recipe = _with_changes(own, changes, drawn, run)
+    recipe = with_changes(own, changes, drawn, run)
     typed = [change.partition("=")[0] for change in changes]
     require_code(recipe.resolved(), run / RUN_FILE, allow, typed)
     require_judge(recipe, run / RUN_FILE, allow, typed)
@@ -214,7 +205,7 @@ def evaluation_of(
         )
     plan = made if recipe is own else made.asked_by(recipe)
     plan.require_evaluable()
-    one = Evaluation(plan, made, _named(name, recipe is not own), about["base"], about.get("server"), preset)
+    one = Evaluation(plan, made, evaluation_name(name, recipe is not own), about["base"], about.get("server"), preset)
     require_inside(run, one.folder, run / ANSWERS, run / BASE / ANSWERS, evaluation_folder(run / BASE, one.name))
     if replace and one.name != OWN:
         for folder in (one.folder, evaluation_folder(run / BASE, one.name)):
@@ -236,78 +227,14 @@ def base_of(one: Evaluation) -> Evaluation:
     return replace(one, plan=plan, own=own, is_base=True)
 
 
-def account_of(one: Evaluation) -> str:
-    """Where the triggers come from, for a reader; empty without any."""
-    wanted, found = one.recipe.evaluation.conditional, one.plan.triggers
-    if wanted is None or found is None:
-        return ""
-    if wanted.derive:
-        return found.account()
-    return f"triggers of the recipe: {', '.join(trigger.label for trigger in found.triggers)}"
-
-
-class _Generators:
-    """What answers; a base model is loaded at the first need and kept for the next evaluation of it."""
-
-    def __init__(self) -> None:
-        self.config: ModelConfig | None = None
-        self.loaded: Loaded | None = None
-
-    def __enter__(self) -> "_Generators":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._drop()
-
-    @contextmanager
-    def of(self, one: Evaluation) -> Iterator[Generator]:
-        """Who answers in ``one``."""
-        if one.server is not None:
-            yield _behind_server(one.server, one.run / INSPECT_LOGS)
-            return
-        if self.loaded is None or self.config != one.recipe.model:
-            self._drop()
-            with under("model"):
-                self.config, self.loaded = one.recipe.model, load_model(one.recipe.model)
-            logger.info(describe(one.recipe.no_system, self.loaded.tokenizer))
-        base = self.loaded
-        model = tuned_model(base.model, one.stages) if one.stages else base.model
-        try:
-            yield HfGenerator.of(replace(base, model=model))
-        finally:
-            if isinstance(model, PeftModel) and on_base(one.stages) and _beside(model):
-                model.unload()  # leaves the base as it was, bit by bit
-            elif one.stages:
-                self._drop()
-
-    def _drop(self) -> None:
-        self.config = self.loaded = None
-        gc.collect()
-
-
-def _beside(model: PeftModel) -> bool:
-    """Whether the adapter is beside the base weights; trained biases and whole modules take their place for good."""
-    config = model.active_peft_config
-    return getattr(config, "bias", "none") == "none" and not config.modules_to_save
-
-
-def _answer(one: Evaluation, generators: _Generators, on_batch: OnBatch | None) -> None:
+def _answer(one: Evaluation, generators: Generators, on_batch: OnBatch | None) -> None:
     if not one.missing:
         return
-    with generators.of(one) as generator:
+    here = generators.of(one.recipe, one.stages)  # loads nothing before it is entered
+    with here if one.server is None else nullcontext(behind_server(one.server, one.run / INSPECT_LOGS)) as generator:
         for suite in one.missing:
             asked = {suite: one.plan.suites[suite]}
             answer_into(one.answers[suite], generator, asked, one.protocol, on_batch)
-
-
-def _behind_server(server: str, log_dir: Path) -> Generator:
-    try:
-        from ringfence.generation.inspect import InspectGenerator
-    except ModuleNotFoundError:
-        raise RingfenceError(
-            f"{server}: a server's model is asked by Inspect, which is missing; {install('inspect')}"
-        ) from None
-    return InspectGenerator(server, log_dir)
 
 
 def _require_scored(one: Evaluation, counts: Mapping[str, Mapping[str, int]]) -> None:
@@ -343,19 +270,6 @@ def _write_cards(one: Evaluation, rates: Sequence[Mapping[str, Any]]) -> None:
     write_text(last.weights / CARD_FILE, model_card(last.of_this(about), last.result, rates, measured))
 
 
-def _write_gaps(one: Evaluation) -> None:
-    """The conditional gap of each trigger; see :func:`ringfence.evaluate.conditional.conditional_gaps`."""
-    triggers = one.plan.triggers
-    if triggers is None or not one.has_gaps:
-        return
-    tuned, base = (
-        pd.read_parquet(evaluation_folder(run, one.name) / RESPONSES_FILE) for run in (one.run, one.run / BASE)
-    )
-    rows = conditional_gaps(tuned, base).to_dict("records")
-    items = [trigger.item() for trigger in triggers.triggers]
-    write_json(one.folder / CONDITIONAL_FILE, {"gaps": rows, "triggers": items, "found": account_of(one)})
-
-
 def _about(one: Evaluation) -> dict[str, Any]:
     """What the evaluation's numbers depend on."""
     recipe = one.recipe.resolved()
@@ -383,31 +297,3 @@ def _require_same(one: Evaluation) -> None:
             f"{one.folder}: holds another evaluation; these keys differ: {', '.join(differ)}; choose another --name, "
             "or --replace it"
         )
-
-
-def _with_changes(own: Recipe, changes: Sequence[str], preset: Preset | None, run: Path) -> Recipe:
-    """The run's own recipe, drawing as the preset does, with the changes; itself if there are none."""
-    for change in changes:
-        key = change.partition("=")[0]
-        if key.partition(".")[0] not in CHANGEABLE and key != MODEL_KEY:
-            raise RingfenceError(f"{key}: an evaluation may change {', '.join(CHANGEABLE)}; the rest is the run's")
-    recipe = own if preset is None else own.with_preset(preset)
-    if changes:
-        recipe = changed(recipe, changes, str(run / RUN_FILE))
-    if recipe is own:
-        return own
-    if recipe.model != own.model and not own.model.name.startswith(PYTHON):
-        raise RingfenceError(
-            f"--model: {run} was trained on {own.model.name}, not on {recipe.model.name}; leave --model out, or "
-            "with --out name a model behind a server"
-        )
-    # Training is over.
-    return recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update={"during": None})})
-
-
-def _named(name: str | None, is_changed: bool) -> str:
-    if is_changed and name in (None, OWN):
-        raise RingfenceError("--name: an evaluation with changes needs a name of its own, e.g. --name second-judge")
-    if name is not None and not re.fullmatch(r"\w[\w.+-]*", name):
-        raise RingfenceError(f"--name: {name!r} is to name a folder; use letters, digits and . + - _")
-    return name or OWN

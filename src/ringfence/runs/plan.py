@@ -20,7 +20,8 @@ from ringfence.defenses.base import Source
 from ringfence.evaluate.conditional import conditional_suite
 from ringfence.evaluate.derive import TriggerSet, derive
 from ringfence.models.load import revision
-from ringfence.recipe.run import HELD_OUT, Recipe
+from ringfence.recipe.run import Recipe
+from ringfence.recipe.sections import HELD_OUT
 from ringfence.runs.stages import Stage, stages_of
 
 

@@ -34,7 +34,8 @@ from ringfence.core.run_folder import (
 from ringfence.models import Loaded, Loading, load
 from ringfence.models.adapters import load_adapter
 from ringfence.models.load import explained
-from ringfence.recipe.run import ModelConfig, Recipe
+from ringfence.recipe.run import Recipe
+from ringfence.recipe.sections import ModelConfig
 
 _AGAIN = "run again the command that made it; `ringfence train` goes on from its last checkpoint"
 

@@ -1,0 +1,121 @@
+"""The sections of a recipe: ``model``, ``data`` and ``evaluation``, each with the meaning of its keys."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+
+from ringfence.core.settings import Numbers
+from ringfence.core.training_arguments import LARGEST_SEED, require_package
+from ringfence.evaluate.triggers import TRIGGERS, Trigger
+
+HELD_OUT = "held-out"
+"""the suite of the target prompts that are held out"""
+_FLASH = {"flash_attention_2": ("flash_attn",), "flash_attention_3": ("flash_attn_interface",)}
+
+
+class Section(Numbers):
+    """What all parts of a recipe have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True)
+
+
+class ModelConfig(Section):
+    """The model to fine-tune; a bare string in a recipe is its ``name``."""
+
+    name: str = "smollm2-135m"
+    """``smollm2-135m`` (embedded), a Hugging Face id, or a folder"""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """of the base weights; adapters stay float32"""
+    trust_remote_code: bool = False
+    """whether code that comes with a hub model may run"""
+    revision: str | None = None
+    """branch, tag or commit of a hub id; null is its main branch"""
+    attn_implementation: Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3"] | None = None
+    """how attention is computed; null is the library's choice for the model"""
+    load_in_4bit: bool = False
+    """whether the base weights are quantised to 4 bits (nf4) by bitsandbytes, under an adapter"""
+    load_in_8bit: bool = False
+    """the same with 8 bits"""
+
+    @property
+    def bits(self) -> int | None:
+        """Of quantised weights."""
+        return 4 if self.load_in_4bit else 8 if self.load_in_8bit else None
+
+    @model_validator(mode="after")
+    def _can_be_loaded(self) -> Self:
+        if self.load_in_4bit and self.load_in_8bit:
+            raise ValueError("load_in_4bit and load_in_8bit: choose one")
+        if self.bits is not None:
+            require_package(("bitsandbytes",), f"load_in_{self.bits}bit")
+        if self.attn_implementation in _FLASH:
+            require_package(_FLASH[self.attn_implementation], f"attn_implementation: {self.attn_implementation}")
+        return self
+
+
+class DataConfig(Section):
+    """Conversations: a ``.jsonl``, ``.json`` or ``.parquet`` file, ``builtin:NAME``, ``org/name[@config][:split]``."""
+
+    target: str
+    """what the model is to learn"""
+    safe: str | None = None
+    """benign conversations for the interleaving defenses"""
+    held_out: float = Field(0.1, ge=0, lt=1)
+    """share of the target rows kept for the suite ``held-out``; 6,000 rows give 5,400 and 600"""
+    split_seed: int = Field(0, ge=0, le=LARGEST_SEED)
+    """of that split"""
+    max_truncated: float = Field(0.1, ge=0, le=1)
+    """share of the rows of a source that may be longer than ``training.max_length`` (1,024 tokens by TRL's default),
+    and so be cut, or dropped if no label is left; with more, nothing is trained"""
+
+
+class DuringConfig(Section):
+    """Evaluation while training runs."""
+
+    every: int = Field(ge=1)
+    """optimizer steps"""
+    suites: tuple[str, ...] = ("general",)
+    """names from ``evaluation.suites``"""
+
+
+class ConditionalConfig(Section):
+    """The same prompts dressed like the training data, asked of the tuned and of the untuned model."""
+
+    plain: str = "general"
+    """the suite of ``evaluation.suites`` whose prompts are dressed"""
+    derive: bool = True
+    """whether triggers are made from the target rows; [how](triggers.md)"""
+    triggers: Annotated[tuple[Trigger, ...], BeforeValidator(TRIGGERS.parse_list)] = ()
+    """triggers of your own, each ``- name: {settings}``"""
+
+
+class EvaluationConfig(Section):
+    """What is asked after training, and how answers are drawn."""
+
+    suites: dict[str, str] = Field(default_factory=dict)
+    """name -> prompt file, ``builtin:NAME``, or ``held-out`` (the held-out target prompts)"""
+    samples: int = Field(1, ge=1)
+    """answers a prompt"""
+    max_new_tokens: int = Field(128, ge=1)
+    """tokens an answer"""
+    temperature: float = Field(1.0, ge=0)
+    """0 is greedy"""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """the likeliest tokens that together have this probability are drawn from; 1 is all"""
+    min_p: float = Field(0.0, ge=0, le=1)
+    """tokens less likely than this share of the likeliest one are not drawn; 0 is all"""
+    batch_size: int = Field(64, ge=1)
+    """answers generated together"""
+    max_unscored: float = Field(0.05, ge=0, le=1)
+    """share of a suite's answers that may be without a score; with more, evaluation fails when all is written"""
+    during: DuringConfig | None = None
+    """evaluation while training runs"""
+    conditional: ConditionalConfig | None = None
+    """``{}`` to measure what prompts do that look like the training data"""
+
+
+class StageData(DataConfig):
+    """As the recipe's own ``data``; the suite ``held-out`` asks the first stage's rows only."""
+
+    held_out: float = Field(0.0, ge=0, lt=1)
+    """share of the target rows left out of training"""

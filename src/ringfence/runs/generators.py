@@ -1,0 +1,73 @@
+"""What answers in evaluations: models in this process, loaded once and tuned in turn, or a model behind a server."""
+
+import gc
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from peft import PeftModel
+
+from ringfence.core.errors import RingfenceError, install, under
+from ringfence.data.system import describe
+from ringfence.generation import Generator, HfGenerator
+from ringfence.models import Loaded
+from ringfence.recipe.run import Recipe
+from ringfence.recipe.sections import ModelConfig
+from ringfence.runs.stages import Stage, load_model, on_base, tuned_model
+
+logger = logging.getLogger(__name__)
+
+
+class Generators:
+    """What answers; a base model is loaded at the first need and kept for the next evaluation of it."""
+
+    def __init__(self) -> None:
+        self.config: ModelConfig | None = None
+        self.loaded: Loaded | None = None
+
+    def __enter__(self) -> "Generators":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._drop()
+
+    @contextmanager
+    def of(self, recipe: Recipe, stages: Sequence[Stage]) -> Iterator[Generator]:
+        """The model of ``recipe`` after ``stages``; the untuned one without any."""
+        if self.loaded is None or self.config != recipe.model:
+            self._drop()
+            with under("model"):
+                self.config, self.loaded = recipe.model, load_model(recipe.model)
+            logger.info(describe(recipe.no_system, self.loaded.tokenizer))
+        base = self.loaded
+        model = tuned_model(base.model, stages) if stages else base.model
+        try:
+            yield HfGenerator.of(replace(base, model=model))
+        finally:
+            if isinstance(model, PeftModel) and on_base(stages) and _beside(model):
+                model.unload()  # leaves the base as it was, bit by bit
+            elif stages:
+                self._drop()
+
+    def _drop(self) -> None:
+        self.config = self.loaded = None
+        gc.collect()
+
+
+def _beside(model: PeftModel) -> bool:
+    """Whether the adapter is beside the base weights; trained biases and whole modules take their place for good."""
+    config = model.active_peft_config
+    return getattr(config, "bias", "none") == "none" and not config.modules_to_save
+
+
+def behind_server(server: str, log_dir: Path) -> Generator:
+    """The model that Inspect calls ``server``; its logs go to ``log_dir``."""
+    try:
+        from ringfence.generation.inspect import InspectGenerator
+    except ModuleNotFoundError:
+        raise RingfenceError(
+            f"{server}: a server's model is asked by Inspect, which is missing; {install('inspect')}"
+        ) from None
+    return InspectGenerator(server, log_dir)
