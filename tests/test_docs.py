@@ -59,6 +59,19 @@ def test_the_site_shows_every_page_once() -> None:
     assert sorted(pages(nav)) == sorted(path.name for path in ROOT.glob("docs/*.md"))
 
 
+def test_contributing_shows_the_house_as_it_is() -> None:
+    """Its rooms in the order that import-linter enforces, and files that are there."""
+    page, package = (ROOT / "CONTRIBUTING.md").read_text(), ROOT / "src" / "ringfence"
+    shown = re.findall(r"^    (\w+)/ ", page, re.MULTILINE)
+    layers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    assert shown == re.findall(r"ringfence\.(\w+)", " ".join(layers))[1:], "but for __main__"
+    assert sorted(shown) == sorted(path.parent.name for path in package.glob("*/__init__.py"))
+    files = set(re.findall(r"`((?:docs/)?[\w/]+\.(?:py|md|jsonl))`", page))
+    assert "runs/generators.py" in files
+    gone = [name for name in files if "NAME" not in name and not any((at / name).exists() for at in (package, ROOT))]
+    assert not gone
+
+
 def test_docstrings_are_shown_as_markdown() -> None:
     text = "Of :class:`~a.b.Rate`, see :func:`c.d` and ``x``::\n\n    code"
     assert script("docstrings").as_markdown(text) == "Of `Rate`, see `c.d` and ``x``:\n\n    code"
