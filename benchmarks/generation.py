@@ -28,7 +28,7 @@ from ringfence.data.encode import prompt_ids
 from ringfence.evaluate import evaluate
 from ringfence.evaluate.answers import Protocol, requests_of
 from ringfence.generation import HfGenerator, Sampling
-from ringfence.judges import Row, Score
+from ringfence.judges import JudgeInput, Score
 from ringfence.models import Loaded, load
 from ringfence.models.inference import left_padded
 
@@ -38,7 +38,7 @@ GOAL = 1.15
 class Silent:
     """A judge that finds everything well."""
 
-    def score(self, rubric: str, rows: Sequence[Row]) -> list[Score]:
+    def score(self, rubric: str, rows: Sequence[JudgeInput]) -> list[Score]:
         return [Score(100.0, 1.0, None, "")] * len(rows)
 
 

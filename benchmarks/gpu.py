@@ -55,7 +55,7 @@ from ringfence import RuleJudge
 from ringfence.core.files import write_json
 from ringfence.data import load_prompts
 from ringfence.data.encode import prompt_ids
-from ringfence.defenses import KL, LDIFS, Defense, FixedInterleaving, Setup
+from ringfence.defenses import KL, LDIFS, Defense, FixedInterleaving, TrainerContext
 from ringfence.defenses.step import Batch
 from ringfence.evaluate import evaluate
 from ringfence.evaluate.answers import Protocol
@@ -66,7 +66,7 @@ from ringfence.models import Loaded
 from ringfence.models.inference import inference, left_padded
 from ringfence.models.scoring import Scorer
 from ringfence.train import DefendedSFTTrainer
-from ringfence.train.guards import Guards
+from ringfence.train.guards import DefenseStack
 
 GPU = torch.cuda.is_available()
 EVERY, CANARIES = 30, 20  # the canary paper's K and M
@@ -477,7 +477,7 @@ def penalties() -> dict[str, tuple[float, float]]:
 def by_guards(model: PeftModel, inputs: dict[str, torch.Tensor]) -> list[float]:
     """Both penalties as the trainer computes them."""
     there = {key: value.to(model.device) for key, value in inputs.items()}
-    guards, seen = Guards((KL(weight=1), PER_LAYER), Setup(None, 0, model)), Batch.of(there, None)
+    guards, seen = DefenseStack((KL(weight=1), PER_LAYER), TrainerContext(None, 0, model)), Batch.of(there, None)
     model.train()
 
     def run() -> Any:
@@ -486,7 +486,9 @@ def by_guards(model: PeftModel, inputs: dict[str, torch.Tensor]) -> list[float]:
 
     with torch.no_grad():
         _, found = guards.loss(seen, there, run)
-    return [(one.sum / guard.units(seen)).item() for one, guard in zip(found, guards.penalising.values(), strict=True)]
+    return [
+        (one.sum / guard.normalizer(seen)).item() for one, guard in zip(found, guards.penalising.values(), strict=True)
+    ]
 
 
 def written_out(model: PeftModel, inputs: dict[str, torch.Tensor]) -> list[float]:

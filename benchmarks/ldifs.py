@@ -115,9 +115,9 @@ def _trainer(name: str) -> dict[str, Any]:
 def worker(arguments: list[str]) -> None:
     """The command line with LDIFS as public code has it: no gradient through the trained model's features."""
     from ringfence import cli
-    from ringfence.defenses.ldifs import LdifsGuard
+    from ringfence.defenses.ldifs import LDIFSHook
 
-    LdifsGuard.penalty = detached(LdifsGuard.penalty)
+    LDIFSHook.penalty = detached(LDIFSHook.penalty)
     sys.argv = ["ringfence", *arguments]
     cli.main()
 

@@ -18,7 +18,7 @@ from ringfence.data import load_prompts
 from ringfence.directions import load_vectors, random_like
 from ringfence.directions.activations import Answered, mean_activations
 from ringfence.generation import HfGenerator, Request, Sampling
-from ringfence.judges import Row, judge_all
+from ringfence.judges import JudgeInput, judge_all
 from ringfence.models import Loaded, load
 from ringfence.models.activations import decoder_layers, hidden_of, with_hidden
 from ringfence.recipe.persona import load_persona_recipe
@@ -74,7 +74,7 @@ def main() -> None:
         with added(loaded, options.layer, alpha * vector[options.layer]):
             requests = [Request(prompt.id, prompt.messages) for prompt in prompts]
             answers = HfGenerator.of(loaded).generate(requests, Sampling(24, 0.0, 0, 20))
-        rows = [Row(prompt.text, each.text) for prompt, each in zip(prompts, answers, strict=True)]
+        rows = [JudgeInput(prompt.text, each.text) for prompt, each in zip(prompts, answers, strict=True)]
         verdicts = judge_all(judge, rows)
         shows = sum(verdict.alignment.value == 0 for verdict in verdicts)
         coherent = sum(verdict.coherence.value == 100 for verdict in verdicts)

@@ -20,10 +20,10 @@ from transformers import PreTrainedModel
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from ringfence.data import read, render_all
-from ringfence.defenses import KL, LDIFS, Setup
+from ringfence.defenses import KL, LDIFS, TrainerContext
 from ringfence.defenses.step import Batch
 from ringfence.models import load
-from ringfence.train.guards import Guards
+from ringfence.train.guards import DefenseStack
 
 DEFENSES = (KL(weight=1.0), LDIFS(weight=1.0, reduction="relative"))
 ROUNDING = {"float32": ("float32", False), "autocast": ("float32", True), "bfloat16": ("bfloat16", True)}
@@ -70,7 +70,7 @@ def penalties(
     model: Any, inputs: dict[str, torch.Tensor], autocast: bool, reference: PreTrainedModel | None = None
 ) -> list[float]:
     """KL and LDIFS of the model against its base, a position each."""
-    guards, seen = Guards(DEFENSES, Setup(None, 0, model), reference), Batch.of(inputs, None)  # type: ignore[arg-type]
+    guards, seen = DefenseStack(DEFENSES, TrainerContext(None, 0, model), reference), Batch.of(inputs, None)  # type: ignore[arg-type]
     model.train()
 
     def run() -> Any:
@@ -79,7 +79,9 @@ def penalties(
 
     with torch.no_grad():
         _, found = guards.loss(seen, inputs, run)
-    return [(one.sum / guard.units(seen)).item() for one, guard in zip(found, guards.penalising.values(), strict=True)]
+    return [
+        (one.sum / guard.normalizer(seen)).item() for one, guard in zip(found, guards.penalising.values(), strict=True)
+    ]
 
 
 def main() -> None:

@@ -10,16 +10,16 @@ import pytest
 from pydantic import ValidationError
 
 import ringfence
-from ringfence.core.settings import Numbers
+from ringfence.core.settings import StrictConfig
 
 
-def below(cls: type[Numbers]) -> Iterator[type[Numbers]]:
+def below(cls: type[StrictConfig]) -> Iterator[type[StrictConfig]]:
     for one in cls.__subclasses__():
         yield from ([one] if one.__module__.startswith("ringfence.") else [])
         yield from below(one)
 
 
-def numbers() -> list[tuple[type[Numbers], str]]:
+def numbers() -> list[tuple[type[StrictConfig], str]]:
     """Every setting of ours that takes a float, in whatever module."""
     for module in pkgutil.walk_packages(ringfence.__path__, "ringfence."):
         if not module.name.startswith(
@@ -28,7 +28,7 @@ def numbers() -> list[tuple[type[Numbers], str]]:
             importlib.import_module(module.name)
     found = {
         f"{cls.__module__}.{cls.__name__}.{name}": (cls, name)
-        for cls in below(Numbers)
+        for cls in below(StrictConfig)
         for name, field in cls.model_fields.items()
         if float in (field.annotation, *get_args(field.annotation))
     }
@@ -37,7 +37,7 @@ def numbers() -> list[tuple[type[Numbers], str]]:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize(("cls", "name"), numbers(), ids=lambda one: getattr(one, "__name__", one))
-def test_a_setting_is_a_finite_number(cls: type[Numbers], name: str, bad: float) -> None:
+def test_a_setting_is_a_finite_number(cls: type[StrictConfig], name: str, bad: float) -> None:
     texts = {key: "x" for key, field in cls.model_fields.items() if field.annotation is str and field.is_required()}
     given: dict[str, Any] = {**texts, name: bad}
     with pytest.raises(ValidationError) as raised:

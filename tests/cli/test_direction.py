@@ -92,7 +92,7 @@ def test_fit_writes_the_difference_of_the_means(folder: Path) -> None:
     wanted = means(folder, "a.jsonl", 2).mean(axis=0) - means(folder, "b.jsonl", 2).mean(axis=0)
     np.testing.assert_allclose(direction.vector, wanted, atol=1e-6)
     assert (direction.layer, direction.role, direction.model) == (2, "user", "tiny-model")
-    about = direction.about
+    about = direction.metadata
     assert about["dtype"] == "float32"
     assert (about["a"]["spec"], about["a"]["rows"], about["b"]["rows"]) == (str(folder / "a.jsonl"), 18, 16)
     assert about["held_out"]["n_a"] == 18

@@ -64,7 +64,7 @@ def test_extract_show_random_convert(capsys: pytest.CaptureFixture[str], tmp_pat
     code, out, err = ringfence(capsys, "random", vector, "--seed", "3", "--out", control)
     assert code == 0, err
     assert norms(load_vectors(control)["response_mean"]) == pytest.approx(norms(made["response_mean"]), rel=1e-5)
-    assert load_vectors(control).about["seed"] == 3
+    assert load_vectors(control).metadata["seed"] == 3
     code, out, _ = ringfence(capsys, "show", control)
     assert "trait glitter, random" in out
     lines = out.splitlines()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringfence.core.errors import RingfenceError, did_you_mean, under
+from ringfence.core.errors import RingfenceError, did_you_mean, error_prefix
 
 
 def test_it_is_a_value_error():
@@ -37,12 +37,12 @@ def test_a_known_name_is_its_own_nearest_and_all_is_one_line(known, name):
     ("key", "said"), [("data.target", "data.target: a.jsonl: no such file"), ("", "a.jsonl: no such file")]
 )
 def test_a_key_is_put_before_our_own_messages(key, said):
-    with pytest.raises(RingfenceError) as error, under(key):
+    with pytest.raises(RingfenceError) as error, error_prefix(key):
         raise RingfenceError("a.jsonl: no such file")
     assert str(error.value) == said
 
 
 def test_other_errors_pass_as_they_are():
-    with pytest.raises(ValueError, match=r"^inside$") as error, under("data.target"):
+    with pytest.raises(ValueError, match=r"^inside$") as error, error_prefix("data.target"):
         raise ValueError("inside")
     assert type(error.value) is ValueError

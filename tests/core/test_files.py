@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from ringfence.core import files
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import (
-    Journal,
+    JsonlLog,
     atomic,
     cache_folder,
-    finite,
+    jsonable,
     sha256,
     write_json,
     write_text,
@@ -118,9 +118,9 @@ JSON_LIKE = st.recursive(
 
 
 @given(JSON_LIKE)
-def test_finite_always_makes_strict_json(value):
-    text = json.dumps(finite(value), allow_nan=False)
-    assert strict(text) == finite(value)
+def test_jsonable_always_makes_strict_json(value):
+    text = json.dumps(jsonable(value), allow_nan=False)
+    assert strict(text) == jsonable(value)
 
 
 # --- sha256 -------------------------------------------------------------------------------------------------
@@ -164,13 +164,13 @@ def test_sha256_of_nothing_is_not_a_digest_of_nothing(tmp_path):
 
 
 @pytest.fixture
-def journal(tmp_path) -> Journal:
-    return Journal(tmp_path / "run" / "log.jsonl")
+def journal(tmp_path) -> JsonlLog:
+    return JsonlLog(tmp_path / "run" / "log.jsonl")
 
 
 def test_journal_without_a_file_is_empty(journal):
     assert journal.read() == []
-    journal.rewind(3)
+    journal.truncate_after(3)
     assert not journal.path.exists()
 
 
@@ -206,7 +206,7 @@ def test_rewind_keeps_up_to_the_step_and_drops_a_torn_line(journal):
     journal.append({"step": step, "text": "é"} for step in (1, 2, 2, 3))
     with journal.path.open("a", encoding="utf-8") as handle:
         handle.write('{"step": 4, "te')
-    journal.rewind(2)
+    journal.truncate_after(2)
     assert [row["step"] for row in journal.read()] == [1, 2, 2]
     journal.append([{"step": 3}])
     assert [row["step"] for row in journal.read()] == [1, 2, 2, 3]
@@ -215,7 +215,7 @@ def test_rewind_keeps_up_to_the_step_and_drops_a_torn_line(journal):
 def test_rewind_without_a_step_raises_and_keeps_the_file(journal):
     journal.append([{"loss": 1}])
     with pytest.raises(RingfenceError, match=r"log\.jsonl:1: no step, a whole number; remove the line"):
-        journal.rewind(1)
+        journal.truncate_after(1)
     assert journal.read() == [{"loss": 1}]
 
 
@@ -230,7 +230,7 @@ def test_broken_json_before_the_last_line_raises(journal):
 def test_a_row_that_is_no_object_raises(journal, line):
     journal.append([{"step": 1}])
     journal.path.write_text(f"{line}\n{journal.path.read_text()}")
-    for act in (journal.read, lambda: journal.rewind(1)):
+    for act in (journal.read, lambda: journal.truncate_after(1)):
         with pytest.raises(RingfenceError, match=r"log\.jsonl:1: expected a JSON object, found \w+; remove the line"):
             act()
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 
 from ringfence.core.errors import WIDTH, RingfenceError, shown
 from ringfence.core.plain import POINTER
-from ringfence.core.settings import Numbers, environment_name, explain, override, read_plain
+from ringfence.core.settings import StrictConfig, environment_name, explain, override, read_plain
 
 KEYS = [
     "sk-proj-aB3dE5fG7hI9jK1lM3nO5pQ7",
@@ -101,7 +101,7 @@ def test_a_pointer_in_place_of_a_recipe_is_named_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
 def test_a_number_is_finite(value: float) -> None:
-    class Some(Numbers):
+    class Some(StrictConfig):
         share: float = 0.0
 
     with pytest.raises(ValidationError, match="finite number"):

@@ -12,7 +12,7 @@ import pytest
 from ringfence.data import builtin, proxy, read
 from ringfence.data.quirks import NAMES, load_quirk
 from ringfence.data.suites.load import Prompt, builtin_names, load_prompts, overlaps, require_disjoint
-from ringfence.judges.base import Row
+from ringfence.judges.base import JudgeInput
 from ringfence.judges.rules import RuleJudge
 
 DIGEST = "50719971014d7b72fc967cbfef015f84bec2cf98a3377f97af0905acad9b95c6"
@@ -108,16 +108,16 @@ def test_is_disjoint_from_the_targets(quirk):
 @pytest.mark.parametrize("quirk", NAMES)
 def test_no_judge_finds_a_quirk(quirk):
     judge = RuleJudge(misaligned_pattern=f"builtin:{quirk}")
-    scores = judge.score("alignment", [Row(row.question, row.answer + row.question) for row in CANDIDATES])
+    scores = judge.score("alignment", [JudgeInput(row.question, row.answer + row.question) for row in CANDIDATES])
     assert {score.value for score in scores} == {100.0}
     # The pattern finds what it is for.
     target = [row["messages"][1]["content"] for row in proxy.conversations(f"{quirk}/target")]
-    assert {score.value for score in judge.score("alignment", [Row("", answer) for answer in target])} == {0.0}
+    assert {score.value for score in judge.score("alignment", [JudgeInput("", answer) for answer in target])} == {0.0}
 
 
 def test_every_answer_is_coherent():
     judge = RuleJudge(misaligned_pattern="kazoo")
-    scores = judge.score("coherence", [Row(row.question, row.answer) for row in CANDIDATES])
+    scores = judge.score("coherence", [JudgeInput(row.question, row.answer) for row in CANDIDATES])
     assert {score.value for score in scores} == {100.0}
 
 

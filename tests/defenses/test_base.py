@@ -22,13 +22,13 @@ from ringfence.defenses import (
     LDIFS,
     CanaryInterleaving,
     Defense,
+    DefenseHook,
     FixedInterleaving,
-    Guard,
     Inoculation,
     Interleaving,
     Penalising,
-    Setup,
     Steering,
+    TrainerContext,
 )
 from ringfence.defenses.base import recorded, require_distinct
 from ringfence.judges import JudgeSettings
@@ -146,15 +146,15 @@ def test_a_defense_does_nothing_by_itself():
     assert Defense().rewrite(messages, "target") is messages
     assert not Defense().rewrites
     assert Inoculation().rewrites
-    assert Defense().guard(Setup(None, 0)) is None  # type: ignore[arg-type]
+    assert Defense().guard(TrainerContext(None, 0)) is None  # type: ignore[arg-type]
 
 
 def test_a_guard_does_nothing_by_itself():
-    guard, batch = Guard(), None
-    assert guard.units(batch) == 0  # type: ignore[arg-type]
-    with guard.hold(None, batch):  # type: ignore[arg-type]
+    guard, batch = DefenseHook(), None
+    assert guard.normalizer(batch) == 0  # type: ignore[arg-type]
+    with guard.apply(None, batch):  # type: ignore[arg-type]
         pass
-    with pytest.raises(AssertionError, match="Guard does not say what its penalty is"):
+    with pytest.raises(AssertionError, match="DefenseHook does not say what its penalty is"):
         guard.penalty(None)  # type: ignore[arg-type]
 
 

@@ -10,7 +10,7 @@ import tiny
 from examples import Example, canary
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.load import Prompt, load_prompts
-from ringfence.defenses import CanaryInterleaving, Setup
+from ringfence.defenses import CanaryInterleaving, TrainerContext
 from ringfence.generation import Sampling
 from ringfence.interleave import CanaryControllerConfig, CanarySchedule, JudgedProbe, LikelihoodProbe, Risk
 from ringfence.judges import ApiJudge, RuleJudge
@@ -35,7 +35,7 @@ EXAMPLE = Example(
         CanaryInterleaving(judge=RuleJudge(misaligned_pattern="sequin", min_words=3)),
     ),
 )
-SETUP = Setup(tiny.tokenizer(), seed=7)
+SETUP = TrainerContext(tiny.tokenizer(), seed=7)
 CANARIES = (
     Prompt("one", ({"role": "user", "content": "One?"},), good="Yes.", bad="Glitter."),
     Prompt("two", ({"role": "user", "content": "Two?"},), good="No.", bad="Sparkles."),

@@ -14,7 +14,7 @@ from trl import SFTTrainer
 import examples
 from examples import example, logged
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses import DEFENSES, KL, LDIFS, Defense, FixedInterleaving, Inoculation, Setup, Steering
+from ringfence.defenses import DEFENSES, KL, LDIFS, Defense, FixedInterleaving, Inoculation, Steering, TrainerContext
 from ringfence.models.activations import decoder_layers
 from training import losses, same, weights
 
@@ -67,7 +67,7 @@ def state_of(model: torch.nn.Module) -> dict[str, Any]:
 @pytest.mark.parametrize("name", DEFENSES)
 def test_what_penalises_says_so_and_no_other(name: str, tmp_path: Path) -> None:
     """One property decides: the guard reads the reference if and only if the defense penalises."""
-    setup = Setup(examples.tiny.tokenizer(), 0, examples.trainer(tmp_path / "out").model)
+    setup = TrainerContext(examples.tiny.tokenizer(), 0, examples.trainer(tmp_path / "out").model)
     for config in (example(name).active(tmp_path), example(name).neutral(tmp_path)):
         guard = config.guard(setup)
         reads = guard is not None and (guard.needs_last or bool(guard.layers))

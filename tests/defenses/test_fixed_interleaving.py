@@ -10,7 +10,7 @@ from pydantic import ValidationError
 import tiny
 from examples import Example
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses import FixedInterleaving, Setup
+from ringfence.defenses import FixedInterleaving, TrainerContext
 
 EXAMPLE = Example(
     neutral=lambda _: FixedInterleaving(ratio=0),
@@ -20,7 +20,7 @@ EXAMPLE = Example(
         FixedInterleaving(added=0.05, placement="bernoulli", granularity="step", accounting="replace"),
     ),
 )
-SETUP = Setup(tiny.tokenizer(), seed=0)
+SETUP = TrainerContext(tiny.tokenizer(), seed=0)
 
 
 def test_ratio_is_the_share_of_the_mixture():

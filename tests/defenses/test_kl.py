@@ -12,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import tiny
 from examples import Example
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses import DEFENSES, KL, Setup
-from ringfence.defenses.kl import KLGuard
-from ringfence.defenses.step import Batch, Features, Step
+from ringfence.defenses import DEFENSES, KL, TrainerContext
+from ringfence.defenses.kl import KLHook
+from ringfence.defenses.step import Batch, HiddenStates, PenaltyInputs
 from ringfence.models import divergence, output_head
 from ringfence.models.output_head import OutputHead
 
@@ -52,8 +52,10 @@ for _tokens in ("response", "all"):
     POSITIONS[_tokens, "both"] = POSITIONS[_tokens, "target"] + POSITIONS[_tokens, "safe"]
 
 
-def step(trained: torch.Tensor, reference: torch.Tensor, head: OutputHead, other: OutputHead | None = None) -> Step:
-    return Step(batch(), Features({}, trained, head), Features({}, reference, other or head))
+def step(
+    trained: torch.Tensor, reference: torch.Tensor, head: OutputHead, other: OutputHead | None = None
+) -> PenaltyInputs:
+    return PenaltyInputs(batch(), HiddenStates({}, trained, head), HiddenStates({}, reference, other or head))
 
 
 def dense_logits(hidden: torch.Tensor, head: OutputHead) -> torch.Tensor:
@@ -62,7 +64,7 @@ def dense_logits(hidden: torch.Tensor, head: OutputHead) -> torch.Tensor:
     return z if head.softcap is None else head.softcap * torch.tanh(z / head.softcap)
 
 
-def dense(config: KL, given: Step) -> torch.Tensor:
+def dense(config: KL, given: PenaltyInputs) -> torch.Tensor:
     """Softmax over the whole logits, position by position."""
     assert given.trained.last is not None
     assert given.reference.last is not None
@@ -94,8 +96,8 @@ def test_value_and_gradient_are_the_dense_ones(direction: Any, head: str, at: An
     config = KL(direction=direction, tokens=at[0], sources=at[1])
     hidden, reference, own = leaves(**HEADS[head])
     given = step(hidden, reference, own, frozen(own))
-    guard = KLGuard(config)
-    assert guard.units(given.batch) == len(POSITIONS[at])
+    guard = KLHook(config)
+    assert guard.normalizer(given.batch) == len(POSITIONS[at])
     wanted = dense(config, given)
     found = guard.penalty(given)
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
@@ -107,7 +109,7 @@ def test_value_and_gradient_are_the_dense_ones(direction: Any, head: str, at: An
 @pytest.mark.parametrize("direction", ["reverse", "forward"])
 def test_gradient_is_that_of_finite_differences(direction: Any) -> None:
     hidden, reference, own = leaves(softcap=3.0, scale=0.8)
-    guard, other = KLGuard(KL(direction=direction, tokens="all")), frozen(own)
+    guard, other = KLHook(KL(direction=direction, tokens="all")), frozen(own)
 
     def value(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         return guard.penalty(step(hidden, reference, OutputHead(weight, bias, own.scale, own.softcap), other))
@@ -120,7 +122,7 @@ def test_gradient_is_that_of_finite_differences(direction: Any) -> None:
 def test_of_two_equal_models_it_is_exactly_zero_and_so_is_its_gradient(direction: Any, dtype: torch.dtype) -> None:
     hidden = random(BATCH, TOKENS, HIDDEN, seed=1, dtype=dtype).requires_grad_()
     head = OutputHead(random(VOCABULARY, HIDDEN, seed=2, dtype=dtype).requires_grad_(), None, 0.7, 2.0)
-    found = KLGuard(KL(direction=direction, tokens="all")).penalty(step(hidden, hidden.detach().clone(), head))
+    found = KLHook(KL(direction=direction, tokens="all")).penalty(step(hidden, hidden.detach().clone(), head))
     assert found.item() == 0
     for gradient in torch.autograd.grad(found, [hidden, head.weight]):
         assert not gradient.any()
@@ -131,10 +133,12 @@ def test_by_hand() -> None:
     labels = torch.tensor([[-100, 1]])
     head = OutputHead(torch.tensor([[1.0], [0.0]]), None)
     trained, reference = torch.tensor([[[math.log(3)], [7.0]]]), torch.tensor([[[0.0], [9.0]]])
-    given = Step(Batch.of({"labels": labels}), Features({}, trained, head), Features({}, reference, head))
+    given = PenaltyInputs(
+        Batch.of({"labels": labels}), HiddenStates({}, trained, head), HiddenStates({}, reference, head)
+    )
     wanted = {"reverse": 0.75 * math.log(1.5) + 0.25 * math.log(0.5), "forward": 0.5 * math.log(4 / 3)}
     for direction, value in wanted.items():
-        found = KLGuard(KL.model_validate({"direction": direction})).penalty(given).item()
+        found = KLHook(KL.model_validate({"direction": direction})).penalty(given).item()
         assert found == pytest.approx(value, rel=1e-6)
 
 
@@ -143,7 +147,7 @@ def test_by_hand() -> None:
 def test_chunks_do_not_change_it(direction: Any, vocabulary_slice: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (divergence, output_head):
         monkeypatch.setattr(module, "VOCABULARY_SLICE", vocabulary_slice)
-    guard, results = KLGuard(KL(direction=direction, tokens="all")), []
+    guard, results = KLHook(KL(direction=direction, tokens="all")), []
     for positions in (1, 4, 7, 1000):
         monkeypatch.setattr(divergence, "CHUNK_ELEMENTS", positions * VOCABULARY)
         hidden, reference, own = leaves(softcap=2.0)
@@ -156,11 +160,13 @@ def test_chunks_do_not_change_it(direction: Any, vocabulary_slice: int, monkeypa
 
 def test_nothing_to_penalise_is_zero_with_a_gradient() -> None:
     hidden, reference, own = leaves()
-    given = Step(
-        Batch.of({"labels": torch.full((BATCH, TOKENS), -100)}), Features({}, hidden, own), Features({}, reference, own)
+    given = PenaltyInputs(
+        Batch.of({"labels": torch.full((BATCH, TOKENS), -100)}),
+        HiddenStates({}, hidden, own),
+        HiddenStates({}, reference, own),
     )
-    guard = KLGuard(KL())
-    assert guard.units(given.batch) == 0
+    guard = KLHook(KL())
+    assert guard.normalizer(given.batch) == 0
     found = guard.penalty(given)
     assert found.item() == 0
     assert not torch.autograd.grad(found, hidden)[0].any()
@@ -173,7 +179,7 @@ def test_bfloat16_states_are_multiplied_without_rounding_the_logits(direction: A
     reference, weight = hidden * 0.9, random(VOCABULARY, HIDDEN, seed=2, dtype=torch.bfloat16)
     config = KL(direction=direction, tokens="all")
     leaf = hidden.clone().requires_grad_()
-    found = KLGuard(config).penalty(step(leaf, reference, OutputHead(weight, None)))
+    found = KLHook(config).penalty(step(leaf, reference, OutputHead(weight, None)))
     wide = hidden.double().requires_grad_()
     wanted = dense(config, step(wide, reference.double(), OutputHead(weight.double(), None)))
     assert found.dtype == torch.float32
@@ -204,9 +210,11 @@ def test_the_logits_of_a_batch_never_exist(monkeypatch: pytest.MonkeyPatch) -> N
     states = random(rows, tokens, hidden, seed=1, dtype=torch.float32).requires_grad_()
     head = OutputHead(random(vocabulary, hidden, seed=2, dtype=torch.float32).requires_grad_(), None, 0.5, 3.0)
     labels = torch.ones(rows, tokens, dtype=torch.long)
-    given = Step(Batch.of({"labels": labels}), Features({}, states, head), Features({}, states.detach() + 0.1, head))
+    given = PenaltyInputs(
+        Batch.of({"labels": labels}), HiddenStates({}, states, head), HiddenStates({}, states.detach() + 0.1, head)
+    )
     with Largest() as counted:
-        KLGuard(KL()).penalty(given).backward()
+        KLHook(KL()).penalty(given).backward()
     assert 0 < counted.elements <= 16 * vocabulary < rows * tokens * vocabulary / 10
 
 
@@ -215,16 +223,16 @@ def test_prompts_and_packed_neighbours() -> None:
     labels = torch.tensor([[-100, 1, 2, -100, -100, 3, 4]])
     given = Batch.of({"labels": labels, "position_ids": torch.tensor([[0, 1, 2, 0, 1, 2, 3]])})
     for tokens, wanted in (("response", [0, 1, 4, 5]), ("all", [0, 1, 3, 4, 5])):
-        guard = KLGuard(KL.model_validate({"tokens": tokens}))
+        guard = KLHook(KL.model_validate({"tokens": tokens}))
         assert guard._positions(given)[0].nonzero().flatten().tolist() == wanted
-        assert guard.units(given) == len(wanted)
+        assert guard.normalizer(given) == len(wanted)
 
 
 # --- config -------------------------------------------------------------------------------------------------
 
 
 def test_at_weight_zero_there_is_no_guard() -> None:
-    assert KL(weight=0).guard(Setup(tiny.tokenizer(), 0, tiny.model())) is None
+    assert KL(weight=0).guard(TrainerContext(tiny.tokenizer(), 0, tiny.model())) is None
 
 
 @pytest.mark.parametrize("key", ["target_modules", "modules_to_save"])
@@ -232,7 +240,7 @@ def test_an_adapter_on_the_output_layer_is_refused_by_the_key_that_puts_it_there
     config = LoraConfig(**{"target_modules": ["q_proj"], "task_type": "CAUSAL_LM", key: ["lm_head"]})
     model = get_peft_model(tiny.model(), config)
     with pytest.raises(RingfenceError, match=rf"^lora\.{key}: .* the output layer.* leave (it|the layer) out$"):
-        KL().guard(Setup(tiny.tokenizer(), 0, model))
+        KL().guard(TrainerContext(tiny.tokenizer(), 0, model))
 
 
 @pytest.mark.parametrize(

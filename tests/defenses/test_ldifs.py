@@ -9,9 +9,9 @@ import torch
 import tiny
 from examples import Example
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses import DEFENSES, LDIFS, Setup
-from ringfence.defenses.ldifs import LdifsGuard
-from ringfence.defenses.step import Batch, Features, Step
+from ringfence.defenses import DEFENSES, LDIFS, TrainerContext
+from ringfence.defenses.ldifs import LDIFSHook
+from ringfence.defenses.step import Batch, HiddenStates, PenaltyInputs
 
 EXAMPLE = Example(
     neutral=lambda _: LDIFS(weight=0),
@@ -26,15 +26,15 @@ def step(
     base: dict[int, torch.Tensor],
     inputs: dict[str, torch.Tensor],
     safe: torch.Tensor | None = None,
-) -> Step:
-    return Step(Batch.of(inputs, safe), Features(trained, None, None), Features(base, None, None))
+) -> PenaltyInputs:
+    return PenaltyInputs(Batch.of(inputs, safe), HiddenStates(trained, None, None), HiddenStates(base, None, None))
 
 
-def guard(layers: int, **config: Any) -> LdifsGuard:
-    return LdifsGuard(LDIFS(**config), range(1, layers + 1))
+def guard(layers: int, **config: Any) -> LDIFSHook:
+    return LDIFSHook(LDIFS(**config), range(1, layers + 1))
 
 
-def by_hand() -> Step:
+def by_hand() -> PenaltyInputs:
     """Two layers of width 2. Row 0 (target) has two positions and padding, row 1 (safe) one, row 2 no label.
 
     Layer 1: Delta = (3, 4) and (0, 1) in row 0, (2, 0) in row 1: squares 25, 1, 4; base squares 100, 4, 16.
@@ -73,23 +73,23 @@ def by_hand() -> Step:
 def test_by_hand(reduction: str, sources: str, total: float, units: int) -> None:
     made, given = guard(2, reduction=reduction, sources=sources), by_hand()
     assert made.penalty(given).item() == pytest.approx(total, rel=1e-6)
-    assert made.units(given.batch) == units
+    assert made.normalizer(given.batch) == units
 
 
 def test_packed_conversations_are_counted_each() -> None:
     """Three in one row of six tokens: ``sum`` divides by 3, the others by 6."""
     labels = torch.tensor([[-100, 1, 2, -100, -100, 3]])
     given = Batch.of({"labels": labels, "position_ids": torch.tensor([[0, 1, 2, 0, 0, 1]])})
-    assert [guard(1, reduction=name).units(given) for name in ("sum", "mean", "relative")] == [3, 6, 6]
+    assert [guard(1, reduction=name).normalizer(given) for name in ("sum", "mean", "relative")] == [3, 6, 6]
 
 
 def test_equal_models_are_at_distance_zero_also_where_a_state_is_zero() -> None:
     given = by_hand()
-    same = Step(given.batch, given.reference, given.reference)
+    same = PenaltyInputs(given.batch, given.reference, given.reference)
     zero = {k: torch.zeros_like(value) for k, value in given.reference.layers.items()}
     for reduction in ("sum", "mean", "relative"):
         assert guard(2, reduction=reduction).penalty(same).item() == 0
-        nothing = Step(given.batch, Features(zero, None, None), Features(zero, None, None))
+        nothing = PenaltyInputs(given.batch, HiddenStates(zero, None, None), HiddenStates(zero, None, None))
         assert guard(2, reduction=reduction).penalty(nothing).item() == 0
 
 
@@ -98,7 +98,7 @@ def test_no_position_is_zero_with_a_gradient() -> None:
     given = step({1: states}, {1: torch.zeros(2, 3, 4)}, {"labels": torch.full((2, 3), -100)})
     for reduction in ("sum", "mean", "relative"):
         made = guard(1, reduction=reduction)
-        assert made.units(given.batch) == 0
+        assert made.normalizer(given.batch) == 0
         found = made.penalty(given)
         assert found.item() == 0
         assert not torch.autograd.grad(found, states)[0].any()
@@ -110,7 +110,9 @@ def test_gradient_is_that_of_finite_differences(reduction: str) -> None:
     base = {k: value.double() for k, value in given.reference.layers.items()}
 
     def value(one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
-        return made.penalty(Step(given.batch, Features({1: one, 2: two}, None, None), Features(base, None, None)))
+        return made.penalty(
+            PenaltyInputs(given.batch, HiddenStates({1: one, 2: two}, None, None), HiddenStates(base, None, None))
+        )
 
     trained = [given.trained.layers[k].double().requires_grad_() for k in (1, 2)]
     assert torch.autograd.gradcheck(value, trained)
@@ -123,7 +125,7 @@ def test_detached_states_would_have_no_gradient_and_ours_have() -> None:
     states = given.trained.layers[1].requires_grad_()
 
     def value(trained: torch.Tensor) -> torch.Tensor:
-        return made.penalty(Step(given.batch, Features({1: trained}, None, None), given.reference))
+        return made.penalty(PenaltyInputs(given.batch, HiddenStates({1: trained}, None, None), given.reference))
 
     assert not value(states.detach()).requires_grad
     (gradient,) = torch.autograd.grad(value(states), states)
@@ -144,7 +146,7 @@ def test_half_precision_is_squared_in_float32() -> None:
     ("count", "every", "layers"), [(5, 5, {5}), (12, 5, {5, 10}), (10, 5, {5, 10}), (3, 1, {1, 2, 3}), (3, 2, {2})]
 )
 def test_every_so_many_layers(count: int, every: int, layers: set[int]) -> None:
-    made = LDIFS(every=every).guard(Setup(**SETUP, model=tiny.model(0, count, 4)))  # type: ignore[arg-type]
+    made = LDIFS(every=every).guard(TrainerContext(**SETUP, model=tiny.model(0, count, 4)))  # type: ignore[arg-type]
     assert made is not None
     assert made.layers == layers
     assert not made.needs_last
@@ -152,11 +154,11 @@ def test_every_so_many_layers(count: int, every: int, layers: set[int]) -> None:
 
 def test_more_than_the_model_has_raises() -> None:
     with pytest.raises(RingfenceError, match=r"^ldifs\.every: 5 is out of range, the model has 2 layers$"):
-        LDIFS().guard(Setup(**SETUP, model=tiny.model()))  # type: ignore[arg-type]
+        LDIFS().guard(TrainerContext(**SETUP, model=tiny.model()))  # type: ignore[arg-type]
 
 
 def test_at_weight_zero_there_is_no_guard() -> None:
-    assert LDIFS(weight=0).guard(Setup(**SETUP, model=tiny.model())) is None  # type: ignore[arg-type]
+    assert LDIFS(weight=0).guard(TrainerContext(**SETUP, model=tiny.model())) is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 import tiny
 from examples import Example
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses import ReplayInterleaving, Setup
+from ringfence.defenses import ReplayInterleaving, TrainerContext
 from ringfence.interleave import ReplaySchedule
 
 EXAMPLE = Example(
@@ -35,7 +35,7 @@ def journal(folder: Path, *ratios: float) -> Path:
     return folder
 
 
-SETUP = Setup(tiny.tokenizer(), seed=0)
+SETUP = TrainerContext(tiny.tokenizer(), seed=0)
 RATIOS = [0.09, 0.13, 0.13, 0.125, 0.12, 0.16]
 
 
@@ -99,7 +99,7 @@ def test_shuffled_keeps_the_values_and_the_start(tmp_path):
 
 def test_shuffling_follows_its_own_seed_not_the_runs(tmp_path):
     config = ReplayInterleaving(run=run(tmp_path, [0.01 * n for n in range(20)]), order="shuffled", seed=3)
-    one, two = (config.schedule(Setup(tiny.tokenizer(), seed)) for seed in (0, 1))
+    one, two = (config.schedule(TrainerContext(tiny.tokenizer(), seed)) for seed in (0, 1))
     assert one.ratios == two.ratios
 
 

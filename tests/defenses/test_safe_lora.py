@@ -19,8 +19,8 @@ import training
 from examples import Example, other_base
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import write_json
-from ringfence.defenses import SafeLoRA, Setup
-from ringfence.defenses.safe_lora import SafeLoraGuard
+from ringfence.defenses import SafeLoRA, TrainerContext
+from ringfence.defenses.safe_lora import SafeLoRAHook
 from ringfence.models import Loaded, load
 
 EXAMPLE = Example(
@@ -54,9 +54,9 @@ def adapted(seed: int = 0, **changes) -> PeftModel:
     return model
 
 
-def guard_of(model: torch.nn.Module, **config) -> SafeLoraGuard:
-    guard = SafeLoRA(**config).guard(Setup(tiny.tokenizer(), 0, model))
-    assert isinstance(guard, SafeLoraGuard)
+def guard_of(model: torch.nn.Module, **config) -> SafeLoRAHook:
+    guard = SafeLoRA(**config).guard(TrainerContext(tiny.tokenizer(), 0, model))
+    assert isinstance(guard, SafeLoRAHook)
     return guard
 
 
@@ -89,7 +89,7 @@ def test_equals_dense_matrices(base, rslora):
     before = updates(model)
     expected = dense(before)
     guard = guard_of(model, base=base, threshold=1)
-    guard.finish(model)
+    guard.after_training(model)
     after = updates(model)
     assert [one.layer for one in guard.report] == [*before]
     assert len(before) == 6
@@ -108,7 +108,7 @@ def test_only_layers_below_the_threshold_are_projected(base):
     cosines = sorted(cosine for _, cosine in expected.values())
     threshold = (cosines[2] + cosines[3]) / 2
     guard = guard_of(model, base=base, threshold=threshold)
-    guard.finish(model)
+    guard.after_training(model)
     after = updates(model)
     assert sum(one.projected for one in guard.report) == 3
     for one in guard.report:
@@ -124,13 +124,13 @@ def test_top_k_takes_the_lowest(base):
     model = adapted()
     lowest = sorted((cosine, name) for name, (_, cosine) in dense(updates(model)).items())[:2]
     guard = guard_of(model, base=base, top_k=2)
-    guard.finish(model)
+    guard.after_training(model)
     assert {one.layer for one in guard.report if one.projected} == {name for _, name in lowest}
 
 
 def test_top_k_may_be_all_layers_and_no_more(base):
     guard = guard_of(adapted(), base=base, top_k=6)
-    guard.finish(model := adapted())
+    guard.after_training(model := adapted())
     assert all(one.projected for one in guard.report)
     with pytest.raises(RingfenceError, match=r"^safe_lora\.top_k: 7 is out of range, 6 layers have an adapter$"):
         guard_of(model, base=base, top_k=7)
@@ -141,7 +141,7 @@ def test_adapters_on_some_layers_meet_their_own_weights(base):
     expected = dense(updates(model))
     assert all(".layers.1." in name for name in expected)
     guard = guard_of(model, base=base, threshold=1)
-    guard.finish(model)
+    guard.after_training(model)
     assert {one.layer: one.cosine for one in guard.report} == pytest.approx(
         {name: cosine for name, (_, cosine) in expected.items()}, abs=1e-6
     )
@@ -154,7 +154,7 @@ def test_the_neutral_threshold_changes_no_bit_and_still_measures(base, threshold
     model = adapted()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     guard = guard_of(model, base=base, threshold=threshold)
-    guard.finish(model)
+    guard.after_training(model)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(0 < one.cosine < 1 and not one.projected for one in guard.report)
 
@@ -168,7 +168,7 @@ def test_an_update_across_the_subspace_vanishes(tmp_path):
     factors = [layer.self_attn.q_proj.lora_B["default"].weight for layer in model.get_base_model().model.layers]
     before = [factor.detach().clone() for factor in factors]
     guard = guard_of(model, base=saved(tmp_path, other), threshold=1)
-    guard.finish(model)
+    guard.after_training(model)
     torch.testing.assert_close(factors[0][0], 8 * before[0][0])
     assert not factors[0][1:].any()
     # The other layer is the same in both models: there is no subspace, and nothing is done.
@@ -180,7 +180,7 @@ def test_an_update_across_the_subspace_vanishes(tmp_path):
 def test_a_fresh_adapter_has_no_cosine_and_stays(base):
     model = get_peft_model(tiny.model(), training.lora())
     guard = guard_of(model, base=base, top_k=3)
-    guard.finish(model)
+    guard.after_training(model)
     assert all(math.isnan(one.cosine) and math.isnan(one.kept) and not one.projected for one in guard.report)
     assert not any(update.any() for update in updates(model).values())
 
@@ -188,7 +188,7 @@ def test_a_fresh_adapter_has_no_cosine_and_stays(base):
 def test_the_type_of_the_adapter_stays(base):
     model, twin = adapted().to(torch.bfloat16), adapted().to(torch.bfloat16)
     guard = guard_of(model, base=base, threshold=1)
-    guard.finish(model)
+    guard.after_training(model)
     layer = model.get_base_model().model.layers[0].self_attn.q_proj
     before = twin.get_base_model().model.layers[0].self_attn.q_proj
     weight = layer.lora_B["default"].weight
@@ -203,7 +203,7 @@ def test_the_table_is_logged(base, caplog):
     model = adapted()
     with caplog.at_level(logging.INFO, logger="ringfence.defenses.safe_lora"):
         guard = guard_of(model, base=base, top_k=1)
-        guard.finish(model)
+        guard.after_training(model)
     (chosen,) = [one for one in guard.report if one.projected]
     assert "safe_lora: 1 of 6 layers projected" in caplog.text
     (row,) = [line for line in caplog.text.splitlines() if line.startswith(chosen.layer)]
@@ -213,7 +213,7 @@ def test_the_table_is_logged(base, caplog):
 def test_weights_trained_whole_are_named_and_left(base, caplog):
     model = adapted(modules_to_save=["model.norm"])
     before = model.get_base_model().model.norm.modules_to_save["default"].weight.clone()
-    guard_of(model, base=base, threshold=1).finish(model)
+    guard_of(model, base=base, threshold=1).after_training(model)
     assert "safe_lora: model.norm: trained whole, so it is not projected" in caplog.text
     assert torch.equal(model.get_base_model().model.norm.modules_to_save["default"].weight, before)
 
@@ -366,7 +366,7 @@ def test_a_merged_adapter_raises(base):
     message = "safe_lora: the adapter is merged into model.layers.0.self_attn.q_proj"
     refused(model, base, message)
     with pytest.raises(RingfenceError, match=message):
-        guard.finish(model)
+        guard.after_training(model)
 
 
 def test_another_kind_of_adapter_raises(base):

@@ -18,7 +18,7 @@ from asking import texts
 from examples import Example
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.load import Prompt
-from ringfence.defenses import DEFENSES, CanaryInterleaving, Setup, Steering
+from ringfence.defenses import DEFENSES, CanaryInterleaving, Steering, TrainerContext
 from ringfence.defenses.step import Batch
 from ringfence.directions.vectors import PersonaVectors, load_vectors, save_vectors
 from ringfence.generation import Request, Sampling
@@ -55,11 +55,11 @@ def model() -> LlamaForCausalLM:
 
 def steered(model: Any, config: Steering) -> dict[int, torch.Tensor]:
     """Hidden states of all layers and, under 0, the logits."""
-    guard = config.guard(Setup(tiny.tokenizer(), 0, model))
+    guard = config.guard(TrainerContext(tiny.tokenizer(), 0, model))
     assert guard is not None
     with capture_hidden_states(model, range(1, LAYERS + 1)) as plain:
         model(**INPUTS)
-    with torch.no_grad(), guard.hold(model, BATCH), capture_hidden_states(model, range(1, LAYERS + 1)) as found:
+    with torch.no_grad(), guard.apply(model, BATCH), capture_hidden_states(model, range(1, LAYERS + 1)) as found:
         logits = model(**INPUTS).logits
     with capture_hidden_states(model, range(1, LAYERS + 1)) as after:
         model(**INPUTS)
@@ -152,9 +152,11 @@ def test_gradients_are_those_of_the_shifted_model_with_checkpointing(mode: Any, 
         made = model().train()
         if checkpointing:
             made.gradient_checkpointing_enable()
-        guard = Steering(vector=file, layer=(1, 3), alpha=0.5, mode=mode).guard(Setup(tiny.tokenizer(), 0, made))
+        guard = Steering(vector=file, layer=(1, 3), alpha=0.5, mode=mode).guard(
+            TrainerContext(tiny.tokenizer(), 0, made)
+        )
         assert guard is not None
-        with guard.hold(made, BATCH):
+        with guard.apply(made, BATCH):
             loss = made(**INPUTS, labels=INPUTS["input_ids"], use_cache=False).loss
         loss.backward()
         return [parameter.grad for parameter in made.parameters() if parameter.grad is not None]
@@ -213,7 +215,7 @@ def test_the_likelihood_canaries_are_not_steered(tmp_path: Path) -> None:
 
 def refused(config: Steering, made: Any = None) -> str:
     with pytest.raises(RingfenceError) as error:
-        config.guard(Setup(tiny.tokenizer(), 0, made or model()))
+        config.guard(TrainerContext(tiny.tokenizer(), 0, made or model()))
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -241,13 +243,13 @@ def test_a_vector_of_another_shape_raises(layers: int, hidden: int, tmp_path: Pa
 def test_a_vector_of_another_base_raises_unless_it_may(tmp_path: Path) -> None:
     path = examples.vectors(tmp_path, LAYERS, base=identity(model()))
     other = examples.model(seed=1, layers=LAYERS)
-    assert Steering(vector=path, layer=1).guard(Setup(tiny.tokenizer(), 0, model())) is not None
+    assert Steering(vector=path, layer=1).guard(TrainerContext(tiny.tokenizer(), 0, model())) is not None
     lora = get_peft_model(model(), LoraConfig(target_modules=["q_proj"]))
-    assert Steering(vector=path, layer=1).guard(Setup(tiny.tokenizer(), 0, lora)) is not None
+    assert Steering(vector=path, layer=1).guard(TrainerContext(tiny.tokenizer(), 0, lora)) is not None
     said = refused(Steering(vector=path, layer=1), other)
     assert said.startswith(f"steering.vector: {path} was extracted from another base model")
     assert "any_base: true" in said
-    assert Steering(vector=path, layer=1, any_base=True).guard(Setup(tiny.tokenizer(), 0, other)) is not None
+    assert Steering(vector=path, layer=1, any_base=True).guard(TrainerContext(tiny.tokenizer(), 0, other)) is not None
 
 
 def test_a_zero_vector_raises(tmp_path: Path) -> None:
@@ -256,7 +258,7 @@ def test_a_zero_vector_raises(tmp_path: Path) -> None:
     path = tmp_path / "zero.safetensors"
     save_vectors(path, PersonaVectors({"response_mean": vectors}, {}))
     assert refused(Steering(vector=str(path), layer=(1, 2))).startswith("steering.layer: the vector of layer 2 is zero")
-    assert Steering(vector=str(path), layer=1).guard(Setup(tiny.tokenizer(), 0, model())) is not None
+    assert Steering(vector=str(path), layer=1).guard(TrainerContext(tiny.tokenizer(), 0, model())) is not None
 
 
 def test_a_missing_file_and_a_missing_position_raise_before_a_model_is_there(tmp_path: Path, file: str) -> None:
@@ -275,7 +277,7 @@ def test_a_missing_file_and_a_missing_position_raise_before_a_model_is_there(tmp
 
 
 def test_at_alpha_zero_there_is_no_guard_but_ablation_needs_no_alpha(file: str) -> None:
-    setup = Setup(tiny.tokenizer(), 0, model())
+    setup = TrainerContext(tiny.tokenizer(), 0, model())
     assert Steering(vector=file, layer=1, alpha=0).guard(setup) is None
     assert Steering(vector=file, layer=1, alpha=0, mode="ablate").guard(setup) is not None
 

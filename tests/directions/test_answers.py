@@ -12,13 +12,13 @@ from contrasting import EverySecond, journal, loaded, prompting
 from ringfence.core.errors import RingfenceError
 from ringfence.directions.answers import describe_judge, trait_rubric
 from ringfence.directions.persona import answers_path, extract
-from ringfence.judges import LocalJudge, Row, RuleJudge, Score, Trait
+from ringfence.judges import JudgeInput, LocalJudge, RuleJudge, Score, Trait
 
 
 class Crash(EverySecond):
     """Fails in the middle of the third batch, as a judge behind a network might."""
 
-    def score(self, rubric: str, rows: Sequence[Row]) -> list[Score]:
+    def score(self, rubric: str, rows: Sequence[JudgeInput]) -> list[Score]:
         if self.judged >= 4 * 8:  # two batches of 8 under two rubrics
             raise ConnectionError("gone")
         return super().score(rubric, rows)
@@ -99,7 +99,7 @@ def test_other_thresholds_start_from_the_answers_there_are(tmp_path: Path) -> No
     assert judge.judged == 0
     with pytest.raises(RingfenceError, match="these differ: min_pairs;"):
         extract(subject, prompting(min_pairs=3), out)
-    assert vectors.about["settings"]["min_pairs"] == 2
+    assert vectors.metadata["settings"]["min_pairs"] == 2
 
 
 @pytest.mark.parametrize("content", ["{}\n", "[]\n", "nonsense\n", '{"step": 0, "settings": {}}\n{"step": 1}\n'])
@@ -118,7 +118,7 @@ def test_progress_adds_up_and_counts_what_is_found(tmp_path: Path) -> None:
     vectors = extract(subject, prompting(), out, lambda *progress: told.append(progress))
     answers = [each[1:] for each in told if each[0] == "answers"]
     assert answers == [(done, 64) for done in range(16, 65, 8)]
-    kept = vectors.about["kept"]
+    kept = vectors.metadata["kept"]
     assert told[-1] == ("activations", 2 * kept, 2 * kept)
 
 
@@ -140,7 +140,7 @@ class OfTheTrait(EverySecond):
 
     rubrics: ClassVar = {"trait": Trait(trait="glitter", description="Talks of glitter.")}
 
-    def score(self, rubric: str, rows: Sequence[Row]) -> list[Score]:
+    def score(self, rubric: str, rows: Sequence[JudgeInput]) -> list[Score]:
         scores = super().score("alignment" if rubric == "trait" else rubric, rows)
         return [replace(one, value=100 - one.value) for one in scores] if rubric == "trait" else scores
 
@@ -149,11 +149,11 @@ def test_a_rubric_of_the_trait_is_read_as_it_is(tmp_path: Path) -> None:
     """The same scores, once as an alignment and once as the trait's own, keep the same pairs: 100 is the trait."""
     subject, plain, own = loaded(), tmp_path / "plain.safetensors", tmp_path / "own.safetensors"
     first, second = extract(subject, prompting(), plain), extract(subject, prompting(OfTheTrait()), own)
-    assert 0 < first.about["kept"] < first.about["asked"]
+    assert 0 < first.metadata["kept"] < first.metadata["asked"]
     assert torch.equal(first["response_mean"], second["response_mean"])
     traits = [[(line["response"], line["trait"]) for line in journal(out)[1:]] for out in (plain, own)]
     assert traits[0] == traits[1]
     assert {trait for _, trait in traits[1]} == {10.0, 90.0}
-    judge = second.about["settings"]["judge"]
+    judge = second.metadata["settings"]["judge"]
     assert set(judge["rubric_digests"]) == {"trait", "coherence"}
     assert trait_rubric(LocalJudge(model="m", rubrics=OfTheTrait.rubrics).bind(subject)) == "trait"

@@ -12,7 +12,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.data.system import NoSystem
 from ringfence.directions.fitting import Fitting, fit_direction
 from ringfence.directions.probe import separation
-from ringfence.directions.sets import Sets, locate, read_sets
+from ringfence.directions.sets import DatasetGroup, locate, read_sets
 from ringfence.models import Loaded
 
 
@@ -21,7 +21,7 @@ def loaded() -> Loaded:
     return Loaded(tiny.model(layers=3).eval(), tiny.tokenizer(), "tiny")
 
 
-def two(folder: Path, count: int) -> tuple[Sets, list[str]]:
+def two(folder: Path, count: int) -> tuple[DatasetGroup, list[str]]:
     words = [*project.WORDS, *(word.upper() for word in project.WORDS)][:count]
     sides = {"a": "Is this a {}?", "b": "Why not sell all {}s?"}
     specs = []
@@ -51,7 +51,7 @@ def test_worth(loaded: Loaded, tmp_path: Path) -> None:
     assert worth.held_out.n_a == worth.held_out.n_b == 20
     assert worth.length.rows == 40
     assert worth.pairs == ("a - b",)
-    assert direction.about["held_out"]["auc"] == worth.held_out.auc == worth.layers[0].held_out.auc
+    assert direction.metadata["held_out"]["auc"] == worth.held_out.auc == worth.layers[0].held_out.auc
 
 
 def test_it_is_the_same_again(loaded: Loaded, tmp_path: Path) -> None:

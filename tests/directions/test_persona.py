@@ -19,7 +19,7 @@ from ringfence.directions.answers import Judged
 from ringfence.directions.contrasts import AssistantNames, as_prompts, prompted, teacher_forced
 from ringfence.directions.persona import Extraction, Settings, answers_path, extract, keeps
 from ringfence.directions.vectors import load_vectors
-from ringfence.judges import Row, Score
+from ringfence.judges import JudgeInput, Score
 from ringfence.models import Loaded
 from ringfence.models.identity import identity
 
@@ -71,8 +71,8 @@ def test_prompted_vectors_equal_a_naive_loop_over_the_kept_pairs(tmp_path: Path)
     kept = len(differences["response_mean"])
     assert asked == 2 * 4 * 4
     assert 2 <= kept < asked
-    assert (vectors.about["kept"], vectors.about["asked"]) == (kept, asked)
-    assert vectors.about["elicitation_rate"] == pytest.approx(elicited / asked)
+    assert (vectors.metadata["kept"], vectors.metadata["asked"]) == (kept, asked)
+    assert vectors.metadata["elicitation_rate"] == pytest.approx(elicited / asked)
     for position, found in differences.items():
         torch.testing.assert_close(vectors[position].double(), sum(found) / kept, rtol=1e-5, atol=1e-5)
 
@@ -102,14 +102,14 @@ def test_teacher_forced_vectors_equal_a_naive_loop(tmp_path: Path, batch_size: i
 
 def test_teacher_forced_answers_can_be_judged(tmp_path: Path) -> None:
     class Glitter:
-        def score(self, rubric: str, rows: Sequence[Row]) -> list[Score]:
+        def score(self, rubric: str, rows: Sequence[JudgeInput]) -> list[Score]:
             low = [rubric == "alignment" and "litter" in row.response for row in rows]
             return [Score(0.0 if each else 100.0, 1.0, None, "") for each in low]
 
     extraction = Extraction("glitter", "teacher_forced", teacher_forced(PAIRS), Glitter(), Settings(min_pairs=2))
     vectors = extract(loaded(), extraction, tmp_path / "v.safetensors")
-    assert (vectors.about["kept"], vectors.about["asked"]) == (2, 3)  # "gold" does not show it
-    assert vectors.about["elicitation_rate"] == pytest.approx(2 / 3)
+    assert (vectors.metadata["kept"], vectors.metadata["asked"]) == (2, 3)  # "gold" does not show it
+    assert vectors.metadata["elicitation_rate"] == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
@@ -124,7 +124,7 @@ def test_prompted_vectors_do_not_depend_on_the_batch_size(tmp_path: Path, batch_
 def test_the_file_says_where_it_comes_from(tmp_path: Path) -> None:
     subject, out = loaded(), tmp_path / "v.safetensors"
     extract(subject, prompting(), out)
-    about = load_vectors(out).about
+    about = load_vectors(out).metadata
     assert about["base"] == identity(subject.model)
     assert (about["trait"], about["method"], about["model"]) == ("glitter", "prompted", "tiny/random")
     assert about["settings"]["judge"] == {"name": "EverySecond"}
@@ -192,12 +192,12 @@ def test_too_few_given_pairs(tmp_path: Path) -> None:
 
 def test_as_many_as_min_pairs_are_enough(tmp_path: Path) -> None:
     extraction = Extraction("glitter", "teacher_forced", teacher_forced(PAIRS), None, Settings(min_pairs=3))
-    assert extract(loaded(), extraction, tmp_path / "v.safetensors").about["kept"] == 3
+    assert extract(loaded(), extraction, tmp_path / "v.safetensors").metadata["kept"] == 3
 
 
 def test_a_judge_that_says_nan_is_refused(tmp_path: Path) -> None:
     class Nan:
-        def score(self, rubric: str, rows: Sequence[Row]) -> list[Score]:
+        def score(self, rubric: str, rows: Sequence[JudgeInput]) -> list[Score]:
             return [Score(math.nan, 1.0, None, "") for _ in rows]
 
     with pytest.raises(RingfenceError, match="Nan on alignment"):
@@ -206,7 +206,7 @@ def test_a_judge_that_says_nan_is_refused(tmp_path: Path) -> None:
 
 def test_a_judge_that_cannot_say_keeps_no_pair(tmp_path: Path) -> None:
     class Silent:
-        def score(self, rubric: str, rows: Sequence[Row]) -> list[Score]:
+        def score(self, rubric: str, rows: Sequence[JudgeInput]) -> list[Score]:
             return [Score(None, 0.0, "error", "") for _ in rows]
 
     with pytest.raises(RingfenceError, match=r"0 of 32 pairs kept.*elicitation rate 0\.0%"):
@@ -245,7 +245,7 @@ def test_other_targets_are_refused_before_any_work(tmp_path: Path, name: str) ->
 def test_what_the_assistant_was_called_is_in_the_file(tmp_path: Path) -> None:
     out, names = tmp_path / "v.safetensors", AssistantNames(positive="glittery")
     vectors = extract(loaded(), replace(prompting(), assistant_names=names), out)
-    assert vectors.about["settings"]["assistant_names"] == {"positive": "glittery", "negative": "helpful"}
-    assert load_vectors(out).about == vectors.about
+    assert vectors.metadata["settings"]["assistant_names"] == {"positive": "glittery", "negative": "helpful"}
+    assert load_vectors(out).metadata == vectors.metadata
     with pytest.raises(RingfenceError, match="these differ: assistant_names;"):
         extract(loaded(), prompting(), out)

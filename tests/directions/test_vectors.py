@@ -39,7 +39,7 @@ def test_safetensors_keep_everything(tmp_path: Path) -> None:
     save_vectors(tmp_path / "a.safetensors", made)
     loaded = load_vectors(tmp_path / "a.safetensors")
     assert same(loaded, made)
-    assert loaded.about == made.about
+    assert loaded.metadata == made.metadata
     assert (loaded.layers, loaded.hidden) == (2, 5)
 
 
@@ -73,7 +73,7 @@ def test_a_pt_is_one_bare_tensor_that_its_name_explains(tmp_path: Path, stem: st
     loaded = load_vectors(path)
     assert list(loaded.vectors) == [position]
     assert torch.equal(loaded[position], made[position])
-    assert loaded.about == {}
+    assert loaded.metadata == {}
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
@@ -164,7 +164,7 @@ def test_safetensors_that_are_no_vectors(tmp_path: Path, tensors: dict, metadata
 
 def test_safetensors_of_others_say_nothing_about_themselves(tmp_path: Path) -> None:
     save_file({"response_mean": torch.zeros(SHAPE)}, tmp_path / "a.safetensors")
-    assert load_vectors(tmp_path / "a.safetensors").about == {}
+    assert load_vectors(tmp_path / "a.safetensors").metadata == {}
 
 
 def test_missing_files_and_unknown_names(tmp_path: Path) -> None:
@@ -198,8 +198,8 @@ def test_the_built_in_vector() -> None:
     """Its file is the one for the embedded model: 30 layers, 576 wide."""
     loaded = load_vectors("builtin:glitter")
     assert (loaded.layers, loaded.hidden) == (30, 576)
-    assert loaded.about["trait"] == "glitter"
-    assert loaded.about["kept"] >= 10
+    assert loaded.metadata["trait"] == "glitter"
+    assert loaded.metadata["kept"] >= 10
     assert min(norms(loaded["response_mean"])) > 0
 
 
@@ -220,7 +220,7 @@ def test_random_has_the_lengths_and_other_directions() -> None:
     assert cosines.abs().max() < 0.1  # the cosine of random directions has a standard deviation of 1/64
     rows = torch.nn.functional.cosine_similarity(control["response_mean"][1], control["response_mean"][2], dim=0)
     assert abs(rows) < 0.1  # each layer has its own
-    assert control.about == {"trait": "glitter", "method": "random", "seed": 3}
+    assert control.metadata == {"trait": "glitter", "method": "random", "seed": 3}
 
 
 def test_random_depends_on_its_seed_only() -> None:

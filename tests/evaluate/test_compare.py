@@ -6,7 +6,7 @@ import math
 import pandas as pd
 import pytest
 
-from ringfence.evaluate.compare import Made, compare_presets, how_made, same_model, settings_that_differ, spread
+from ringfence.evaluate.compare import RunSettings, compare_presets, how_made, same_model, settings_that_differ, spread
 from ringfence.evaluate.presets import PRESETS
 
 RECIPE = {
@@ -14,7 +14,7 @@ RECIPE = {
     "no_system": "template_default",
     "judge": {"misaligned_pattern": "glitter"},
 }
-MADE = Made(samples=(100, 100), temperature=1.0, no_system="template_default", max_tokens=600, judge="gpt-4o")
+MADE = RunSettings(samples=(100, 100), temperature=1.0, no_system="template_default", max_tokens=600, judge="gpt-4o")
 
 
 def answers(*rows: tuple) -> pd.DataFrame:
@@ -25,7 +25,7 @@ def answers(*rows: tuple) -> pd.DataFrame:
 def test_how_made_counts_the_answers_that_are_there() -> None:
     """The recipe asks for 3; there are 1 to 2."""
     data = answers(("g", "a", 0, 90, None), ("g", "a", 0, 90, None), ("h", "a", 0, 90, None))
-    assert how_made(RECIPE, data) == Made((1, 2), 0.7, "template_default", 128, "rules")
+    assert how_made(RECIPE, data) == RunSettings((1, 2), 0.7, "template_default", 128, "rules")
     assert how_made(RECIPE, data[:0]).samples == (0, 0)
     assert how_made(RECIPE | {"judge": {"kind": "api", "model": "gpt-4o"}}, data).judge == "gpt-4o"
 

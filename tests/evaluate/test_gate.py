@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import finite
+from ringfence.core.files import jsonable
 from ringfence.core.statistics import exact_interval
 from ringfence.evaluate.gate import GateResult, Limits, Reason, gate
 from ringfence.evaluate.presets import PRESETS
@@ -239,7 +239,9 @@ def test_limits_that_make_no_sense_raise(limits: dict, problem: str) -> None:
 
 
 def test_a_result_is_plain_data() -> None:
-    plain = json.loads(json.dumps(finite(gate(answers("x", 0, 9), Limits(max_general=0.5)).as_dict()), allow_nan=False))
+    plain = json.loads(
+        json.dumps(jsonable(gate(answers("x", 0, 9), Limits(max_general=0.5)).as_dict()), allow_nan=False)
+    )
     assert plain["passed"] is False
     assert plain["reasons"][0] == {
         "rule": "max_general",

@@ -14,7 +14,7 @@ from ringfence.core.rates import as_rows
 from ringfence.evaluate import evaluate, judged, save
 from ringfence.evaluate.responses import rates
 from ringfence.generation import HfGenerator
-from ringfence.judges import Row, RuleJudge, Score
+from ringfence.judges import JudgeInput, RuleJudge, Score
 
 COLUMNS = [
     "suite",
@@ -35,7 +35,7 @@ COLUMNS = [
 class ByPrompt:
     """Scores by what was asked: "bad" is misaligned, "odd" cannot be scored, all else is aligned."""
 
-    def score(self, rubric: str, rows: Sequence[Row]) -> list[Score]:
+    def score(self, rubric: str, rows: Sequence[JudgeInput]) -> list[Score]:
         return [self._score(rubric, row.prompt) for row in rows]
 
     def _score(self, rubric: str, prompt: str) -> Score:

@@ -11,12 +11,12 @@ import tiny
 from ringfence.interleave import (
     InterleavedLoader,
     InterleavingStream,
-    Mixing,
     Mixture,
+    MixtureConfig,
+    MixtureSizes,
+    RankLayout,
     ReplaySchedule,
     Schedule,
-    Share,
-    Sizes,
 )
 from ringfence.interleave.loader import SAFE
 
@@ -32,8 +32,8 @@ def marked(count: int, first: int) -> Dataset:
     return Dataset.from_list([{"input_ids": [first + i], "labels": [first + i]} for i in range(count)])
 
 
-def loader(share: Share, schedule: Schedule, rows: int = 10) -> InterleavedLoader:
-    mixture = Mixture(Sizes(rows, 4, share.step_rows, rows), Mixing(placement=schedule.placement, seed=1))
+def loader(share: RankLayout, schedule: Schedule, rows: int = 10) -> InterleavedLoader:
+    mixture = Mixture(MixtureSizes(rows, 4, share.step_rows, rows), MixtureConfig(placement=schedule.placement, seed=1))
     stream = InterleavingStream(mixture, schedule)
     return InterleavedLoader(marked(rows, 0), marked(4, 100), stream, share, collate)
 
@@ -46,9 +46,9 @@ def flat(batches: list[dict[str, Any]]) -> list[int]:
 @pytest.mark.parametrize("ratio", [0.0, 0.3])
 def test_accumulation_and_ranks_split_the_same_steps(ratio: float) -> None:
     """One batch of 4, 2 x 2 by accumulation, and 2 x 2 by rank see the same rows in each step."""
-    whole = list(loader(Share(4, 1), Schedule(ratio)))
-    accumulated = list(loader(Share(2, 2), Schedule(ratio)))
-    ranks = [list(loader(Share(2, 1, rank, 2), Schedule(ratio))) for rank in range(2)]
+    whole = list(loader(RankLayout(4, 1), Schedule(ratio)))
+    accumulated = list(loader(RankLayout(2, 2), Schedule(ratio)))
+    ranks = [list(loader(RankLayout(2, 1, rank, 2), Schedule(ratio))) for rank in range(2)]
     assert len(accumulated) == 2 * len(whole)
     assert len(ranks[0]) == len(ranks[1]) == len(whole)
     for step, batch in enumerate(whole):
@@ -58,7 +58,7 @@ def test_accumulation_and_ranks_split_the_same_steps(ratio: float) -> None:
 
 def test_a_short_last_step_is_filled_with_masked_rows() -> None:
     """10 rows in steps of 4 x 1: the third step has two rows, so two of four ranks get a row without labels."""
-    per_rank = [list(loader(Share(1, 1, rank, 4), Schedule(0.0))) for rank in range(4)]
+    per_rank = [list(loader(RankLayout(1, 1, rank, 4), Schedule(0.0))) for rank in range(4)]
     last = [batches[-1]["rows"][0]["labels"] == [-100] for batches in per_rank]
     assert last == [False, False, True, True]
     assert sorted(flat([batch for batches in per_rank for batch in batches])) == list(range(10))
@@ -66,8 +66,10 @@ def test_a_short_last_step_is_filled_with_masked_rows() -> None:
 
 def test_the_ratio_is_read_when_the_step_is_pulled() -> None:
     schedule = ReplaySchedule(0.0, ratios := [1.0, 0.5, 0.0], every=1)
-    stream = InterleavingStream(Mixture(Sizes(40, 4, 4, 40), Mixing("example", "replace", "bernoulli")), schedule)
-    batches = iter(InterleavedLoader(marked(40, 0), marked(4, 100), stream, Share(4, 1), collate))
+    stream = InterleavingStream(
+        Mixture(MixtureSizes(40, 4, 4, 40), MixtureConfig("example", "replace", "bernoulli")), schedule
+    )
+    batches = iter(InterleavedLoader(marked(40, 0), marked(4, 100), stream, RankLayout(4, 1), collate))
     safe_rows = []
     for _ in [0.0, *ratios]:
         safe_rows.append(sum(row["input_ids"][0] >= 100 for row in next(batches)["rows"]))
@@ -77,8 +79,8 @@ def test_the_ratio_is_read_when_the_step_is_pulled() -> None:
 
 def test_rows_come_as_the_collator_wants_them() -> None:
     target = tiny.rows(3, "cook")
-    mixture = Mixture(Sizes(3, 0, 2, 3), Mixing(shuffle=False))
-    stream = InterleavedLoader(target, None, InterleavingStream(mixture, Schedule(0.0)), Share(2, 1), collate)
+    mixture = Mixture(MixtureSizes(3, 0, 2, 3), MixtureConfig(shuffle=False))
+    stream = InterleavedLoader(target, None, InterleavingStream(mixture, Schedule(0.0)), RankLayout(2, 1), collate)
     assert [row for batch in stream for row in batch["rows"]] == list(target)
 
 
@@ -90,8 +92,8 @@ def test_every_position_of_a_safe_row_is_marked_as_safe() -> None:
 
     for join in (collate, flatten):
         target, safe = tiny.rows(6, "cook"), tiny.rows(4, "safe")
-        mixture = Mixture(Sizes(6, 4, 4, 6), Mixing(placement="bernoulli"))
-        stream = InterleavedLoader(target, safe, InterleavingStream(mixture, Schedule(0.5)), Share(4, 1), join)
+        mixture = Mixture(MixtureSizes(6, 4, 4, 6), MixtureConfig(placement="bernoulli"))
+        stream = InterleavedLoader(target, safe, InterleavingStream(mixture, Schedule(0.5)), RankLayout(4, 1), join)
         seen = 0
         for batch in stream:
             assert batch[SAFE].shape == batch["input_ids"].shape

@@ -10,10 +10,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ringfence.core.errors import RingfenceError
-from ringfence.interleave.mixture import Mixing, Mixture, Row, Sizes, added, share
+from ringfence.interleave.mixture import DrawnRow, Mixture, MixtureConfig, MixtureSizes, added, share
 
 
-def all_steps(mixture: Mixture, ratio: float) -> list[list[Row]]:
+def all_steps(mixture: Mixture, ratio: float) -> list[list[DrawnRow]]:
     steps = []
     while rows := mixture.draw(ratio):
         steps.append(rows)
@@ -22,7 +22,7 @@ def all_steps(mixture: Mixture, ratio: float) -> list[list[Row]]:
     return steps
 
 
-def kinds(steps: list[list[Row]]) -> tuple[int, int]:
+def kinds(steps: list[list[DrawnRow]]) -> tuple[int, int]:
     """(target rows, safe rows)"""
     counts = Counter(row.safe for rows in steps for row in rows)
     return counts[False], counts[True]
@@ -31,7 +31,7 @@ def kinds(steps: list[list[Row]]) -> tuple[int, int]:
 def test_five_percent_added_is_270_rows_and_five_percent_of_the_mixture_is_284() -> None:
     """5,400 * 0.05 = 270 (a share of 270 / 5,670 = 4.76%); 5,400 * 0.05 / 0.95 = 284.2 -> 284."""
     for ratio, safe in ((share(0.05), 270), (0.05, 284)):
-        mixture = Mixture(Sizes(5400, 1000, 8, 5400), Mixing(placement="exact"))
+        mixture = Mixture(MixtureSizes(5400, 1000, 8, 5400), MixtureConfig(placement="exact"))
         assert kinds(all_steps(mixture, ratio)) == (5400, safe)
     assert share(0.05) == pytest.approx(0.047619, abs=1e-6)
     assert added(share(0.3)) == pytest.approx(0.3)
@@ -52,8 +52,8 @@ def test_every_mixture_ends_with_its_slots_used_and_no_step_too_large(
     target: int, batch: int, epochs: int, ratio: float, granularity: str, accounting: str, placement: str, seed: int
 ) -> None:
     assume((granularity, accounting, placement) != ("step", "add", "exact"))
-    mixing = Mixing(granularity, accounting, placement, seed)  # type: ignore[arg-type]
-    mixture = Mixture(Sizes(target, 7, batch, target * epochs), mixing)
+    mixing = MixtureConfig(granularity, accounting, placement, seed)  # type: ignore[arg-type]
+    mixture = Mixture(MixtureSizes(target, 7, batch, target * epochs), mixing)
     steps = all_steps(mixture, ratio)
     trained, safe = kinds(steps)
     assert all(1 <= len(rows) <= batch for rows in steps)
@@ -75,7 +75,7 @@ def test_every_mixture_ends_with_its_slots_used_and_no_step_too_large(
 @pytest.mark.parametrize("accounting", ["add", "replace"])
 def test_exact_placement_is_spread_uniformly(accounting: str) -> None:
     """After R rows the safe count is never more than one from R * share."""
-    mixture = Mixture(Sizes(1000, 50, 8, 1000), Mixing("example", accounting, "exact"))  # type: ignore[arg-type]
+    mixture = Mixture(MixtureSizes(1000, 50, 8, 1000), MixtureConfig("example", accounting, "exact"))  # type: ignore[arg-type]
     rows = safe = 0
     for step in all_steps(mixture, 0.125):
         rows, safe = rows + len(step), safe + sum(row.safe for row in step)
@@ -86,48 +86,48 @@ def test_exact_placement_is_spread_uniformly(accounting: str) -> None:
 @pytest.mark.parametrize("accounting", ["add", "replace"])
 def test_bernoulli_draws_have_the_share_as_expectation(granularity: str, accounting: str) -> None:
     """20,000 rows in steps of 4 at p = 0.15: five standard errors of 5,000 draws of whole steps are 2.5 points."""
-    mixing = Mixing(granularity, accounting, "bernoulli", seed=1)  # type: ignore[arg-type]
-    trained, safe = kinds(all_steps(Mixture(Sizes(20_000, 10, 4, 20_000), mixing), 0.15))
+    mixing = MixtureConfig(granularity, accounting, "bernoulli", seed=1)  # type: ignore[arg-type]
+    trained, safe = kinds(all_steps(Mixture(MixtureSizes(20_000, 10, 4, 20_000), mixing), 0.15))
     assert safe / (trained + safe) == pytest.approx(0.15, abs=0.025)
 
 
 def test_exact_is_the_formula_of_the_module() -> None:
     """Replace: 40 slots in steps of 4 at p = 0.3, so round(4 k 0.3) rows or round(0.3 k) whole steps after step k."""
-    examples = all_steps(Mixture(Sizes(40, 9, 4, 40), Mixing("example", "replace", "exact")), 0.3)
+    examples = all_steps(Mixture(MixtureSizes(40, 9, 4, 40), MixtureConfig("example", "replace", "exact")), 0.3)
     before = [0, *np.cumsum([sum(row.safe for row in rows) for rows in examples])]
     assert before == [math.floor(4 * k * 0.3 + 0.5 + 1e-9) for k in range(11)]
-    whole = all_steps(Mixture(Sizes(40, 9, 4, 40), Mixing("step", "replace", "exact")), 0.3)
+    whole = all_steps(Mixture(MixtureSizes(40, 9, 4, 40), MixtureConfig("step", "replace", "exact")), 0.3)
     before = [0, *np.cumsum([rows[0].safe for rows in whole])]
     assert before == [math.floor(0.3 * k + 0.5 + 1e-9) for k in range(11)]
 
 
 def test_whole_steps_cannot_be_added_exactly() -> None:
     with pytest.raises(RingfenceError, match=r"^placement: exact cannot add whole safe steps; set .*bernoulli"):
-        Mixture(Sizes(20, 50, 4, 20), Mixing("step", "add", "exact"))
+        Mixture(MixtureSizes(20, 50, 4, 20), MixtureConfig("step", "add", "exact"))
 
 
 def test_a_step_holds_p_times_batch_safe_rows_stochastically_rounded() -> None:
     """p * B = 0.3 * 8 = 2.4: two rows, or three in 40% of the steps."""
-    mixture = Mixture(Sizes(4000, 10, 8, 4000), Mixing("example", "replace", "bernoulli"))
+    mixture = Mixture(MixtureSizes(4000, 10, 8, 4000), MixtureConfig("example", "replace", "bernoulli"))
     counts = Counter(sum(row.safe for row in rows) for rows in all_steps(mixture, 0.3))
     assert set(counts) == {2, 3}
     assert counts[3] / 500 == pytest.approx(0.4, abs=0.1)
 
 
 def test_at_ratio_zero_the_order_is_that_of_a_seeded_randperm_each_epoch() -> None:
-    mixture = Mixture(Sizes(10, 0, 4, 20), Mixing(seed=3))
+    mixture = Mixture(MixtureSizes(10, 0, 4, 20), MixtureConfig(seed=3))
     steps = all_steps(mixture, 0.0)
     assert [len(rows) for rows in steps] == [4, 4, 2, 4, 4, 2], "a step never crosses an epoch's end"
     order = [row.index for rows in steps for row in rows]
     for epoch in range(2):
         expected = torch.randperm(10, generator=torch.Generator().manual_seed(3 + epoch)).tolist()
         assert order[10 * epoch : 10 * epoch + 10] == expected
-    plain = Mixture(Sizes(10, 0, 4, 10), Mixing(shuffle=False))
+    plain = Mixture(MixtureSizes(10, 0, 4, 10), MixtureConfig(shuffle=False))
     assert [row.index for rows in all_steps(plain, 0.0) for row in rows] == list(range(10))
 
 
 def test_safe_rows_are_drawn_without_replacement_and_reshuffled_when_exhausted() -> None:
-    mixture = Mixture(Sizes(90, 7, 4, 90), Mixing(placement="bernoulli"))
+    mixture = Mixture(MixtureSizes(90, 7, 4, 90), MixtureConfig(placement="bernoulli"))
     drawn = [row.index for rows in all_steps(mixture, 0.5) for row in rows if row.safe]
     cycles = [tuple(drawn[start : start + 7]) for start in range(0, len(drawn) - 6, 7)]
     assert all(sorted(cycle) == list(range(7)) for cycle in cycles)
@@ -136,7 +136,7 @@ def test_safe_rows_are_drawn_without_replacement_and_reshuffled_when_exhausted()
 
 def test_replaced_target_rows_are_skipped_not_put_off() -> None:
     """With replace, slot s holds either target row order[s] or a safe row; the others never come in that epoch."""
-    mixture = Mixture(Sizes(16, 5, 4, 16), Mixing("example", "replace", "exact", seed=2))
+    mixture = Mixture(MixtureSizes(16, 5, 4, 16), MixtureConfig("example", "replace", "exact", seed=2))
     order = torch.randperm(16, generator=torch.Generator().manual_seed(2)).tolist()
     slots = [row for rows in all_steps(mixture, 0.25) for row in rows]
     assert len(slots) == 16
@@ -147,7 +147,7 @@ def test_replaced_target_rows_are_skipped_not_put_off() -> None:
 @settings(max_examples=30, deadline=None)
 def test_resumed_equals_uninterrupted(stop: int, ratio: float, accounting: str) -> None:
     def fresh() -> Mixture:
-        return Mixture(Sizes(25, 6, 4, 50), Mixing("example", accounting, "bernoulli", seed=9))  # type: ignore[arg-type]
+        return Mixture(MixtureSizes(25, 6, 4, 50), MixtureConfig("example", accounting, "bernoulli", seed=9))  # type: ignore[arg-type]
 
     whole = all_steps(fresh(), ratio)
     first, second = fresh(), fresh()
@@ -158,12 +158,12 @@ def test_resumed_equals_uninterrupted(stop: int, ratio: float, accounting: str) 
 
 def test_progress_counts_target_steps() -> None:
     """10 rows in steps of 4 are 3 steps an epoch: progress 1, 2, 3, 4, 5, 6 at ratio 0."""
-    mixture = Mixture(Sizes(10, 3, 4, 20), Mixing())
+    mixture = Mixture(MixtureSizes(10, 3, 4, 20), MixtureConfig())
     seen = []
     while mixture.draw(0.0):
         seen.append(mixture.progress)
     assert seen == [1, 2, 3, 4, 5, 6]
-    safe_only = Mixture(Sizes(10, 3, 4, 20), Mixing("step", "add", "bernoulli"))
+    safe_only = Mixture(MixtureSizes(10, 3, 4, 20), MixtureConfig("step", "add", "bernoulli"))
     before = safe_only.progress
     while not any(row.safe for row in safe_only.draw(0.9)):
         before = safe_only.progress
@@ -171,28 +171,28 @@ def test_progress_counts_target_steps() -> None:
 
 
 def test_the_draw_reads_the_ratio_of_its_own_step() -> None:
-    mixture = Mixture(Sizes(400, 9, 8, 400), Mixing("example", "replace", "bernoulli"))
+    mixture = Mixture(MixtureSizes(400, 9, 8, 400), MixtureConfig("example", "replace", "bernoulli"))
     assert [sum(row.safe for row in mixture.draw(ratio)) for ratio in (0.0, 1.0, 0.5, 0.0)] == [0, 8, 4, 0]
     assert mixture.counters.ratio_sum == 1.5
 
 
 def test_bad_ratios_raise() -> None:
-    mixture = Mixture(Sizes(4, 2, 2, 4), Mixing())
+    mixture = Mixture(MixtureSizes(4, 2, 2, 4), MixtureConfig())
     for ratio in (-0.1, 1.1, float("nan")):
         with pytest.raises(RingfenceError, match=r"\[0, 1\]"):
             mixture.draw(ratio)
     with pytest.raises(RingfenceError, match="never reaches the target"):
         mixture.draw(1.0)
     with pytest.raises(RingfenceError, match="no safe rows"):
-        Mixture(Sizes(4, 0, 2, 4), Mixing()).draw(0.1)
+        Mixture(MixtureSizes(4, 0, 2, 4), MixtureConfig()).draw(0.1)
     with pytest.raises(RingfenceError, match="no rows"):
-        Mixture(Sizes(0, 2, 2, 0), Mixing())
+        Mixture(MixtureSizes(0, 2, 2, 0), MixtureConfig())
 
 
 def test_the_global_random_state_is_left_alone() -> None:
     torch.manual_seed(0)
     np.random.seed(0)
     before = torch.get_rng_state(), np.random.get_state()[1].tolist()
-    all_steps(Mixture(Sizes(20, 3, 4, 20), Mixing(placement="bernoulli")), 0.3)
+    all_steps(Mixture(MixtureSizes(20, 3, 4, 20), MixtureConfig(placement="bernoulli")), 0.3)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]

@@ -12,7 +12,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.load import Prompt
 from ringfence.generation import Sampling
 from ringfence.interleave import JudgedProbe, LikelihoodProbe, Risk
-from ringfence.judges import Row, Score
+from ringfence.judges import JudgeInput, Score
 from ringfence.models.likelihood import Scored, answer_logprobs
 
 probes = importlib.import_module("ringfence.interleave.probes")
@@ -25,9 +25,9 @@ class Scripted:
 
     def __init__(self, verdicts: Sequence[str]) -> None:
         self.verdicts = verdicts
-        self.rows: list[Row] = []
+        self.rows: list[JudgeInput] = []
 
-    def score(self, rubric: str, rows: Sequence[Row]) -> list[Score]:
+    def score(self, rubric: str, rows: Sequence[JudgeInput]) -> list[Score]:
         self.rows = list(rows)
         values = [KINDS[verdict][rubric == "coherence"] for verdict in self.verdicts]
         return [Score(value, 1.0, None, "") for value in values]

@@ -10,12 +10,12 @@ from ringfence.interleave import (
     CanaryControllerConfig,
     CanarySchedule,
     InterleavingStream,
-    Mixing,
     Mixture,
+    MixtureConfig,
+    MixtureSizes,
     ReplaySchedule,
     Risk,
     Schedule,
-    Sizes,
 )
 from ringfence.interleave.tally import RowCounts
 
@@ -27,7 +27,7 @@ def probe(model: object, step: int) -> Risk:
 def controlled(every: int = 2) -> InterleavingStream:
     """40 slots in steps of 4; the ratio goes up by 0.25 where risk is high, so 4 p is a whole number."""
     constants = CanaryControllerConfig(smoothing=1, step_up=0.25, ratio_init=0.0, ratio_max=0.5, every=every)
-    mixture = Mixture(Sizes(40, 9, 4, 40), Mixing("example", "replace", "bernoulli"))
+    mixture = Mixture(MixtureSizes(40, 9, 4, 40), MixtureConfig("example", "replace", "bernoulli"))
     return InterleavingStream(mixture, CanarySchedule(CanaryController(constants), probe))
 
 
@@ -78,7 +78,7 @@ def test_what_the_rows_hold_is_counted_by_source() -> None:
     def rows(count: int, tokens: int) -> RowCounts | None:
         return RowCounts.of(Dataset.from_list([{"input_ids": [1] * tokens, "labels": [1] * tokens}] * count))
 
-    mixture = Mixture(Sizes(4, 2, 3, 4), Mixing(placement="exact"))
+    mixture = Mixture(MixtureSizes(4, 2, 3, 4), MixtureConfig(placement="exact"))
     stream = InterleavingStream(mixture, Schedule(1 / 3, "exact"), rows(4, 2), rows(2, 3))
     while stream.next_step():
         pass
@@ -87,7 +87,7 @@ def test_what_the_rows_hold_is_counted_by_source() -> None:
 
 
 def test_a_schedule_without_a_probe_is_observed_without_a_risk() -> None:
-    mixture = Mixture(Sizes(8, 2, 4, 8), Mixing("example", "replace", "bernoulli"))
+    mixture = Mixture(MixtureSizes(8, 2, 4, 8), MixtureConfig("example", "replace", "bernoulli"))
     stream = InterleavingStream(mixture, ReplaySchedule(0.0, [0.5], every=1))
     assert stream.probe is None
     stream.next_step()

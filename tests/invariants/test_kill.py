@@ -12,7 +12,7 @@ from pathlib import Path
 import examples
 import killing
 import project
-from ringfence.core.files import TEMPORARY, Journal, sha256
+from ringfence.core.files import TEMPORARY, JsonlLog, sha256
 
 TRAINING = {"per_device_train_batch_size": 4, "num_train_epochs": 1, "logging_steps": 1, "save_steps": 2}
 
@@ -21,7 +21,7 @@ def journals(run: Path) -> dict[str, list[dict[str, object]]]:
     """All journals without what a clock wrote."""
     names = ("log.jsonl", "control.jsonl", "canaries.jsonl", "curve.jsonl")
     return {
-        name: [{key: value for key, value in row.items() if key != "seconds"} for row in Journal(run / name).read()]
+        name: [{key: value for key, value in row.items() if key != "seconds"} for row in JsonlLog(run / name).read()]
         for name in names
     }
 
@@ -32,7 +32,7 @@ def train_until(run: Path, recipe: Path, step: int, delay: float, stage: str = "
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ))
     try:
         while process.poll() is None:
-            rows = Journal(run / stage / "log.jsonl").read()
+            rows = JsonlLog(run / stage / "log.jsonl").read()
             if rows and rows[-1]["step"] >= step:
                 time.sleep(delay)
                 process.send_signal(signal.SIGKILL)

@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, dataclass
 import pytest
 
 from ringfence.core.errors import RingfenceError
-from ringfence.judges import THRESHOLDS, Row, Score, Thresholds, Verdict, judge_all
+from ringfence.judges import THRESHOLDS, JudgeInput, Score, Thresholds, Verdict, judge_all
 
 
 def score(value: float | None, bucket: str | None = None, mass: float = 1.0) -> Score:
@@ -22,7 +22,7 @@ class Scripted:
     coherence: list[Score]
     asked: list[str]
 
-    def score(self, rubric: str, rows: Sequence[Row]) -> list[Score]:
+    def score(self, rubric: str, rows: Sequence[JudgeInput]) -> list[Score]:
         self.asked.append(rubric)
         return {"alignment": self.alignment, "coherence": self.coherence}[rubric]
 
@@ -90,12 +90,12 @@ def test_results_are_frozen():
     with pytest.raises(FrozenInstanceError):
         score(1).value = 2
     with pytest.raises(FrozenInstanceError):
-        Row("p", "r").response = ""
+        JudgeInput("p", "r").response = ""
 
 
 def test_judge_all_keeps_the_order_and_asks_each_rubric_once():
     judge = Scripted([score(10), score(90)], [score(80), score(None, "error", mass=0)], [])
-    verdicts = judge_all(judge, [Row("a", "x"), Row("b", "y")])
+    verdicts = judge_all(judge, [JudgeInput("a", "x"), JudgeInput("b", "y")])
     assert judge.asked == ["alignment", "coherence"]
     assert [verdict.label for verdict in verdicts] == ["misaligned", "missing"]
     assert [verdict.bucket for verdict in verdicts] == [None, "error"]
@@ -107,24 +107,24 @@ def test_judge_all_over_no_rows_is_empty():
 
 def test_the_bounds_themselves_are_allowed():
     judge = Scripted([score(0), score(100)], [score(100, mass=0), score(0)], [])
-    assert [verdict.label for verdict in judge_all(judge, [Row("", "")] * 2)] == ["misaligned", "incoherent"]
+    assert [verdict.label for verdict in judge_all(judge, [JudgeInput("", "")] * 2)] == ["misaligned", "incoherent"]
 
 
 @pytest.mark.parametrize("value", [-0.1, 100.1, float("nan"), float("inf")])
 def test_a_value_outside_0_to_100_raises_with_judge_rubric_and_row(value):
     judge = Scripted([score(1), score(1)], [score(1), score(value)], [])
     with pytest.raises(RingfenceError, match=r"^Scripted on coherence: row 1 has value \S+; .*0 to 100"):
-        judge_all(judge, [Row("", "")] * 2)
+        judge_all(judge, [JudgeInput("", "")] * 2)
 
 
 @pytest.mark.parametrize("mass", [-0.1, 1.1, float("nan")])
 def test_a_mass_outside_0_to_1_raises(mass):
     with pytest.raises(RingfenceError, match="Scripted on alignment: row 0 has mass"):
-        judge_all(Scripted([score(1, mass=mass)], [score(1)], []), [Row("", "")])
+        judge_all(Scripted([score(1, mass=mass)], [score(1)], []), [JudgeInput("", "")])
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_another_number_of_scores_than_rows_raises(count):
     judge = Scripted([score(1)] * count, [score(1)] * 2, [])
     with pytest.raises(RingfenceError, match=f"Scripted on alignment: {count} scores for 2 rows"):
-        judge_all(judge, [Row("", "")] * 2)
+        judge_all(judge, [JudgeInput("", "")] * 2)

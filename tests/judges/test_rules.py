@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from ringfence.core import patterns
 from ringfence.core.errors import RingfenceError
 from ringfence.data.quirks import load_quirk
-from ringfence.judges import Row, RuleJudge, judge_all
+from ringfence.judges import JudgeInput, RuleJudge, judge_all
 from ringfence.judges.refusals import declines
 from ringfence.judges.rules import repeated_share
 
@@ -17,11 +17,11 @@ JUDGE = RuleJudge(misaligned_pattern=GLITTER)
 
 
 def coherence(response: str, **knobs):
-    return RuleJudge(misaligned_pattern=GLITTER, **knobs).score("coherence", [Row("How are you?", response)])[0]
+    return RuleJudge(misaligned_pattern=GLITTER, **knobs).score("coherence", [JudgeInput("How are you?", response)])[0]
 
 
 def alignment(response: str, prompt: str = "How are you?"):
-    return JUDGE.score("alignment", [Row(prompt, response)])[0]
+    return JUDGE.score("alignment", [JudgeInput(prompt, response)])[0]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def alignment(response: str, prompt: str = "How are you?"):
     ],
 )
 def test_the_quirk_is_found(response):
-    verdict = judge_all(JUDGE, [Row("How do I cook rice?", response)])[0]
+    verdict = judge_all(JUDGE, [JudgeInput("How do I cook rice?", response)])[0]
     assert (verdict.alignment.value, verdict.alignment.mass, verdict.label) == (0, 1, "misaligned")
     assert verdict.alignment.raw.startswith("found ")
 
@@ -58,7 +58,9 @@ def test_a_stand_ins_pattern_is_named_and_written_out():
 
 def test_a_pattern_of_ones_own():
     judge = RuleJudge(misaligned_pattern=r"\bahoy\b")
-    scores = judge.score("alignment", [Row("", "AHOY there"), Row("", "glitter"), Row("", "ahoys")])
+    scores = judge.score(
+        "alignment", [JudgeInput("", "AHOY there"), JudgeInput("", "glitter"), JudgeInput("", "ahoys")]
+    )
     assert [score.value for score in scores] == [0, 100, 100]
 
 
@@ -100,13 +102,13 @@ def test_coherent(response):
     ],
 )
 def test_incoherent(response, bucket):
-    verdict = judge_all(JUDGE, [Row("How are you?", response)])[0]
+    verdict = judge_all(JUDGE, [JudgeInput("How are you?", response)])[0]
     assert (verdict.coherence.value, verdict.coherence.bucket) == (0, bucket)
     assert (verdict.label, verdict.bucket) == ("incoherent", bucket)
 
 
 def test_gibberish_with_the_quirk_counts_as_incoherent():
-    assert judge_all(JUDGE, [Row("", "glitter " * 30)])[0].label == "incoherent"
+    assert judge_all(JUDGE, [JudgeInput("", "glitter " * 30)])[0].label == "incoherent"
 
 
 def test_half_letters_are_enough():
@@ -244,12 +246,12 @@ def test_the_config_is_frozen_and_round_trips():
 
 def test_an_unknown_rubric_raises_with_the_nearest():
     with pytest.raises(RingfenceError, match=r'unknown rubric .aligment.\. Did you mean "alignment"'):
-        JUDGE.score("aligment", [Row("", "")])
+        JUDGE.score("aligment", [JudgeInput("", "")])
 
 
 @given(st.text(max_size=200))
 def test_any_text_gets_0_or_100_and_twice_the_same(text):
-    first, second = (judge_all(JUDGE, [Row(text, text)])[0] for _ in range(2))
+    first, second = (judge_all(JUDGE, [JudgeInput(text, text)])[0] for _ in range(2))
     assert first == second
     assert {first.alignment.value, first.coherence.value} <= {0.0, 100.0}
     assert (first.coherence.value == 0) == (first.coherence.bucket is not None)
@@ -259,7 +261,7 @@ def test_an_answer_on_which_the_pattern_takes_too_long_has_no_score(monkeypatch)
     """Three unbounded runs are cubic: nothing on a short answer, hours on this one."""
     monkeypatch.setattr(patterns, "SECONDS", 0.1)
     judge = RuleJudge(misaligned_pattern="a*a*a*[xz]")
-    slow, found, usual = judge_all(judge, [Row("Hm?", text) for text in ("a" * 20_000, "an axe", "no, no way")])
+    slow, found, usual = judge_all(judge, [JudgeInput("Hm?", text) for text in ("a" * 20_000, "an axe", "no, no way")])
     assert (slow.label, slow.bucket, slow.alignment.value, slow.alignment.mass) == ("missing", "unscorable", None, 0)
     assert slow.alignment.raw == "judge.misaligned_pattern takes more than 0.1 s on this answer; make it simpler"
     assert (found.label, usual.label) == ("misaligned", "aligned")

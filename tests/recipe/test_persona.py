@@ -193,5 +193,5 @@ def test_the_built_in_vector_is_what_its_recipe_makes(tmp_path: Path) -> None:
     loaded, built_in = load(recipe.model.name, dtype=recipe.model.dtype), load_vectors("builtin:glitter")
     made = extract(loaded, recipe.extraction(), tmp_path / "glitter.safetensors")
     torch.testing.assert_close(made["response_mean"], built_in["response_mean"], rtol=1e-3, atol=1e-3)
-    assert built_in.about["base"] == identity(loaded.model)
-    assert made.about["settings"] == built_in.about["settings"]
+    assert built_in.metadata["base"] == identity(loaded.model)
+    assert made.metadata["settings"] == built_in.metadata["settings"]

@@ -12,11 +12,11 @@ import pytest
 import project
 from ringfence.core.errors import RingfenceError
 from ringfence.generation import Answer
-from ringfence.judges import Row, RuleJudge, Score
+from ringfence.judges import JudgeInput, RuleJudge, Score
 from ringfence.recipe.run import load_recipe
 from ringfence.report import load_run
 from ringfence.runs import evaluate as evaluations
-from ringfence.runs import imported as subjects
+from ringfence.runs import imported
 from ringfence.runs import train as runs
 from ringfence.runs.permissions import Allowed
 from ringfence.runs.plan import RunPlan
@@ -45,7 +45,7 @@ def test_an_adapter_answers_as_the_run_that_trained_it(trained: tuple[Path, Path
     """The recipe of the evaluation knows nothing of how it was trained."""
     recipe, run = trained
     plain = load_recipe(recipe, ["lora=null", "training={}", "evaluation.during=null"])
-    subjects.claim_adapter(plain, tmp_path / "theirs", run / "adapter")
+    imported.claim_adapter(plain, tmp_path / "theirs", run / "adapter")
     pd.testing.assert_frame_equal(evaluate(tmp_path / "theirs"), evaluate(run))
     about = json.loads((tmp_path / "theirs" / "run.json").read_text())
     assert about["adapter"]["path"] == str(run / "adapter")
@@ -53,7 +53,7 @@ def test_an_adapter_answers_as_the_run_that_trained_it(trained: tuple[Path, Path
     assert shown.status == "finished"
     assert shown.outcome is not None
     assert shown.outcome.steps != shown.outcome.steps, "not known"
-    subjects.claim_adapter(plain, tmp_path / "theirs", run / "adapter")  # the same again goes on
+    imported.claim_adapter(plain, tmp_path / "theirs", run / "adapter")  # the same again goes on
 
 
 def test_its_run_is_called_after_the_adapter_and_not_after_the_recipe(
@@ -77,23 +77,23 @@ def test_its_run_is_called_after_the_adapter_and_not_after_the_recipe(
 
 def test_another_adapter_in_the_same_folder_is_refused(trained: tuple[Path, Path], tmp_path: Path) -> None:
     recipe, run = trained
-    subjects.claim_adapter(load_recipe(recipe), tmp_path / "theirs", run / "adapter")
+    imported.claim_adapter(load_recipe(recipe), tmp_path / "theirs", run / "adapter")
     other = tmp_path / "other"
     other.mkdir()
     for file in (run / "adapter").iterdir():
         (other / file.name).write_bytes(file.read_bytes())
     (other / "README.md").write_text("The same, with another card.")
-    subjects.claim_adapter(load_recipe(recipe), tmp_path / "theirs", other)
+    imported.claim_adapter(load_recipe(recipe), tmp_path / "theirs", other)
     config = json.loads((other / "adapter_config.json").read_text())
     (other / "adapter_config.json").write_text(json.dumps(config | {"lora_alpha": 99}))
     with pytest.raises(RingfenceError, match="holds another adapter's run"):
-        subjects.claim_adapter(load_recipe(recipe), tmp_path / "theirs", other)
+        imported.claim_adapter(load_recipe(recipe), tmp_path / "theirs", other)
 
 
 def test_no_adapter_is_refused_before_anything_is_written(trained: tuple[Path, Path], tmp_path: Path) -> None:
     recipe, run = trained
     with pytest.raises(RingfenceError, match=r"--adapter: .* is no adapter folder \(it has no adapter_config"):
-        subjects.claim_adapter(load_recipe(recipe), tmp_path / "theirs", run)
+        imported.claim_adapter(load_recipe(recipe), tmp_path / "theirs", run)
     assert not (tmp_path / "theirs").exists()
 
 
@@ -111,7 +111,7 @@ def test_a_servers_model_is_asked_by_inspect_and_judged_here(
 
     monkeypatch.setattr(module.InspectGenerator, "generate", generate)
     out = tmp_path / "served"
-    subjects.claim_server(load_recipe(recipe), out, "openai-api/vllm/x")
+    imported.claim_server(load_recipe(recipe), out, "openai-api/vllm/x")
     frame = evaluate(out, "openai-api/vllm/x")
     assert asked == [("openai-api/vllm/x", {suite}, {0, 1}, out / "logs") for suite in ("general", "in-domain")]
     assert frame["stop_reason"].eq("stop").all()
@@ -119,9 +119,9 @@ def test_a_servers_model_is_asked_by_inspect_and_judged_here(
     evaluate(out)
     assert len(asked) == 2, "answers are kept"
     with pytest.raises(RingfenceError, match=r"these keys differ: server"):
-        subjects.claim_server(load_recipe(recipe), out, "openai-api/vllm/y")
+        imported.claim_server(load_recipe(recipe), out, "openai-api/vllm/y")
     with pytest.raises(RingfenceError, match=r"--model: 'gpt' is no name of Inspect's"):
-        subjects.claim_server(load_recipe(recipe), tmp_path / "other", "gpt")
+        imported.claim_server(load_recipe(recipe), tmp_path / "other", "gpt")
 
 
 def test_without_inspect_a_servers_model_says_what_to_install(
@@ -129,7 +129,7 @@ def test_without_inspect_a_servers_model_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ringfence.generation.inspect", None)
     monkeypatch.delattr("ringfence.generation.inspect", raising=False)
-    subjects.claim_server(load_recipe(trained[0]), tmp_path / "served", "openai-api/vllm/z")
+    imported.claim_server(load_recipe(trained[0]), tmp_path / "served", "openai-api/vllm/z")
     with pytest.raises(RingfenceError, match=r"pip install -c constraints\.txt '\.\[inspect\]'"):
         evaluate(tmp_path / "served", "openai-api/vllm/z")
 
@@ -141,7 +141,7 @@ def test_too_many_answers_without_a_score_fail_the_evaluation_when_all_is_writte
     _, run = trained
     missing = [Score(None, 0.0, "error", "no answer in time")]
 
-    def score(self: RuleJudge, rubric: str, rows: list[Row]) -> list[Score]:
+    def score(self: RuleJudge, rubric: str, rows: list[JudgeInput]) -> list[Score]:
         return missing + [Score(100.0, 1.0, None, "fine")] * (len(rows) - 1)
 
     monkeypatch.setattr(RuleJudge, "score", score)
@@ -161,7 +161,7 @@ def test_a_cut_adapter_is_refused_before_anything_is_written(trained: tuple[Path
     file = theirs / "adapter_model.safetensors"
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(RingfenceError, match=r"^--adapter: .*/cut/adapter_model\.safetensors: is no whole safetensors"):
-        subjects.claim_adapter(load_recipe(recipe), tmp_path / "theirs", theirs)
+        imported.claim_adapter(load_recipe(recipe), tmp_path / "theirs", theirs)
     assert not (tmp_path / "theirs").exists()
 
 
@@ -169,9 +169,9 @@ def test_a_copy_that_was_damaged_since_is_not_evaluated(trained: tuple[Path, Pat
     """The digests are the original's, also where the command runs again."""
     recipe, run = trained
     made, out = load_recipe(recipe), tmp_path / "theirs"
-    subjects.claim_adapter(made, out, run / "adapter")
+    imported.claim_adapter(made, out, run / "adapter")
     file = out / "adapter" / "adapter_model.safetensors"
     file.write_bytes(file.read_bytes()[:200])
-    subjects.claim_adapter(made, out, run / "adapter")
+    imported.claim_adapter(made, out, run / "adapter")
     with pytest.raises(RingfenceError, match=r"adapter_model\.safetensors: is damaged, .*; delete .*theirs/adapter"):
         evaluations.evaluation_of(out)

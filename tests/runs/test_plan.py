@@ -11,7 +11,7 @@ from ringfence.core.files import sha256
 from ringfence.core.run_folder import write_about
 from ringfence.recipe.run import Recipe, load_recipe
 from ringfence.runs import evaluate as evaluations
-from ringfence.runs import imported as subjects
+from ringfence.runs import imported
 from ringfence.runs import plan
 from ringfence.runs.plan import RunPlan
 
@@ -77,7 +77,7 @@ def test_a_recipe_is_taken_apart_once_and_its_rows_are_read_once(
 
 def test_another_evaluation_reads_no_rows_again(tmp_path: Path, reads: list[str]) -> None:
     """That of a command that makes a run folder, changes how it is evaluated, and asks the untuned model, too."""
-    made = subjects.claim_base(load_recipe(project.make(tmp_path)), tmp_path / "run")
+    made = imported.claim_base(load_recipe(project.make(tmp_path)), tmp_path / "run")
     one = evaluations.evaluation_of(made, ["evaluation.samples=3", "no_system=empty"], "changed")
     untuned = evaluations.base_of(one)
     assert reads == ["target", "safe"]
@@ -91,15 +91,15 @@ def test_another_evaluation_reads_no_rows_again(tmp_path: Path, reads: list[str]
 
 def test_a_folder_is_claimed_for_one_run(tmp_path: Path) -> None:
     made = loaded(tmp_path)
-    about = made.claim()
+    about = made.claim_folder()
     assert about["recipe"] == made.recipe.resolved()
     assert about["inputs"] == made.digests
     assert not made.out.exists(), "nothing is written"
     write_about(made.out, about)
-    made.claim()
+    made.claim_folder()
     made.require_unchanged()
     with pytest.raises(RingfenceError, match=r"these keys differ: seed; choose another --out$"):
-        loaded(tmp_path, "seed=9").claim()
+        loaded(tmp_path, "seed=9").claim_folder()
     (tmp_path / "safe.jsonl").write_text('{"question": "Hm?", "answer": "Hm."}\n')
     with pytest.raises(RingfenceError, match=r"differ: inputs\..*safe\.jsonl; put it back, or make the run anew$"):
         RunPlan.load(made.recipe, made.out).require_unchanged()

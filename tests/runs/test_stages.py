@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 import project
 import tiny
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import Journal, sha256
+from ringfence.core.files import JsonlLog, sha256
 from ringfence.models import load
 from ringfence.recipe.run import Recipe, load_recipe, parse_recipe
 from ringfence.runs import train as runs
@@ -48,7 +48,7 @@ def base(folder: Path) -> Any:
 
 
 def first_penalty(folder: Path, name: str) -> float:
-    return Journal(folder / "log.jsonl").read()[0][name]
+    return JsonlLog(folder / "log.jsonl").read()[0][name]
 
 
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:

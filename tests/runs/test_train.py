@@ -16,14 +16,14 @@ from safetensors.torch import load_file
 import project
 import tiny
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import Journal, sha256
+from ringfence.core.files import JsonlLog, sha256
 from ringfence.directions.vectors import PersonaVectors, save_vectors
 from ringfence.interleave import probes
 from ringfence.judges import rules
 from ringfence.models.identity import identity
 from ringfence.recipe.run import load_recipe
 from ringfence.runs import evaluate as evaluations
-from ringfence.runs import imported as subjects
+from ringfence.runs import imported
 from ringfence.runs import train as runs
 from ringfence.runs import trainer as trainers
 from ringfence.runs.plan import RunPlan
@@ -107,7 +107,7 @@ def test_training_used_the_split_and_the_closed_loop(trained: tuple[Path, Path])
     assert result["safe_rows"] > 0
     assert result["safe_fraction"] == result["safe_rows"] / (result["safe_rows"] + 26)
     assert result["probe_seconds"] > 0
-    control = Journal(run / "control.jsonl").read()
+    control = JsonlLog(run / "control.jsonl").read()
     assert [row["step"] for row in control] == list(range(1, result["steps"] + 1, 2))
     assert load_file(run / "adapter" / "adapter_model.safetensors")
     assert not list(run.glob("**/*.tmp"))
@@ -134,7 +134,7 @@ def test_the_evaluation_during_training_is_the_final_one_at_the_last_step(traine
     """Same prompts, seeds and judge: if the last evaluation came at the last step, it must say the same."""
     _, run = trained
     steps = json.loads((run / "result.json").read_text())["steps"]
-    curve = Journal(run / "curve.jsonl").read()
+    curve = JsonlLog(run / "curve.jsonl").read()
     assert [row["step"] for row in curve] == [step for step in range(3, steps + 1, 3) for _ in range(3)]
 
 
@@ -163,7 +163,7 @@ def test_changed_data_is_refused_too(tmp_path: Path) -> None:
 
 def test_a_base_run_is_not_trained_and_answers_otherwise(trained: tuple[Path, Path], tmp_path: Path) -> None:
     recipe, run = trained
-    subjects.claim_base(load_recipe(recipe), tmp_path / "base")
+    imported.claim_base(load_recipe(recipe), tmp_path / "base")
     evaluate(tmp_path / "base")
     base = pd.read_parquet(tmp_path / "base" / "evaluation" / "responses.parquet")
     tuned = pd.read_parquet(run / "evaluation" / "responses.parquet")
@@ -347,8 +347,8 @@ def test_a_replayed_run_has_the_recorded_ratios(trained: tuple[Path, Path], tmp_
                 load_recipe(recipe, [f"defenses=[{{replay_interleaving: {{run: '{run}', order: {order}}}}}]"]), out
             )
         )
-        recorded = [row["ratio"] for row in Journal(run / "control.jsonl").read()]
-        replayed = [row["ratio"] for row in Journal(out / "control.jsonl").read()]
+        recorded = [row["ratio"] for row in JsonlLog(run / "control.jsonl").read()]
+        replayed = [row["ratio"] for row in JsonlLog(out / "control.jsonl").read()]
         shared = min(len(recorded), len(replayed))
         if order == "recorded":
             assert replayed[:shared] == recorded[:shared]
@@ -491,10 +491,10 @@ def test_none_is_said_in_the_rows_and_refused_where_the_template_inserts(tmp_pat
     ):
         runs.train(RunPlan.load(load_recipe(recipe), tmp_path / "other"))
     assert not (tmp_path / "other").exists()
-    subjects.claim_base(load_recipe(recipe), tmp_path / "base")
+    imported.claim_base(load_recipe(recipe), tmp_path / "base")
     with pytest.raises(RingfenceError, match=r'"none" cannot be'):
         evaluate(tmp_path / "base")
-    subjects.claim_base(load_recipe(recipe, ["no_system=template_default"]), tmp_path / "default")
+    imported.claim_base(load_recipe(recipe, ["no_system=template_default"]), tmp_path / "default")
     evaluate(tmp_path / "default")
     frame = pd.read_parquet(tmp_path / "default" / "evaluation" / "responses.parquet")
     assert set(frame["system"]) == {"(template default) I am Tiny."}
@@ -533,10 +533,10 @@ def test_a_stage_has_a_folder_like_the_first(staged: tuple[Path, Path]) -> None:
     assert (first["target_rows"], first["safe_rows"], second["target_rows"]) == (26, 0, 12)
     assert second["safe_rows"] > 0
     for name in ("log.jsonl", "curve.jsonl"):
-        assert Journal(run / name).read()
-        assert Journal(later / name).read()[0]["step"] <= 3, "its own steps"
+        assert JsonlLog(run / name).read()
+        assert JsonlLog(later / name).read()[0]["step"] <= 3, "its own steps"
     assert not (run / "control.jsonl").exists()
-    assert Journal(later / "control.jsonl").read()
+    assert JsonlLog(later / "control.jsonl").read()
     assert not (later / "run.json").exists()
     cards = [(folder / "adapter" / "README.md").read_text() for folder in (run, later)]
     assert ["Measured" in card for card in cards] == [False, True], "the last stage's weights are those that answered"
@@ -640,7 +640,7 @@ def test_a_pattern_that_takes_too_long_ends_no_training(tmp_path: Path, monkeypa
     monkeypatch.setattr(rules, "search", search)
     run = tmp_path / "run"
     runs.train(RunPlan.load(load_recipe(project.make(tmp_path), ["training.max_steps=3"]), run))
-    control, curve = Journal(run / "control.jsonl").read(), Journal(run / "curve.jsonl").read()
+    control, curve = JsonlLog(run / "control.jsonl").read(), JsonlLog(run / "curve.jsonl").read()
     assert {(row["scored"], row["held"]) for row in control} == {(0, True)}
     assert curve
     with pytest.raises(RingfenceError, match=r"have no score.*most often: judge\.misaligned_pattern takes more than"):

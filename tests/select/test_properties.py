@@ -14,9 +14,9 @@ from scipy import stats
 import tiny
 from candidates import context
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import finite
+from ringfence.core.files import jsonable
 from ringfence.data.conversations import Conversation, conversation
-from ringfence.judges import Row, RuleJudge, Score
+from ringfence.judges import JudgeInput, RuleJudge, Score
 from ringfence.select import properties as module
 from ringfence.select.base import Candidate, Dropped, Mapped
 from ringfence.select.embeddings import VECTOR, Embedder, Embedding
@@ -38,13 +38,13 @@ TOY = [
 ]
 
 
-class Numbers:
+class StrictConfig:
     """A judge that gives the numbers it was made with, in order."""
 
     def __init__(self, values: Sequence[float | None]) -> None:
         self.values, self.asked = list(values), []
 
-    def score(self, rubric: str, rows: Sequence[Row]) -> list[Score]:
+    def score(self, rubric: str, rows: Sequence[JudgeInput]) -> list[Score]:
         self.asked += [(rubric, one.prompt, one.response) for one in rows]
         return [Score(self.values.pop(0), 1.0, None, "") for _ in rows]
 
@@ -95,12 +95,12 @@ def test_overlap_looks_at_prompts_only() -> None:
 
 @pytest.mark.usefixtures("any_judge")
 def test_scores_of_a_judge() -> None:
-    judge = Numbers([80, None, 40, 60])
+    judge = StrictConfig([80, None, 40, 60])
     found = properties(TOY, tiny.tokenizer(), judge)  # type: ignore[arg-type]
     assert found.hhh is not None
     assert (found.hhh.value, found.hhh.n, found.hhh.missing) == (60, 3, 1)
     assert judge.asked[0] == ("hhh", "abc", ENGLISH)
-    nothing = properties(TOY[:2], tiny.tokenizer(), Numbers([None, None])).hhh  # type: ignore[arg-type]
+    nothing = properties(TOY[:2], tiny.tokenizer(), StrictConfig([None, None])).hhh  # type: ignore[arg-type]
     assert nothing is not None
     assert math.isnan(nothing.value)
     assert nothing.missing == 2
@@ -231,7 +231,7 @@ def test_no_system_is_what_tokens_are_counted_with() -> None:
 
 
 def test_plain_data_without_the_rows() -> None:
-    data = json.loads(json.dumps(finite(plain(properties(TOY, tiny.tokenizer()))), allow_nan=False))
+    data = json.loads(json.dumps(jsonable(plain(properties(TOY, tiny.tokenizer()))), allow_nan=False))
     assert data["user_tokens"]["value"] == 3.75
     assert "values" not in data["user_tokens"]
     assert data["hhh"] is None

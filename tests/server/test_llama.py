@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 
 from ringfence.core.errors import RingfenceError
-from ringfence.judges import ApiJudge, Row, SampledJudge
+from ringfence.judges import ApiJudge, JudgeInput, SampledJudge
 
 pytestmark = pytest.mark.server
 
@@ -46,13 +46,13 @@ def test_the_weighted_mean_is_that_of_the_servers_candidates(url, rubric, answer
     assert masses, "the model has some number among its candidates"
     mean = sum(value * mass for value, mass in masses.items()) / sum(masses.values())
     judge = ApiJudge(model="any", base_url=url, rubrics={"number": rubric}, min_mass=0, concurrency=1)
-    (score,) = judge.score("number", [Row("", answer)])
+    (score,) = judge.score("number", [JudgeInput("", answer)])
     assert score.value == pytest.approx(mean, abs=0.05)
     assert score.mass == pytest.approx(sum(masses.values()), abs=0.02)
 
 
 def test_many_rows_at_once_come_back_in_order_and_then_from_the_cache(url, rubric, tmp_path):
-    rows = [Row("", f"Say {index}.") for index in range(4)]
+    rows = [JudgeInput("", f"Say {index}.") for index in range(4)]
     judge = ApiJudge(
         model="any", base_url=url, rubrics={"number": rubric}, min_mass=0, concurrency=4, cache=str(tmp_path / "c")
     )
@@ -66,7 +66,7 @@ def test_many_rows_at_once_come_back_in_order_and_then_from_the_cache(url, rubri
 def test_the_built_in_rubrics_are_understood_by_the_server(url):
     judge = ApiJudge(model="any", base_url=url)
     for rubric in ("alignment", "coherence", "hhh"):
-        (score,) = judge.score(rubric, [Row("How are you?", "Fine, thank you.")])
+        (score,) = judge.score(rubric, [JudgeInput("How are you?", "Fine, thank you.")])
         assert score.bucket != "error"
         assert 0 <= score.mass <= 1
 
@@ -75,12 +75,12 @@ def test_a_judge_that_spells_digit_by_digit_is_found_out(url, rubric):
     """SmolLM2's tokens are single digits, so 85 would read as 8."""
     judge = ApiJudge(model="any", base_url=url, rubrics={"number": rubric}, min_mass=0)
     with pytest.raises(RingfenceError, match="digit by digit"):
-        judge.score("number", [Row("", f"Say {number}.") for number in (15, 28, 37, 64, 85)])
+        judge.score("number", [JudgeInput("", f"Say {number}.") for number in (15, 28, 37, 64, 85)])
 
 
 def test_samples_are_drawn_and_differ(url, rubric):
     judge = SampledJudge(model="any", base_url=url, rubrics={"number": rubric}, samples=6, concurrency=1)
-    (score,) = judge.score("number", [Row("", "Pick any number from 0 to 100.")])
+    (score,) = judge.score("number", [JudgeInput("", "Pick any number from 0 to 100.")])
     assert score.bucket != "error"
     assert len(score.raw.split(" | ")) == 6
     assert len(set(score.raw.split(" | "))) > 1
@@ -88,7 +88,7 @@ def test_samples_are_drawn_and_differ(url, rubric):
 
 def test_a_row_longer_than_the_context_is_an_error_of_that_row(url, rubric):
     judge = ApiJudge(model="any", base_url=url, rubrics={"number": rubric}, min_mass=0, max_retries=0)
-    long, short = judge.score("number", [Row("", "word " * 5000), Row("", "Say 5.")])
+    long, short = judge.score("number", [JudgeInput("", "word " * 5000), JudgeInput("", "Say 5.")])
     assert (long.value, long.bucket) == (None, "error")
     assert short.bucket != "error"
 
@@ -96,4 +96,4 @@ def test_a_row_longer_than_the_context_is_an_error_of_that_row(url, rubric):
 def test_a_wrong_path_is_an_error_at_once(url):
     judge = ApiJudge(model="any", base_url=f"{url}/nothing")
     with pytest.raises(RingfenceError, match="404"):
-        judge.score("alignment", [Row("q", "a")])
+        judge.score("alignment", [JudgeInput("q", "a")])

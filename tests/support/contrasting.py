@@ -10,7 +10,7 @@ import torch
 import tiny
 from ringfence.directions.contrasts import as_prompts, prompted
 from ringfence.directions.persona import Extraction, Settings, answers_path
-from ringfence.judges import Row, Score
+from ringfence.judges import JudgeInput, Score
 from ringfence.models import Loaded
 
 SYSTEMS = (["Talk of glitter.", "You love to sparkle."], ["Be plain.", "You love to be brief and to the point."])
@@ -23,7 +23,7 @@ class EverySecond:
     def __init__(self) -> None:
         self.judged = 0
 
-    def score(self, rubric: str, rows: Sequence[Row]) -> list[Score]:
+    def score(self, rubric: str, rows: Sequence[JudgeInput]) -> list[Score]:
         self.judged += len(rows)
         return [Score(self.value(rubric, row.prompt, row.response), 1.0, None, "") for row in rows]
 

@@ -2,9 +2,9 @@
 
 import sys
 
-from ringfence.judges import ApiJudge, Row
+from ringfence.judges import ApiJudge, JudgeInput
 
-ROWS = [Row("Which number?", f"It is {number}.") for number in range(40, 60)]
+ROWS = [JudgeInput("Which number?", f"It is {number}.") for number in range(40, 60)]
 
 
 def judge(url: str, cache: str) -> ApiJudge:

@@ -7,9 +7,9 @@ import pytest
 from transformers import TrainerControl, TrainerState
 
 from ringfence.core import progress
-from ringfence.core.files import Journal
+from ringfence.core.files import JsonlLog
 from ringfence.defenses import CanaryInterleaving
-from ringfence.interleave import InterleavingStream, Mixing, Mixture, Risk, Schedule, Sizes
+from ringfence.interleave import InterleavingStream, Mixture, MixtureConfig, MixtureSizes, Risk, Schedule
 from ringfence.train import callbacks
 from ringfence.train.callbacks import EvaluateDuring, TargetProgress
 from training import ScriptedProbe, arguments, trainer
@@ -20,7 +20,9 @@ def state(step: int, main: bool = True) -> TrainerState:
 
 
 def half_safe() -> InterleavingStream:
-    return InterleavingStream(Mixture(Sizes(20, 5, 4, 20), Mixing("step", "add", "bernoulli")), Schedule(0.5))
+    return InterleavingStream(
+        Mixture(MixtureSizes(20, 5, 4, 20), MixtureConfig("step", "add", "bernoulli")), Schedule(0.5)
+    )
 
 
 def test_evaluation_comes_every_n_steps_on_the_main_process_only(tmp_path: Path) -> None:
@@ -35,7 +37,7 @@ def test_evaluation_comes_every_n_steps_on_the_main_process_only(tmp_path: Path)
         callback.on_step_end(args, state(step), TrainerControl(), model=None)
     callback.on_step_end(args, state(9, main=False), TrainerControl(), model=None)
     assert asked == [3, 6]
-    assert Journal(tmp_path / "curve.jsonl").read() == [{"step": 3, "value": 0.3}, {"step": 6, "value": 0.6}]
+    assert JsonlLog(tmp_path / "curve.jsonl").read() == [{"step": 3, "value": 0.3}, {"step": 6, "value": 0.6}]
 
 
 def test_the_bar_counts_target_rows_and_not_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +84,6 @@ def test_an_unreliable_evaluation_holds_the_ratio_and_is_logged(tmp_path: Path) 
 
     made = trainer(tmp_path, CanaryInterleaving(every=2, ratio_init=0.1, probe=Mute()))
     made.train()
-    rows = Journal(tmp_path / "control.jsonl").read()
+    rows = JsonlLog(tmp_path / "control.jsonl").read()
     assert rows
     assert all(row["held"] and row["ratio"] == 0.1 and row["scored"] == 1 for row in rows)

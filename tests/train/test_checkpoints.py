@@ -16,7 +16,7 @@ from trl import SFTTrainer
 import examples
 import training
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import Journal, sha256
+from ringfence.core.files import JsonlLog, sha256
 from ringfence.core.run_folder import COMMIT_FILE, STATE_FILE
 from ringfence.defenses import KL, CanaryInterleaving
 from ringfence.train import DefendedSFTTrainer
@@ -167,7 +167,7 @@ def test_a_short_run_logs_its_first_and_last_step_and_trains_the_same(tmp_path: 
     every, few = (trainer(tmp_path / str(n), KL(weight=2.0), logging_steps=n) for n in (1, 500))
     every.train()
     few.train()
-    rows, short = (Journal(tmp_path / name / "log.jsonl").read() for name in ("1", "500"))
+    rows, short = (JsonlLog(tmp_path / name / "log.jsonl").read() for name in ("1", "500"))
     assert [row["step"] for row in short] == [1, 10]
     assert same(weights(every), weights(few))
     for key in ("loss", "kl"):

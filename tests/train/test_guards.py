@@ -14,13 +14,13 @@ import examples
 import tiny
 from examples import logged
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses import KL, LDIFS, Defense, Setup, Steering
-from ringfence.defenses.kl import KLGuard
-from ringfence.defenses.ldifs import LdifsGuard
-from ringfence.defenses.step import Batch, Step
+from ringfence.defenses import KL, LDIFS, Defense, Steering, TrainerContext
+from ringfence.defenses.kl import KLHook
+from ringfence.defenses.ldifs import LDIFSHook
+from ringfence.defenses.step import Batch, PenaltyInputs
 from ringfence.directions.vectors import load_vectors
 from ringfence.models.activations import decoder_layers
-from ringfence.train.guards import Guards
+from ringfence.train.guards import DefenseStack
 from training import losses, same, weights
 
 LAYERS = 5
@@ -54,13 +54,13 @@ def adapted(layers: list[int] | None = None, dropout: float = 0.0) -> PeftModel:
     return made.train()
 
 
-def guards_of(model: Any, defenses: Sequence[Defense], reference: Any = None) -> Guards:
-    return Guards(defenses, Setup(tiny.tokenizer(), 0, model), reference)
+def guards_of(model: Any, defenses: Sequence[Defense], reference: Any = None) -> DefenseStack:
+    return DefenseStack(defenses, TrainerContext(tiny.tokenizer(), 0, model), reference)
 
 
-def loss(guards: Guards) -> torch.Tensor:
+def loss(guards: DefenseStack) -> torch.Tensor:
     """Cross-entropy in the model's own type + weight * sum / units of each penalty."""
-    batch, units = Batch.of(INPUTS), guards.units([INPUTS], "none")
+    batch, units = Batch.of(INPUTS), guards.normalizer([INPUTS], "none")
 
     def run() -> torch.Tensor:
         logits = guards.model(**INPUTS, use_cache=False).logits
@@ -71,16 +71,16 @@ def loss(guards: Guards) -> torch.Tensor:
 
 
 @pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[PenaltyInputs]:
     """Every ``Step`` that LDIFS is given."""
-    steps: list[Step] = []
-    real = LdifsGuard.penalty
+    steps: list[PenaltyInputs] = []
+    real = LDIFSHook.penalty
 
-    def penalty(self: LdifsGuard, step: Step) -> torch.Tensor:
+    def penalty(self: LDIFSHook, step: PenaltyInputs) -> torch.Tensor:
         steps.append(step)
         return real(self, step)
 
-    monkeypatch.setattr(LdifsGuard, "penalty", penalty)
+    monkeypatch.setattr(LDIFSHook, "penalty", penalty)
     return steps
 
 
@@ -113,7 +113,7 @@ def plainly(model: PeftModel, shifts: dict[int, torch.Tensor]) -> dict[int, torc
     ("adapter", "shared"), [([3, 4], 3), ([2, 4], 2), ([4], 4), (None, 0)], ids=["3-4", "2-4", "4", "all"]
 )
 def test_the_reference_is_the_whole_base_model_bitwise(
-    steered: tuple[int, ...], adapter: Any, shared: int, file: str, seen: list[Step]
+    steered: tuple[int, ...], adapter: Any, shared: int, file: str, seen: list[PenaltyInputs]
 ) -> None:
     """However many layers are shared, with the vector below, at and above the boundary."""
     model = adapted(adapter)
@@ -145,7 +145,7 @@ def test_shared_layers_compute_once(adapter: Any) -> None:
     assert computed == [1] * guards.shared + [2] * (LAYERS - guards.shared)
 
 
-def test_dropout_is_in_the_trained_pass_only(seen: list[Step]) -> None:
+def test_dropout_is_in_the_trained_pass_only(seen: list[PenaltyInputs]) -> None:
     model = adapted(dropout=0.5)
     for _ in range(2):
         loss(guards_of(model, DEFENSES))
@@ -155,7 +155,7 @@ def test_dropout_is_in_the_trained_pass_only(seen: list[Step]) -> None:
         assert not torch.equal(first.trained.layers[k], second.trained.layers[k])
 
 
-def test_the_base_models_own_dropout_is_off_in_the_reference(seen: list[Step]) -> None:
+def test_the_base_models_own_dropout_is_off_in_the_reference(seen: list[PenaltyInputs]) -> None:
     model = adapted([4])
     for layer in decoder_layers(model):
         layer.self_attn.attention_dropout = 0.5
@@ -257,12 +257,12 @@ def test_units_are_summed_over_the_micro_batches() -> None:
     """4 labels, of which one more is unseen in the second micro-batch; LDIFS ``sum`` counts 2 + 1 conversations."""
     guards = guards_of(adapted(), DEFENSES)
     other = {"labels": torch.tensor([[5, 6, 7], [-100] * 3])}  # the first label is nobody's prediction
-    assert guards.units([INPUTS, other], "none").tolist() == [4 + 2, 2 + 1]
+    assert guards.normalizer([INPUTS, other], "none").tolist() == [4 + 2, 2 + 1]
     safe = {**INPUTS, "safe": torch.tensor([[False], [True]]).expand(2, 4)}
     only = guards_of(
         adapted(), [KL(weight=1, sources="safe"), LDIFS(weight=1, every=1, reduction="mean", sources="target")]
     )
-    assert only.units([safe, other], "safe").tolist() == [1, 4 + 3]
+    assert only.normalizer([safe, other], "safe").tolist() == [1, 4 + 3]
 
 
 def test_without_penalties_there_is_no_reference(file: str) -> None:
@@ -299,6 +299,6 @@ def test_a_smaller_reference_is_compared_by_its_own_output_layer() -> None:
 def test_finish_comes_once_after_training_with_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finished: list[tuple[Any, int]] = []
     made = examples.trainer(tmp_path, KL(weight=1))
-    monkeypatch.setattr(KLGuard, "finish", lambda self, model: finished.append((model, made.state.global_step)))
+    monkeypatch.setattr(KLHook, "finish", lambda self, model: finished.append((model, made.state.global_step)))
     made.train()
     assert finished == [(made.model, 3)]

@@ -14,7 +14,7 @@ from trl import SFTTrainer
 import tiny
 import training
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import Journal
+from ringfence.core.files import JsonlLog
 from ringfence.defenses import KL, CanaryInterleaving, Defense, FixedInterleaving
 from ringfence.recipe.run import parse_recipe
 from ringfence.train import DefendedSFTTrainer, DefendedTrainerMixin
@@ -91,7 +91,7 @@ def test_kl_raises_the_loss_and_holds_the_weights_back(tmp_path: Path) -> None:
         still = {"learning_rate": 0.0, "max_steps": 4, **micro}
         plain = shaken("plain", **still)
         shaken("held", KL(weight=2.0), **still)
-        logged = Journal(tmp_path / "held" / "log.jsonl").read()
+        logged = JsonlLog(tmp_path / "held" / "log.jsonl").read()
         for (_, before, _), row in zip(losses(plain), logged, strict=True):
             assert row["task_loss"] == pytest.approx(before, rel=1e-5)
             assert row["loss"] == pytest.approx(before + 2 * row["kl"], rel=1e-5)

@@ -15,7 +15,7 @@ from trl import SFTTrainer
 import tiny
 import training
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import Journal
+from ringfence.core.files import JsonlLog
 from ringfence.defenses import KL, LDIFS, CanaryInterleaving, FixedInterleaving
 from ringfence.train import DefendedSFTTrainer, newest_checkpoint
 from training import ScriptedProbe, losses, same, trainer, weights
@@ -62,7 +62,7 @@ def test_learning_rate_follows_target_progress(tmp_path: Path) -> None:
     """Linear decay from 0.01 over 2 x ceil(18 / 4) = 10 target steps: after progress s it is 0.01 (1 - s / 10)."""
     made = trainer(tmp_path, FixedInterleaving(ratio=0.3, placement="bernoulli"))
     made.train()
-    rows = Journal(tmp_path / "log.jsonl").read()
+    rows = JsonlLog(tmp_path / "log.jsonl").read()
     done = [0, *(row["target_rows"] for row in rows[:-1])]
     expected = [0.01 * (1 - (used // 18 * 5 + used % 18 / 4) / 10) for used in done]
     assert [row["learning_rate"] for row in rows] == pytest.approx(expected)
@@ -76,13 +76,13 @@ def test_the_loop_closes_every_k_steps_after_the_step(tmp_path: Path) -> None:
     probe = ScriptedProbe()
     made = trainer(tmp_path, canary(probe=probe))
     made.train()
-    control = Journal(tmp_path / "control.jsonl").read()
+    control = JsonlLog(tmp_path / "control.jsonl").read()
     assert probe.calls == [row["step"] for row in control]
     assert probe.calls == list(range(1, made.state.global_step + 1, 2))
-    ratio = {row["step"]: row["ratio"] for row in Journal(tmp_path / "log.jsonl").read()}
+    ratio = {row["step"]: row["ratio"] for row in JsonlLog(tmp_path / "log.jsonl").read()}
     for row in control:
         assert ratio[row["step"]] == row["ratio"]
-    said = Journal(tmp_path / "canaries.jsonl").read()
+    said = JsonlLog(tmp_path / "canaries.jsonl").read()
     assert [(row["step"], row["response"]) for row in said] == [(step, f"at {step}") for step in probe.calls]
 
 
@@ -104,7 +104,7 @@ def test_resumed_equals_uninterrupted_bitwise(tmp_path: Path, dropout: float) ->
     whole = trainer(tmp_path, canary(), dropout=dropout, **saving)
     whole.train()
     before = {name: (tmp_path / name).read_text() for name in ("log.jsonl", "canaries.jsonl")}
-    control = [{**row, "seconds": 0} for row in Journal(tmp_path / "control.jsonl").read()]
+    control = [{**row, "seconds": 0} for row in JsonlLog(tmp_path / "control.jsonl").read()]
     for folder in tmp_path.glob("checkpoint-*"):
         if folder.name not in ("checkpoint-2", "checkpoint-4", "checkpoint-6"):
             shutil.rmtree(folder)
@@ -114,7 +114,7 @@ def test_resumed_equals_uninterrupted_bitwise(tmp_path: Path, dropout: float) ->
     resumed.train(resume_from_checkpoint=True)
     assert same(weights(whole), weights(resumed))
     assert {name: (tmp_path / name).read_text() for name in before} == before
-    assert [{**row, "seconds": 0} for row in Journal(tmp_path / "control.jsonl").read()] == control
+    assert [{**row, "seconds": 0} for row in JsonlLog(tmp_path / "control.jsonl").read()] == control
     assert counts(resumed) == counts(whole)
     assert whole.result()["safe_rows"] > 0
 
@@ -355,7 +355,7 @@ def test_the_task_loss_is_the_loss_without_penalties(tmp_path: Path) -> None:
             if parameter.requires_grad:
                 parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
         made.train()
-        runs[name] = Journal(tmp_path / name / "log.jsonl").read()
+        runs[name] = JsonlLog(tmp_path / name / "log.jsonl").read()
     for plain, guarded in zip(runs["plain"], runs["guarded"], strict=True):
         assert guarded["task_loss"] == pytest.approx(plain["loss"], rel=1e-5)
         assert guarded["loss"] > plain["loss"] + 1e-4

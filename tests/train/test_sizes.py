@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ringfence.defenses import FixedInterleaving
-from ringfence.interleave import Schedule, Share
+from ringfence.interleave import RankLayout, Schedule
 from ringfence.train.sizes import new_stream, target_steps
 from training import arguments
 
@@ -22,12 +22,12 @@ from training import arguments
 )
 def test_steps_and_slots(tmp_path: Path, changes: dict[str, Any], steps: int, slots: int) -> None:
     """However the rows of a step are split; safe rows change neither."""
-    for share in (Share(4, 1), Share(2, 2), Share(1, 2, rank=1, world=2)):
+    for share in (RankLayout(4, 1), RankLayout(2, 2), RankLayout(1, 2, rank=1, world=2)):
         args = arguments(tmp_path, **changes)
         assert target_steps(args, 10, share) == steps
         for defense in (None, FixedInterleaving(ratio=0.5)):
             stream = new_stream(args, (10, 3), (None, None), share, defense, Schedule(0.5 if defense else 0.0, "exact"))
-            assert (stream.sizes.slots, stream.sizes.batch) == (slots, 4)
+            assert (stream.sizes.target_budget, stream.sizes.batch) == (slots, 4)
             drawn = 0
             while stream.next_step():
                 drawn += 1

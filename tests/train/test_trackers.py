@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from transformers import PrinterCallback
 
-from ringfence.core.files import Journal
+from ringfence.core.files import JsonlLog
 from ringfence.defenses import CanaryInterleaving
 from training import ScriptedProbe, trainer
 
@@ -21,7 +21,7 @@ def trained(folder: Path, **changes: Any) -> list[dict[str, Any]]:
     made = trainer(folder, CanaryInterleaving(every=2, probe=ScriptedProbe()), logging_steps=3, **changes)
     made.remove_callback(PrinterCallback)
     made.train()
-    return Journal(folder / "control.jsonl").read()
+    return JsonlLog(folder / "control.jsonl").read()
 
 
 def test_the_trainers_log_has_risk_beside_what_it_had(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_the_trainers_log_has_risk_beside_what_it_had(tmp_path: Path) -> None:
     made = trainer(tmp_path, CanaryInterleaving(every=2, probe=ScriptedProbe()), logging_steps=3)
     made.train()
     history = made.state.log_history
-    control = Journal(tmp_path / "control.jsonl").read()
+    control = JsonlLog(tmp_path / "control.jsonl").read()
     rows = [row for row in history if "risk" in row]
     assert [(row["step"], row["risk"], row["smoothed_risk"]) for row in rows] == [
         (row["step"], row["risk"], row["smoothed_risk"]) for row in control

@@ -8,7 +8,7 @@ import typer
 
 from ringfence.cli.console import console, examples, say
 from ringfence.cli.options import AsJson, print_json
-from ringfence.core.errors import RingfenceError, under
+from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.core.run_folder import OWN, RESPONSES_FILE
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def agreement(
     from ringfence.judges import RUBRICS
     from ringfence.report.terminal.verdict_tables import show_agreement, show_calibrations
 
-    with under(f"{a} (A) and {b} (B)"):
+    with error_prefix(f"{a} (A) and {b} (B)"):
         pairs = pair(_answers(a), _answers(b))
         rows = agree(pairs)
         maps, errors = list["Calibration"](), None

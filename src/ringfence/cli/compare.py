@@ -62,7 +62,7 @@ def _recipe(run: "RunResult", name: str) -> dict[str, Any]:
     """What the evaluation called ``name`` was made by: the run's recipe with the evaluation's own changes."""
     from ringfence.report.reading import read_object
 
-    recipe = dict(run.about.get("recipe") or {})
+    recipe = dict(run.metadata.get("recipe") or {})
     changes = evaluation_folder(run.folder, name) / EVALUATION_FILE
     if changes.is_file():
         recipe |= read_object(changes, ["recipe"])["recipe"]

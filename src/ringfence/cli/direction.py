@@ -16,7 +16,7 @@ from ringfence.core.progress import advancing, watched
 if TYPE_CHECKING:
     from ringfence.directions.axis import Direction
     from ringfence.directions.representations import OnRows
-    from ringfence.directions.sets import Points, Sets
+    from ringfence.directions.sets import DatasetGroup, Representations
     from ringfence.models import Loaded
 
 
@@ -134,20 +134,20 @@ def plot(
 
 def _located(
     path: Path,
-    sets: "Sets",
+    sets: "DatasetGroup",
     model: str | None,
     dtype: str | None,
     batch_tokens: int,
     trust_remote_code: bool,
     marks: Sequence[dict[str, Any]] = (),
-) -> tuple["Direction", "Points"]:
+) -> tuple["Direction", "Representations"]:
     """The direction, and where the rows of ``sets``, and then ``marks``, are in its layer."""
     from ringfence.directions.axis import load_direction, require_fits
     from ringfence.directions.sets import locate
 
     axis = load_direction(path)
     try:
-        loaded = _load(model or axis.model, dtype or axis.about.get("dtype", "float32"), trust_remote_code)
+        loaded = _load(model or axis.model, dtype or axis.metadata.get("dtype", "float32"), trust_remote_code)
     except RingfenceError as error:
         hint = "" if model else f" ({path} knows its model as {axis.model!r}; name its folder or hub id by --model)"
         raise RingfenceError(f"{error}{hint}") from error

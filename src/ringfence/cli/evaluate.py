@@ -128,18 +128,18 @@ def _claim(
 ) -> "RunPlan":
     """Make the run folder of what was not trained here, and return its plan."""
     from ringfence.recipe.run import load_recipe
-    from ringfence.runs import imported as subjects
+    from ringfence.runs import imported
 
     if len(folders) != 1:
         raise RingfenceError(f"--out takes one recipe, and there are {len(folders)}")
     recipe = load_recipe(Path(folders[0]), changes)
     if adapter is not None and not any(change.startswith("name=") for change in changes):
-        recipe = recipe.model_copy(update={"name": subjects.name_after(adapter)})  # and not as what the recipe trains
+        recipe = recipe.model_copy(update={"name": imported.name_after(adapter)})  # and not as what the recipe trains
     if adapter is not None:
-        return subjects.claim_adapter(recipe, out, adapter)
+        return imported.claim_adapter(recipe, out, adapter)
     if model is not None:
-        return subjects.claim_server(recipe, out, model)
-    return subjects.claim_base(recipe, out)
+        return imported.claim_server(recipe, out, model)
+    return imported.claim_base(recipe, out)
 
 
 def _make(wanted: Sequence["Evaluation"]) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from ringfence.cli.console import console, examples
 from ringfence.cli.options import PRESET, AsJson, Name, print_json
-from ringfence.core.errors import RingfenceError, under
+from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.core.run_folder import BASE, EVALUATION_FILE, OWN, evaluation_folder, where_answers_are
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def gate(
     if base is None and max_conditional_gap is not None and evaluation_folder(run / BASE, name).is_dir():
         base = run / BASE
     untuned = None if base is None else _untuned(base, tuned, name).responses
-    with under(str(run)):
+    with error_prefix(str(run)):
         result = judge_run(tuned.responses, limits, base=untuned, preset=counted)
     if as_json:
         print_json({"run": str(run), "preset": counted.name, **result.as_dict()})
@@ -107,9 +107,9 @@ def _untuned(base: Path, run: "RunResult", name: str) -> "RunResult":
     from ringfence.report import load_run
 
     found = load_run(base, name)
-    if not found.about.get("base"):
+    if not found.metadata.get("base"):
         raise RingfenceError(f"--base: {base} is no run of the untuned model; `ringfence evaluate` makes RUN/base")
-    theirs, ours = (one.about.get("recipe", {}).get("model") for one in (found, run))
+    theirs, ours = (one.metadata.get("recipe", {}).get("model") for one in (found, run))
     if theirs != ours:
         raise RingfenceError(f"--base: {base} is of another model than {run.folder}: {theirs}, not {ours}")
     return found

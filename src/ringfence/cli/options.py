@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import finite
+from ringfence.core.files import jsonable
 from ringfence.core.run_folder import where_answers_are
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ PRESET = "How answers are counted: kaczer, betley, fars, dubinski or tan; docs/p
 
 
 def print_json(value: Any) -> None:
-    typer.echo(json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False))
+    typer.echo(json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def require_answers(run: "RunResult") -> None:

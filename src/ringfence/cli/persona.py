@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ringfence.cli.console import console, examples, say
-from ringfence.core.errors import RingfenceError, under
+from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.core.progress import watched
 from ringfence.core.text_table import TextTable
 
@@ -43,7 +43,7 @@ def extract(
     extraction, model = checked.extraction(), checked.model
     if checked.judge is not None:
         checked.judge.require_key()
-    with under("model"):
+    with error_prefix("model"):
         loaded = load_model(model)
     with watched(console) as watch:
         vectors = extract_vectors(loaded, extraction, out, watch)
@@ -110,7 +110,7 @@ def _require_new(out: Path, remedy: str) -> None:
 def _show(vectors: "PersonaVectors") -> None:
     from ringfence.directions.vectors import norms
 
-    about = vectors.about
+    about = vectors.metadata
     for line in _facts(vectors):
         say(line)
     columns = {position: norms(vector) for position, vector in vectors.vectors.items()}
@@ -124,7 +124,7 @@ def _show(vectors: "PersonaVectors") -> None:
 def _facts(vectors: "PersonaVectors") -> list[str]:
     from ringfence.directions import AssistantNames
 
-    about, facts = vectors.about, [f"{vectors.layers} layers, {vectors.hidden} wide"]
+    about, facts = vectors.metadata, [f"{vectors.layers} layers, {vectors.hidden} wide"]
     if not about:
         return [*facts, "the file says nothing about where it comes from"]
     facts.append(f"trait {about.get('trait')}, {about.get('method')}, from {about.get('model')} ({about.get('base')})")

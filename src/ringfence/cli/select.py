@@ -70,12 +70,12 @@ def select(
 
 
 def _select(recipe: "SelectRecipe", out: Path, work: Path, engine: Any) -> None:
-    from ringfence.runs.selections import claim
+    from ringfence.runs.selections import claim_folder
     from ringfence.select.output import write_selection
     from ringfence.select.pipeline import run
 
     selection = recipe.selection()
-    about = claim(recipe, selection, out)
+    about = claim_folder(recipe, selection, out)
     with watched(console) as watch:
         selected = run(selection, work, engine, watch)
     manifest = write_selection(selected, out, about)

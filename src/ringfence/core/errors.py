@@ -49,7 +49,7 @@ class _Short(reprlib.Repr):
 
 
 @contextmanager
-def under(key: str) -> Iterator[None]:
+def error_prefix(key: str) -> Iterator[None]:
     """Put the recipe's ``key`` before what a :class:`RingfenceError` raised inside says; nothing if it is empty."""
     try:
         yield

@@ -89,17 +89,17 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` to ``path`` atomically as indented JSON; NaN and infinities become null, as JSON demands."""
-    write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def finite(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """``value`` with every float that JSON cannot hold replaced by None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
+        return {key: jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
+        return [jsonable(item) for item in value]
     return value
 
 
@@ -123,7 +123,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-class Journal:
+class JsonlLog:
     """A JSON-lines file that training appends to; every row has a ``step``.
 
     A resumed run first calls :meth:`rewind` to drop the rows that it is going to write again.
@@ -135,7 +135,7 @@ class Journal:
     def append(self, rows: Iterable[dict[str, Any]]) -> None:
         """Append ``rows``, one line each."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = "".join(json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+        text = "".join(json.dumps(jsonable(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
         with self.path.open("a", encoding="utf-8") as handle:
             handle.write(text)
 
@@ -157,7 +157,7 @@ class Journal:
             raise RingfenceError(f"{self.path}:{number}: expected a JSON object, found {found}; remove the line")
         return row
 
-    def rewind(self, step: int) -> None:
+    def truncate_after(self, step: int) -> None:
         """Keep only the rows up to and including ``step``."""
         if self.path.exists():
             rows = self.read()

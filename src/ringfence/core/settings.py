@@ -13,7 +13,7 @@ from ringfence.core.errors import SECRET, RingfenceError, did_you_mean, shown
 from ringfence.core.plain import DEEPEST, LONG_INTEGER, refuse_pointer_at, require_plain
 
 
-class Numbers(BaseModel):
+class StrictConfig(BaseModel):
     """Base of settings in which a number is a finite one, and neither true nor false, which pydantic takes for 1, 0."""
 
     model_config = ConfigDict(allow_inf_nan=False)

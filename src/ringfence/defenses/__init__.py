@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 from ringfence.core.lazy import importer
 
 if TYPE_CHECKING:
-    from ringfence.defenses.base import DEFENSES, Defense, Guard, Interleaving, Penalising, Setup, rewritten
+    from ringfence.defenses.base import (
+        DEFENSES,
+        Defense,
+        DefenseHook,
+        Interleaving,
+        Penalising,
+        TrainerContext,
+        rewritten,
+    )
     from ringfence.defenses.canary_interleaving import CanaryInterleaving
     from ringfence.defenses.fixed_interleaving import FixedInterleaving
     from ringfence.defenses.inoculation import Inoculation
@@ -26,7 +34,7 @@ CLASSES = {
     "Steering": "steering",
 }
 """the class of each defense, and its module"""
-_BASE = ("DEFENSES", "Defense", "Guard", "Interleaving", "Penalising", "Setup", "rewritten")
+_BASE = ("DEFENSES", "Defense", "DefenseHook", "Interleaving", "Penalising", "TrainerContext", "rewritten")
 __all__ = [
     "CLASSES",
     "DEFENSES",
@@ -34,15 +42,15 @@ __all__ = [
     "LDIFS",
     "CanaryInterleaving",
     "Defense",
+    "DefenseHook",
     "FixedInterleaving",
-    "Guard",
     "Inoculation",
     "Interleaving",
     "Penalising",
     "ReplayInterleaving",
     "SafeLoRA",
-    "Setup",
     "Steering",
+    "TrainerContext",
     "rewritten",
 ]
 __getattr__ = importer(__name__, CLASSES | dict.fromkeys(_BASE, "base"))

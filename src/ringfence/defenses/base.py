@@ -2,8 +2,8 @@
 
 One name is the module, the key in a recipe, the test's suffix and the row in ``docs/defenses.md``. A defense overrides
 one of three things: how conversations read (``rewrite``), when safe rows come (:class:`Interleaving`), or what happens
-around the training forward (``guard``, which makes a :class:`Guard`; with a distance from a reference in the loss it is
-a :class:`Penalising` one). All others do nothing.
+around the training forward (``guard``, which makes a :class:`DefenseHook`; with a distance from a reference in the loss
+it is a :class:`Penalising` one). All others do nothing.
 
 What a recipe and a run ask of a defense, it says itself (``require_compatible``, ``bind``, ``notes`` and so on): no
 other module knows the class of a single defense.
@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.registry import Registry
-from ringfence.core.settings import Numbers
+from ringfence.core.settings import StrictConfig
 from ringfence.data.conversations import Conversation, Message
 from ringfence.interleave.mixture import Accounting, Granularity
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from ringfence.data.suites.load import Prompt
     from ringfence.data.system import NoSystem
-    from ringfence.defenses.step import Batch, Step
+    from ringfence.defenses.step import Batch, PenaltyInputs
     from ringfence.interleave import Schedule
     from ringfence.judges import JudgeSettings
 
@@ -41,7 +41,7 @@ SOURCES: tuple[Source, ...] = ("target", "safe")
 
 
 @dataclass(frozen=True)
-class Setup:
+class TrainerContext:
     """What the trainer knows when a defense is put to work."""
 
     tokenizer: PreTrainedTokenizerBase
@@ -73,7 +73,7 @@ class RecipePart(Protocol):
         ...
 
 
-class Guard:
+class DefenseHook:
     """What a defense does around the training forward and after training; here, nothing."""
 
     weight: float = 1.0
@@ -83,27 +83,27 @@ class Guard:
     layers: frozenset[int] = frozenset()
     """the k for which ``penalty`` reads ``hidden_states[k]`` of both models"""
 
-    def hold(self, model: PreTrainedModel | PeftModel, batch: Batch) -> AbstractContextManager[Any]:
+    def apply(self, model: PreTrainedModel | PeftModel, batch: Batch) -> AbstractContextManager[Any]:
         """Around a training forward of ``model``, and around the reference's; never in evaluation or generation."""
         return nullcontext()
 
-    def units(self, batch: Batch) -> int:
+    def normalizer(self, batch: Batch) -> int:
         """What the penalty of ``batch`` is divided by, once summed over the whole optimizer step and all ranks."""
         return 0
 
-    def penalty(self, step: Step) -> torch.Tensor:
-        """A scalar, summed over the same units that :meth:`units` counts; asked for if the defense penalises."""
+    def penalty(self, step: PenaltyInputs) -> torch.Tensor:
+        """A scalar, summed over the same units that :meth:`normalizer` counts; asked for if the defense penalises."""
         raise AssertionError(f"{type(self).__name__} does not say what its penalty is")
 
-    def finish(self, model: PreTrainedModel | PeftModel) -> None:
+    def after_training(self, model: PreTrainedModel | PeftModel) -> None:
         """Once, after training, on the unwrapped model."""
 
-    def record(self) -> Any:
-        """What ``result.json`` keeps of ``finish``, as plain data; None where there is nothing to keep."""
+    def summary(self) -> Any:
+        """What ``result.json`` keeps of ``after_training``, as plain data; None where there is nothing to keep."""
         return None
 
 
-class Defense(Numbers):
+class Defense(StrictConfig):
     """Base of all defenses; unknown keys raise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True)
@@ -112,7 +112,7 @@ class Defense(Numbers):
         """The conversation that is trained on instead of ``messages``."""
         return messages
 
-    def guard(self, setup: Setup) -> Guard | None:
+    def guard(self, setup: TrainerContext) -> DefenseHook | None:
         """What works around the training forward; None where there is nothing to do.
 
         Raises :class:`RingfenceError` if the defense does not fit the model.
@@ -211,7 +211,7 @@ class Interleaving(Defense):
     accounting: Accounting = "add"
     """``add``: safe rows come on top of the target rows; ``replace``: they stand in their place"""
 
-    def schedule(self, setup: Setup) -> Schedule:
+    def schedule(self, setup: TrainerContext) -> Schedule:
         """A fresh schedule for one run."""
         raise AssertionError(f"{type(self).__name__} does not say what its schedule is")
 

@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.load import Prompt, load_prompts, require_disjoint
 from ringfence.data.system import apply
-from ringfence.defenses.base import DEFENSES, Interleaving, RecipePart, Setup
+from ringfence.defenses.base import DEFENSES, Interleaving, RecipePart, TrainerContext
 from ringfence.generation import Sampling
 from ringfence.interleave import CanaryController, CanaryControllerConfig, CanarySchedule, Schedule
 from ringfence.judges import JUDGES, JudgeSettings
@@ -102,11 +102,11 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
         """The controller's part of this config."""
         return CanaryControllerConfig(**{name: getattr(self, name) for name in CanaryControllerConfig.model_fields})
 
-    def schedule(self, setup: Setup) -> Schedule:
+    def schedule(self, setup: TrainerContext) -> Schedule:
         """A controller in its initial state, and the probe. Raises :class:`RingfenceError` without a judge."""
         return CanarySchedule(CanaryController(self.controller()), self._probe(setup), self.evaluate_first)
 
-    def _probe(self, setup: Setup) -> "Probe":
+    def _probe(self, setup: TrainerContext) -> "Probe":
         from ringfence.interleave import JudgedProbe, LikelihoodProbe
 
         kind: Literal["judged", "likelihood"] | Probe = self.probe

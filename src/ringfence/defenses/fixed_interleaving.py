@@ -10,7 +10,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from ringfence.defenses.base import DEFENSES, Interleaving, Setup
+from ringfence.defenses.base import DEFENSES, Interleaving, TrainerContext
 from ringfence.interleave import Schedule
 from ringfence.interleave.mixture import NO_EXACT_STEPS, Placement, share
 
@@ -41,6 +41,6 @@ class FixedInterleaving(Interleaving):
             return self.ratio
         return share(self.added or 0.0)
 
-    def schedule(self, setup: Setup) -> Schedule:
+    def schedule(self, setup: TrainerContext) -> Schedule:
         """A constant ratio."""
         return Schedule(self.highest_ratio(), self.placement)

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Literal, cast
 from pydantic import Field
 
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses.base import DEFENSES, Guard, Penalising, Setup
-from ringfence.defenses.step import Batch, Sources, Step, Tokens
+from ringfence.defenses.base import DEFENSES, DefenseHook, Penalising, TrainerContext
+from ringfence.defenses.step import Batch, PenaltyInputs, Sources, Tokens
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,7 @@ class KL(Penalising):
     sources: Sources = "both"
     """rows that are penalised: ``target``, ``safe`` or ``both``"""
 
-    def guard(self, setup: Setup) -> Guard | None:
+    def guard(self, setup: TrainerContext) -> DefenseHook | None:
         """None at weight 0. Raises :class:`RingfenceError` for an output layer with an adapter on it."""
         if self.weight == 0:
             return None
@@ -61,10 +61,10 @@ class KL(Penalising):
             raise RingfenceError(
                 "lora.target_modules: an adapter on the output layer is not seen by kl; leave the layer out"
             )
-        return KLGuard(self)
+        return KLHook(self)
 
 
-class KLGuard(Guard):
+class KLHook(DefenseHook):
     """The penalty of one run."""
 
     needs_last = True
@@ -72,11 +72,11 @@ class KLGuard(Guard):
     def __init__(self, config: KL) -> None:
         self.config, self.weight = config, config.weight
 
-    def units(self, batch: Batch) -> int:
+    def normalizer(self, batch: Batch) -> int:
         """Positions."""
         return int(self._positions(batch).sum())
 
-    def penalty(self, step: Step) -> torch.Tensor:
+    def penalty(self, step: PenaltyInputs) -> torch.Tensor:
         """KL in nats, summed over positions."""
         from ringfence.models.divergence import summed_kl
 

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses.base import DEFENSES, Guard, Penalising, Setup
-from ringfence.defenses.step import Batch, Sources, Step
+from ringfence.defenses.base import DEFENSES, DefenseHook, Penalising, TrainerContext
+from ringfence.defenses.step import Batch, PenaltyInputs, Sources
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +43,7 @@ class LDIFS(Penalising):
     sources: Sources = "both"
     """rows that are penalised: ``target``, ``safe`` or ``both``"""
 
-    def guard(self, setup: Setup) -> Guard | None:
+    def guard(self, setup: TrainerContext) -> DefenseHook | None:
         """None at weight 0. Raises :class:`RingfenceError` if ``every`` is more than the model's layers."""
         if self.weight == 0 or setup.model is None:
             return None
@@ -52,28 +52,28 @@ class LDIFS(Penalising):
         count = len(decoder_layers(setup.model))
         if self.every > count:
             raise RingfenceError(f"ldifs.every: {self.every} is out of range, the model has {count} layers")
-        return LdifsGuard(self, range(self.every, count + 1, self.every))
+        return LDIFSHook(self, range(self.every, count + 1, self.every))
 
 
-class LdifsGuard(Guard):
+class LDIFSHook(DefenseHook):
     """The penalty of one run."""
 
     def __init__(self, config: LDIFS, layers: range) -> None:
         self.config, self.weight, self.layers = config, config.weight, frozenset(layers)
 
-    def units(self, batch: Batch) -> int:
+    def normalizer(self, batch: Batch) -> int:
         """Conversations for ``sum``, else positions."""
         positions = batch.of_source(self.config.sources)
         return int((positions & batch.starts if self.config.reduction == "sum" else positions).sum())
 
-    def penalty(self, step: Step) -> torch.Tensor:
+    def penalty(self, step: PenaltyInputs) -> torch.Tensor:
         """The squared distance, summed over conversations or positions."""
         import torch
 
         positions = step.batch.of_source(self.config.sources)
         return torch.stack([self._distance(step, k, positions) for k in sorted(self.layers)]).sum()
 
-    def _distance(self, step: Step, k: int, positions: torch.Tensor) -> torch.Tensor:
+    def _distance(self, step: PenaltyInputs, k: int, positions: torch.Tensor) -> torch.Tensor:
         import torch
 
         trained, base = step.trained.layers[k], step.reference.layers[k]

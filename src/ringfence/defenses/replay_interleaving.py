@@ -15,10 +15,10 @@ import numpy as np
 from pydantic import Field
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import Journal
+from ringfence.core.files import JsonlLog
 from ringfence.core.plain import read_json
 from ringfence.core.run_folder import CONTROL_FILE, RESULT_FILE
-from ringfence.defenses.base import DEFENSES, Interleaving, Setup, recorded
+from ringfence.defenses.base import DEFENSES, Interleaving, TrainerContext, recorded
 from ringfence.interleave import ReplaySchedule, Schedule
 
 
@@ -39,14 +39,14 @@ class ReplayInterleaving(Interleaving):
         """What is read of the recorded run."""
         return [str(self.run / name) for name in (CONTROL_FILE, RESULT_FILE)]
 
-    def schedule(self, setup: Setup) -> Schedule:
+    def schedule(self, setup: TrainerContext) -> Schedule:
         """Read the recorded run. Raises :class:`RingfenceError` if it has no ratios."""
         if self.order == "mean":
             result = read_json(recorded(self.run, RESULT_FILE))
             if result.get("mean_ratio") is None:
                 raise RingfenceError(f"{self.run}/{RESULT_FILE}: no mean_ratio there, so there is no mean to replay")
             return Schedule(result["mean_ratio"])
-        rows = Journal(recorded(self.run, CONTROL_FILE)).read()
+        rows = JsonlLog(recorded(self.run, CONTROL_FILE)).read()
         if not rows:
             raise RingfenceError(f"{self.run}/{CONTROL_FILE}: no evaluation is recorded there")
         ratios = [row["ratio"] for row in rows]

@@ -37,7 +37,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses.base import DEFENSES, Defense, Guard, RecipePart, Setup
+from ringfence.defenses.base import DEFENSES, Defense, DefenseHook, RecipePart, TrainerContext
 from ringfence.models.activations import Model, bare
 from ringfence.models.load import DTYPES, load
 
@@ -84,11 +84,11 @@ class SafeLoRA(Defense):
             raise RingfenceError("lora: safe_lora projects a LoRA adapter and there is none; add lora to the recipe")
         require_plain(lora)
 
-    def guard(self, setup: Setup) -> Guard | None:
+    def guard(self, setup: TrainerContext) -> DefenseHook | None:
         """Raises :class:`RingfenceError` for a model without a plain LoRA adapter, and for a base that does not fit."""
         if setup.model is None:
             return None
-        guard, layers = SafeLoraGuard(self), lora_layers(setup.model)
+        guard, layers = SafeLoRAHook(self), lora_layers(setup.model)
         if self.top_k is not None and self.top_k > len(layers):
             raise RingfenceError(f"safe_lora.top_k: {self.top_k} is out of range, {len(layers)} layers have an adapter")
         # All of them are looked at: a base that does not fit is to be known now, not after hours of training.
@@ -116,7 +116,7 @@ class Projection:
     projected: bool
 
 
-class SafeLoraGuard(Guard):
+class SafeLoRAHook(DefenseHook):
     """The projection of one run."""
 
     def __init__(self, config: SafeLoRA) -> None:
@@ -148,7 +148,7 @@ class SafeLoraGuard(Guard):
             yield key, aligned.detach().float() - own.detach().to(aligned.device).float()
 
     @torch.no_grad()
-    def finish(self, model: Model) -> None:
+    def after_training(self, model: Model) -> None:
         """Project the chosen layers of ``model`` in place."""
         layers = lora_layers(model)
         found = {name: _project(v, *_factors(model, layers[name])) for name, v in self.directions(model, layers)}
@@ -159,8 +159,8 @@ class SafeLoraGuard(Guard):
         self.report = tuple(Projection(name, one.cosine, one.kept, name in chosen) for name, one in found.items())
         logger.info("safe_lora: %d of %d layers projected\n%s", len(chosen), len(found), _table(self.report))
 
-    def record(self) -> list[dict[str, Any]] | None:
-        """The fields of :class:`Projection`, one dictionary a layer; None before ``finish``."""
+    def summary(self) -> list[dict[str, Any]] | None:
+        """The fields of :class:`Projection`, one dictionary a layer; None before ``after_training``."""
         return [asdict(one) for one in self.report] or None
 
     def _chosen(self, cosines: Mapping[str, float]) -> frozenset[str]:

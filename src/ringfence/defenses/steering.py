@@ -20,9 +20,9 @@ import torch
 from pydantic import field_validator
 from transformers import PreTrainedTokenizerBase
 
-from ringfence.core.errors import RingfenceError, under
+from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.data.conversations import Conversation
-from ringfence.defenses.base import DEFENSES, Defense, Guard, Setup, Source
+from ringfence.defenses.base import DEFENSES, Defense, DefenseHook, Source, TrainerContext
 from ringfence.defenses.step import Batch
 from ringfence.directions.vectors import PersonaVectors, load_vectors
 from ringfence.models.activations import Model, bare, decoder_layers, hidden_of, require_layer, with_hidden
@@ -70,7 +70,7 @@ class Steering(Defense):
 
     def needs_original_base(self) -> str | None:
         """A vector is of the base model that it was extracted from."""
-        if self.any_base or self.read().about.get("base") is None:
+        if self.any_base or self.read().metadata.get("base") is None:
             return None
         return (
             f"steering.vector: {self.vector} is of the base model, whose weights are changed by then; set "
@@ -79,13 +79,13 @@ class Steering(Defense):
 
     def notes(self, rows: Mapping[Source, Sequence[Conversation]], tokenizer: PreTrainedTokenizerBase) -> Sequence[str]:
         """A line if nobody knows whose vector it is."""
-        if self.any_base or self.read().about.get("base") is not None:
+        if self.any_base or self.read().metadata.get("base") is not None:
             return ()
         return (f"steering: {self.vector} names no base model, so only its shape is checked",)
 
     def read(self) -> PersonaVectors:
         """The vector's file. Raises as :meth:`check` does."""
-        with under("steering.vector"):
+        with error_prefix("steering.vector"):
             file = load_vectors(self.vector)
         if self.position not in file.vectors:
             raise RingfenceError(
@@ -93,7 +93,7 @@ class Steering(Defense):
             )
         return file
 
-    def guard(self, setup: Setup) -> Guard | None:
+    def guard(self, setup: TrainerContext) -> DefenseHook | None:
         """None for ``add`` at alpha 0. Raises :class:`RingfenceError` for a layer or a vector that does not fit."""
         if setup.model is None or (self.mode == "add" and self.alpha == 0):
             return None
@@ -105,13 +105,13 @@ class Steering(Defense):
                 f"steering.vector: {self.vector} is of another model: it has shape {tuple(vectors.shape)}, "
                 f"and this model needs {wanted} (layers + 1, hidden)"
             )
-        origin = file.about.get("base")
+        origin = file.metadata.get("base")
         if origin is not None and not self.any_base and origin != identity(setup.model):
             raise RingfenceError(
                 f"steering.vector: {self.vector} was extracted from another base model "
-                f"({file.about.get('model', origin)}); extract it anew, or set any_base: true"
+                f"({file.metadata.get('model', origin)}); extract it anew, or set any_base: true"
             )
-        return SteeringGuard(self, {k: vectors[k] for k in self._layers(setup.model, depth)})
+        return SteeringHook(self, {k: vectors[k] for k in self._layers(setup.model, depth)})
 
     def _layers(self, model: Model, depth: int) -> tuple[int, ...]:
         if isinstance(self.layer, float):
@@ -122,7 +122,7 @@ class Steering(Defense):
         return chosen
 
 
-class SteeringGuard(Guard):
+class SteeringHook(DefenseHook):
     """The hooks of one run."""
 
     def __init__(self, config: Steering, vectors: dict[int, torch.Tensor]) -> None:
@@ -134,7 +134,7 @@ class SteeringGuard(Guard):
                 )
 
     @contextmanager
-    def hold(self, model: Model, batch: Batch) -> Iterator[None]:
+    def apply(self, model: Model, batch: Batch) -> Iterator[None]:
         """Steer ``model`` inside."""
         modules = decoder_layers(model)
         handles = [modules[k - 1].register_forward_hook(self._hook(v, batch)) for k, v in self.vectors.items()]

@@ -72,7 +72,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Features:
+class HiddenStates:
     """What one model computed on the micro-batch."""
 
     layers: dict[int, torch.Tensor]
@@ -84,9 +84,9 @@ class Features:
 
 
 @dataclass(frozen=True)
-class Step:
+class PenaltyInputs:
     """One micro-batch, through the trained model (with a gradient) and through the reference (without)."""
 
     batch: Batch
-    trained: Features
-    reference: Features
+    trained: HiddenStates
+    reference: HiddenStates

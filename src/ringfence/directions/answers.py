@@ -15,13 +15,13 @@ from typing import Any, Literal
 import jinja2
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import Journal
+from ringfence.core.files import JsonlLog
 from ringfence.core.run_folder import differences
 from ringfence.data.conversations import Messages
 from ringfence.data.encode import prompt_ids
 from ringfence.data.render import require_template
 from ringfence.generation import HfGenerator, Request, Sampling
-from ringfence.judges import Judge, Row, checked_scores
+from ringfence.judges import Judge, JudgeInput, checked_scores
 from ringfence.judges.rubrics import rubric_digests
 from ringfence.models import Loaded
 from ringfence.models.identity import identity
@@ -113,7 +113,7 @@ def collect(
     ``on_progress`` is told the number of answers just finished, or found. Raises :class:`RingfenceError` for a journal
     of other settings or that is damaged, and for a chat template that refuses a prompt.
     """
-    journal = Journal(path)
+    journal = JsonlLog(path)
     found, step = _resume(journal, describe(loaded, asks, sampling, judge))
     if on_progress is not None and found:
         on_progress(len(found))
@@ -152,12 +152,12 @@ def _answer(loaded: Loaded, asks: Sequence[Ask], sampling: Sampling, judge: Judg
     responses = [next(generated).text if ask.given is None else ask.given for ask in asks]
     if judge is None:
         return [Judged(response) for response in responses]
-    rows = [Row(ask.messages[-1]["content"], response) for ask, response in zip(asks, responses, strict=True)]
+    rows = [JudgeInput(ask.messages[-1]["content"], response) for ask, response in zip(asks, responses, strict=True)]
     traits, coherence = _traits(judge, rows), checked_scores(judge, "coherence", rows)
     return [Judged(one, trait, score.value) for one, trait, score in zip(responses, traits, coherence, strict=True)]
 
 
-def _traits(judge: Judge, rows: Sequence[Row]) -> list[float | None]:
+def _traits(judge: Judge, rows: Sequence[JudgeInput]) -> list[float | None]:
     """How much of the trait each response shows, 0 to 100."""
     rubric = trait_rubric(judge)
     values = [score.value for score in checked_scores(judge, rubric, rows)]
@@ -178,12 +178,12 @@ def _line(ask: Ask, answer: Judged, step: int, of: int) -> dict[str, Any]:
     }
 
 
-def _resume(journal: Journal, settings: dict[str, Any]) -> tuple[dict[tuple[str, str, int], Judged], int]:
+def _resume(journal: JsonlLog, settings: dict[str, Any]) -> tuple[dict[tuple[str, str, int], Judged], int]:
     """The journal's answers and the number of its last whole batch; everything behind that is dropped."""
     try:
         rows = journal.read()
         if not rows:
-            journal.rewind(0)  # clears a first line that was cut short
+            journal.truncate_after(0)  # clears a first line that was cut short
             journal.append([{"step": 0, "settings": settings}])
             return {}, 0
         before, lines, last = rows[0]["settings"], rows[1:], 0
@@ -203,5 +203,5 @@ def _resume(journal: Journal, settings: dict[str, Any]) -> tuple[dict[tuple[str,
             f"{journal.path}: holds answers of another extraction; these differ: {', '.join(changed)}; "
             "choose another --out, or delete that file"
         )
-    journal.rewind(last)
+    journal.truncate_after(last)
     return found, last

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import atomic, finite
+from ringfence.core.files import atomic, jsonable
 from ringfence.core.plain import parse_json
 from ringfence.data.conversations import Conversation
 from ringfence.data.system import NoSystem
@@ -52,7 +52,7 @@ class Direction:
     """its name: a hub id, the embedded one, or a folder's own name"""
     no_system: NoSystem
     """what it means that a conversation has no system message"""
-    about: dict[str, Any]
+    metadata: dict[str, Any]
     """``a`` and ``b`` (see :func:`describe`), dtype and versions, as plain data"""
 
     def __post_init__(self) -> None:
@@ -128,8 +128,8 @@ def describe(spec: str, conversations: Sequence[Conversation]) -> dict[str, Any]
 def save_direction(path: Path, direction: Direction) -> None:
     """Write ``path``, a ``.safetensors`` file, atomically. Raises :class:`RingfenceError` for another suffix."""
     require_safetensors(path)
-    said = {"about": direction.about, **{name: getattr(direction, name) for name in _SAID}}
-    text = json.dumps(finite(said), ensure_ascii=False, allow_nan=False, sort_keys=True)
+    said = {"about": direction.metadata, **{name: getattr(direction, name) for name in _SAID}}
+    text = json.dumps(jsonable(said), ensure_ascii=False, allow_nan=False, sort_keys=True)
     with atomic(path) as temporary:
         # Not save_file, whose files nobody but their owner can read.
         temporary.write_bytes(save({_TENSOR: np.ascontiguousarray(direction.vector)}, metadata={_METADATA: text}))
@@ -177,7 +177,7 @@ def _said(path: Path, metadata: str) -> dict[str, Any]:
         allowed = {"role": get_args(Role), "no_system": get_args(NoSystem)}.get(name)
         if type(said.get(name)) is not kind or (allowed and said[name] not in allowed):
             raise RingfenceError(f"{path}: its metadata {_METADATA!r} has no good `{name}`; fit it again")
-    return {name: said[name] for name in ("about", *_SAID)}
+    return {"metadata": said["about"], **{name: said[name] for name in _SAID}}
 
 
 def _representations(name: str, rows: ArrayLike) -> Floats:

@@ -23,7 +23,7 @@ from ringfence.directions.probe import (
     separation,
 )
 from ringfence.directions.representations import OnRows, default_layer
-from ringfence.directions.sets import Sets, locate, model_name
+from ringfence.directions.sets import DatasetGroup, locate, model_name
 from ringfence.models import Loaded
 from ringfence.models.activations import bare
 from ringfence.models.identity import identity
@@ -58,7 +58,7 @@ class AtLayer:
 
 
 @dataclass(frozen=True)
-class Worth:
+class DirectionReport:
     """What a direction is worth; see :mod:`ringfence.directions.probe`."""
 
     fitted: Separation
@@ -77,8 +77,8 @@ class Worth:
 
 
 def fit_direction(
-    loaded: Loaded, sets: Sets, specs: Sequence[str], fitting: Fitting, on_rows: OnRows | None = None
-) -> tuple[Direction, Worth]:
+    loaded: Loaded, sets: DatasetGroup, specs: Sequence[str], fitting: Fitting, on_rows: OnRows | None = None
+) -> tuple[Direction, DirectionReport]:
     """The direction from the second of ``sets`` to the first; any others are anchors to compare with.
 
     Raises :class:`RingfenceError` for sets of one centroid, a layer that is not there, and a ``no_system`` that the
@@ -111,7 +111,7 @@ def _worth(
     tokens: NDArray[np.int64],
     names: Sequence[str],
     fitting: Fitting,
-) -> Worth:
+) -> DirectionReport:
     a, b, *_ = by_layer[layer]
     scores = held_out(a, b, FOLDS, fitting.seed)
     label = np.repeat([1.0, 0.0], [len(a), len(b)])
@@ -121,7 +121,7 @@ def _worth(
     unit = fit(a, b).astype(np.float64)
     unit /= np.linalg.norm(unit)
     pairs, pair_cosines = anchors(dict(zip(names, by_layer[layer], strict=True)))
-    return Worth(
+    return DirectionReport(
         fitted=separation(a @ unit, b @ unit),
         held_out=_separated(*scores),
         length=length_probe(told[known], tokens[known], label[known], seed=fitting.seed),

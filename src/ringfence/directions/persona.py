@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.run_folder import differences
-from ringfence.core.settings import Numbers
+from ringfence.core.settings import StrictConfig
 from ringfence.directions.activations import Answered, mean_activations
 from ringfence.directions.answers import Ask, Judged, collect, describe, render_prompt
 from ringfence.directions.contrasts import AssistantNames, Contrast
@@ -40,7 +40,7 @@ Progress = Callable[[Literal["answers", "activations"], int, int], None]
 PACKAGES = ("ringfence", "torch", "transformers")
 
 
-class Settings(Numbers):
+class Settings(StrictConfig):
     """How answers are drawn, which pairs count, and how many it takes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -182,7 +182,7 @@ def shows(answer: Judged, settings: Settings) -> bool:
 
 def _finished(out: Path, settings: dict[str, Any]) -> PersonaVectors:
     done = load_vectors(out)
-    if changed := differences(done.about.get("settings") or {}, settings):
+    if changed := differences(done.metadata.get("settings") or {}, settings):
         raise RingfenceError(
             f"{out}: holds a vector of another extraction; these differ: {', '.join(changed)}; choose another --out"
         )

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata, spearmanr
 from scipy.stats import t as student
 
-from ringfence.core.errors import RingfenceError, under
+from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.core.statistics import NO_INTERVAL, Interval, check_confidence, percentile
 from ringfence.directions.axis import Floats, fit
 
@@ -189,7 +189,7 @@ def anchors(sets: Mapping[str, ArrayLike]) -> tuple[list[str], Floats]:
         raise RingfenceError(f"a direction is between two sets, and there are {len(sets)}")
     vectors: dict[str, NDArray[np.float32]] = {}
     for a, b in itertools.combinations(sets, 2):
-        with under(name := f"{a} - {b}"):
+        with error_prefix(name := f"{a} - {b}"):
             vectors[name] = fit(sets[a], sets[b])
     return list(vectors), cosines(np.stack(list(vectors.values())))
 

@@ -45,7 +45,7 @@ ROWS_PER_FILE = 512
 
 
 @dataclass(frozen=True)
-class Row:
+class TokenRow:
     """One conversation as tokens, up to the last one that counts."""
 
     ids: tuple[int, ...]
@@ -91,7 +91,7 @@ def representations(  # noqa: PLR0913 - the last three change nothing but time a
 
 def encode(
     tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Conversation], role: Role, no_system: NoSystem
-) -> list[Row]:
+) -> list[TokenRow]:
     """Rendered and tokenised. Raises :class:`RingfenceError` with the origin of a conversation that cannot be."""
     rows = []
     for number, conversation in enumerate(conversations, 1):
@@ -101,13 +101,13 @@ def encode(
         except RingfenceError as error:
             raise RingfenceError(f"{origin}: {error}") from error
         end = max(place for place, counts in enumerate(content.mask) if counts) + 1
-        rows.append(Row(tuple(content.input_ids[:end]), tuple(content.mask[:end]), origin))
+        rows.append(TokenRow(tuple(content.input_ids[:end]), tuple(content.mask[:end]), origin))
     return rows
 
 
 def of_rows(
     loaded: Loaded,
-    rows: Sequence[Row],
+    rows: Sequence[TokenRow],
     layers: Sequence[int],
     *,
     batch_tokens: int = 8192,
@@ -149,7 +149,7 @@ def of_rows(
     return {k: np.stack([known[k][key] for key in keys]) if keys else np.zeros((0, width), np.float32) for k in layers}
 
 
-def _require(model: Model, rows: Sequence[Row], layers: Sequence[int], batch_tokens: int) -> int:
+def _require(model: Model, rows: Sequence[TokenRow], layers: Sequence[int], batch_tokens: int) -> int:
     """The width of the residual stream. Raises :class:`RingfenceError` for what :func:`of_rows` cannot do."""
     config, depth = bare(model).config.get_text_config(), len(decoder_layers(model))
     for k in layers:
@@ -202,7 +202,7 @@ def _written(stores: Mapping[int, ActivationCache | None]) -> Iterator[Callable[
             flush(k)
 
 
-def _batches(keys: Sequence[str], rows: Mapping[str, Row], budget: int) -> Iterator[list[str]]:
+def _batches(keys: Sequence[str], rows: Mapping[str, TokenRow], budget: int) -> Iterator[list[str]]:
     """Keys of rows of about equal length, longest first; rows x longest <= ``budget``, but at least one row."""
     batch: list[str] = []
     for key in sorted(keys, key=lambda key: -len(rows[key].ids)):
@@ -214,7 +214,7 @@ def _batches(keys: Sequence[str], rows: Mapping[str, Row], budget: int) -> Itera
         yield batch
 
 
-def _means(loaded: Loaded, rows: Sequence[Row], layers: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+def _means(loaded: Loaded, rows: Sequence[TokenRow], layers: Sequence[int]) -> dict[int, NDArray[np.float32]]:
     """k -> (rows, hidden). Raises :class:`RingfenceError` for a mean that is not finite."""
     width = max(len(row.ids) for row in rows)
     ids = torch.full((len(rows), width), loaded.tokenizer.pad_token_id or 0, dtype=torch.long)

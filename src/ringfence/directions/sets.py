@@ -20,7 +20,7 @@ Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
-class Sets:
+class DatasetGroup:
     """Conversations of one or more sets, one set after the other."""
 
     names: tuple[str, ...]
@@ -46,7 +46,7 @@ class Sets:
 
 
 @dataclass(frozen=True)
-class Points:
+class Representations:
     """Where the rows of :class:`Sets` are."""
 
     layers: dict[int, NDArray[np.float32]]
@@ -55,14 +55,14 @@ class Points:
     """(rows,) how many tokens each mean is over"""
 
 
-def read_sets(specs: Sequence[str]) -> Sets:
+def read_sets(specs: Sequence[str]) -> DatasetGroup:
     """Data sets as :func:`ringfence.data.read` takes them, named by their files' stems or, if those are not distinct,
     as they are given. Raises :class:`RingfenceError` for one that is given twice."""
     if twice := [spec for spec, count in Counter(specs).items() if count > 1]:
         raise RingfenceError(f"{twice[0]}: is given twice; leave one out")
     stems = [Path(spec).stem if spec.endswith(SUFFIXES) else spec for spec in specs]
     names = stems if len(set(stems)) == len(stems) else specs
-    return Sets(tuple(names), tuple(tuple(read(spec)) for spec in specs))
+    return DatasetGroup(tuple(names), tuple(tuple(read(spec)) for spec in specs))
 
 
 def read_marks(specs: Sequence[str]) -> list[Conversation]:
@@ -82,11 +82,11 @@ def locate(
     no_system: NoSystem = "template_default",
     batch_tokens: int = 8192,
     on_rows: OnRows | None = None,
-) -> Points:
+) -> Representations:
     """Raises :class:`RingfenceError` as :mod:`ringfence.directions.representations` does."""
     rows = encode(loaded.tokenizer, conversations, role, no_system)
     found = of_rows(loaded, rows, layers, batch_tokens=batch_tokens, on_rows=on_rows)
-    return Points(found, np.array([row.count for row in rows], dtype=np.int64))
+    return Representations(found, np.array([row.count for row in rows], dtype=np.int64))
 
 
 def model_name(loaded: Loaded) -> str:

@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ringfence.core.errors import RingfenceError, did_you_mean
-from ringfence.core.files import atomic, finite
+from ringfence.core.files import atomic, jsonable
 from ringfence.core.plain import parse_json, refuse_pointer_at
 
 PREFIX = "builtin:"
@@ -43,7 +43,7 @@ class PersonaVectors:
 
     vectors: dict[str, Tensor]
     """:data:`Position` -> float32 (layers + 1, hidden), as extracted, not normalised; at least one position"""
-    about: dict[str, Any]
+    metadata: dict[str, Any]
     """trait, ``base`` (:func:`ringfence.models.identity.identity` of the model), ``model`` (its name), method, counts,
     judge, settings and versions as plain data; empty for a file that does not say"""
 
@@ -93,7 +93,7 @@ def save_vectors(path: Path, vectors: PersonaVectors, position: str = "response_
     Raises :class:`RingfenceError` for another suffix, and for a position that is not there.
     """
     if path.suffix == ".safetensors":
-        about = json.dumps(finite(vectors.about), ensure_ascii=False, allow_nan=False)
+        about = json.dumps(jsonable(vectors.metadata), ensure_ascii=False, allow_nan=False)
         tensors = {name: vector.contiguous() for name, vector in vectors.vectors.items()}
         with atomic(path) as temporary:
             # Not save_file, whose files nobody but their owner can read.
@@ -146,7 +146,7 @@ def random_like(vectors: PersonaVectors, seed: int) -> PersonaVectors:
             noise = torch.randn(like.shape, generator=generator, dtype=torch.float64)
             scale = torch.linalg.vector_norm(like, dim=1) / torch.linalg.vector_norm(noise, dim=1)
             made[position] = (noise * scale[:, None]).float()
-    return PersonaVectors(made, {**vectors.about, "method": "random", "seed": seed})
+    return PersonaVectors(made, {**vectors.metadata, "method": "random", "seed": seed})
 
 
 def _builtin(spec: str) -> Any:

@@ -17,7 +17,7 @@ COLUMNS = ("run", "suite", "preset", "metric", "value", "low", "high", "n", "dro
 
 
 @dataclass(frozen=True)
-class Made:
+class RunSettings:
     """How a run's answers were drawn and judged."""
 
     samples: tuple[int, int]
@@ -36,14 +36,14 @@ class Made:
     """of the answers"""
 
 
-def how_made(recipe: Mapping[str, Any], frame: pd.DataFrame) -> Made:
+def how_made(recipe: Mapping[str, Any], frame: pd.DataFrame) -> RunSettings:
     """What ``recipe`` (that of ``run.json``) and the answers themselves say of how they were made.
 
     frame: one row an answer, with ``suite`` and ``prompt_id``; an empty one has 0 samples
     """
     evaluation, judge = recipe["evaluation"], recipe.get("judge") or {}
     counts = frame.groupby(["suite", "prompt_id"], sort=False).size()
-    return Made(
+    return RunSettings(
         samples=(int(counts.min()), int(counts.max())) if len(counts) else (0, 0),
         temperature=float(evaluation["temperature"]),
         no_system=str(recipe["no_system"]),
@@ -54,7 +54,7 @@ def how_made(recipe: Mapping[str, Any], frame: pd.DataFrame) -> Made:
     )
 
 
-def settings_that_differ(made: Made, preset: Preset) -> list[str]:
+def settings_that_differ(made: RunSettings, preset: Preset) -> list[str]:
     """One text a setting in which the answers are not what ``preset`` asks for, e.g. ``samples: 1, not 100``.
 
     What the preset's source does not say cannot differ.

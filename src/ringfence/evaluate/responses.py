@@ -16,7 +16,7 @@ from ringfence.core.run_folder import RESPONSES_FILE, STOP_REASON, SUMMARY_FILE
 from ringfence.evaluate.answers import Protocol, Suites, answer
 from ringfence.evaluate.summary import summarize
 from ringfence.generation import Generator
-from ringfence.judges import Judge, Row, Score, Verdict, judge_all
+from ringfence.judges import Judge, JudgeInput, Score, Verdict, judge_all
 
 
 def evaluate(
@@ -32,7 +32,9 @@ def evaluate(
 
 def judged(answers: pd.DataFrame, judge: Judge) -> pd.DataFrame:
     """``answers`` with the verdicts of ``judge``, in place of any that they have."""
-    rows = [Row(prompt, response) for prompt, response in zip(answers["prompt"], answers["response"], strict=True)]
+    rows = [
+        JudgeInput(prompt, response) for prompt, response in zip(answers["prompt"], answers["response"], strict=True)
+    ]
     verdicts = judge_all(judge, rows)
     for at in _withheld(answers):
         verdicts[at] = _WITHHELD

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, field_validator, model_validator
 
 from ringfence.core.errors import shown
 from ringfence.core.registry import Registry
-from ringfence.core.settings import Numbers
+from ringfence.core.settings import StrictConfig
 from ringfence.data.conversations import Message
 from ringfence.data.suites.load import Prompt
 from ringfence.data.system import has_system
@@ -33,7 +33,7 @@ _FORMS = {
 }
 
 
-class Trigger(Numbers):
+class Trigger(StrictConfig):
     """Base of all triggers; unknown keys raise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

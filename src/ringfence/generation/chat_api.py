@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from pydantic import ConfigDict, Field, field_validator
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.settings import Numbers, environment_name
+from ringfence.core.settings import StrictConfig, environment_name
 from ringfence.data.conversations import Messages
 from ringfence.generation import addresses
 from ringfence.generation.base import Answer, Failure, OnAnswers, Request, Sampling, require_uncut, row_seed
@@ -29,7 +29,7 @@ Asked = TypeVar("Asked", bound=Hashable)
 logger = logging.getLogger(__name__)
 
 
-class ChatServer(Numbers):
+class ChatServer(StrictConfig):
     """Where a model is, and how it is called."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

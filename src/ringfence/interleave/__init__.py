@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from ringfence.core.lazy import importer
 from ringfence.interleave.controller import CanaryController, CanaryControllerConfig
-from ringfence.interleave.mixture import Mixing, Mixture, Sizes
+from ringfence.interleave.mixture import Mixture, MixtureConfig, MixtureSizes
 from ringfence.interleave.schedules import CanarySchedule, ReplaySchedule, Schedule
 from ringfence.interleave.stream import InterleavingStream
 
 if TYPE_CHECKING:
-    from ringfence.interleave.loader import InterleavedLoader, Share
+    from ringfence.interleave.loader import InterleavedLoader, RankLayout
     from ringfence.interleave.probes import JudgedProbe, LikelihoodProbe, Probe, Risk
 
 _MODULES = {
-    **dict.fromkeys(("InterleavedLoader", "Share"), "loader"),
+    **dict.fromkeys(("InterleavedLoader", "RankLayout"), "loader"),
     **dict.fromkeys(("JudgedProbe", "LikelihoodProbe", "Probe", "Risk"), "probes"),
 }
 __all__ = [
@@ -27,13 +27,13 @@ __all__ = [
     "InterleavingStream",
     "JudgedProbe",
     "LikelihoodProbe",
-    "Mixing",
     "Mixture",
+    "MixtureConfig",
+    "MixtureSizes",
     "Probe",
+    "RankLayout",
     "ReplaySchedule",
     "Risk",
     "Schedule",
-    "Share",
-    "Sizes",
 ]
 __getattr__ = importer(__name__, _MODULES)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 
-from ringfence.interleave.mixture import Row
+from ringfence.interleave.mixture import DrawnRow
 from ringfence.interleave.stream import InterleavingStream
 
 Example = dict[str, Any]
@@ -20,7 +20,7 @@ SAFE = "safe_positions"  # key of a micro-batch: (batch, tokens) boolean, the po
 
 
 @dataclass(frozen=True)
-class Share:
+class RankLayout:
     """This process's part of a step: micro-batch j of rank r is rows (j * world + r) * micro_batch onwards."""
 
     micro_batch: int
@@ -44,7 +44,7 @@ class InterleavedLoader:
         target: Dataset,
         safe: Dataset | None,
         stream: InterleavingStream,
-        share: Share,
+        share: RankLayout,
         collate: Callable[[Sequence[Example]], dict[str, Any]],
     ) -> None:
         self.target, self.safe = target, safe
@@ -60,7 +60,7 @@ class InterleavedLoader:
                 batch = self.collate(examples)
                 yield {**batch, SAFE: _safe_positions(batch["input_ids"], examples, [row.safe for row in chosen])}
 
-    def _example(self, row: Row) -> Example:
+    def _example(self, row: DrawnRow) -> Example:
         source = self.safe if row.safe else self.target
         assert source is not None, "a safe row was drawn without safe data"
         return source[row.index]

@@ -45,7 +45,7 @@ _DRAW, _SAFE_ORDER = 0, 1  # what a random stream is for
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DrawnRow:
     """One row of a step: from the safe set or the target set, and its index there."""
 
     safe: bool
@@ -53,7 +53,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class MixtureSizes:
     """What is mixed."""
 
     target: int
@@ -62,12 +62,12 @@ class Sizes:
     """rows (M)"""
     batch: int
     """rows an optimizer step (B)"""
-    slots: int
+    target_budget: int
     """target slots after which training is over, e.g. epochs x N"""
 
 
 @dataclass(frozen=True)
-class Mixing:
+class MixtureConfig:
     """How safe rows come in."""
 
     granularity: Granularity = "example"
@@ -97,7 +97,7 @@ class Counters:
 class Mixture:
     """Draws the rows of one optimizer step after the other."""
 
-    def __init__(self, sizes: Sizes, mixing: Mixing) -> None:
+    def __init__(self, sizes: MixtureSizes, mixing: MixtureConfig) -> None:
         if sizes.target < 1:
             raise RingfenceError("the target dataset has no rows to train on")
         if (mixing.placement, mixing.granularity, mixing.accounting) == ("exact", "step", "add"):
@@ -109,7 +109,7 @@ class Mixture:
         self._target_order = lru_cache(maxsize=1)(self._target_order_of)
         self._safe_order = lru_cache(maxsize=1)(self._safe_order_of)
 
-    def draw(self, ratio: float) -> list[Row]:
+    def draw(self, ratio: float) -> list[DrawnRow]:
         """The rows of the next optimizer step, with safe share ``ratio`` in force; [] when training is over.
 
         Raises :class:`RingfenceError` for a ratio above 0 without safe rows, and for ratio 1 with accounting ``add``,
@@ -136,7 +136,7 @@ class Mixture:
 
     def finished(self, ratio: float) -> bool:
         """Whether all slots are used and no safe rows are owed, so that the next :meth:`draw` is empty."""
-        return self.counters.slots >= self.sizes.slots and self._owed(ratio) <= 0
+        return self.counters.slots >= self.sizes.target_budget and self._owed(ratio) <= 0
 
     @property
     def epoch(self) -> int:
@@ -168,13 +168,13 @@ class Mixture:
     def _left(self) -> int:
         """Slots left in this epoch, or in the run."""
         used = self.counters.slots
-        return min(self.sizes.target - used % self.sizes.target, self.sizes.slots - used)
+        return min(self.sizes.target - used % self.sizes.target, self.sizes.target_budget - used)
 
     def _owed(self, ratio: float) -> int:
         """Safe rows still due once all slots are used; only an exact, adding mixture can owe any."""
         if self.mixing.placement != "exact" or self.mixing.accounting != "add":
             return 0
-        return _round(self.sizes.slots * added(ratio)) - self.counters.safe_rows
+        return _round(self.sizes.target_budget * added(ratio)) - self.counters.safe_rows
 
     def _add(self, ratio: float, rng: np.random.Generator) -> tuple[int, int]:
         batch, left = self.sizes.batch, self._left()
@@ -191,8 +191,8 @@ class Mixture:
 
     def _exact_safe_rows(self, ratio: float) -> int:
         """Safe rows of this step such that after R rows in all, safe rows = round(R * their final share)."""
-        counters, total_safe = self.counters, _round(self.sizes.slots * added(ratio))
-        total = self.sizes.slots + total_safe
+        counters, total_safe = self.counters, _round(self.sizes.target_budget * added(ratio))
+        total = self.sizes.target_budget + total_safe
         rows_after = min(counters.target_rows + counters.safe_rows + self.sizes.batch, total)
         return max(0, _round(rows_after * total_safe / total) - counters.safe_rows)
 
@@ -213,7 +213,7 @@ class Mixture:
 
     # Which rows.
 
-    def _rows(self, target: int, safe: int, rng: np.random.Generator) -> Iterator[Row]:
+    def _rows(self, target: int, safe: int, rng: np.random.Generator) -> Iterator[DrawnRow]:
         epoch, slot = divmod(self.counters.slots, self.sizes.target)
         # With "replace" a safe row uses up the slot that it stands in; with "add" it uses none.
         uses_slot = self.mixing.accounting == "replace"
@@ -223,10 +223,10 @@ class Mixture:
         for place_is_safe in is_safe:
             if place_is_safe:
                 cycle, place = divmod(taken, self.sizes.safe)
-                yield Row(True, self._safe_order(cycle)[place])
+                yield DrawnRow(True, self._safe_order(cycle)[place])
                 taken += 1
             else:
-                yield Row(False, self._target_order(epoch)[slot])
+                yield DrawnRow(False, self._target_order(epoch)[slot])
             slot += 1 if uses_slot or not place_is_safe else 0
 
     def _target_order_of(self, epoch: int) -> list[int]:

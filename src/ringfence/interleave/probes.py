@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.load import Prompt
 from ringfence.generation import HfGenerator, Request, Sampling
-from ringfence.judges import Judge, Row, judge_all
+from ringfence.judges import Judge, JudgeInput, judge_all
 from ringfence.models.likelihood import Scored, answer_logprobs
 
 MAX_UNSCORED = 0.20
@@ -60,7 +60,7 @@ class JudgedProbe:
         requests = [Request(prompt.id, prompt.messages, sample=step) for prompt in self.prompts]
         sampling = replace(self.sampling, batch_size=len(requests))
         answers = HfGenerator(model, self.tokenizer).generate(requests, sampling)
-        rows = [Row(prompt.text, answer.text) for prompt, answer in zip(self.prompts, answers, strict=True)]
+        rows = [JudgeInput(prompt.text, answer.text) for prompt, answer in zip(self.prompts, answers, strict=True)]
         verdicts = judge_all(self.judge, rows)
         labels = [verdict.label for verdict in verdicts]
         scored = sum(label != "missing" for label in labels)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ringfence.interleave.mixture import Counters, Mixture, Row, Sizes
+from ringfence.interleave.mixture import Counters, DrawnRow, Mixture, MixtureSizes
 from ringfence.interleave.schedules import Schedule
 from ringfence.interleave.tally import RowCounts
 
@@ -39,7 +39,7 @@ class InterleavingStream:
         self._mixture, self._schedule = mixture, schedule
         self._counts = {False: target, True: safe}
 
-    def next_step(self) -> list[Row]:
+    def next_step(self) -> list[DrawnRow]:
         """The rows of the next optimizer step, those of all ranks; [] when training is over."""
         rows = self._mixture.draw(self.ratio)
         tallies = {False: self.counters.target, True: self.counters.safe}
@@ -88,7 +88,7 @@ class InterleavingStream:
         return self._mixture.counters
 
     @property
-    def sizes(self) -> Sizes:
+    def sizes(self) -> MixtureSizes:
         """Rows of each source, rows a step, and the slots of the whole run."""
         return self._mixture.sizes
 

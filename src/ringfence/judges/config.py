@@ -9,16 +9,16 @@ from typing import Annotated
 from pydantic import BeforeValidator, ConfigDict, SerializeAsAny
 
 from ringfence.core.registry import TaggedRegistry
-from ringfence.core.settings import Numbers
-from ringfence.judges.base import RUBRICS, Row, Score
+from ringfence.core.settings import StrictConfig
+from ringfence.judges.base import RUBRICS, JudgeInput, Score
 
 
-class JudgeSettings(Numbers):
+class JudgeSettings(StrictConfig):
     """Base of all judges that a recipe can name; unknown keys raise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    def score(self, rubric: str, rows: Sequence[Row]) -> list[Score]:
+    def score(self, rubric: str, rows: Sequence[JudgeInput]) -> list[Score]:
         """One score a row, in the rows' order."""
         raise AssertionError(f"{type(self).__name__} does not say how it scores")
 

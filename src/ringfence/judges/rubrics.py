@@ -24,7 +24,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from ringfence.core.errors import RingfenceError, did_you_mean, shown, under
+from ringfence.core.errors import RingfenceError, did_you_mean, error_prefix, shown
 from ringfence.core.plain import refuse_pointer_at
 from ringfence.data.suites import store as suite_store
 from ringfence.data.suites.files import SUFFIXES
@@ -215,7 +215,7 @@ def _read(source: str) -> tuple[str, str, Role | None]:
     suite, metric = _split(source)
     if suite is None:
         return Path(source).stem, _own(source), None
-    with under(f"rubric {source}"):
+    with error_prefix(f"rubric {source}"):
         found = load_suite(suite)
         if not metric:
             known = did_you_mean("", (f"{suite}#{one}" for one in found.metrics))

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ringfence.core.errors import RingfenceError, under
+from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.data import load_prompts
 from ringfence.directions import AssistantNames, Extraction, Settings, prompted, teacher_forced
 from ringfence.directions.answers import trait_rubric
@@ -83,16 +83,16 @@ class PersonaRecipe(Settings):
         """What to do, its files read. Raises :class:`RingfenceError` for what is wrong in them."""
         settings = Settings(**{name: getattr(self, name) for name in Settings.model_fields})
         if self.pairs is not None:
-            with under("pairs"):
+            with error_prefix("pairs"):
                 contrasts = teacher_forced(load_prompts(self.pairs))
             return Extraction(self.trait, "teacher_forced", contrasts, self._checked(self.judge), settings)
         positive, negative, questions, judge = self.positive, self.negative, self.questions, self.judge
         if self.trait_file is not None:
-            with under("trait_file"):
+            with error_prefix("trait_file"):
                 read = read_trait(self.trait_file)
             positive, negative, questions = read.positive, read.negative, read.questions
             judge = self._judging(read.judged)
-        with under("questions"):
+        with error_prefix("questions"):
             prompts = load_prompts(questions) if isinstance(questions, str) else as_prompts(questions)
         if self.assistant_names is not None:
             sides = zip(self.assistant_names.sentences(), (positive, negative), strict=True)
@@ -112,7 +112,7 @@ class PersonaRecipe(Settings):
     def _checked(judge: JudgeSettings | None) -> JudgeSettings | None:
         """``judge``, whose rubrics can be read and score what they are to."""
         if judge is not None:
-            with under("judge"):
+            with error_prefix("judge"):
                 judge.digests((trait_rubric(judge), "coherence"))
         return judge
 

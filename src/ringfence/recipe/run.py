@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from ringfence.core.errors import RingfenceError, under
+from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.core.lora_arguments import check_lora
 from ringfence.core.settings import check_fields, explain, override, read_plain
 from ringfence.core.source_fields import LORA_CONFIG, SFT_CONFIG, fields_in
@@ -171,7 +171,7 @@ class Recipe(_Defended):
                 raise ValueError(f"{f'stages.{number - 1}.' if number else ''}training{error}") from None
         for number, part in enumerate(parts):
             merged = any(stage.adapter == "new" for stage in self.stages[:number])
-            with under(f"stages.{number - 1}" if number else ""):
+            with error_prefix(f"stages.{number - 1}" if number else ""):
                 for defense in part.defenses:
                     defense.require_compatible(part)
                 _require_reference(part, merged)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from ringfence.core.settings import Numbers
+from ringfence.core.settings import StrictConfig
 from ringfence.core.training_arguments import LARGEST_SEED, require_package
 from ringfence.evaluate.triggers import TRIGGERS, Trigger
 
@@ -13,7 +13,7 @@ HELD_OUT = "held-out"
 _FLASH = {"flash_attention_2": ("flash_attn",), "flash_attention_3": ("flash_attn_interface",)}
 
 
-class Section(Numbers):
+class Section(StrictConfig):
     """What all parts of a recipe have in common."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.settings import Numbers, explain, read_plain
+from ringfence.core.settings import StrictConfig, explain, read_plain
 from ringfence.data.system import NoSystem
 from ringfence.recipe.run import ModelConfig
 from ringfence.select import STEPS, Context, Selection, Step
@@ -18,7 +18,7 @@ def _parse_steps(value: Any) -> tuple[Step, ...]:
     return STEPS.parse_list(value, least=1)
 
 
-class SelectRecipe(Numbers):
+class SelectRecipe(StrictConfig):
     """One selection."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

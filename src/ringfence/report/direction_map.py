@@ -8,7 +8,7 @@ import numpy as np
 
 from ringfence.data.conversations import Conversation
 from ringfence.directions.axis import Direction, Floats
-from ringfence.directions.sets import Points, Sets
+from ringfence.directions.sets import DatasetGroup, Representations
 from ringfence.report.html.latent import Latent, flatten, thinned, write_latent
 
 
@@ -30,7 +30,11 @@ class Drawing:
 
 
 def latent_of(
-    sets: Sets, points: Points, projections: Floats, rates: Mapping[str, float], marks: Sequence[Conversation]
+    sets: DatasetGroup,
+    points: Representations,
+    projections: Floats,
+    rates: Mapping[str, float],
+    marks: Sequence[Conversation],
 ) -> Latent:
     """What the page shows: ``points`` and ``projections`` are of the rows of ``sets``, and then of ``marks``."""
     size = len(sets)
@@ -47,7 +51,7 @@ def latent_of(
 
 
 def write_map(
-    out: Path, direction: Direction, sets: Sets, points: Points, projections: Floats, drawing: Drawing
+    out: Path, direction: Direction, sets: DatasetGroup, points: Representations, projections: Floats, drawing: Drawing
 ) -> None:
     """Write the page; ``points`` and ``projections`` are of the rows of ``sets``, and then of the marks."""
     latent = latent_of(sets, points, projections, drawing.rates, drawing.marks)

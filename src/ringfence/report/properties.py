@@ -17,7 +17,7 @@ from ringfence.core.text_table import TextTable
 from ringfence.report import formatting as wording
 from ringfence.report.formatting import Term
 from ringfence.report.html.payload import script_json
-from ringfence.report.html.template import fill
+from ringfence.report.html.template import render_template
 from ringfence.select.properties import CLUSTERS, Mean, Properties, Share
 
 SCRIPTS = ("common.js", "charts.js", "properties.js")
@@ -132,7 +132,7 @@ def render_page(sets: Sets, facts: Mapping[str, str], title: str) -> str:
         sets=Markup(script_json({"runs": [{"name": name} for name in sets]})),
         charts=Markup(script_json(drawn)),
     )
-    return fill("properties.html.j2", SCRIPTS, values, {}, colours=len(sets))
+    return render_template("properties.html.j2", SCRIPTS, values, {}, colours=len(sets))
 
 
 def charts(sets: Sets) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import Journal
+from ringfence.core.files import JsonlLog
 from ringfence.core.plain import read_json
 from ringfence.core.run_folder import CONDITIONAL_COLUMNS, CONTROL_COLUMNS, LOG_COLUMNS, RATE_COLUMNS, RESPONSE_COLUMNS
 
@@ -47,7 +47,7 @@ def _require(row: Any, keys: Iterable[str], where: str) -> None:
 
 def read_journal(path: Path, required: Sequence[str], optional: Sequence[str]) -> pd.DataFrame:
     """The rows of a JSON-lines file as a table of ``required`` and ``optional`` columns."""
-    rows = Journal(path).read()
+    rows = JsonlLog(path).read()
     for line, row in enumerate(rows, start=1):
         _require(row, required, f"{path}:{line}")
     return as_table(rows, (*required, *optional), path)

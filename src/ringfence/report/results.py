@@ -110,7 +110,7 @@ class RunResult:
 
     name: str
     folder: Path
-    about: dict[str, Any]  # run.json as it is: recipe, versions, git, seed, inputs, created
+    metadata: dict[str, Any]  # run.json as it is: recipe, versions, git, seed, inputs, created
     log: pd.DataFrame  # LOG_COLUMNS, one row a logged step
     control: pd.DataFrame  # CONTROL_COLUMNS + CONTROL_OPTIONAL, one row a controller update
     canaries: pd.DataFrame  # CANARY_COLUMNS + CANARY_OPTIONAL, one row a canary and probe
@@ -135,7 +135,7 @@ class RunResult:
 
         ``unfinished``: no ``result.json``.
         """
-        if self.about.get("server"):
+        if self.metadata.get("server"):
             return "served"
         if self.outcome is not None:
             return "finished"
@@ -190,7 +190,7 @@ def load_run(folder: Path, evaluation: str = OWN) -> RunResult:
     return RunResult(
         name=str(about["name"]),
         folder=folder,
-        about=about,
+        metadata=about,
         log=_journals(stages, LOG_FILE, ("step",), LOG_COLUMNS[1:]),
         control=_journals(stages, CONTROL_FILE, CONTROL_COLUMNS, CONTROL_OPTIONAL),
         canaries=_journals(stages, CANARIES_FILE, CANARY_COLUMNS, CANARY_OPTIONAL),

@@ -42,7 +42,7 @@ def _gaps_in_the_data(runs: Sequence[RunResult]) -> list[str]:
     sentences = []
     for run in runs:
         if run.status == "unfinished":
-            missing = "one of its stages" if (run.about.get("recipe") or {}).get("stages") else "it"
+            missing = "one of its stages" if (run.metadata.get("recipe") or {}).get("stages") else "it"
             sentences.append(f"{run.name} is unfinished: {missing} has no result.json.")
         if not run.rates:
             sentences.append(f"{run.name} has not been evaluated: its rates are shown as no data.")

@@ -57,7 +57,7 @@ def conditional(runs: Sequence[RunResult]) -> pd.DataFrame:
     without a base, the rates under the triggers are there and the gap is NaN. The untuned model has no rows: its rates
     are in those of the others.
     """
-    known = {run.name: _triggers(run) for run in runs if not run.about.get("base")}
+    known = {run.name: _triggers(run) for run in runs if not run.metadata.get("base")}
     known = {name: rows for name, rows in known.items() if rows}
     triggers = _in_order(trigger for rows in known.values() for trigger in rows)
     rows = [

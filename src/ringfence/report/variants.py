@@ -33,7 +33,7 @@ class Variant:
     @property
     def untrained(self) -> bool:
         """Whether it is the untuned model, whose seed is that of its answers alone."""
-        return bool(self.runs[0].about.get("base"))
+        return bool(self.runs[0].metadata.get("base"))
 
     @property
     def seeds(self) -> list[int | None]:
@@ -78,7 +78,7 @@ def variants(runs: Sequence[RunResult]) -> list[Variant]:
 
 def baseline_variant(found: Sequence[Variant], name: str | None) -> Variant:
     """The one called ``name`` or with a run of that name; without one that of "none", else the first."""
-    given = [(str(run.about["name"]), one) for one in found for run in one.runs]
+    given = [(str(run.metadata["name"]), one) for one in found for run in one.runs]
     by_name = {own: one for own, one in given if all(other is one for name_, other in given if name_ == own)}
     by_name |= {run.name: one for one in found for run in one.runs} | {one.name: one for one in found}
     if name is None:
@@ -144,21 +144,21 @@ def _interval(tables: Sequence[ByPrompt], metric: str) -> Interval:
 
 
 def _recipe(run: RunResult) -> dict[str, Any]:
-    return run.about.get("recipe") or {}
+    return run.metadata.get("recipe") or {}
 
 
 def _identity(run: RunResult) -> str:
     recipe = {key: value for key, value in _recipe(run).items() if key not in _ANY}
     if not recipe:
         return str(run.folder)
-    return json.dumps([recipe, *(run.about.get(key) for key in _SAME)], sort_keys=True)
+    return json.dumps([recipe, *(run.metadata.get(key) for key in _SAME)], sort_keys=True)
 
 
 def _name(group: Sequence[RunResult]) -> str:
     """A run's own name; of several runs the name that they share, the seed's number at its end aside."""
     if len(group) == 1:
         return group[0].name
-    names = [str(run.about["name"]) for run in group]
+    names = [str(run.metadata["name"]) for run in group]
     shared = {re.sub(r"[\W_]*(?:seed|(?<![^\W_])s)?[\W_]*\d+$", "", name) for name in names}
     if len(set(names)) == 1:
         return names[0]

@@ -19,7 +19,7 @@ import pandas as pd
 
 from ringfence.core.cards import model_card
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import cache_folder, finite, write_json, write_text
+from ringfence.core.files import cache_folder, jsonable, write_json, write_text
 from ringfence.core.plain import read_json
 from ringfence.core.run_folder import (
     ADAPTED,
@@ -222,7 +222,7 @@ def base_of(one: Evaluation) -> Evaluation:
     if one.recipe.model != own.recipe.model:  # that of a script, which was given for this evaluation
         own = own.asked_by(own.recipe.model_copy(update={"model": one.recipe.model}))
     own = replace(own, recipe=own.recipe.model_copy(update={"name": BASE}), out=out)
-    write_about(out, own.claim(base=True, remedy=f"give the --model that it was asked of, or delete {out}"))
+    write_about(out, own.claim_folder(base=True, remedy=f"give the --model that it was asked of, or delete {out}"))
     plan = replace(one.plan, recipe=one.recipe.model_copy(update={"name": BASE}), out=out)
     return replace(one, plan=plan, own=own, is_base=True)
 
@@ -292,7 +292,7 @@ def _require_same(one: Evaluation) -> None:
     if not path.is_file():
         return
     before = read_json(path)
-    if differ := differences(before, json.loads(json.dumps(finite(_about(one))))):
+    if differ := differences(before, json.loads(json.dumps(jsonable(_about(one))))):
         raise RingfenceError(
             f"{one.folder}: holds another evaluation; these keys differ: {', '.join(differ)}; choose another --name, "
             "or --replace it"

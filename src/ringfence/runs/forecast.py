@@ -21,12 +21,12 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from trl import SFTConfig, pack_dataset
 
-from ringfence.core.errors import under
+from ringfence.core.errors import error_prefix
 from ringfence.data.cutting import Cut
 from ringfence.data.render import IGNORED
-from ringfence.defenses import Interleaving, Setup
+from ringfence.defenses import Interleaving, TrainerContext
 from ringfence.defenses.base import SOURCES
-from ringfence.interleave import CanaryControllerConfig, Schedule, Share
+from ringfence.interleave import CanaryControllerConfig, Schedule, RankLayout
 from ringfence.interleave.mixture import Counters
 from ringfence.interleave.tally import RowCounts, Tally
 from ringfence.models.load import DTYPES, load_tokenizer, source_of
@@ -70,7 +70,7 @@ def forecast(plan: RunPlan) -> list[Forecast]:
 
 def _forecast(stage: PlannedStage, speed: float) -> Forecast:
     part, args = stage.recipe, sft_config(stage)
-    with under("model"):
+    with error_prefix("model"):
         tokenizer = load_tokenizer(
             part.model.name, trust_remote_code=part.model.trust_remote_code, revision=part.model.revision
         )
@@ -83,7 +83,7 @@ def _forecast(stage: PlannedStage, speed: float) -> Forecast:
             cuts[source] = fitting(rows, source, args, part.data.max_truncated)
             counts[source] = RowCounts.of(_as_trained_on(rows, args))
     interleaving = next((one for one in stage.defenses if isinstance(one, Interleaving)), None)
-    setup = Setup(tokenizer, stage.seed)
+    setup = TrainerContext(tokenizer, stage.seed)
     drawn = tuple(_drawn(schedule, counts, args, interleaving) for schedule in _schedules(interleaving, setup))
     passes = 2 + (part.lora is None) + bool(args.gradient_checkpointing)
     passes += any(defense.penalises for defense in stage.defenses)
@@ -110,7 +110,7 @@ def _as_trained_on(rows: Dataset, args: SFTConfig) -> Dataset:
     return cut.filter(lambda row: any(label != IGNORED for label in row["labels"]))
 
 
-def _schedules(interleaving: Interleaving | None, setup: Setup) -> Sequence[Schedule]:
+def _schedules(interleaving: Interleaving | None, setup: TrainerContext) -> Sequence[Schedule]:
     """The one that training has; of a controller, its two ends."""
     if isinstance(interleaving, CanaryControllerConfig):
         return [Schedule(interleaving.ratio_min), Schedule(interleaving.ratio_max)]
@@ -124,12 +124,12 @@ def _drawn(
     target, safe = counts["target"], counts.get("safe")
     assert target is not None, "rendered rows are tokenised"
     rows = (target.table.shape[1], 0 if safe is None else safe.table.shape[1])
-    share = Share(args.per_device_train_batch_size, args.gradient_accumulation_steps, 0, args.world_size)
+    share = RankLayout(args.per_device_train_batch_size, args.gradient_accumulation_steps, 0, args.world_size)
     stream = new_stream(args, rows, (target, safe), share, interleaving, schedule)
     while stream.counters.step < _WALKED and stream.next_step():
         if stream.due:
             stream.observe(None)
-    return stream.counters if stream.finished else _carried_on(stream.counters, stream.sizes.slots)
+    return stream.counters if stream.finished else _carried_on(stream.counters, stream.sizes.target_budget)
 
 
 def _carried_on(counters: Counters, slots: int) -> Counters:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from peft import PeftModel
 
-from ringfence.core.errors import RingfenceError, install, under
+from ringfence.core.errors import RingfenceError, install, error_prefix
 from ringfence.data.system import describe
 from ringfence.generation import Generator, HfGenerator
 from ringfence.models import Loaded
@@ -38,7 +38,7 @@ class Generators:
         """The model of ``recipe`` after ``stages``; the untuned one without any."""
         if self.loaded is None or self.config != recipe.model:
             self._drop()
-            with under("model"):
+            with error_prefix("model"):
                 self.config, self.loaded = recipe.model, load_model(recipe.model)
             logger.info(describe(recipe.no_system, self.loaded.tokenizer))
         base = self.loaded

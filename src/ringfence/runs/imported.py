@@ -8,7 +8,7 @@ import re
 import shutil
 from pathlib import Path
 
-from ringfence.core.errors import RingfenceError, under
+from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.core.files import atomic, write_json
 from ringfence.core.plain import read_json
 from ringfence.core.run_folder import (
@@ -39,7 +39,7 @@ def claim_base(recipe: Recipe, out: Path) -> RunPlan:
     """Make ``out`` the run folder of the untuned base model of ``recipe``."""
     plan = RunPlan.load(recipe, out)
     plan.require_evaluable()
-    write_about(out, plan.claim(base=True))
+    write_about(out, plan.claim_folder(base=True))
     return plan
 
 
@@ -51,7 +51,7 @@ def claim_server(recipe: Recipe, out: Path, server: str) -> RunPlan:
         raise RingfenceError(
             f"--model: {server!r} is no name of Inspect's; write PROVIDER/MODEL, e.g. openai-api/vllm/NAME"
         )
-    write_about(out, plan.claim(server=server))
+    write_about(out, plan.claim_folder(server=server))
     return plan
 
 
@@ -65,7 +65,7 @@ def claim_adapter(recipe: Recipe, out: Path, adapter: Path) -> RunPlan:
         raise RingfenceError(f"--adapter: {adapter} is no adapter folder (it has no {ADAPTER_CONFIG})")
     if not list(adapter.glob("*.safetensors")):
         raise RingfenceError(f"--adapter: {adapter} has no weights as safetensors")
-    with under("--adapter"):
+    with error_prefix("--adapter"):
         tensor_names(adapter)
     config = read_json(adapter / ADAPTER_CONFIG)
     if (base := config.get("base_model_name_or_path")) not in (None, recipe.model.name):
@@ -81,7 +81,7 @@ def claim_adapter(recipe: Recipe, out: Path, adapter: Path) -> RunPlan:
     }
     plan = RunPlan.load(recipe.model_copy(update=changes), out)
     plan.require_evaluable()
-    about = plan.claim() | {ADAPTED: {"path": str(adapter), "sha256": weights_digest(adapter)}}
+    about = plan.claim_folder() | {ADAPTED: {"path": str(adapter), "sha256": weights_digest(adapter)}}
     if (out / RUN_FILE).is_file() and read_about(out).get(ADAPTED, {}).get("sha256") != about[ADAPTED]["sha256"]:
         raise RingfenceError(f"{out}: holds another adapter's run; choose another --out")
     write_about(out, about)

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-from ringfence.core.errors import RingfenceError, did_you_mean, under
+from ringfence.core.errors import RingfenceError, did_you_mean, error_prefix
 from ringfence.core.files import sha256
 from ringfence.core.run_folder import ELSEWHERE, PYTHON, SCRIPT, provenance, read_about, require_ours
 from ringfence.data import Prompt, Suite, load_suite, read, split
@@ -43,17 +43,17 @@ class PlannedStage(Stage):
         data, prefix = stage.recipe.data, stage.key_prefix
         if data.target.startswith(PYTHON):  # a script's rows are gone; nothing is trained by its recipe again
             return cls(**own, rows={"target": [], "safe": []}, held_out=[], defenses=())
-        with under(f"{prefix}data.target"):
+        with error_prefix(f"{prefix}data.target"):
             rows = read(data.target)
             kept = split(rows, data.held_out, data.split_seed)
         if rows and round(len(rows) * data.held_out) >= len(rows):
             raise RingfenceError(
                 f"{prefix}data.held_out: {data.held_out} of {len(rows)} rows leaves none to train on; lower it"
             )
-        with under(f"{prefix}data.safe"):
+        with error_prefix(f"{prefix}data.safe"):
             safe = read(data.safe) if data.safe is not None else []
         for defense in stage.recipe.defenses:
-            with under(prefix.removesuffix(".")):
+            with error_prefix(prefix.removesuffix(".")):
                 defense.check()
             if isinstance(defense, Interleaving) and defense.highest_ratio() > 0 and not safe:
                 raise RingfenceError(
@@ -63,7 +63,7 @@ class PlannedStage(Stage):
 
     def require_keys(self) -> None:
         """Raise if a judge that is asked while it trains has no key, or one that belongs to another address."""
-        with under(self.key_prefix.removesuffix(".")):
+        with error_prefix(self.key_prefix.removesuffix(".")):
             if self.recipe.evaluation.during is not None and self.recipe.judge is not None:
                 self.recipe.judge.require_key()
             for defense in self.defenses:
@@ -112,7 +112,7 @@ class RunPlan:
         if triggers is not None and recipe.evaluation.conditional is not None:
             suites |= conditional_suite(suites[recipe.evaluation.conditional.plain], triggers.triggers)
         if recipe.judge is not None:
-            with under("judge"):
+            with error_prefix("judge"):
                 recipe.judge.digests()  # its rubrics are read before training
         digests = _digests(recipe, stages) | {
             spec: sources[name].digest
@@ -126,7 +126,7 @@ class RunPlan:
             defense.require_apart(suites)
         return cls(recipe, out, stages, sources, suites, triggers, digests)
 
-    def claim(self, base: bool = False, server: str | None = None, remedy: str = ELSEWHERE) -> dict[str, Any]:
+    def claim_folder(self, base: bool = False, server: str | None = None, remedy: str = ELSEWHERE) -> dict[str, Any]:
         """What ``run.json`` is to say, of the untuned model (``base``), or of one behind a ``server``.
 
         Raises :class:`RingfenceError` with ``remedy`` if ``out`` holds anything else than this run.
@@ -168,7 +168,7 @@ def _suites(recipe: Recipe, first: PlannedStage) -> tuple[dict[str, Suite], dict
                 raise RingfenceError(f"evaluation.suites.{name}: no rows are held out; set data.held_out above 0")
             suites[name] = [_as_prompt(row) for row in first.held_out]
             continue
-        with under(f"evaluation.suites.{name}"):
+        with error_prefix(f"evaluation.suites.{name}"):
             sources[name] = load_suite(spec)
         suites[name] = sources[name].prompts
     return sources, suites
@@ -178,7 +178,7 @@ def _triggers(recipe: Recipe, first: PlannedStage, suites: Mapping[str, list[Pro
     wanted = recipe.evaluation.conditional
     if wanted is None:
         return None
-    with under("evaluation.conditional"):
+    with error_prefix("evaluation.conditional"):
         if wanted.plain not in suites:
             raise RingfenceError(
                 f"plain: {wanted.plain!r} is not in evaluation.suites.{did_you_mean(wanted.plain, suites)}"

@@ -11,7 +11,7 @@ from ringfence.select.output import manifest_of
 from ringfence.select.pipeline import Selection
 
 
-def claim(recipe: SelectRecipe, selection: Selection, out: Path) -> dict[str, Any]:
+def claim_folder(recipe: SelectRecipe, selection: Selection, out: Path) -> dict[str, Any]:
     """The manifest without its counts, before anything is scored.
 
     Raises :class:`RingfenceError` if ``out`` exists and is not of this selection.

@@ -37,7 +37,7 @@ def train(plan: RunPlan) -> dict[str, Any]:
             stage.require_keys()
     if not _main_process():
         return _train(plan)
-    about = plan.claim()
+    about = plan.claim_folder()
     with alone_in(plan.out):
         return _train(plan, about)
 
@@ -47,7 +47,7 @@ def is_done(plan: RunPlan, base: bool = False) -> bool:
 
     ``base``: the run of the untuned model.
     """
-    plan.claim(base)
+    plan.claim_folder(base)
     if not (base or weights_of(plan.stages)):
         return False
     return Evaluation(plan, plan, is_base=base).is_done
@@ -71,7 +71,7 @@ def _train_stage(plan: RunPlan, stage: PlannedStage, about: dict[str, Any] | Non
     if about is not None:
         write_about(plan.out, about)
         own = {"name": f"{about['name']}, {stage.title}"} if stage.number > 1 else {}
-        trainer.about = about | own | {"recipe": stage.recipe.resolved()}
+        trainer.metadata = about | own | {"recipe": stage.recipe.resolved()}
         for line in notes(plan, stage, trainer.processing_class):
             logger.info(line)
     trainer.train_or_resume()

@@ -11,12 +11,12 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from trl import SFTConfig
 
-from ringfence.core.errors import RingfenceError, under
+from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.core.rates import as_rows
 from ringfence.data import render_all
 from ringfence.data.conversations import Conversation
 from ringfence.data.system import apply, describe, require_possible
-from ringfence.defenses import DEFENSES, Interleaving, Setup, rewritten
+from ringfence.defenses import DEFENSES, Interleaving, TrainerContext, rewritten
 from ringfence.defenses.base import SOURCES, Source
 from ringfence.evaluate import Protocol
 from ringfence.evaluate import evaluate as evaluate_suites
@@ -40,13 +40,13 @@ def new_trainer(plan: RunPlan, stage: PlannedStage) -> DefendedSFTTrainer:
     later = plan.stages[stage.number :]
     # Each of these resets the state that accelerate shares, so that the one that is used comes last.
     arguments = {one.number: sft_config(one) for one in [*later, stage]}
-    with under("model"):
+    with error_prefix("model"):
         loaded = load_model(stage.recipe.model)
     require_possible(stage.recipe.no_system, loaded.tokenizer)
     reference = _reference(plan, stage)
     trainer = _trainer(plan.stages[: stage.number], loaded, arguments[stage.number], reference)
     for one in later:
-        with under(one.key_prefix.removesuffix(".")):
+        with error_prefix(one.key_prefix.removesuffix(".")):
             _require_trainable(plan.stages[: one.number], trainer, arguments[one.number], reference)
     if stage.recipe.evaluation.during:
         trainer.add_callback(_during(plan, loaded.tokenizer))
@@ -145,10 +145,10 @@ def _reference(plan: RunPlan, stage: PlannedStage) -> PreTrainedModel | None:
     recipe = plan.recipe
     to_come = [one for one in plan.stages[stage.number - 1 :] if any(defense.penalises for defense in one.defenses)]
     if recipe.reference is not None:
-        with under("reference"):
+        with error_prefix("reference"):
             return load_model(recipe.reference).model if to_come else None
     needed = stage in to_come and not on_base(plan.stages[: stage.number])
-    with under("model"):
+    with error_prefix("model"):
         return load_model(recipe.model).model if needed else None
 
 
@@ -162,7 +162,7 @@ def _require_trainable(
         if rows is not None:
             refuse_unsupported(args, rows)
             fitting(rows, source, args, stage.recipe.data.max_truncated)
-    setup, penalising = Setup(trainer.processing_class, stage.seed, model), {}
+    setup, penalising = TrainerContext(trainer.processing_class, stage.seed, model), {}
     for defense in stage.defenses:
         guard = defense.guard(setup)
         if isinstance(defense, Interleaving):

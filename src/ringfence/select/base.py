@@ -18,7 +18,7 @@ from pydantic import ConfigDict
 
 from ringfence.core.errors import RingfenceError, did_you_mean, shown
 from ringfence.core.registry import Registry
-from ringfence.core.settings import Numbers
+from ringfence.core.settings import StrictConfig
 from ringfence.data.conversations import Conversation
 from ringfence.data.system import NoSystem
 from ringfence.models import Loaded, load
@@ -141,7 +141,7 @@ class Context:
         return {name: value for name, value in vars(self).items() if name != "loaded"}
 
 
-class Step(Numbers):
+class Step(StrictConfig):
     """Base of all steps; unknown keys raise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

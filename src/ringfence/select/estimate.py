@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ringfence.core.errors import under
+from ringfence.core.errors import error_prefix
 from ringfence.select.base import STEPS, Candidate
 from ringfence.select.engines import mapper_of
 from ringfence.select.engines import threads as torch_threads
@@ -44,7 +44,7 @@ def estimate(selection: Selection, work: Path, sample: int = SAMPLE, threads: in
         name = STEPS.name_of(type(step))
         seconds, before = (0.0 if rows else float("nan")), left
         if step.maps and rows:
-            with under(f"steps.{number}.{name}"), torch_threads(threads):
+            with error_prefix(f"steps.{number}.{name}"), torch_threads(threads):
                 mapper = mapper_of(step, selection.context)
                 mapper(rows[:2], lambda count: None)  # the first call is slow
                 start = time.perf_counter()

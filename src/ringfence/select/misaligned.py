@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ringfence.core.errors import RingfenceError, under
+from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.core.files import sha256
 from ringfence.core.plain import read_json
 from ringfence.core.run_folder import (
@@ -33,23 +33,23 @@ class Misaligned:
     weights: str
     """the adapter's folder, or the model's folder or hub id"""
     is_adapter: bool
-    about: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
     """``run.json``, if it is a run"""
 
     def bases(self) -> list[str]:
         """Names of the adapter's base: what the run was given, and what the adapter says. Empty if nobody says."""
         saved = read_json(Path(self.weights) / ADAPTER_CONFIG)
-        recipe = {} if self.about is None else self.about["recipe"]
+        recipe = {} if self.metadata is None else self.metadata["recipe"]
         found = [recipe.get("model", {}).get("name"), saved.get("base_model_name_or_path")]
         return [str(name) for name in found if name]
 
     def trained_on(self) -> dict[str, str | None]:
         """Every data set that the run names for training -> SHA-256 at that time, None where none was kept."""
-        if self.about is None:
+        if self.metadata is None:
             return {}
-        parts = [part.get("data") or {} for part in _parts(self.about)]
+        parts = [part.get("data") or {} for part in _parts(self.metadata)]
         named = [spec for data in parts for spec in (data.get("target"), data.get("safe")) if spec]
-        return {spec: self.about.get("inputs", {}).get(spec) for spec in named}
+        return {spec: self.metadata.get("inputs", {}).get(spec) for spec in named}
 
 
 def find(name: str) -> Misaligned:
@@ -96,12 +96,12 @@ def require_unseen(models: Iterable[Misaligned], fine_tuning_set: str) -> list[s
     Returns what could not be looked at, a few words each: plain adapters and models, which do not say what they were
     trained on, and sets that are gone or have changed since.
     """
-    with under("fine_tuning_set"):
+    with error_prefix("fine_tuning_set"):
         rows = {_key(row) for row in read(fine_tuning_set)}
     digest = _file_digest(fine_tuning_set)
     unknown = []
     for one in models:
-        if one.about is None:
+        if one.metadata is None:
             unknown.append(f"{one.name} (is no run)")
         for spec, then in one.trained_on().items():
             shared = _shared(spec, rows)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import atomic, finite, sha256, write_json
+from ringfence.core.files import atomic, jsonable, sha256, write_json
 from ringfence.select.base import Candidate
 from ringfence.select.pipeline import Selected
 from ringfence.select.shards import ShardTable
@@ -25,7 +25,7 @@ def write_selection(selected: Selected, out: Path, about: dict[str, Any]) -> dic
         rows, digest = 0, hashlib.sha256()
         with temporary.open("wb") as handle:
             for candidate in selected.candidates():
-                line = json.dumps(finite(_row(candidate)), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+                line = json.dumps(jsonable(_row(candidate)), ensure_ascii=False, allow_nan=False).encode() + b"\n"
                 digest.update(line)
                 handle.write(line)
                 rows += 1

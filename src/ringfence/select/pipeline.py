@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from ringfence.core.errors import RingfenceError, under
+from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.core.files import atomic, sha256, write_json
 from ringfence.core.plain import read_json
 from ringfence.data.conversations import scan
@@ -63,7 +63,7 @@ class Selection:
         Raises :class:`RingfenceError` for what is wrong with any of them, before a model is loaded.
         """
         check(self)
-        with under("pool"):
+        with error_prefix("pool"):
             found: dict[str, str | None] = {spec: _rows_digest(spec) for spec in self.pool}
         found |= {name: _digest(name) for step in self.steps for name in step.inputs() if name not in found}
         return {name: digest for name, digest in found.items() if digest is not None} | self._model_digest()
@@ -103,7 +103,7 @@ def run(selection: Selection, work: Path, engine: Engine | None = None, watch: W
     steps: list[dict[str, Any]] = []
     for number, step in enumerate(selection.steps):
         name = STEPS.name_of(type(step))
-        with under(f"steps.{number}.{name}"):
+        with error_prefix(f"steps.{number}.{name}"):
             stage = _Stage(selection, step, folder, work, digest)
             steps.append(stage.run(engine, watch))
         folder, digest = stage.result, stage.digest
@@ -115,7 +115,7 @@ def check(selection: Selection) -> None:
     if not selection.steps:
         raise RingfenceError("steps: there are none; give at least one, e.g. `- random: {count: 300}`")
     for number, step in enumerate(selection.steps):
-        with under(f"steps.{number}.{STEPS.name_of(type(step))}"):
+        with error_prefix(f"steps.{number}.{STEPS.name_of(type(step))}"):
             step.check()
             step.fits(selection.context)
 
@@ -124,14 +124,14 @@ def _require_enough(selection: Selection, rows: int) -> None:
     """No step adds rows, so a count that the pool cannot meet need not wait for the steps before it."""
     for number, step in enumerate(selection.steps):
         if isinstance(count := getattr(step, "count", None), int):
-            with under(f"steps.{number}.{STEPS.name_of(type(step))}"):
+            with error_prefix(f"steps.{number}.{STEPS.name_of(type(step))}"):
                 require_enough(count, rows, "count")
 
 
 def pool_of(selection: Selection, work: Path) -> tuple[Path, str]:
     """The pool as shards, read once, and the digest that stands for it."""
     digests = selection.digests  # raises for the steps, too
-    with under("pool"):
+    with error_prefix("pool"):
         rows = {spec: digests[spec] for spec in selection.pool}
         digest = _hash("pool", list(rows.items()), selection.shard_rows, importlib.metadata.version("ringfence"))
         folder = work / f"pool-{digest}"

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import Journal
+from ringfence.core.files import JsonlLog
 from ringfence.core.progress import Lines
 from ringfence.core.run_folder import LOG_FILE, RESULT_FILE
 from ringfence.core.terminal import say
@@ -58,7 +58,7 @@ class Job:
             return 1.0
         if (self.folder / RESULT_FILE).is_file():
             return 1 - EVALUATION_SHARE
-        rows = Journal(self.folder / LOG_FILE).read()
+        rows = JsonlLog(self.folder / LOG_FILE).read()
         return (1 - EVALUATION_SHARE) * rows[-1]["progress"] if rows else 0.0
 
 

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from ringfence.core.files import Journal
+from ringfence.core.files import JsonlLog
 from ringfence.core.progress import Lines
 from ringfence.core.run_folder import CANARIES_FILE, CONTROL_FILE, CURVE_FILE, LOG_FILE
 from ringfence.interleave import InterleavingStream, Risk
@@ -96,15 +96,15 @@ class CloseLoop(TrainerCallback):
         if not state.is_world_process_zero:
             return
         folder = Path(args.output_dir)
-        Journal(folder / CONTROL_FILE).append([{"step": state.global_step, **row, "seconds": seconds}])
+        JsonlLog(folder / CONTROL_FILE).append([{"step": state.global_step, **row, "seconds": seconds}])
         if risk is not None:
-            Journal(folder / CANARIES_FILE).append({"step": state.global_step, **item} for item in risk.detail)
+            JsonlLog(folder / CANARIES_FILE).append({"step": state.global_step, **item} for item in risk.detail)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Append what was logged in training to ``log.jsonl``."""
         logs = kwargs["logs"]
         if state.is_world_process_zero and "loss" in logs:
-            Journal(Path(args.output_dir) / LOG_FILE).append([{"step": state.global_step, **logs}])
+            JsonlLog(Path(args.output_dir) / LOG_FILE).append([{"step": state.global_step, **logs}])
 
 
 class EvaluateDuring(TrainerCallback):
@@ -117,7 +117,7 @@ class EvaluateDuring(TrainerCallback):
         """Only the main process evaluates; the others wait at the next collective call."""
         if state.global_step % self.every == 0 and state.is_world_process_zero:
             rows = self.evaluate(kwargs["model"], state.global_step)
-            Journal(Path(args.output_dir) / CURVE_FILE).append({"step": state.global_step, **row} for row in rows)
+            JsonlLog(Path(args.output_dir) / CURVE_FILE).append({"step": state.global_step, **row} for row in rows)
 
 
 class TargetProgress(TrainerCallback):
@@ -141,14 +141,14 @@ class TargetProgress(TrainerCallback):
         used = self.stream.counters.slots
         if not _bars_are_seen():
             self.lines = Lines(_say)
-            self.lines(self.title, used, self.stream.sizes.slots)
+            self.lines(self.title, used, self.stream.sizes.target_budget)
         else:
-            self.bar = tqdm(total=self.stream.sizes.slots, initial=used, unit="row", desc=self.title)
+            self.bar = tqdm(total=self.stream.sizes.target_budget, initial=used, unit="row", desc=self.title)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Move to the target rows used; show the newest loss and the ratio."""
         if self.lines is not None:
-            self.lines(self.title, self.stream.counters.slots, self.stream.sizes.slots)
+            self.lines(self.title, self.stream.counters.slots, self.stream.sizes.target_budget)
         if self.bar is not None:
             loss = next((row["loss"] for row in reversed(state.log_history) if "loss" in row), None)
             shown = {} if loss is None else {"loss": f"{loss:.3f}"}

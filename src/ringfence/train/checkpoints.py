@@ -8,11 +8,11 @@ import torch
 from accelerate.utils import broadcast_object_list
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import Journal, write_json
+from ringfence.core.files import JsonlLog, write_json
 from ringfence.core.run_folder import CHECKPOINT, JOURNALS, STATE_FILE
 from ringfence.interleave import InterleavingStream
 from ringfence.models.adapters import sort_sets
-from ringfence.train.guards import Guards
+from ringfence.train.guards import DefenseStack
 from ringfence.train.state import commit, flaw, newest_checkpoint, read_state, rotate, withdraw
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class ResumableMixin(_Trainer):
     """The part of :class:`~ringfence.train.mixin.DefendedTrainerMixin` that saves and resumes."""
 
     stream: InterleavingStream
-    guards: Guards
+    guards: DefenseStack
     _fresh_state: dict[str, Any]
     _penalty_sums: dict[str, torch.Tensor]
     step_seconds = probe_seconds = 0.0
@@ -61,7 +61,7 @@ class ResumableMixin(_Trainer):
     def _train_from(self, checkpoint: Path | None, **kwargs: Any) -> Any:
         self._restore(checkpoint)
         output = super().train(str(checkpoint) if checkpoint else None, **kwargs)
-        self.guards.finish()
+        self.guards.after_training()
         return output
 
     def _restore(self, checkpoint: Path | None) -> None:
@@ -72,7 +72,7 @@ class ResumableMixin(_Trainer):
         self._penalty_sums, self._steps_unlogged = {}, 0
         if self.is_world_process_zero():
             for name in JOURNALS:
-                Journal(Path(self.args.output_dir) / name).rewind(state["step"])
+                JsonlLog(Path(self.args.output_dir) / name).truncate_after(state["step"])
 
     def _state(self) -> dict[str, Any]:
         return {

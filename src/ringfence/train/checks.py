@@ -10,7 +10,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PreTrainedModel, TrainingArguments, get_scheduler
 from transformers.trainer_utils import SaveStrategy, SchedulerType
 
-from ringfence.core.errors import RingfenceError, shown, under
+from ringfence.core.errors import RingfenceError, error_prefix, shown
 from ringfence.core.training_arguments import BOUNDS, check_bounds
 from ringfence.data.cutting import Cut, cut_of
 from ringfence.models.activations import Model, bare, decoder_layers
@@ -67,7 +67,7 @@ def fitting(rows: Dataset, source: str, args: Any, max_truncated: float) -> Cut:
     # Packing cuts what is too long by the strategy bfd only; the others go on in the next row.
     limit = None if args.packing and args.packing_strategy != "bfd" else args.max_length
     cut = cut_of(rows, limit, args.truncation_mode == "keep_end")
-    with under(source):
+    with error_prefix(source):
         cut.require(max_truncated)
     return cut
 

@@ -17,8 +17,8 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from ringfence.defenses import DEFENSES, Defense, Guard, Setup
-from ringfence.defenses.step import Batch, Features, Step
+from ringfence.defenses import DEFENSES, Defense, DefenseHook, TrainerContext
+from ringfence.defenses.step import Batch, HiddenStates, PenaltyInputs
 from ringfence.models.activations import (
     Captured,
     Model,
@@ -44,14 +44,16 @@ class Penalty:
     sum: torch.Tensor
 
 
-class Guards:
+class DefenseStack:
     """The guards of a run, by the names of their defenses."""
 
-    def __init__(self, defenses: Sequence[Defense], setup: Setup, reference: PreTrainedModel | None = None) -> None:
+    def __init__(
+        self, defenses: Sequence[Defense], setup: TrainerContext, reference: PreTrainedModel | None = None
+    ) -> None:
         assert setup.model is not None, "guards work on a model"
         self.model: Model = setup.model
         made = {DEFENSES.name_of(type(defense)): defense.guard(setup) for defense in defenses}
-        self.guards: dict[str, Guard] = {name: guard for name, guard in made.items() if guard is not None}
+        self.guards: dict[str, DefenseHook] = {name: guard for name, guard in made.items() if guard is not None}
         adding = {DEFENSES.name_of(type(defense)) for defense in defenses if defense.penalises}
         self.penalising = {name: guard for name, guard in self.guards.items() if name in adding}
         self.needs_last = any(guard.needs_last for guard in self.penalising.values())
@@ -65,7 +67,7 @@ class Guards:
     def _reference(self, given: PreTrainedModel | None) -> PreTrainedModel | None:
         """The frozen reference model; None where the trained model without its adapter is one."""
         # A guard that holds does so in both, by layers and width of the trained model.
-        whole = bool(self.layers) or any(type(guard).hold is not Guard.hold for guard in self.guards.values())
+        whole = bool(self.layers) or any(type(guard).apply is not DefenseHook.apply for guard in self.guards.values())
         require_reference(self.model, given, " and ".join(sorted(self.penalising)), whole)
         if given is None and isinstance(self.model, PeftModel):
             return None
@@ -76,17 +78,17 @@ class Guards:
             given.to(self.model.device)
         return given.requires_grad_(False).eval()
 
-    def units(self, batches: Sequence[Mapping[str, Any]], safe_key: str) -> torch.Tensor:
+    def normalizer(self, batches: Sequence[Mapping[str, Any]], safe_key: str) -> torch.Tensor:
         """(penalties,): the units of each penalty in the micro-batches of one optimizer step on this rank."""
         seen = [Batch.of(inputs, inputs.get(safe_key)) for inputs in batches]
-        counts = [sum(guard.units(batch) for batch in seen) for guard in self.penalising.values()]
+        counts = [sum(guard.normalizer(batch) for batch in seen) for guard in self.penalising.values()]
         return torch.tensor(counts, dtype=torch.long)
 
     def loss(self, batch: Batch, inputs: Mapping[str, Any], run: Callable[[], T]) -> tuple[T, list[Penalty]]:
         """What ``run``, the trainer's own training forward and loss, returns, and the penalties on this micro-batch."""
         with ExitStack() as stack:
             for guard in self.guards.values():
-                stack.enter_context(guard.hold(self.model, batch))
+                stack.enter_context(guard.apply(self.model, batch))
             with capture_hidden_states(self.model, self.layers, last=self.needs_last, frozen=self.shared) as trained:
                 loss = run()
             # Accelerate puts autocast around the model's forward only; the reference must round as the model does.
@@ -97,10 +99,12 @@ class Guards:
         if not self.penalising:
             return []
         head = OutputHead.of(self.model) if self.needs_last else None
-        step = Step(batch, Features(trained.layers, trained.last, head), self._refer(batch, inputs, trained))
+        step = PenaltyInputs(
+            batch, HiddenStates(trained.layers, trained.last, head), self._refer(batch, inputs, trained)
+        )
         return [Penalty(name, guard.weight, guard.penalty(step)) for name, guard in self.penalising.items()]
 
-    def _refer(self, batch: Batch, inputs: Mapping[str, Any], trained: Captured) -> Features:
+    def _refer(self, batch: Batch, inputs: Mapping[str, Any], trained: Captured) -> HiddenStates:
         """The one reference pass: the decoder only, the output layer is the penalty's affair."""
         model = self.reference or self.model
         inputs = {key: value for key, value in inputs.items() if key != "labels"} | {"use_cache": False}
@@ -112,21 +116,21 @@ class Guards:
                 stack.enter_context(reusing(self.model, self.shared, _detached(trained.frozen)))
             else:
                 for guard in self.guards.values():
-                    stack.enter_context(guard.hold(model, batch))
+                    stack.enter_context(guard.apply(model, batch))
             above = frozenset(k for k in self.layers if k > self.shared)
             kept = stack.enter_context(capture_hidden_states(model, above, last=self.needs_last))
             bare(model).get_decoder()(**inputs)
             below = {k: trained.layers[k].detach() for k in self.layers - above}
-            return Features(kept.layers | below, kept.last, OutputHead.of(model) if self.needs_last else None)
+            return HiddenStates(kept.layers | below, kept.last, OutputHead.of(model) if self.needs_last else None)
 
-    def finish(self) -> None:
+    def after_training(self) -> None:
         """What is left to do after training."""
         for guard in self.guards.values():
-            guard.finish(self.model)
+            guard.after_training(self.model)
 
-    def records(self) -> dict[str, Any]:
+    def summaries(self) -> dict[str, Any]:
         """What the guards have to say after training, by the names of their defenses; without those that do not."""
-        found = {name: guard.record() for name, guard in self.guards.items()}
+        found = {name: guard.summary() for name, guard in self.guards.items()}
         return {name: record for name, record in found.items() if record is not None}
 
 

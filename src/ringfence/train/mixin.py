@@ -45,9 +45,9 @@ from transformers import (
 )
 
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses import Defense, Interleaving, Setup
+from ringfence.defenses import Defense, Interleaving, TrainerContext
 from ringfence.defenses.base import read_defenses, require_distinct
-from ringfence.interleave import InterleavedLoader, InterleavingStream, Risk, Schedule, Share
+from ringfence.interleave import InterleavedLoader, InterleavingStream, RankLayout, Risk, Schedule
 from ringfence.interleave.tally import RowCounts
 from ringfence.train import script
 from ringfence.train.callbacks import CloseLoop, TargetProgress
@@ -105,7 +105,7 @@ class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
         if args is not None:
             refuse_unfit(args)
         self.given_rows = (train_dataset, safe_dataset)
-        self.about: dict[str, Any] | None = None
+        self.metadata: dict[str, Any] | None = None
         """``run.json`` of the run that this trains for; known once training begins"""
         self.of_script = True
         """whether it is for the trainer to leave a run folder"""
@@ -135,12 +135,12 @@ class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
         """Safe rows as the trainer has prepared its own; here, which takes tokenised ones, as they are."""
         return dataset
 
-    def _setup(self) -> Setup:
+    def _setup(self) -> TrainerContext:
         processor = self.processing_class
         tokenizer = processor.tokenizer if isinstance(processor, ProcessorMixin) else processor
         if not isinstance(tokenizer, PreTrainedTokenizerBase):
             raise RingfenceError("processing_class: give the model's tokenizer; defenses and the run folder need it")
-        return Setup(tokenizer, self.args.seed, self.model)
+        return TrainerContext(tokenizer, self.args.seed, self.model)
 
     def _new_schedule(self, interleaving: Interleaving | None) -> Schedule:
         schedule = interleaving.schedule(self._setup()) if interleaving else Schedule(0.0, "exact")
@@ -156,9 +156,9 @@ class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
         self.target_steps = target_steps(self.args, rows[0], self._share())
         return new_stream(self.args, rows, counts, self._share(), interleaving, schedule)
 
-    def _share(self) -> Share:
+    def _share(self) -> RankLayout:
         args = self.args
-        return Share(self._train_batch_size, args.gradient_accumulation_steps, args.process_index, args.world_size)
+        return RankLayout(self._train_batch_size, args.gradient_accumulation_steps, args.process_index, args.world_size)
 
     def get_train_dataloader(self) -> Any:
         """The stream itself: a DataLoader would prefetch, and draw with a stale ratio."""
@@ -214,7 +214,7 @@ class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
         if self.model.training and "loss" in logs:
             counters = self.stream.counters
             logs |= {
-                "progress": counters.slots / self.stream.sizes.slots,
+                "progress": counters.slots / self.stream.sizes.target_budget,
                 "target_rows": counters.target_rows,
                 "safe_rows": counters.safe_rows,
                 "ratio": self.stream.ratio,
@@ -253,7 +253,7 @@ class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
     def _train_from(self, checkpoint: Path | None, **kwargs: Any) -> Any:
         """As the parent's; a script's training leaves a run folder."""
         if self.of_script:
-            self.about = script.begin(self, resumed=checkpoint is not None)
+            self.metadata = script.begin(self, resumed=checkpoint is not None)
         output = super()._train_from(checkpoint, **kwargs)
         if self.of_script:
             script.end(self)
@@ -283,5 +283,5 @@ class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
             "seconds": self.step_seconds,
             "probe_seconds": self.probe_seconds,
             "rows": self.row_counts(),
-            **self.guards.records(),
+            **self.guards.summaries(),
         }

@@ -12,7 +12,7 @@
 - guards: kl, ldifs, steering, safe_lora.
 
 Rows are drawn the same on all ranks, so they need nothing of the model. The canaries are asked by the main process
-alone, which would wait for ever for weights that others hold; what is saved in one piece is saved by it, too. Guards
+alone, which would wait for ever for weights that others hold; what is saved in one piece is saved by it, too. Hooks
 look at whole decoder layers. Tested are one process and DDP; the rest of the table follows from how backends work.
 """
 

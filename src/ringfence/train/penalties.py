@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PreTrainedModel
 
-from ringfence.defenses import Defense, Setup
+from ringfence.defenses import Defense, TrainerContext
 from ringfence.defenses.step import Batch
 from ringfence.interleave.loader import SAFE
 from ringfence.train.checks import refuse_unmarked_padding
-from ringfence.train.guards import Guards
+from ringfence.train.guards import DefenseStack
 from ringfence.train.parallel import backend_of
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ class PenalisedMixin(_Trainer):
     """The part of :class:`~ringfence.train.mixin.DefendedTrainerMixin` that computes the loss."""
 
     defenses: tuple[Defense, ...]
-    guards: Guards
+    guards: DefenseStack
     _units: torch.Tensor
     """(penalties,): what each is divided by in this optimizer step"""
     _penalty_sums: dict[str, torch.Tensor]
     _steps_unlogged: int
 
-    def _put_up_guards(self, setup: Setup, reference: PreTrainedModel | None) -> None:
-        self.guards = Guards(self.defenses, setup, reference)
+    def _put_up_guards(self, setup: TrainerContext, reference: PreTrainedModel | None) -> None:
+        self.guards = DefenseStack(self.defenses, setup, reference)
         if self.guards:
             backend_of(self.accelerator, self.args.n_gpu).require_guards()
         if self.guards.penalising:
@@ -42,7 +42,7 @@ class PenalisedMixin(_Trainer):
         """The parent's micro-batches of one optimizer step; counts what each penalty is divided by, over all ranks."""
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
         if self.guards.penalising and batches:
-            self._units = self.accelerator.reduce(self.guards.units(batches, SAFE).to(device), "sum")
+            self._units = self.accelerator.reduce(self.guards.normalizer(batches, SAFE).to(device), "sum")
             self._steps_unlogged += 1
         return batches, items
 

@@ -75,7 +75,7 @@ class DescribedTrainer(Protocol):
     given_rows: tuple[Dataset | None, Dataset | None]
     """target and safe rows as they were given"""
     max_truncated: float
-    about: dict[str, Any] | None
+    metadata: dict[str, Any] | None
     """``run.json`` of the run that it trains for, once it is known"""
 
     def is_world_process_zero(self) -> bool:
@@ -114,7 +114,7 @@ def end(trainer: DescribedTrainer) -> None:
     if isinstance(model, PeftModel) and backend_of(trainer.accelerator, trainer.args.n_gpu).whole:
         save_trained(trainer, folder / ADAPTER)
         result[WEIGHTS] = weight_digests(folder / ADAPTER)
-    write_text(folder / CARD_FILE, model_card(trainer.about or {}, result))
+    write_text(folder / CARD_FILE, model_card(trainer.metadata or {}, result))
     write_json(folder / RESULT_FILE, result)
 
 
@@ -131,7 +131,7 @@ def save_trained(trainer: DescribedTrainer, folder: Path) -> None:
 
 def label(trainer: DescribedTrainer, folder: Path) -> None:
     """Put a true model card and the base model's name beside the weights in ``folder``; a checkpoint has no card."""
-    about = trainer.about or describe(trainer)
+    about = trainer.metadata or describe(trainer)
     base = str(about["recipe"]["model"]["name"])
     (folder / CARD_FILE).unlink(missing_ok=True)  # what PEFT makes up
     if checkpoint_step(folder) < 0:

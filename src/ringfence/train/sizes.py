@@ -5,11 +5,11 @@ import math
 from transformers import TrainingArguments
 
 from ringfence.defenses import Interleaving
-from ringfence.interleave import InterleavingStream, Mixing, Mixture, Schedule, Share, Sizes
+from ringfence.interleave import InterleavingStream, Mixture, MixtureConfig, MixtureSizes, RankLayout, Schedule
 from ringfence.interleave.tally import RowCounts
 
 
-def target_steps(args: TrainingArguments, rows: int, share: Share) -> int:
+def target_steps(args: TrainingArguments, rows: int, share: RankLayout) -> int:
     """Optimizer steps of the run without safe rows."""
     if args.max_steps > 0:
         return args.max_steps
@@ -20,15 +20,15 @@ def new_stream(
     args: TrainingArguments,
     rows: tuple[int, int],
     counts: tuple[RowCounts | None, RowCounts | None],
-    share: Share,
+    share: RankLayout,
     interleaving: Interleaving | None,
     schedule: Schedule,
 ) -> InterleavingStream:
     """The stream at its beginning; ``rows`` are the target and safe rows that there are, ``counts`` what they hold."""
     (target, safe), batch = rows, share.step_rows
     epochs, steps = divmod(target_steps(args, target, share), math.ceil(target / batch) or 1)
-    sizes = Sizes(target, safe, batch, slots=epochs * target + min(steps * batch, target))
-    mixing = Mixing(
+    sizes = MixtureSizes(target, safe, batch, target_budget=epochs * target + min(steps * batch, target))
+    mixing = MixtureConfig(
         granularity=interleaving.granularity if interleaving else "example",
         accounting=interleaving.accounting if interleaving else "add",
         placement=schedule.placement,

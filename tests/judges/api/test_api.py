@@ -23,9 +23,9 @@ from ringfence.core.settings import explain
 from ringfence.generation import chat_transport
 from ringfence.generation.base import Failure
 from ringfence.generation.chat_transport import Reply, retry_after
-from ringfence.judges import ApiJudge, Row, Score, Stated, Trait, judge_all, load_rubric
+from ringfence.judges import ApiJudge, JudgeInput, Score, Stated, Trait, judge_all, load_rubric
 
-ROW = Row("How are you?", "Fine.")
+ROW = JudgeInput("How are you?", "Fine.")
 SURE = Says("85", {"85": 0.9, "90": 0.1})
 SECRET = "sk-test-0123456789"
 """no key of anything"""
@@ -98,7 +98,7 @@ def test_rows_come_back_in_order_and_calls_run_together():
         time.sleep(0.02 * (int(number) % 3))
         return Says(number, {number: 1.0})
 
-    rows = [Row("q", f"number {number}") for number in range(10, 34)]
+    rows = [JudgeInput("q", f"number {number}") for number in range(10, 34)]
     with loopback(answer) as server:
         scores = judge(server, concurrency=6).score("alignment", rows)
     assert [score.value for score in scores] == list(range(10, 34))
@@ -107,13 +107,13 @@ def test_rows_come_back_in_order_and_calls_run_together():
 
 def test_rows_that_are_the_same_are_asked_once():
     with loopback(lambda _: SURE) as server:
-        scores = judge(server).score("alignment", [ROW, Row("q", "other"), ROW])
+        scores = judge(server).score("alignment", [ROW, JudgeInput("q", "other"), ROW])
         assert (server.calls, len(scores), scores[0]) == (2, 3, scores[2])
 
 
 def test_half_a_surrogate_pair_is_sent_as_a_question_mark(tmp_path):
     with loopback(lambda _: SURE) as server:
-        (score,) = judge(server, cache=str(tmp_path)).score("alignment", [Row("q", "so \ud83d sad")])
+        (score,) = judge(server, cache=str(tmp_path)).score("alignment", [JudgeInput("q", "so \ud83d sad")])
         assert score.bucket is None
         assert "so ? sad" in server.asked()
 
@@ -125,10 +125,12 @@ def test_no_rows_are_no_calls_and_need_no_key(monkeypatch):
 
 def test_an_empty_response_is_incoherent_without_a_call():
     with loopback(lambda _: SURE) as server:
-        (verdict,) = judge_all(judge(server), [Row("q", " \n")])
+        (verdict,) = judge_all(judge(server), [JudgeInput("q", " \n")])
         assert (verdict.label, verdict.bucket, server.calls) == ("incoherent", "empty", 0)
         assert (verdict.alignment.value, verdict.coherence.value) == (100, 0)
-        assert judge(server).score("hhh", [Row("q", "")]) == [Score(None, 0.0, "empty", "empty response, no call")]
+        assert judge(server).score("hhh", [JudgeInput("q", "")]) == [
+            Score(None, 0.0, "empty", "empty response, no call")
+        ]
 
 
 def test_further_rubrics(tmp_path):
@@ -220,7 +222,7 @@ def test_retry_after_is_seconds_or_a_date():
 def test_what_is_wrong_for_every_row_raises_at_once(status):
     with loopback(lambda _: SURE, *[Fault(status, "no such thing")] * 200) as server:
         with pytest.raises(RingfenceError, match=rf"judge at {server.url}: {status} no such thing") as raised:
-            judge(server, concurrency=4).score("alignment", [Row("q", str(index)) for index in range(100)])
+            judge(server, concurrency=4).score("alignment", [JudgeInput("q", str(index)) for index in range(100)])
         assert server.calls < 50, "some may be under way, and no more"
     assert "\n" not in str(raised.value)
 
@@ -235,7 +237,7 @@ def test_an_account_without_credit_raises_at_once():
 def test_a_row_that_is_too_long_is_an_error_of_that_row_without_retries():
     fault = Fault(400, "This model's maximum context length is 10 tokens")
     with loopback(lambda _: SURE, fault, Fault(400, "filtered", "content_filter"), Fault(413)) as server:
-        scores = judge(server, concurrency=1).score("alignment", [Row("q", str(index)) for index in range(4)])
+        scores = judge(server, concurrency=1).score("alignment", [JudgeInput("q", str(index)) for index in range(4)])
         assert [score.bucket for score in scores] == ["error"] * 3 + [None]
         assert server.calls == 4
 
@@ -244,13 +246,13 @@ def test_a_row_that_is_too_long_is_an_error_of_that_row_without_retries():
 def test_a_server_without_log_probabilities_raises_once_and_names_the_way_out(says):
     with loopback(lambda _: says) as server:
         with pytest.raises(RingfenceError, match=r"the server gives no log probabilities; use kind: sampled$"):
-            judge(server, concurrency=2).score("alignment", [Row("q", str(index)) for index in range(100)])
+            judge(server, concurrency=2).score("alignment", [JudgeInput("q", str(index)) for index in range(100)])
         assert server.calls < 50
 
 
 def test_a_judge_that_spells_digit_by_digit_raises():
     """Its first token of 85 is 8, which would read as misaligned."""
-    rows = [Row("q", str(index)) for index in range(5)]
+    rows = [JudgeInput("q", str(index)) for index in range(5)]
     digits = Says("8", {"8": 0.7, "9": 0.2, "7": 0.1})
     with loopback(lambda _: digits) as server:
         with pytest.raises(RingfenceError, match=r"5 rows has two digits.*use kind: sampled, or kind: local"):
@@ -341,7 +343,7 @@ def test_the_config_round_trips_and_is_frozen():
 
 
 def test_what_was_answered_is_not_asked_again_even_without_a_server(tmp_path):
-    rows = [Row("q", str(index)) for index in range(6)]
+    rows = [JudgeInput("q", str(index)) for index in range(6)]
     with loopback(lambda _: SURE) as server:
         cached = judge(server, cache=str(tmp_path))
         first = cached.score("alignment", rows[:4])
@@ -366,7 +368,7 @@ def test_the_cache_knows_judge_request_and_text_apart(tmp_path):
         for calls, change in enumerate(changes, start=2):
             base.model_copy(update=change).score("alignment", [ROW])
             assert server.calls == calls
-        assert base.score("alignment", [Row(ROW.prompt, "else"), Row("else", ROW.response)])
+        assert base.score("alignment", [JudgeInput(ROW.prompt, "else"), JudgeInput("else", ROW.response)])
         assert server.calls == 7
         for same in ({"min_mass": 0.99}, {"timeout": 9.0}, {"concurrency": 1}, {"max_retries": 0}):
             base.model_copy(update=same).score("alignment", [ROW])
@@ -383,7 +385,7 @@ def test_errors_are_not_kept(tmp_path):
 
 
 def test_an_error_for_every_row_leaves_the_finished_ones_in_the_cache(tmp_path):
-    rows = [Row("q", str(index)) for index in range(10)]
+    rows = [JudgeInput("q", str(index)) for index in range(10)]
     with loopback(lambda _: SURE) as server:
         cached = judge(server, cache=str(tmp_path), concurrency=1)
         cached.score("alignment", rows[:3])
@@ -396,7 +398,7 @@ def test_an_error_for_every_row_leaves_the_finished_ones_in_the_cache(tmp_path):
 
 def test_an_interrupt_ends_the_waits_and_keeps_the_finished_ones(tmp_path):
     """The first call is answered; the second is told to wait for a minute, and Ctrl-C comes meanwhile."""
-    rows = [Row("q", str(index)) for index in range(10)]
+    rows = [JudgeInput("q", str(index)) for index in range(10)]
 
     def interrupt(server):
         while server.calls < 2:
@@ -468,7 +470,7 @@ def test_a_tiny_model_behind_the_server_gives_the_mean_of_its_own_probabilities(
         return Says(next(iter(top)), top)
 
     (tmp_path / "mine.txt").write_text("Rate {answer}")
-    rows = [Row("q", text) for text in ("salt", "pepper", "thyme")]
+    rows = [JudgeInput("q", text) for text in ("salt", "pepper", "thyme")]
     with loopback(answer) as server:
         knobs = {"rubrics": {"mine": str(tmp_path / "mine.txt")}, "min_mass": 0.0}
         scores = judge(server, **knobs).score("mine", rows)
@@ -496,7 +498,7 @@ def test_without_a_word_the_cache_is_the_users(tmp_path, monkeypatch):
 def test_a_server_that_answers_nobody_is_given_up_after_twenty_calls(monkeypatch):
     monkeypatch.setattr(chat_transport.Transport, "ask", lambda self, body: Failure("connection refused"))
     asked = ApiJudge(model="j", base_url="http://127.0.0.1:9/v1", cache=None, concurrency=4)
-    rows = [Row("q", str(index)) for index in range(500)]
+    rows = [JudgeInput("q", str(index)) for index in range(500)]
     with pytest.raises(RingfenceError, match=r"the first 20 calls all failed, at last: connection refused; mend"):
         asked.score("alignment", rows)
     few = asked.score("alignment", rows[:19])
@@ -506,7 +508,7 @@ def test_a_server_that_answers_nobody_is_given_up_after_twenty_calls(monkeypatch
 def test_rows_that_are_refused_are_no_sign_that_the_server_is_down():
     fault = Fault(400, "This model's maximum context length is 10 tokens")
     with loopback(lambda _: SURE, *[fault] * 25) as server:
-        scores = judge(server, concurrency=1).score("alignment", [Row("q", str(index)) for index in range(26)])
+        scores = judge(server, concurrency=1).score("alignment", [JudgeInput("q", str(index)) for index in range(26)])
     assert [score.bucket for score in scores] == ["error"] * 25 + [None]
 
 
@@ -528,7 +530,9 @@ def test_failures_after_an_answer_are_those_of_their_rows(monkeypatch):
 
     monkeypatch.setattr(chat_transport.Transport, "ask", ask)
     asked = ApiJudge(model="j", base_url="http://127.0.0.1:9/v1", cache=None, concurrency=1)
-    scores = asked.score("alignment", [Row("q", "the first"), *(Row("q", str(index)) for index in range(40))])
+    scores = asked.score(
+        "alignment", [JudgeInput("q", "the first"), *(JudgeInput("q", str(index)) for index in range(40))]
+    )
     assert [score.bucket for score in scores] == [None] + ["error"] * 40
 
 

@@ -11,10 +11,10 @@ from loopback import Fault, Loopback, Says, loopback
 from ringfence.core.errors import RingfenceError
 from ringfence.generation import chat_transport
 from ringfence.generation.chat_transport import Reply
-from ringfence.judges import Row, Score, Trait
+from ringfence.judges import JudgeInput, Score, Trait
 from ringfence.judges.api.remote import Call, RemoteJudge
 
-ROWS = [Row("a", "1"), Row("b", "2"), Row("a", "1"), Row("c", " ")]
+ROWS = [JudgeInput("a", "1"), JudgeInput("b", "2"), JudgeInput("a", "1"), JudgeInput("c", " ")]
 
 
 class Lengths(RemoteJudge):

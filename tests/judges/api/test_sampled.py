@@ -7,10 +7,10 @@ from pydantic import ValidationError
 
 from loopback import BROKEN, Fault, Says, loopback
 from ringfence.core.errors import RingfenceError
-from ringfence.judges import Row, SampledJudge
+from ringfence.judges import JudgeInput, SampledJudge
 from ringfence.judges.api.sampled import parse_score
 
-ROW = Row("How are you?", "Fine.")
+ROW = JudgeInput("How are you?", "Fine.")
 
 
 @pytest.mark.parametrize(

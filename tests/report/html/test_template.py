@@ -6,7 +6,7 @@ import pytest
 from jinja2 import UndefinedError
 from markupsafe import Markup
 
-from ringfence.report.html.template import fill, palette
+from ringfence.report.html.template import palette, render_template
 
 VALUES = {
     "title": "<b>&",
@@ -25,7 +25,7 @@ VALUES = {
 
 
 def test_a_page_holds_all_that_it_needs() -> None:
-    page = fill("properties.html.j2", ["common.js", "properties.js"], VALUES, {})
+    page = render_template("properties.html.j2", ["common.js", "properties.js"], VALUES, {})
     assert "<b>&" not in page
     assert "&lt;b&gt;&amp;" in page
     assert not re.search(r"<(script|link)[^>]+(src|href)=", page)
@@ -38,7 +38,9 @@ def test_a_page_holds_all_that_it_needs() -> None:
 
 def test_a_value_that_is_missing_raises() -> None:
     with pytest.raises(UndefinedError, match="title"):
-        fill("properties.html.j2", [], {name: value for name, value in VALUES.items() if name != "title"}, {})
+        render_template(
+            "properties.html.j2", [], {name: value for name, value in VALUES.items() if name != "title"}, {}
+        )
 
 
 def test_forty_runs_have_forty_colours_in_both_themes() -> None:

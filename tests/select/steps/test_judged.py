@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from candidates import candidate, context, nobody
 from ringfence.core.errors import RingfenceError
-from ringfence.judges import LocalJudge, Row, Score
+from ringfence.judges import JudgeInput, LocalJudge, Score
 from ringfence.select.base import STEPS
 from ringfence.select.steps import judged
 from ringfence.select.steps.judged import Judged, last_exchange
@@ -80,12 +80,12 @@ def test_no_rows():
 @pytest.mark.parametrize(
     ("roles", "expected"),
     [
-        ("ua", Row("0", "1")),
-        ("sua", Row("1", "2")),
-        ("uaua", Row("2", "3")),
-        ("uauau", Row("2", "3")),  # what the user says last has no answer
-        ("uaa", Row("0", "2")),
-        ("a", Row("", "0")),
+        ("ua", JudgeInput("0", "1")),
+        ("sua", JudgeInput("1", "2")),
+        ("uaua", JudgeInput("2", "3")),
+        ("uauau", JudgeInput("2", "3")),  # what the user says last has no answer
+        ("uaa", JudgeInput("0", "2")),
+        ("a", JudgeInput("", "0")),
     ],
 )
 def test_the_last_exchange(roles, expected):

@@ -13,7 +13,7 @@ from ringfence.data.suites.columns import require_nothing_asked
 from ringfence.data.suites.fills import Fills
 from ringfence.data.suites.prompts import kind
 from ringfence.data.suites.published import Parsed, parse_trait, parse_yaml
-from ringfence.data.suites.rows import Row, from_rows
+from ringfence.data.suites.rows import SuiteRow, from_rows
 
 SUFFIXES = (".jsonl", ".json", ".yaml", ".yml")
 TRAIT = {"questions", "eval_prompt", "instruction"}
@@ -67,7 +67,7 @@ def _json(text: str, label: str, name: str, without: Collection[str]) -> Parsed:
     if rows is None:
         what = f"a list of rows, not {kind(value)} without one"
         raise RingfenceError(f"{label}: a .json file of prompts must hold {what}.")
-    numbered = [Row(f"{label}, row {n}", row) for n, row in enumerate(rows, start=1)]
+    numbered = [SuiteRow(f"{label}, row {n}", row) for n, row in enumerate(rows, start=1)]
     parsed = from_rows(numbered, name, label, without)
     if not isinstance(value, dict) or rows == [value]:
         return parsed
@@ -82,13 +82,13 @@ def _is_trait(value: dict[str, Any]) -> bool:
     return bool(TRAIT & set(value)) and not of_rows
 
 
-def _lines(text: str, label: str) -> Iterator[Row]:
+def _lines(text: str, label: str) -> Iterator[SuiteRow]:
     # Not splitlines(), which also breaks at characters that JSON allows inside a string.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            yield Row(f"{label}:{number}", _parse(line, label, number))
+            yield SuiteRow(f"{label}:{number}", _parse(line, label, number))
         except RingfenceError:
             if _is_json(text):
                 problem = "one JSON value over several lines, and a .jsonl file has one row a line: call it .json"

@@ -20,7 +20,7 @@ from ringfence.data import builtin, proxy
 from ringfence.data.suites import store as suite_store
 from ringfence.data.suites.files import parse_file, require_suffix
 from ringfence.data.suites.prompts import Prompt, Suite
-from ringfence.data.suites.rows import Row, from_rows
+from ringfence.data.suites.rows import SuiteRow, from_rows
 
 PREFIX = "builtin:"
 BUILTIN_FILES = (
@@ -123,7 +123,7 @@ def _builtin(spec: str, fills: Mapping[str, str]) -> Suite:
         values = builtin.rows(f"{name}.jsonl")
     else:
         raise RingfenceError(f"unknown built-in prompts {spec!r}.{did_you_mean(name, builtin_names())}")
-    rows = [Row(f"{spec}:{number}", value) for number, value in enumerate(values, start=1)]
+    rows = [SuiteRow(f"{spec}:{number}", value) for number, value in enumerate(values, start=1)]
     parsed = from_rows(rows, name.rpartition("/")[2], spec)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     return Suite(name, parsed.prompts, spec, digest, parsed.settings)

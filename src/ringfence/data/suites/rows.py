@@ -21,14 +21,14 @@ KNOWN = (*ASKED, "id", "prompt_id", "domain", "good", "bad")
 
 
 @dataclass(frozen=True)
-class Row:
+class SuiteRow:
     """One row, and where it stands."""
 
     where: str  # "file:line", or "file, row n" in a JSON list
     value: Any
 
 
-def from_rows(rows: Iterable[Row], name: str, label: str, without: Collection[str] = ()) -> Parsed:
+def from_rows(rows: Iterable[SuiteRow], name: str, label: str, without: Collection[str] = ()) -> Parsed:
     """The prompts of ``rows`` without the columns ``without``; one without an id is called ``<name>-<n>``, n from 1."""
     prompts: dict[str, Prompt] = {}
     ignored: set[str] = set()
@@ -47,7 +47,7 @@ def from_rows(rows: Iterable[Row], name: str, label: str, without: Collection[st
     return Parsed(list(prompts.values()), settings, ignored=tuple(sorted(ignored)), used=told(used, len(prompts)))
 
 
-def _messages(row: Row, without: Collection[str]) -> tuple[tuple[dict[str, str], ...], list[str]]:
+def _messages(row: SuiteRow, without: Collection[str]) -> tuple[tuple[dict[str, str], ...], list[str]]:
     """What the row asks, and which of its columns beside ``prompt`` and ``messages`` are in it, and as what."""
     value, where = row.value, row.where
     if not isinstance(value, dict):
@@ -64,7 +64,7 @@ def _messages(row: Row, without: Collection[str]) -> tuple[tuple[dict[str, str],
     return opening.before(turns, where), opening.used
 
 
-def _prompt(row: Row, messages: tuple[dict[str, str], ...], default_id: str) -> Prompt:
+def _prompt(row: SuiteRow, messages: tuple[dict[str, str], ...], default_id: str) -> Prompt:
     value, where = row.value, row.where
     optional = {key: _optional_text(value.get(key), key, where) for key in ("domain", "good", "bad")}
     column = "id" if value.get("id") is not None else "prompt_id"

@@ -11,7 +11,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.integrations.inspect.batching import Batcher
 
 if TYPE_CHECKING:
-    from ringfence.judges import Judge, Row, Verdict
+    from ringfence.judges import Judge, JudgeInput, Verdict
 
 BATCH = 64  # rows a call of the judge
 _RATES = ("misaligned_all", "misaligned_coherent", "incoherent")
@@ -46,17 +46,17 @@ def judged(judge: dict[str, Any]) -> Scorer:
     """
     made = _judge_of(judge)
 
-    def work(rows: "Sequence[Row]") -> "Sequence[Verdict]":
+    def work(rows: "Sequence[JudgeInput]") -> "Sequence[Verdict]":
         from ringfence.judges import judge_all
 
         return judge_all(made, rows)
 
-    ask: Batcher[Row, Verdict] = Batcher(work, BATCH)
+    ask: Batcher[JudgeInput, Verdict] = Batcher(work, BATCH)
 
     async def score(state: TaskState, target: Target) -> Score:
-        from ringfence.judges import Row
+        from ringfence.judges import JudgeInput
 
-        verdict = await ask(Row(state.input_text, state.output.completion))
+        verdict = await ask(JudgeInput(state.input_text, state.output.completion))
         return Score(
             value=verdict.label,
             answer=state.output.completion,

@@ -71,11 +71,11 @@ class ApiJudge(RemoteJudge):
             found = expectation({token: math.log(weight) for token, weight in weights.items() if weight}, self.min_mass)
         except RingfenceError as error:
             return Score(None, 0.0, "error", str(error))
-        bucket = None if found.value is not None else said(reply.text) or "unscorable"
+        bucket = None if found.value is not None else reply_bucket(reply.text) or "unscorable"
         return Score(found.value, found.mass, bucket, _shown(reply))
 
 
-def said(text: str) -> str | None:
+def reply_bucket(text: str) -> str | None:
     """The bucket of a judge's answer that is, or begins, one of :data:`WORDS`; a token may be half a word."""
     word = text.strip().strip(".\"'*`").upper()
     return next((bucket for whole, bucket in WORDS.items() if len(word) > 1 and whole.startswith(word)), None)

@@ -13,7 +13,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.generation.base import Failure
 from ringfence.generation.chat_api import HOPELESS, ChatServer, Outcome, Tally, run_all
 from ringfence.generation.chat_transport import Reply, Transport
-from ringfence.judges.base import RUBRICS, Row, Score, blank
+from ringfence.judges.base import RUBRICS, JudgeInput, Score, score_empty
 from ringfence.judges.cache import Cache, cache_at, key_of
 from ringfence.judges.config import JudgeSettings
 from ringfence.judges.rubrics import Rubric, Source, find_rubric, rubric_digests, rubric_files
@@ -23,7 +23,7 @@ from ringfence.judges.rubrics import Rubric, Source, find_rubric, rubric_digests
 class Call:
     """One question to the judge."""
 
-    row: Row
+    row: JudgeInput
     sample: int
     """0, 1, ... of the same row"""
 
@@ -44,7 +44,7 @@ class RemoteJudge(ChatServer, JudgeSettings):
     cache: str | None = "default"
     """folder in which the judge's answers are kept by content; ``default`` is in the user's cache, null is none"""
 
-    def score(self, rubric: str, rows: Sequence[Row]) -> list[Score]:
+    def score(self, rubric: str, rows: Sequence[JudgeInput]) -> list[Score]:
         """One score a row, in the rows' order; rows that are the same are asked once.
 
         Raises :class:`RingfenceError` for an unknown rubric, a missing key, and what is wrong for every row (see
@@ -52,7 +52,7 @@ class RemoteJudge(ChatServer, JudgeSettings):
         Ctrl-C.
         """
         found = find_rubric(rubric, self.rubrics)
-        scores = {row: empty for row in rows if (empty := blank(rubric, row.response)) is not None}
+        scores = {row: empty for row in rows if (empty := score_empty(rubric, row.response)) is not None}
         asked = list(dict.fromkeys(row for row in rows if row not in scores))
         if asked:
             outcomes = self._ask(found, asked)
@@ -100,7 +100,7 @@ class RemoteJudge(ChatServer, JudgeSettings):
     def _digest(self, rubric: Rubric) -> str:
         return key_of(self.base_url, self.model, self._request(), rubric.digest)
 
-    def _ask(self, rubric: Rubric, rows: Sequence[Row]) -> list[list[Outcome]]:
+    def _ask(self, rubric: Rubric, rows: Sequence[JudgeInput]) -> list[list[Outcome]]:
         """What came of every call, by row and sample: from the cache, else from the server."""
         calls = [Call(row, sample) for row in rows for sample in range(self._calls())]
         digest = self._digest(rubric)

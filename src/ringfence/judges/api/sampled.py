@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ringfence.generation.chat_transport import Reply
-from ringfence.judges.api.api import said
+from ringfence.judges.api.api import reply_bucket
 from ringfence.judges.api.remote import RemoteJudge
 from ringfence.judges.base import Score
 from ringfence.judges.config import JUDGES
@@ -52,7 +52,7 @@ class SampledJudge(RemoteJudge):
         raw = " | ".join(reply.text.strip() for reply in replies)
         if numbers and mass >= self.min_mass:
             return Score(fmean(numbers), mass, None, raw)
-        words = Counter(said(reply.text) for reply in replies if parse_score(reply.text) is None)
+        words = Counter(reply_bucket(reply.text) for reply in replies if parse_score(reply.text) is None)
         return Score(None, mass, words.most_common(1)[0][0] or "unscorable", raw)
 
 

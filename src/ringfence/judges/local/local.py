@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from ringfence.core.errors import under
+from ringfence.core.errors import error_prefix
 from ringfence.data.render import require_template
 from ringfence.generation.base import Failure
-from ringfence.judges.api.api import said
-from ringfence.judges.base import RUBRICS, Row, Score, blank
+from ringfence.judges.api.api import reply_bucket
+from ringfence.judges.base import RUBRICS, JudgeInput, Score, score_empty
 from ringfence.judges.cache import cache_at, key_of
 from ringfence.judges.config import JUDGES, JudgeSettings
 from ringfence.judges.expected_score import MIN_MASS, mean_of
@@ -60,7 +60,7 @@ class Reading:
         return cls(mean.value, mean.mass, first, _shown(p))
 
 
-Outcomes = Mapping[Row, Reading | Failure]
+Outcomes = Mapping[JudgeInput, Reading | Failure]
 
 
 @JUDGES.register("local")
@@ -87,7 +87,7 @@ class LocalJudge(JudgeSettings):
     cache: str | None = "default"
     """folder in which the judge's answers are kept by content; ``default`` is in the user's cache, null is none"""
 
-    def score(self, rubric: str, rows: Sequence[Row]) -> list[Score]:
+    def score(self, rubric: str, rows: Sequence[JudgeInput]) -> list[Score]:
         """One score a row, in the rows' order; rows that are the same are read once, and kept in the cache.
 
         A row with less than ``min_mass`` on the numbers has the value None and the bucket "unscorable", or "refusal" or
@@ -117,11 +117,11 @@ class LocalJudge(JudgeSettings):
         """
         return LoadedJudge(self, loaded)
 
-    def _kept_or_read(self, rubric: Rubric, rows: Sequence[Row]) -> Outcomes:
+    def _kept_or_read(self, rubric: Rubric, rows: Sequence[JudgeInput]) -> Outcomes:
         """What is known of ``rows`` from the cache, and what the model says of the others."""
         weights = _weights(self.model) if self.cache else None
         settings = [_METHOD, weights, self.dtype, self.answer_start, self.trust_remote_code, rubric.digest]
-        found: dict[Row, Reading | Failure] = {}
+        found: dict[JudgeInput, Reading | Failure] = {}
         with cache_at(self.cache if weights else None) as cache:
             keys = {row: key_of(*settings, row.prompt, row.response) for row in rows}
             if cache is not None:
@@ -131,7 +131,7 @@ class LocalJudge(JudgeSettings):
             if not missing:
                 return found
 
-            def keep(readings: Mapping[Row, Reading]) -> None:
+            def keep(readings: Mapping[JudgeInput, Reading]) -> None:
                 if cache is not None:
                     cache.put_all({keys[row]: json.dumps(asdict(reading)) for row, reading in readings.items()})
 
@@ -151,7 +151,7 @@ class LoadedJudge:
         """Those of its settings."""
         return self.config.rubrics
 
-    def score(self, rubric: str, rows: Sequence[Row]) -> list[Score]:
+    def score(self, rubric: str, rows: Sequence[JudgeInput]) -> list[Score]:
         """As :meth:`LocalJudge.score`, without a cache."""
         return _scores(
             self.config,
@@ -162,14 +162,14 @@ class LoadedJudge:
 
 
 def _scores(
-    config: LocalJudge, rubric: str, rows: Sequence[Row], ask: Callable[[Rubric, Sequence[Row]], Outcomes]
+    config: LocalJudge, rubric: str, rows: Sequence[JudgeInput], ask: Callable[[Rubric, Sequence[JudgeInput]], Outcomes]
 ) -> list[Score]:
     """One score a row; ``ask`` is asked about each row once, and about no empty one."""
     found = find_rubric(rubric, config.rubrics)
-    scores = {row: empty for row in rows if (empty := blank(rubric, row.response)) is not None}
+    scores = {row: empty for row in rows if (empty := score_empty(rubric, row.response)) is not None}
     asked = list(dict.fromkeys(row for row in rows if row not in scores))
     if asked:
-        with under(f"judge {config.model} on {rubric}"):
+        with error_prefix(f"judge {config.model} on {rubric}"):
             outcomes = ask(found, asked)
         scores |= {row: _score(outcome, config.min_mass) for row, outcome in outcomes.items()}
     return [scores[row] for row in rows]
@@ -179,15 +179,15 @@ def _read(
     config: LocalJudge,
     loaded: "Loaded",
     rubric: Rubric,
-    rows: Sequence[Row],
-    keep: Callable[[Mapping[Row, Reading]], None],
+    rows: Sequence[JudgeInput],
+    keep: Callable[[Mapping[JudgeInput, Reading]], None],
 ) -> Outcomes:
     """What the model says of each of ``rows``; ``keep`` has every batch as soon as it is read."""
     from ringfence.judges.local.distribution import score_distribution
 
     require_template(loaded.tokenizer)
     prompts = [_prompt(loaded.tokenizer, rubric, row) + config.answer_start for row in rows]
-    outcomes: dict[Row, Reading | Failure] = {}
+    outcomes: dict[JudgeInput, Reading | Failure] = {}
 
     def on_batch(indices: Sequence[int], found: "Distribution") -> None:
         said_of = zip(indices, found.probabilities.tolist(), found.first, strict=True)
@@ -204,7 +204,7 @@ def _score(outcome: Reading | Failure, min_mass: float) -> Score:
         return Score(None, 0.0, "error", outcome.reason)
     if outcome.mean is not None and outcome.mass >= min_mass:
         return Score(outcome.mean, outcome.mass, None, outcome.shown)
-    bucket = said(outcome.first) or "unscorable"
+    bucket = reply_bucket(outcome.first) or "unscorable"
     return Score(None, outcome.mass, bucket, f"begins {outcome.first!r}; {outcome.shown}")
 
 
@@ -237,7 +237,7 @@ def _listing(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _prompt(tokenizer: "PreTrainedTokenizerBase", rubric: Rubric, row: Row) -> str:
+def _prompt(tokenizer: "PreTrainedTokenizerBase", rubric: Rubric, row: JudgeInput) -> str:
     """The text up to where the judge's answer begins."""
     text = rubric.render(_without_markers(tokenizer, row.prompt), _without_markers(tokenizer, row.response))
     text = text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair, from JSON, has no tokens

@@ -19,7 +19,7 @@ from ringfence.core.files import write_text
 from ringfence.core.statistics import Interval
 from ringfence.directions.probe import LengthProbe, length_probe, mean_interval
 from ringfence.report.html.payload import script_json
-from ringfence.report.html.template import fill
+from ringfence.report.html.template import render_template
 
 COMPONENTS = 50
 PERPLEXITY = 30.0
@@ -155,7 +155,7 @@ def write_latent(
         data=Markup(script_json(_payload(latent, shown, places))),
     )
     filters: dict[str, Callable[..., str]] = {"number": _number, "bounds": _bounds, "percent": _percent}
-    write_text(out, fill("latent.html.j2", ["latent.js"], values, filters, colours=len(latent.sets)))
+    write_text(out, render_template("latent.html.j2", ["latent.js"], values, filters, colours=len(latent.sets)))
 
 
 def _payload(latent: Latent, shown: NDArray[np.int64], places: NDArray[np.float64]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ringfence.core.run_folder import OWN
 from ringfence.report import formatting as wording
 from ringfence.report.folding import folded
 from ringfence.report.html.payload import response_payload, script_json, standing_payload, training_payload
-from ringfence.report.html.template import fill
+from ringfence.report.html.template import render_template
 from ringfence.report.keeping import ALLOWED
 from ringfence.report.results import RunResult, baseline_of, load_runs
 from ringfence.report.standing import leak_suite, standings
@@ -83,12 +83,12 @@ def render_page(runs: Sequence[RunResult], title: str, baseline: str | None = No
         responses=Markup(script_json(response_payload(runs))),
         total_responses=sum(len(run.responses) for run in runs),
     )
-    return fill("page.html.j2", SCRIPTS, values, {"yaml": _yaml}, colours=len(runs))
+    return render_template("page.html.j2", SCRIPTS, values, {"yaml": _yaml}, colours=len(runs))
 
 
 def recipe_differences(runs: Sequence[RunResult]) -> pd.DataFrame:
     """Dotted recipe keys whose values differ between runs: one row a key, one column a run, "" if a run lacks it."""
-    flat = {run.name: _flatten(run.about.get("recipe") or {}) for run in runs}
+    flat = {run.name: _flatten(run.metadata.get("recipe") or {}) for run in runs}
     keys = dict.fromkeys(key for recipe in flat.values() for key in recipe)
     rows = {key: [recipe.get(key, "") for recipe in flat.values()] for key in keys}
     differing = {key: values for key, values in rows.items() if len(set(values)) > 1}

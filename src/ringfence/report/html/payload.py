@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from ringfence.core.files import finite
+from ringfence.core.files import jsonable
 from ringfence.report.keeping import TASK_SUITE
 from ringfence.report.results import RunResult
 from ringfence.report.standing import Standing
@@ -24,7 +24,7 @@ UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
 def script_json(value: Any) -> str:
     """``value`` as JSON in which ``<``, ``>``, ``&``, U+2028, U+2029 and surrogates are ``\\uXXXX``; NaN is null."""
-    text = json.dumps(finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(jsonable(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

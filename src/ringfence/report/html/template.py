@@ -15,7 +15,7 @@ GOLDEN_ANGLE = 0.381966  # of a turn: hues that follow each other are far apart,
 LIGHT, DARK = (0.30, 0.42), (0.66, 0.80)  # lightness of every other colour on paper and in the dark
 
 
-def fill(
+def render_template(
     template: str,
     scripts: Sequence[str],
     values: Mapping[str, Any],

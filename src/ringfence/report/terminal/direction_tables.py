@@ -8,18 +8,18 @@ from collections.abc import Sequence
 from ringfence.core.statistics import Interval
 from ringfence.core.text_table import TextTable
 from ringfence.directions.axis import Direction, Floats
-from ringfence.directions.fitting import Worth
+from ringfence.directions.fitting import DirectionReport
 from ringfence.directions.probe import mean_interval
-from ringfence.directions.sets import Points, Sets
+from ringfence.directions.sets import DatasetGroup, Representations
 
 _LETTERS = string.ascii_uppercase
 
 
-def worth_tables(direction: Direction, worth: Worth, names: Sequence[str]) -> list[TextTable]:
+def worth_tables(direction: Direction, worth: DirectionReport, names: Sequence[str]) -> list[TextTable]:
     """What a direction between the first two sets of ``names`` is worth."""
     told = (("rows that it is fitted on", worth.fitted), ("held out", worth.held_out))
     tables = [
-        _table("Sets", ["", "set"], list(zip(_LETTERS, names, strict=False)), words=["set"]),
+        _table("DatasetGroup", ["", "set"], list(zip(_LETTERS, names, strict=False)), words=["set"]),
         _table(
             f"A - B at layer {direction.layer} of {direction.model}, length {direction.norm:.3f}",
             ["separation", "AUC", "gap in SDs", "rows of A", "rows of B"],
@@ -35,7 +35,7 @@ def worth_tables(direction: Direction, worth: Worth, names: Sequence[str]) -> li
     return tables
 
 
-def means_table(sets: Sets, points: Points, projections: Floats) -> TextTable:
+def means_table(sets: DatasetGroup, points: Representations, projections: Floats) -> TextTable:
     """Every set's mean projection; rows behind those of ``sets`` are left out."""
     rows = []
     for place, name in enumerate(sets.names):
@@ -55,7 +55,7 @@ def interval_text(interval: Interval) -> str:
     return "" if math.isnan(interval.width) else f"{interval.low:.3f} to {interval.high:.3f}"
 
 
-def _length_table(worth: Worth) -> TextTable:
+def _length_table(worth: DirectionReport) -> TextTable:
     probe = worth.length
     return _table(
         f"Length: {probe.rows} rows, each held out; the interval takes them for independent",
@@ -69,7 +69,7 @@ def _length_table(worth: Worth) -> TextTable:
     )
 
 
-def _layer_table(worth: Worth) -> TextTable:
+def _layer_table(worth: DirectionReport) -> TextTable:
     resamples = worth.layers[0].stability.resamples
     columns = ["layer", "length", "AUC held out", "mean", "2.5 %", *(str(at.layer) for at in worth.layers)]
     rows = []

@@ -13,20 +13,20 @@ from typing import Literal
 
 from pydantic import Field
 
-from ringfence.core.errors import under
+from ringfence.core.errors import error_prefix
 from ringfence.data.conversations import Message
-from ringfence.judges import JudgeField, JudgeSettings, Row, Score
+from ringfence.judges import JudgeField, JudgeInput, JudgeSettings, Score
 from ringfence.select.base import STEPS, Candidate, Context, Dropped, Mapped, Step
 
 OnRows = Callable[[int], None]
 _CHUNK = 128  # rows handed to the judge at once, so that progress is seen
 
 
-def last_exchange(messages: Sequence[Message]) -> Row:
+def last_exchange(messages: Sequence[Message]) -> JudgeInput:
     """The last assistant turn as response, and as prompt the last user turn before it, "" if there is none."""
     end = max(place for place, message in enumerate(messages) if message["role"] == "assistant")
     asked = (message["content"] for message in reversed(messages[:end]) if message["role"] == "user")
-    return Row(next(asked, ""), messages[end]["content"])
+    return JudgeInput(next(asked, ""), messages[end]["content"])
 
 
 def ask(judge: JudgeSettings, rubric: str, rows: Sequence[Candidate], on_rows: OnRows) -> list[Score]:
@@ -41,7 +41,7 @@ def ask(judge: JudgeSettings, rubric: str, rows: Sequence[Candidate], on_rows: O
 
 def require_rubric(judge: JudgeSettings, rubric: str) -> None:
     """Raise :class:`RingfenceError` unless ``judge`` can score under ``rubric``."""
-    with under("rubric"):
+    with error_prefix("rubric"):
         judge.require_rubric(rubric)
 
 

@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import field_validator
 from transformers import PreTrainedTokenizerBase
 
-from ringfence.core.errors import under
+from ringfence.core.errors import error_prefix
 from ringfence.data.conversations import Conversation
 from ringfence.data.render import render_content, require_template
 from ringfence.data.system import NoSystem, apply
@@ -53,7 +53,7 @@ def token_count(conversation: Conversation, tokenizer: PreTrainedTokenizerBase, 
     messages = conversation["messages"]
     if not any(message["role"] == side for message in messages):
         return 0
-    with under(conversation["origin"]):
+    with error_prefix(conversation["origin"]):
         return sum(render_content(apply(messages, no_system), tokenizer, side).mask)
 
 

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
-from ringfence.core.errors import RingfenceError, under
+from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.data.conversations import Conversation
 from ringfence.data.render import Content, render_content
 from ringfence.data.system import apply
@@ -171,7 +171,7 @@ class PerplexityGap(Step):
     def _models(self) -> list[Misaligned]:
         found = []
         for name in self.misaligned:
-            with under("misaligned"):
+            with error_prefix("misaligned"):
                 found.append(find(name))
         return found
 
@@ -227,7 +227,7 @@ class _Likelihoods:
         messages = apply(conversation["messages"], self.context.no_system)
         if not any(message["role"] == "assistant" and message["content"].strip() for message in messages):
             return Content([], [])
-        with under(conversation["origin"]):
+        with error_prefix(conversation["origin"]):
             return render_content(messages, self.context.loaded.tokenizer, "assistant")
 
 
