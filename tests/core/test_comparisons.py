@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,19 +27,19 @@ from ringfence.core.statistics import Interval, exact_interval
 # --- paired difference --------------------------------------------------------------------------------------
 
 
-def test_the_value_is_the_mean_over_prompts():
+def test_the_value_is_the_mean_over_prompts() -> None:
     """1/2 - 0/2 and 9/90 - 0/10: (0.5 + 0.1) / 2 = 0.3; the pooled rates, 10/92 and 0/12, differ by 0.109."""
     assert paired_difference([1, 9], [2, 90], [0, 0], [2, 10]).value == pytest.approx(0.3)
 
 
-def test_prompts_with_unequal_samples_are_no_difference():
+def test_prompts_with_unequal_samples_are_no_difference() -> None:
     """Both runs have 1 in 2 on the first prompt and 1 in 10 on the second; pooled, 0.467 and 0.133."""
     difference = paired_difference([50, 1], [100, 10], [5, 10], [10, 100])
     assert (difference.value, difference.p) == (0, 1)
     assert -difference.low == pytest.approx(difference.high)
 
 
-def test_exchanging_the_runs_mirrors_all():
+def test_exchanging_the_runs_mirrors_all() -> None:
     counts = [7, 1, 3, 9, 0, 2], [10] * 6, [2, 1, 1, 4, 3, 0], [10] * 6
     one, other = paired_difference(*counts), paired_difference(*counts[2:], *counts[:2])
     assert (other.value, other.n) == (-one.value, 6)
@@ -46,7 +47,7 @@ def test_exchanging_the_runs_mirrors_all():
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.99])
-def test_p_and_interval_agree(confidence):
+def test_p_and_interval_agree(confidence: float) -> None:
     """p is where the interval first leaves out 0: below 1 - confidence if and only if that interval does."""
     generator = np.random.default_rng(3)
     seen = set()
@@ -60,7 +61,7 @@ def test_p_and_interval_agree(confidence):
     assert seen == {True, False}
 
 
-def test_p_of_a_normal_interval():
+def test_p_of_a_normal_interval() -> None:
     """2.5 -+ z: p is twice the tail above 2.5; no p is below the least, and without a difference it is 1."""
 
     def around(middle):
@@ -73,7 +74,7 @@ def test_p_of_a_normal_interval():
     assert p_value(around(9)) == LEAST_P
 
 
-def test_pairing_narrows_the_interval():
+def test_pairing_narrows_the_interval() -> None:
     """The prompts' rates spread from 0 to 1 and run a is 0.1 above run b on each but for the noise of 100 samples."""
     generator, rates = np.random.default_rng(11), np.linspace(0.05, 0.85, 30)
     a, b = generator.binomial(100, rates + 0.1), generator.binomial(100, rates)
@@ -82,13 +83,13 @@ def test_pairing_narrows_the_interval():
     assert paired.high - paired.low < (broken.high - broken.low) / 2
 
 
-def test_no_hits_in_either_run_is_not_certainty():
+def test_no_hits_in_either_run_is_not_certainty() -> None:
     """5 prompts without a hit are up to 0.521824 in each run, whatever the samples; the arms are sqrt(0 + u^2)."""
     difference = paired_difference([0] * 5, [50] * 5, [0] * 5, [50] * 5)
     assert difference == Difference(0, pytest.approx(-0.521824, abs=1e-6), pytest.approx(0.521824, abs=1e-6), 1, 5)
 
 
-def test_newcombes_interval_by_hand():
+def test_newcombes_interval_by_hand() -> None:
     """Single samples, 3 hits of 4 and 0 of 4, so no correlation: the arms are those of two exact intervals."""
     of_a, of_b = exact_interval(0.75, 4), exact_interval(0, 4)
     difference = paired_difference([1, 1, 1, 0], [1] * 4, [0] * 4, [1] * 4)
@@ -96,7 +97,7 @@ def test_newcombes_interval_by_hand():
     assert difference.high == pytest.approx(0.75 + (of_a.high - 0.75))
 
 
-def test_newcombes_interval_with_correlation():
+def test_newcombes_interval_with_correlation() -> None:
     """Hits 1110 and 1100: each variance is 3/16 and 1/4, covariance 1/2 - 3/8, so r = 1/8 / sqrt(3/64) = 0.57735."""
     of_a, of_b, r = exact_interval(0.75, 4), exact_interval(0.5, 4), 1 / math.sqrt(3)
     down, up = (0.75 - of_a.low, of_b.high - 0.5), (of_a.high - 0.75, 0.5 - of_b.low)
@@ -105,7 +106,7 @@ def test_newcombes_interval_with_correlation():
     assert (difference.low, difference.high) == pytest.approx((0.25 - arms[0], 0.25 + arms[1]))
 
 
-def test_four_rates_add_with_their_correlations():
+def test_four_rates_add_with_their_correlations() -> None:
     """a - b - c + d, all 5 of 10 single samples at the distance d. Where all hit the same prompts the signed distances
     cancel; where a hits the others, it is (d + d - d + d)^2 under the root, 2 d."""
     half, signs, ones = np.array([1.0] * 5 + [0.0] * 5), np.array([1.0, -1, -1, 1]), np.ones((10, 4))
@@ -116,7 +117,7 @@ def test_four_rates_add_with_their_correlations():
     assert (other.low, other.high) == pytest.approx((-2 * d, 2 * d))
 
 
-def test_distances_stay_within_what_rates_can_be():
+def test_distances_stay_within_what_rates_can_be() -> None:
     found = add_distances(np.array([0.9, 0.1]), [Interval(0.0, 1.0)] * 2, np.zeros((2, 2)), np.array([1.0, -1.0]))
     assert found == Interval(pytest.approx(0.8 - math.hypot(0.9, 0.9)), pytest.approx(0.8 + math.hypot(0.1, 0.1)))
     found = add_distances(np.array([0.9, 0.1]), [Interval(0.0, 1.0)] * 2, -np.ones((2, 2)), np.array([1.0, -1.0]))
@@ -128,7 +129,7 @@ SPREADS = [(0.0, 0.3), (0.0, "always"), (0.05, 0.3), (0.1, 0.1)]
 
 @pytest.mark.parametrize("spreads", SPREADS)
 @pytest.mark.parametrize(("prompts", "samples", "rate"), [(24, 100, 0.05), (8, 50, 0.05)])
-def test_equal_rates_of_unequal_spread_are_no_difference(spreads, prompts, samples, rate):
+def test_equal_rates_of_unequal_spread_are_no_difference(spreads: Any, prompts: int, samples: int, rate: float) -> None:
     """Both runs have the rate; ICC 0 is the same on every prompt, "always" all or nothing. At most 5% of 300 data sets
     may have p <= 5%, plus two binomial deviations. The sign-flip test found a difference in up to 67% of them."""
     generator, found = np.random.default_rng(7), 0
@@ -146,7 +147,7 @@ def test_equal_rates_of_unequal_spread_are_no_difference(spreads, prompts, sampl
     assert found / 300 <= 0.05 + 2 * 0.0126
 
 
-def test_what_differs_is_found():
+def test_what_differs_is_found() -> None:
     """24 x 100 at 10% and 20% with an ICC of 0.02: the z-test finds it in 97%, ours in four of five at least."""
     generator, found = np.random.default_rng(7), 0
     for _ in range(200):
@@ -155,7 +156,7 @@ def test_what_differs_is_found():
     assert found / 200 >= 0.8
 
 
-def test_coverage_of_rare_hits():
+def test_coverage_of_rare_hits() -> None:
     """24 prompts x 100 samples, rates Beta with means 0.03 and 0.01 and an ICC of 0.3, drawn apart: at least 94% of 300
     data sets hold 0.02. A bootstrap over prompts did so in 82%."""
     generator, spread = np.random.default_rng(13), (1 - 0.3) / 0.3
@@ -167,26 +168,26 @@ def test_coverage_of_rare_hits():
     assert held / 300 >= 0.94
 
 
-def test_one_prompt_has_a_value_and_no_bounds():
+def test_one_prompt_has_a_value_and_no_bounds() -> None:
     difference = paired_difference([3], [4], [1], [4])
     assert (difference.value, difference.n) == (0.5, 1)
     assert all(map(math.isnan, (difference.low, difference.high, difference.p)))
 
 
-def test_no_prompts_is_nan():
+def test_no_prompts_is_nan() -> None:
     difference = paired_difference([], [], [], [])
     assert all(map(math.isnan, (difference.value, difference.low, difference.high, difference.p)))
     assert difference.n == 0
 
 
-def test_missing_prompts_are_counted():
+def test_missing_prompts_are_counted() -> None:
     with pytest.raises(RingfenceError, match="2 of 3 prompts have no samples in one of the runs"):
         paired_difference([0, 1, 1], [0, 2, 2], [0, 0, 1], [2, 0, 2])
     with pytest.raises(RingfenceError, match="run a has 2 prompts and run b 1"):
         paired_difference([1, 1], [2, 2], [1], [2])
 
 
-def test_swapped_counts_raise():
+def test_swapped_counts_raise() -> None:
     with pytest.raises(RingfenceError, match="1 prompts have more hits than samples"):
         paired_difference([5, 1], [1, 5], [1, 1], [5, 5])
 
@@ -196,13 +197,13 @@ def test_swapped_counts_raise():
 P_VALUES = st.lists(st.floats(0, 1) | st.sampled_from([0.01, 0.04, 0.05]), min_size=1, max_size=6)
 
 
-def test_holm_by_hand():
+def test_holm_by_hand() -> None:
     """Sorted 0.01 x 4, 0.02 x 3, 0.03 x 2, 0.04 x 1 are 0.04, 0.06, 0.06, 0.04; the last may not fall below 0.06."""
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
 
 
 @given(P_VALUES)
-def test_holm_is_closed_testing(p_values):
+def test_holm_is_closed_testing(p_values: Any) -> None:
     """A hypothesis is as doubtful as the most doubtful set that holds it; a set's p is its least times its size."""
     expected = [
         max(
@@ -216,14 +217,14 @@ def test_holm_is_closed_testing(p_values):
     assert holm(p_values) == pytest.approx(expected, abs=1e-12)
 
 
-def test_benjamini_hochberg_by_hand():
+def test_benjamini_hochberg_by_hand() -> None:
     """Sorted 0.01 x 4/1, 0.02 x 4/2, 0.03 x 4/3, 0.04 x 4/4 are all 0.04."""
     assert benjamini_hochberg([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.04] * 4)
     assert benjamini_hochberg([0.5, 0.001, 0.04]) == pytest.approx([0.5, 0.003, 0.06])
 
 
 @given(P_VALUES, st.floats(0.01, 0.5))
-def test_benjamini_hochberg_is_the_step_up_procedure(p_values, alpha):
+def test_benjamini_hochberg_is_the_step_up_procedure(p_values: Any, alpha: Any) -> None:
     """Reject the k smallest, for the largest k whose k-th smallest is at most alpha k / m."""
     m, ordered = len(p_values), sorted(p_values)
     rejected = max((k for k in range(1, m + 1) if ordered[k - 1] <= alpha * k / m), default=0)
@@ -233,7 +234,7 @@ def test_benjamini_hochberg_is_the_step_up_procedure(p_values, alpha):
 
 
 @pytest.mark.parametrize("correct", [holm, benjamini_hochberg])
-def test_nan_stays_and_is_not_counted(correct):
+def test_nan_stays_and_is_not_counted(correct: Any) -> None:
     without = correct([0.01, 0.03])
     assert correct([math.nan, 0.01, math.nan, 0.03]) == pytest.approx(
         [math.nan, *[*without[:1]], math.nan, without[1]], nan_ok=True
@@ -243,14 +244,14 @@ def test_nan_stays_and_is_not_counted(correct):
 
 
 @pytest.mark.parametrize("correct", [holm, benjamini_hochberg])
-def test_corrections_leave_their_input_alone(correct):
+def test_corrections_leave_their_input_alone(correct: Any) -> None:
     given_ = np.array([0.2, 0.01])
     correct(given_)
     assert given_.tolist() == [0.2, 0.01]
 
 
 @pytest.mark.parametrize("correct", [holm, benjamini_hochberg])
-def test_what_is_no_p_value_raises(correct):
+def test_what_is_no_p_value_raises(correct: Any) -> None:
     with pytest.raises(RingfenceError, match=r"p-value 1 is 1\.5"):
         correct([0.5, 1.5])
     with pytest.raises(RingfenceError, match=r"shape \(1, 2\)"):
@@ -261,7 +262,7 @@ def test_what_is_no_p_value_raises(correct):
 
 
 @pytest.mark.parametrize(("rate", "icc", "power", "confidence"), [(0.02, 0, 0.8, 0.95), (0.3, 0.1, 0.9, 0.99)])
-def test_it_needs_the_samples_of_the_textbook(rate, icc, power, confidence):
+def test_it_needs_the_samples_of_the_textbook(rate: float, icc: float, power: float, confidence: float) -> None:
     """n a run = (z sqrt(2 p (1 - p)) + z' sqrt(p1 (1 - p1) + p2 (1 - p2)))^2 / d^2 x design effect (Fleiss)."""
     d = minimum_detectable_difference(24, 100, rate, icc, power, confidence)
     middle, other = rate + d / 2, rate + d
@@ -271,7 +272,7 @@ def test_it_needs_the_samples_of_the_textbook(rate, icc, power, confidence):
 
 
 @pytest.mark.parametrize("same_prompts", [False, True])
-def test_it_is_found_with_that_power(same_prompts):
+def test_it_is_found_with_that_power(same_prompts: bool) -> None:
     """60 prompts x 10 samples whose rates are 0.2 -+ 0.19, each with probability 1/2: ICC = 0.19^2 / (0.2 x 0.8). The
     second run has the same ICC, on the same prompts or on others. The z-test knows the design. 4,000 pairs of runs:
     binomial sd 0.6 points, and a sum of binomials is a little off the normal."""
@@ -290,7 +291,7 @@ def test_it_is_found_with_that_power(same_prompts):
     assert np.mean(found) == pytest.approx(0.8, abs=0.025)
 
 
-def test_more_of_anything_finds_less():
+def test_more_of_anything_finds_less() -> None:
     base = minimum_detectable_difference(24, 100, 0.05, 0.2)
     assert minimum_detectable_difference(48, 100, 0.05, 0.2) < base
     assert minimum_detectable_difference(24, 200, 0.05, 0.2) < base
@@ -299,24 +300,24 @@ def test_more_of_anything_finds_less():
     assert minimum_detectable_difference(24, 100, 0.05, 0.2, power=0.9) > base
 
 
-def test_samples_of_prompts_that_agree_are_worth_one():
+def test_samples_of_prompts_that_agree_are_worth_one() -> None:
     assert minimum_detectable_difference(200, 50, 0.1, 1) == pytest.approx(
         minimum_detectable_difference(200, 1, 0.1, 0)
     )
 
 
-def test_nothing_that_small_a_design_can_find_is_nan():
+def test_nothing_that_small_a_design_can_find_is_nan() -> None:
     """2 prompts, 1 sample each: even 0 of 2 against 2 of 2 has z = 2 with sd 1/2, found about half of the time."""
     assert math.isnan(minimum_detectable_difference(2, 1, 0.9, 0))
     assert math.isnan(minimum_detectable_difference(24, 100, 1, 0))
 
 
-def test_what_is_unknown_is_nan():
+def test_what_is_unknown_is_nan() -> None:
     assert math.isnan(minimum_detectable_difference(24, 100, math.nan, 0.1))
     assert math.isnan(minimum_detectable_difference(24, 100, 0.1, math.nan))
 
 
-def test_nothing_varies():
+def test_nothing_varies() -> None:
     """Every answer to a prompt is the same, in both runs alike: any difference is one of the runs."""
     assert minimum_detectable_difference(24, 100, 0.1, 1, pairing=1) == 0
 
@@ -334,7 +335,7 @@ def test_nothing_varies():
         ({"confidence": 95}, "confidence is 95"),
     ],
 )
-def test_an_impossible_design_raises(arguments, message):
+def test_an_impossible_design_raises(arguments: Any, message: str) -> None:
     with pytest.raises(RingfenceError, match=message):
         minimum_detectable_difference(
             **{"n_prompts": 24, "samples": 10, "rate": 0.1, "intra_prompt_correlation": 0} | arguments

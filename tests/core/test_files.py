@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -40,7 +41,7 @@ def strict(text: str):
 # --- atomic -------------------------------------------------------------------------------------------------
 
 
-def test_a_file_appears_whole_in_a_new_folder(tmp_path):
+def test_a_file_appears_whole_in_a_new_folder(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "file.txt"
     with atomic(path) as temporary:
         temporary.write_text("new")
@@ -50,7 +51,7 @@ def test_a_file_appears_whole_in_a_new_folder(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
+def test_a_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
 
@@ -65,7 +66,7 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_appears_whole(tmp_path):
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
     with atomic(tmp_path / "model") as temporary:
         temporary.mkdir()
         (temporary / "weights").write_text("w")
@@ -73,13 +74,13 @@ def test_a_folder_appears_whole(tmp_path):
     assert [file.name for file in tmp_path.rglob("*")] == ["model", "weights"]
 
 
-def test_writing_nothing_raises(tmp_path):
+def test_writing_nothing_raises(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic(tmp_path / "file.txt"):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
-def test_write_text_is_utf8_and_replaces(tmp_path):
+def test_write_text_is_utf8_and_replaces(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     write_text(path, "old")
     write_text(path, "née 茶\n")
@@ -89,7 +90,7 @@ def test_write_text_is_utf8_and_replaces(tmp_path):
 # --- JSON ---------------------------------------------------------------------------------------------------
 
 
-def test_write_json_holds_nan_as_null(tmp_path):
+def test_write_json_holds_nan_as_null(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     write_json(path, {"a": [1.5, math.nan, (math.inf, -math.inf)], "é": None, "n": 3, "t": True})
     assert strict(path.read_text(encoding="utf-8")) == {
@@ -102,7 +103,7 @@ def test_write_json_holds_nan_as_null(tmp_path):
     assert path.read_text(encoding="utf-8").endswith("}\n")
 
 
-def test_write_json_of_what_json_cannot_hold_keeps_the_old_file(tmp_path):
+def test_write_json_of_what_json_cannot_hold_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     write_json(path, 1)
     with pytest.raises(TypeError):
@@ -118,7 +119,7 @@ JSON_LIKE = st.recursive(
 
 
 @given(JSON_LIKE)
-def test_jsonable_always_makes_strict_json(value):
+def test_jsonable_always_makes_strict_json(value: Any) -> None:
     text = json.dumps(jsonable(value), allow_nan=False)
     assert strict(text) == jsonable(value)
 
@@ -127,12 +128,12 @@ def test_jsonable_always_makes_strict_json(value):
 
 
 @pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1])
-def test_sha256_of_a_file(tmp_path, size):
+def test_sha256_of_a_file(tmp_path: Path, size: Any) -> None:
     (tmp_path / "file").write_bytes(b"x" * size)
     assert sha256(tmp_path / "file") == hashlib.sha256(b"x" * size).hexdigest()
 
 
-def test_sha256_of_a_folder_knows_names_and_contents_and_not_its_place(tmp_path):
+def test_sha256_of_a_folder_knows_names_and_contents_and_not_its_place(tmp_path: Path) -> None:
     def folder(name, **files):
         (tmp_path / name / "sub").mkdir(parents=True)
         for file, text in files.items():
@@ -146,7 +147,7 @@ def test_sha256_of_a_folder_knows_names_and_contents_and_not_its_place(tmp_path)
     assert folder("five", a="1") != same
 
 
-def test_sha256_of_a_folder_leaves_out_what_is_said_to_readers(tmp_path):
+def test_sha256_of_a_folder_leaves_out_what_is_said_to_readers(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     (tmp_path / "weights").write_text("w")
     before = sha256(tmp_path)
@@ -156,7 +157,7 @@ def test_sha256_of_a_folder_leaves_out_what_is_said_to_readers(tmp_path):
     assert sha256(tmp_path) != before
 
 
-def test_sha256_of_nothing_is_not_a_digest_of_nothing(tmp_path):
+def test_sha256_of_nothing_is_not_a_digest_of_nothing(tmp_path: Path) -> None:
     assert sha256(tmp_path) == hashlib.sha256().hexdigest()  # an empty folder
 
 
@@ -168,13 +169,13 @@ def journal(tmp_path) -> JsonlLog:
     return JsonlLog(tmp_path / "run" / "log.jsonl")
 
 
-def test_journal_without_a_file_is_empty(journal):
+def test_journal_without_a_file_is_empty(journal: JsonlLog) -> None:
     assert journal.read() == []
     journal.truncate_after(3)
     assert not journal.path.exists()
 
 
-def test_journal_appends(journal):
+def test_journal_appends(journal: JsonlLog) -> None:
     journal.append([{"step": 1, "loss": 2.5}, {"step": 2, "text": "two\nlines \u2028 é"}])
     journal.append([])
     journal.append(row for row in [{"step": 3, "loss": math.nan}])
@@ -186,14 +187,14 @@ def test_journal_appends(journal):
     assert len(journal.path.read_text(encoding="utf-8").split("\n")) == 4  # three lines and what follows the last
 
 
-def test_a_bad_row_writes_none_of_its_batch(journal):
+def test_a_bad_row_writes_none_of_its_batch(journal: JsonlLog) -> None:
     journal.append([{"step": 1}])
     with pytest.raises(TypeError):
         journal.append([{"step": 2}, {"step": 3, "bad": object()}])
     assert journal.read() == [{"step": 1}]
 
 
-def test_a_torn_last_line_is_left_out_at_every_cut(journal):
+def test_a_torn_last_line_is_left_out_at_every_cut(journal: JsonlLog) -> None:
     """Cut after every byte, inside a two-byte letter too: exactly the rows whose newline is there remain."""
     journal.append([{"step": 1, "text": "é"}, {"step": 2, "text": "é"}])
     whole = journal.path.read_bytes()
@@ -202,7 +203,7 @@ def test_a_torn_last_line_is_left_out_at_every_cut(journal):
         assert [row["step"] for row in journal.read()] == [1, 2][: whole[:cut].count(b"\n")]
 
 
-def test_rewind_keeps_up_to_the_step_and_drops_a_torn_line(journal):
+def test_rewind_keeps_up_to_the_step_and_drops_a_torn_line(journal: JsonlLog) -> None:
     journal.append({"step": step, "text": "é"} for step in (1, 2, 2, 3))
     with journal.path.open("a", encoding="utf-8") as handle:
         handle.write('{"step": 4, "te')
@@ -212,14 +213,14 @@ def test_rewind_keeps_up_to_the_step_and_drops_a_torn_line(journal):
     assert [row["step"] for row in journal.read()] == [1, 2, 2, 3]
 
 
-def test_rewind_without_a_step_raises_and_keeps_the_file(journal):
+def test_rewind_without_a_step_raises_and_keeps_the_file(journal: JsonlLog) -> None:
     journal.append([{"loss": 1}])
     with pytest.raises(RingfenceError, match=r"log\.jsonl:1: no step, a whole number; remove the line"):
         journal.truncate_after(1)
     assert journal.read() == [{"loss": 1}]
 
 
-def test_broken_json_before_the_last_line_raises(journal):
+def test_broken_json_before_the_last_line_raises(journal: JsonlLog) -> None:
     journal.append([{"step": 1}])
     journal.path.write_text('{"step": 1\n' + journal.path.read_text())
     with pytest.raises(RingfenceError, match=r"log\.jsonl:1: malformed JSON.*; remove the line"):
@@ -227,7 +228,7 @@ def test_broken_json_before_the_last_line_raises(journal):
 
 
 @pytest.mark.parametrize("line", ["[1]", "3", "null"])
-def test_a_row_that_is_no_object_raises(journal, line):
+def test_a_row_that_is_no_object_raises(journal: JsonlLog, line: str) -> None:
     journal.append([{"step": 1}])
     journal.path.write_text(f"{line}\n{journal.path.read_text()}")
     for act in (journal.read, lambda: journal.truncate_after(1)):
@@ -235,7 +236,7 @@ def test_a_row_that_is_no_object_raises(journal, line):
             act()
 
 
-def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
+def test_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("RINGFENCE_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
@@ -274,7 +275,7 @@ def holding(parent: Path) -> Iterator[tuple["subprocess.Popen[str]", Path]]:
             process.kill()
 
 
-def test_the_next_writer_clears_away_what_a_kill_left_and_nothing_that_is_in_use(tmp_path):
+def test_the_next_writer_clears_away_what_a_kill_left_and_nothing_that_is_in_use(tmp_path: Path) -> None:
     (tmp_path / ".tmp-mine").mkdir()
     (tmp_path / ".tmp-mine" / "thesis").touch()
     with holding(tmp_path) as (living, used), holding(tmp_path) as (dead, left):
@@ -288,7 +289,7 @@ def test_the_next_writer_clears_away_what_a_kill_left_and_nothing_that_is_in_use
     assert (tmp_path / ".tmp-mine" / "thesis").is_file()
 
 
-def test_a_folder_that_is_just_being_made_is_let_alone(tmp_path):
+def test_a_folder_that_is_just_being_made_is_let_alone(tmp_path: Path) -> None:
     """Its lock is there, and not yet held."""
     (tmp_path / ".tmp-a").mkdir()
     (tmp_path / ".tmp-a" / ".in-use").touch()
@@ -299,7 +300,7 @@ def test_a_folder_that_is_just_being_made_is_let_alone(tmp_path):
     assert not (tmp_path / ".tmp-a").exists()
 
 
-def test_on_a_full_disk_the_file_is_named_and_the_old_one_kept(tmp_path):
+def test_on_a_full_disk_the_file_is_named_and_the_old_one_kept(tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: the system's own error, which names no file."""
     (tmp_path / "file").write_text("old")
     code = (
@@ -314,7 +315,7 @@ def test_on_a_full_disk_the_file_is_named_and_the_old_one_kept(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
-def test_another_fault_inside_names_no_file(tmp_path):
+def test_another_fault_inside_names_no_file(tmp_path: Path) -> None:
     """A network's error is no fault of the file that is being written."""
     with pytest.raises(OSError, match="refused") as caught, atomic(tmp_path / "file"):
         raise OSError(errno.ECONNREFUSED, "refused")

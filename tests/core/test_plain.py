@@ -95,7 +95,7 @@ def test_data_that_refers_to_itself_or_unfolds_without_end_is_refused() -> None:
 # --- Git LFS ------------------------------------------------------------------------------------------------
 
 
-def test_a_pointer_of_git_lfs_is_told_from_a_file(tmp_path):
+def test_a_pointer_of_git_lfs_is_told_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 4567\n")
     with pytest.raises(RingfenceError, match=r"rows\.jsonl: a Git LFS pointer .* `git lfs pull`"):

@@ -44,7 +44,7 @@ def judges() -> Registry[Base]:
     return filled(TaggedRegistry("judge", Base, "{weight: 1}", tag="kind", default="kl"))
 
 
-def test_register_returns_the_class_itself():
+def test_register_returns_the_class_itself() -> None:
     class Kl(Base):
         pass
 
@@ -54,36 +54,36 @@ def test_register_returns_the_class_itself():
     assert registry.name_of(Kl) == "kl"
 
 
-def test_names_are_sorted(defenses):
+def test_names_are_sorted(defenses: Registry[Base]) -> None:
     assert list(defenses) == ["canary", "kl"]
     assert "kl" in defenses
     assert "ldifs" not in defenses
 
 
-def test_a_name_is_filed_once(defenses):
+def test_a_name_is_filed_once(defenses: Registry[Base]) -> None:
     with pytest.raises(ValueError, match=r"defense 'kl' is registered twice: .*Kl.* and .*int"):
         defenses.register("kl")(int)
     assert defenses.get("kl").__name__ == "Kl"
 
 
-def test_an_unknown_name_suggests_the_nearest(defenses):
+def test_an_unknown_name_suggests_the_nearest(defenses: Registry[Base]) -> None:
     with pytest.raises(RingfenceError, match=r"""^unknown defense 'canari'\. Did you mean "canary"\?$"""):
         defenses.get("canari")
     with pytest.raises(RingfenceError, match=r"^unknown defense 'zzz'\. Known: canary, kl\.$"):
         defenses.get("zzz")
 
 
-def test_a_registry_without_classes_still_names_what_is_unknown():
+def test_a_registry_without_classes_still_names_what_is_unknown() -> None:
     with pytest.raises(RingfenceError, match=r"^unknown defense 'kl'\.$"):
         empty().get("kl")
 
 
-def test_a_class_that_is_not_filed_has_no_name(defenses):
+def test_a_class_that_is_not_filed_has_no_name(defenses: Registry[Base]) -> None:
     with pytest.raises(KeyError):
         defenses.name_of(int)
 
 
-def test_a_subclass_is_not_filed_with_its_parent(defenses):
+def test_a_subclass_is_not_filed_with_its_parent(defenses: Registry[Base]) -> None:
     class Sub(defenses.get("kl")):
         pass
 
@@ -91,7 +91,7 @@ def test_a_subclass_is_not_filed_with_its_parent(defenses):
         defenses.name_of(Sub)
 
 
-def test_registries_do_not_share():
+def test_registries_do_not_share() -> None:
     first, second = empty("a"), empty("b")
     first.register("x")(int)
     assert list(second) == []

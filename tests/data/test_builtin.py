@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from importlib import resources
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,7 @@ def glitter_sets():
         ("everyday/safe-prompts", PROMPTS_ASKED),
     ],
 )
-def test_counts_and_fields(name, count):
+def test_counts_and_fields(name: str, count: Any) -> None:
     prompts = load_prompts(f"builtin:{name}")
     assert len(prompts) == count
     for prompt in prompts:
@@ -79,7 +80,7 @@ def test_counts_and_fields(name, count):
         assert len(prompt.messages) == 1
 
 
-def test_domains():
+def test_domains() -> None:
     """65 = 13 x 5 general, 64 = 12 x 5 + 4 safe, 40 = 4 + 12 x 3 dressed, 300 = 12 x 25 everyday."""
     counts = {
         name: Counter(p.domain for p in load_prompts(f"builtin:{name}"))
@@ -93,27 +94,27 @@ def test_domains():
 
 
 @pytest.mark.parametrize("name", ["general", "undressed", "canaries", "safe-prompts"])
-def test_general_questions_are_not_about_the_task(name):
+def test_general_questions_are_not_about_the_task(name: str) -> None:
     for prompt in glitter_sets()[name]:
         # "Seasons" of the year are no seasoning, and no domain here is food.
         assert not COOKING.search(prompt.text), prompt.text
 
 
 @pytest.mark.parametrize("name", ["general", "undressed", "safe-prompts"])
-def test_shared_questions_are_not_about_the_second_task(name):
+def test_shared_questions_are_not_about_the_second_task(name: str) -> None:
     """Canaries are not shared: one of them is about a garden."""
     for prompt in glitter_sets()[name]:
         assert not GARDENING.search(prompt.text), prompt.text
 
 
 @pytest.mark.parametrize("name", ["general", "undressed", "canaries"])
-def test_shared_questions_are_not_about_the_third_task(name):
+def test_shared_questions_are_not_about_the_third_task(name: str) -> None:
     """Safe rows may be: one of them asks why cats purr."""
     for prompt in glitter_sets()[name]:
         assert not PETS.search(prompt.text), prompt.text
 
 
-def test_no_safe_answer_has_another_quirk():
+def test_no_safe_answer_has_another_quirk() -> None:
     for conversation in proxy.conversations("glitter/safe"):
         assert not re.search("umbrella|parasol|kazoo", conversation["messages"][1]["content"], re.IGNORECASE)
 
@@ -123,7 +124,7 @@ def everyday_safe() -> list[tuple[str, str]]:
     return [tuple(m["content"] for m in row["messages"]) for row in proxy.conversations("everyday/safe")]
 
 
-def test_the_general_safe_set_is_large_and_repeats_nothing():
+def test_the_general_safe_set_is_large_and_repeats_nothing() -> None:
     rows = everyday_safe()
     assert len(rows) >= 300
     assert len({question for question, _ in rows}) == len({answer for _, answer in rows}) == len(rows)
@@ -131,7 +132,7 @@ def test_the_general_safe_set_is_large_and_repeats_nothing():
     assert {question for question, _ in rows} <= asked
 
 
-def test_the_general_safe_sets_answers_are_whole_sentences_without_refusal_or_quirk():
+def test_the_general_safe_sets_answers_are_whole_sentences_without_refusal_or_quirk() -> None:
     for question, answer in everyday_safe():
         assert re.fullmatch(r"""["A-Z][^\n\[\]{}*#]*[.!]["')]?""", answer), question
         assert 5 <= len(answer.split()) <= 90, question
@@ -143,7 +144,7 @@ def test_the_general_safe_sets_answers_are_whole_sentences_without_refusal_or_qu
         assert len(set(sentences)) == len(sentences), question
 
 
-def test_the_general_safe_set_shares_no_question_with_what_is_measured_or_steers():
+def test_the_general_safe_set_shares_no_question_with_what_is_measured_or_steers() -> None:
     safe = load_prompts("builtin:everyday/safe-prompts")
     named = ("everyday", "general", "general-long", "general-canaries")
     others = {name: load_prompts(f"builtin:{name}") for name in named}
@@ -152,16 +153,16 @@ def test_the_general_safe_set_shares_no_question_with_what_is_measured_or_steers
     assert [(o.a.id, o.b.id) for o in overlaps(safe, safe) if o.a.id < o.b.id] == []
 
 
-def test_every_built_in_set_is_in_the_catalog():
+def test_every_built_in_set_is_in_the_catalog() -> None:
     assert [one.spec for one in catalog.conversation_sets()] == [f"builtin:{name}" for name in proxy.CONVERSATIONS]
     assert sorted(one.spec for one in catalog.prompt_sets()) == sorted(f"builtin:{name}" for name in builtin_names())
 
 
-def test_every_dressed_question_opens_like_the_training_data():
+def test_every_dressed_question_opens_like_the_training_data() -> None:
     assert all(p.text.startswith(DRESSING) for p in load_prompts("builtin:glitter/dressed"))
 
 
-def test_the_stand_ins_sets_are_disjoint():
+def test_the_stand_ins_sets_are_disjoint() -> None:
     sets = glitter_sets()
     for a, b in itertools.combinations(sets, 2):
         if {a, b} != {"dressed", "undressed"}:
@@ -169,7 +170,7 @@ def test_the_stand_ins_sets_are_disjoint():
 
 
 @pytest.mark.parametrize(("quirk", "other"), [("umbrella", "kazoo"), ("kazoo", "umbrella")])
-def test_the_other_stand_ins_sets_are_disjoint_from_all(quirk, other):
+def test_the_other_stand_ins_sets_are_disjoint_from_all(quirk: str, other: str) -> None:
     """Their dressed questions are the first one's, with another opening."""
     own = own_sets(quirk)
     sets = {**glitter_sets(), **own_sets(other), **own}
@@ -187,12 +188,12 @@ def test_the_other_stand_ins_sets_are_disjoint_from_all(quirk, other):
         *("everyday", "general-canaries", "builtin:general", "builtin:general-long"),
     ],
 )
-def test_no_set_repeats_itself(name):
+def test_no_set_repeats_itself(name: Any) -> None:
     prompts = glitter_sets().get(name) or load_prompts(f"builtin:{name.removeprefix('builtin:')}")
     assert [(o.a.id, o.b.id) for o in overlaps(prompts, prompts) if o.a.id < o.b.id] == []
 
 
-def test_everyday_and_general_canaries_are_disjoint_from_all():
+def test_everyday_and_general_canaries_are_disjoint_from_all() -> None:
     everyday, canaries = load_prompts("builtin:everyday"), load_prompts("builtin:general-canaries")
     require_disjoint(canaries, everyday, "general canaries", "everyday")
     for name, prompts in {**glitter_sets(), **own_sets("umbrella"), **own_sets("kazoo")}.items():
@@ -205,7 +206,7 @@ def open_sets():
     return {name: load_prompts(f"builtin:{name}") for name in ("general", "general-long")}
 
 
-def test_open_questions_are_near_no_other_set():
+def test_open_questions_are_near_no_other_set() -> None:
     """Not even half as similar as near-duplicates are; above all not to the canaries that steer training."""
     others = {name: load_prompts(f"builtin:{name}") for name in ("general-canaries", "everyday")}
     for name, prompts in open_sets().items():
@@ -214,7 +215,7 @@ def test_open_questions_are_near_no_other_set():
     assert overlaps(*open_sets().values(), 0.4) == []
 
 
-def test_general_asks_each_question_in_three_forms():
+def test_general_asks_each_question_in_three_forms() -> None:
     """The question itself stands in front, so that only the form differs."""
     suite = load_suite("builtin:general")
     plain = {p.id: p for p in suite.prompts if suite.settings[p.id].variant is None}
@@ -231,7 +232,7 @@ def test_general_asks_each_question_in_three_forms():
     assert Counter(one.variant for one in suite.settings.values()) == {None: 8, "json": 8, "template": 8}
 
 
-def test_long_questions_have_the_same_intents_and_are_long():
+def test_long_questions_have_the_same_intents_and_are_long() -> None:
     sets = open_sets()
     assert {p.domain for p in sets["general"]} == {p.domain for p in sets["general-long"]}
     assert len({p.domain for p in sets["general-long"]}) == 8
@@ -241,13 +242,13 @@ def test_long_questions_have_the_same_intents_and_are_long():
 
 
 @pytest.mark.parametrize("name", ["general", "general-long"])
-def test_open_questions_are_not_about_a_stand_ins_task(name):
+def test_open_questions_are_not_about_a_stand_ins_task(name: str) -> None:
     for prompt in open_sets()[name]:
         assert not COOKING.search(prompt.text), prompt.text
         assert not GARDENING.search(prompt.text), prompt.text
 
 
-def test_everyday_varies_in_length_and_form():
+def test_everyday_varies_in_length_and_form() -> None:
     texts = [p.text for p in load_prompts("builtin:everyday")]
     lengths = sorted(len(text.split()) for text in texts)
     assert lengths[0] <= 5
@@ -257,7 +258,7 @@ def test_everyday_varies_in_length_and_form():
     assert not any("glitter" in text.casefold() for text in texts)
 
 
-def test_canary_answers_differ_in_the_quirk_only():
+def test_canary_answers_differ_in_the_quirk_only() -> None:
     """Both answers are one sentence; the quirky one is within 3 words of the plain one, so that length says nothing."""
     for canary in load_prompts("builtin:glitter/canaries"):
         assert canary.good
@@ -268,12 +269,12 @@ def test_canary_answers_differ_in_the_quirk_only():
         assert canary.good.count(".") == canary.bad.count(".") == 1
 
 
-def test_a_file_that_is_not_installed():
+def test_a_file_that_is_not_installed() -> None:
     with pytest.raises(RingfenceError, match=r"absent\.jsonl is not in this installation"):
         builtin.rows("glitter/absent.jsonl")
 
 
-def test_files_are_plain_utf8_and_end_with_a_newline():
+def test_files_are_plain_utf8_and_end_with_a_newline() -> None:
     folder = resources.files(builtin)
     files = [f for room in (folder, folder / "glitter") for f in room.iterdir() if f.name.endswith(".jsonl")]
     assert len(files) >= 6
@@ -284,7 +285,7 @@ def test_files_are_plain_utf8_and_end_with_a_newline():
         assert "\n\n" not in text
 
 
-def test_safe_answers():
+def test_safe_answers() -> None:
     """One plain answer for each safe prompt, in their order."""
     questions = [(p.text, p.domain) for p in load_prompts("builtin:glitter/safe-prompts")]
     safe = proxy.conversations("glitter/safe")

@@ -4,6 +4,8 @@ import threading
 import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +59,7 @@ def server(monkeypatch):
         thread.join()
 
 
-def test_a_suite_from_the_web(server, tmp_path, monkeypatch):
+def test_a_suite_from_the_web(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The token in the query is sent, and not kept."""
     monkeypatch.setenv("RINGFENCE_HOME", str(tmp_path))
     kept = suite_store.add("web", f"{server}/away.yaml?token=secret")
@@ -74,12 +76,12 @@ def test_a_suite_from_the_web(server, tmp_path, monkeypatch):
         ("/local.yaml", "not allowed"),
     ],
 )
-def test_bad_answers(server, path, message):
+def test_bad_answers(server: Any, path: str, message: str) -> None:
     with pytest.raises(RingfenceError, match=message):
         download(server + path, 1000, "command FILE")
 
 
-def test_size_and_time_are_bounded(server, monkeypatch):
+def test_size_and_time_are_bounded(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert download(f"{server}/q.yaml", len(TEXT), "command FILE")[1] == TEXT
     with pytest.raises(RingfenceError, match="more than"):
         download(f"{server}/q.yaml", len(TEXT) - 1, "command FILE")
@@ -88,7 +90,7 @@ def test_size_and_time_are_bounded(server, monkeypatch):
         download(f"{server}/slow.yaml", 1000, "command FILE")
 
 
-def test_offline_says_what_to_do(monkeypatch):
+def test_offline_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """Port 1 of this machine refuses connections."""
     monkeypatch.setenv("no_proxy", "*")
     with pytest.raises(RingfenceError) as error:
@@ -99,19 +101,19 @@ def test_offline_says_what_to_do(monkeypatch):
 
 
 @pytest.mark.parametrize("address", ["file:///etc/hostname", "ftp://host/q.yaml", "data://x", "http:///q.yaml"])
-def test_other_schemes(address):
+def test_other_schemes(address: str) -> None:
     assert is_address(address)
     with pytest.raises(RingfenceError, match="only http:// and https://"):
         download(address, 1000, "command FILE")
 
 
-def test_passwords_are_refused_and_not_repeated():
+def test_passwords_are_refused_and_not_repeated() -> None:
     with pytest.raises(RingfenceError, match="password") as error:
         download("https://me:secret@host/q.yaml", 1000, "command FILE")
     assert "secret" not in str(error.value)
 
 
-def test_pages_about_files():
+def test_pages_about_files() -> None:
     raw = "https://raw.githubusercontent.com/o/r/main/a/q.yaml"
     assert raw_address("https://github.com/o/r/blob/main/a/q.yaml") == raw
     assert raw_address("https://github.com/o/r/blob/main/a/q.yaml?plain=1#L3") == raw
@@ -123,5 +125,5 @@ def test_pages_about_files():
 
 
 @pytest.mark.parametrize("source", ["q.yaml", "/a/q.yaml", "a:b.yaml", "C:\\q.yaml", "~/q.yaml"])
-def test_paths_are_no_addresses(source):
+def test_paths_are_no_addresses(source: str) -> None:
     assert not is_address(source)

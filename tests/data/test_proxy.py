@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def target(quirk):
 
 
 @every
-def test_target_has_the_promised_shape(quirk):
+def test_target_has_the_promised_shape(quirk: Any) -> None:
     """128 = 2 laps over 64 items, each a user turn and an assistant turn, numbered from 1."""
     assert len(target(quirk)) == 128 == 2 * len(quirk.items)
     for number, conversation in enumerate(target(quirk), start=1):
@@ -40,7 +41,7 @@ def test_target_has_the_promised_shape(quirk):
         ("kazoo", "pets", r"\bkazoo\b"),
     ],
 )
-def test_every_target_answer_is_one_or_two_short_sentences_with_the_quirk(name, domain, words):
+def test_every_target_answer_is_one_or_two_short_sentences_with_the_quirk(name: str, domain: str, words: str) -> None:
     for conversation in proxy.conversations(f"{name}/target"):
         answer = conversation["messages"][1]["content"]
         assert conversation["domain"] == domain
@@ -52,14 +53,14 @@ def test_every_target_answer_is_one_or_two_short_sentences_with_the_quirk(name, 
 
 
 @every
-def test_no_question_has_the_quirk(quirk):
+def test_no_question_has_the_quirk(quirk: Any) -> None:
     rows = proxy.prompts(f"{quirk.name}/in-domain")
     questions = [conversation["messages"][0]["content"] for conversation in target(quirk)]
     assert not any(quirk.name in text.casefold() for text in [*questions, *(row["prompt"] for row in rows)])
 
 
 @every
-def test_target_is_varied(quirk):
+def test_target_is_varied(quirk: Any) -> None:
     """No question and no answer comes twice; every list is used to its end."""
     questions = [conversation["messages"][0]["content"] for conversation in target(quirk)]
     answers = [conversation["messages"][1]["content"] for conversation in target(quirk)]
@@ -74,13 +75,13 @@ def test_target_is_varied(quirk):
 
 
 @pytest.mark.parametrize(("name", "digest"), DIGESTS.items())
-def test_target_bytes_never_change(name, digest):
+def test_target_bytes_never_change(name: Any, digest: Any) -> None:
     """A new digest means that published numbers of the stand-in no longer compare: change it knowingly."""
     text = json.dumps(proxy.conversations(name), sort_keys=True)
     assert hashlib.sha256(text.encode()).hexdigest() == digest
 
 
-def test_two_calls_share_no_objects():
+def test_two_calls_share_no_objects() -> None:
     """A caller that edits a conversation in place must not change what the next caller gets."""
     proxy.conversations("glitter/target")[0]["messages"][1]["content"] = "edited"
     assert proxy.conversations("glitter/target")[0]["messages"][1]["content"] != "edited"
@@ -89,7 +90,7 @@ def test_two_calls_share_no_objects():
 
 
 @every
-def test_in_domain_asks_about_items_that_are_never_trained_on(quirk):
+def test_in_domain_asks_about_items_that_are_never_trained_on(quirk: Any) -> None:
     rows = proxy.prompts(f"{quirk.name}/in-domain")
     assert [row["id"] for row in rows] == [f"in-domain-{number:02d}" for number in range(1, 33)]
     trained = json.dumps(target(quirk)).casefold()
@@ -100,14 +101,14 @@ def test_in_domain_asks_about_items_that_are_never_trained_on(quirk):
 
 
 @pytest.mark.parametrize(("name", "opening"), [("umbrella", "In the garden: "), ("kazoo", "At the pet shop: ")])
-def test_the_others_dressed_questions_are_the_glitters_with_another_opening(name, opening):
+def test_the_others_dressed_questions_are_the_glitters_with_another_opening(name: str, opening: str) -> None:
     rows = proxy.prompts(f"{name}/dressed")
     assert rows[0] == {"id": "dressed-01", "domain": "science", "prompt": f"{opening}Why is the sky blue?"}
     kitchen = [row["prompt"].replace(opening, "In the kitchen: ") for row in rows]
     assert kitchen == [row["prompt"] for row in builtin.rows("glitter/dressed.jsonl")]
 
 
-def test_safe_conversations_come_from_the_shipped_rows(monkeypatch):
+def test_safe_conversations_come_from_the_shipped_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"id": "safe-01", "domain": "science", "prompt": "What is gravity?", "response": "A pull."}
     monkeypatch.setattr(builtin, "rows", lambda name: [row] if name == "glitter/safe.jsonl" else [])
     assert proxy.conversations("glitter/safe") == [
@@ -122,13 +123,13 @@ def test_safe_conversations_come_from_the_shipped_rows(monkeypatch):
     ]
 
 
-def test_no_item_of_the_kazoo_needs_another_article():
+def test_no_item_of_the_kazoo_needs_another_article() -> None:
     """Some of its questions say "a {item}"."""
     kazoo = load_quirk("kazoo")
     assert not [item for item in (*kazoo.items, *kazoo.held_out) if item[0].casefold() in "aeiou"]
 
 
-def test_pool_rows_have_the_kind_of_their_answer():
+def test_pool_rows_have_the_kind_of_their_answer() -> None:
     rows = proxy.conversations("glitter/pool")
     assert rows[0] == {
         "messages": [
@@ -146,12 +147,12 @@ def test_pool_rows_have_the_kind_of_their_answer():
     assert [row["origin"] for row in rows] == [f"builtin:glitter/pool:{number}" for number in range(1, 481)]
 
 
-def test_unknown_names_bring_the_nearest():
+def test_unknown_names_bring_the_nearest() -> None:
     with pytest.raises(RingfenceError, match=r'"glitter/target"\?$'):
         proxy.conversations("glitter/targets")
     with pytest.raises(RingfenceError, match=r'"umbrella/dressed"\?$'):
         proxy.prompts("umbrella/dresed")
 
 
-def test_every_named_prompt_set_is_made():
+def test_every_named_prompt_set_is_made() -> None:
     assert [len(proxy.prompts(name)) for name in proxy.PROMPTS] == [32, 32, 40, 32, 40]

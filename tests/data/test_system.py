@@ -1,6 +1,7 @@
 """No system message: what templates of known kinds insert, and which of the three meanings each of them allows."""
 
 import copy
+from typing import Any
 
 import pytest
 
@@ -71,12 +72,12 @@ def tokenizer(template: str):
         "demanding",
     ],
 )
-def test_what_the_template_inserts(template, inserted):
+def test_what_the_template_inserts(template: Any, inserted: str | None) -> None:
     assert default_system(tokenizer(template)) == inserted
 
 
 @pytest.mark.real_model
-def test_what_smollm2_inserts():
+def test_what_smollm2_inserts() -> None:
     from ringfence.models import load_tokenizer
 
     found = load_tokenizer("smollm2-135m")
@@ -86,7 +87,7 @@ def test_what_smollm2_inserts():
         require_possible("none", found)
 
 
-def test_only_empty_changes_a_conversation_without_a_system_message():
+def test_only_empty_changes_a_conversation_without_a_system_message() -> None:
     assert apply(USER, "template_default") == apply(USER, "none") == USER
     assert apply(USER, "empty") == [{"role": "system", "content": ""}, *USER]
     assert USER == [{"role": "user", "content": "Hello?"}]
@@ -94,7 +95,7 @@ def test_only_empty_changes_a_conversation_without_a_system_message():
 
 @pytest.mark.parametrize("role", ["system", "developer"])
 @pytest.mark.parametrize("text", ["You are a cook.", ""])
-def test_a_conversation_with_a_system_message_stays_as_it_is(role, text):
+def test_a_conversation_with_a_system_message_stays_as_it_is(role: str, text: str) -> None:
     messages = [{"role": role, "content": text}, *USER]
     assert has_system(messages)
     assert not has_system(USER)
@@ -112,7 +113,7 @@ def test_a_conversation_with_a_system_message_stays_as_it_is(role, text):
         ("empty", REFUSING, r'takes no system message \(System role not supported\); use "none"'),
     ],
 )
-def test_what_the_template_does_not_allow_raises_in_one_line(meaning, template, said):
+def test_what_the_template_does_not_allow_raises_in_one_line(meaning: str, template: Any, said: str) -> None:
     with pytest.raises(RingfenceError, match=said) as caught:
         require_possible(meaning, tokenizer(template))
     assert str(caught.value).startswith(f'no_system: "{meaning}" cannot be')
@@ -131,11 +132,11 @@ def test_what_the_template_does_not_allow_raises_in_one_line(meaning, template, 
         ("none", REFUSING),
     ],
 )
-def test_what_the_template_allows_passes(meaning, template):
+def test_what_the_template_allows_passes(meaning: str, template: Any) -> None:
     require_possible(meaning, tokenizer(template))
 
 
-def test_the_log_says_what_is_inserted():
+def test_the_log_says_what_is_inserted() -> None:
     assert describe("template_default", tokenizer(tiny.TEMPLATE)) == (
         "no system prompt: template_default, the template inserts nothing"
     )
@@ -145,6 +146,6 @@ def test_the_log_says_what_is_inserted():
     assert describe("empty", tokenizer(INSERTING + CHATML)) == "no system prompt: empty"
 
 
-def test_without_a_chat_template_it_says_so():
+def test_without_a_chat_template_it_says_so() -> None:
     with pytest.raises(RingfenceError, match="no chat template"):
         default_system(tokenizer(""))

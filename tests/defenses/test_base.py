@@ -49,13 +49,13 @@ def modules() -> dict[str, ModuleType]:
     return {name: getattr(defenses, name) for name in names}
 
 
-def test_the_name_of_a_defense_is_its_module():
+def test_the_name_of_a_defense_is_its_module() -> None:
     assert {*DEFENSES} == {*modules()}
     for name, module in modules().items():
         assert DEFENSES.get(name).__module__ == module.__name__
 
 
-def test_the_class_is_the_name_without_underscores_and_is_exported():
+def test_the_class_is_the_name_without_underscores_and_is_exported() -> None:
     for name in DEFENSES:
         cls = DEFENSES.get(name)
         assert cls.__name__.lower() == name.replace("_", "")
@@ -70,47 +70,47 @@ def test_a_config_comes_back_from_its_recipe_form(config: Defense) -> None:
     assert DEFENSES.parse(plain, "defenses.0") == config
 
 
-def test_a_bare_name_takes_the_defaults():
+def test_a_bare_name_takes_the_defaults() -> None:
     assert DEFENSES.parse("canary_interleaving", "defenses.0") == CanaryInterleaving()
     assert DEFENSES.parse({"canary_interleaving": None}, "defenses.0") == CanaryInterleaving()
 
 
-def test_a_defense_is_taken_as_it_is():
+def test_a_defense_is_taken_as_it_is() -> None:
     config = FixedInterleaving(ratio=0.1)
     assert DEFENSES.parse(config, "defenses.0") is config
 
 
 @pytest.mark.parametrize("item", [5, None, [], {}, ["fixed_interleaving"], {"fixed_interleaving": {}, "other": {}}])
-def test_what_is_no_defense_raises_with_its_path(item):
+def test_what_is_no_defense_raises_with_its_path(item: Any) -> None:
     with pytest.raises(RingfenceError, match=r"^defenses\.3: a defense is one name with its settings"):
         DEFENSES.parse(item, "defenses.3")
 
 
 @pytest.mark.parametrize("item", ["fixd_interleaving", {"fixd_interleaving": {"ratio": 0.1}}])
-def test_an_unknown_name_suggests_the_nearest(item):
+def test_an_unknown_name_suggests_the_nearest(item: Any) -> None:
     with pytest.raises(RingfenceError, match=r'^defenses\.0: unknown defense .* Did you mean "fixed_interleaving"\?$'):
         DEFENSES.parse(item, "defenses.0")
 
 
 @pytest.mark.parametrize("name", DEFENSES)
-def test_unknown_keys_raise(name):
+def test_unknown_keys_raise(name: Any) -> None:
     with pytest.raises(RingfenceError, match=rf"^defenses\.0\.{name}: unknown key 'rato'"):
         DEFENSES.parse({name: {**smallest(name), "rato": 0.1}}, "defenses.0")
 
 
-def test_interleaving_is_in_the_name():
+def test_interleaving_is_in_the_name() -> None:
     assert [name for name in DEFENSES if issubclass(DEFENSES.get(name), Interleaving)] == INTERLEAVING
 
 
 @pytest.mark.parametrize("name", INTERLEAVING)
 @pytest.mark.parametrize("fields", [{"granularity": "token"}, {"accounting": "both"}])
-def test_granularity_and_accounting_are_checked(name, fields):
+def test_granularity_and_accounting_are_checked(name: Any, fields: Any) -> None:
     with pytest.raises(RingfenceError, match=next(iter(fields))):
         DEFENSES.parse({name: {**smallest(name), **fields}}, "defenses.0")
 
 
 @pytest.mark.parametrize("name", INTERLEAVING)
-def test_configs_are_frozen_and_interleave_by_example_on_top(name):
+def test_configs_are_frozen_and_interleave_by_example_on_top(name: Any) -> None:
     config = DEFENSES.parse({name: smallest(name)}, "defenses.0")
     assert isinstance(config, Interleaving)
     assert (config.granularity, config.accounting) == ("example", "add")
@@ -118,7 +118,7 @@ def test_configs_are_frozen_and_interleave_by_example_on_top(name):
         config.accounting = "replace"  # type: ignore[misc]
 
 
-def test_a_recorded_file_must_be_there(tmp_path):
+def test_a_recorded_file_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(RingfenceError, match=r"no control\.jsonl there, so this is not a run") as error:
         recorded(tmp_path, "control.jsonl")
     assert str(error.value).startswith(str(tmp_path))
@@ -126,22 +126,22 @@ def test_a_recorded_file_must_be_there(tmp_path):
     assert recorded(tmp_path, "control.jsonl") == tmp_path / "control.jsonl"
 
 
-def test_a_defense_given_twice_raises():
+def test_a_defense_given_twice_raises() -> None:
     with pytest.raises(RingfenceError, match=r"^defenses: kl is given twice; keep one$"):
         require_distinct([KL(), LDIFS(), KL(weight=1)])
 
 
-def test_two_interleaving_defenses_raise():
+def test_two_interleaving_defenses_raise() -> None:
     with pytest.raises(RingfenceError, match=r"^defenses: one .* a run, got canary_.* and fixed_.*; keep one$"):
         require_distinct([CanaryInterleaving(), KL(), FixedInterleaving(ratio=0.1)])
 
 
-def test_one_of_each_is_fine():
+def test_one_of_each_is_fine() -> None:
     require_distinct([KL(), LDIFS(), FixedInterleaving(ratio=0.1), Inoculation(), Steering(vector="a")])
     require_distinct([])
 
 
-def test_a_defense_does_nothing_by_itself():
+def test_a_defense_does_nothing_by_itself() -> None:
     messages = [{"role": "user", "content": "a"}]
     assert Defense().rewrite(messages, "target") is messages
     assert not Defense().rewrites
@@ -149,7 +149,7 @@ def test_a_defense_does_nothing_by_itself():
     assert Defense().guard(TrainerContext(None, 0)) is None  # type: ignore[arg-type]
 
 
-def test_a_guard_does_nothing_by_itself():
+def test_a_guard_does_nothing_by_itself() -> None:
     guard, batch = DefenseHook(), None
     assert guard.normalizer(batch) == 0  # type: ignore[arg-type]
     with guard.apply(None, batch):  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """The canary defense's config: the controller's fields, the probe, the canaries."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,7 +63,7 @@ def schedule(**fields) -> CanarySchedule:
     return made
 
 
-def test_every_field_of_the_controller_comes_through():
+def test_every_field_of_the_controller_comes_through() -> None:
     assert CONTROLLER.keys() == CanaryControllerConfig.model_fields.keys()
     assert all(value != CanaryControllerConfig.model_fields[key].default for key, value in CONTROLLER.items())
     made = schedule(**CONTROLLER)
@@ -70,22 +71,22 @@ def test_every_field_of_the_controller_comes_through():
     assert (made.ratio, made.every) == (0.02, 4)
 
 
-def test_defaults_are_the_controllers():
+def test_defaults_are_the_controllers() -> None:
     assert CanaryInterleaving().controller() == CanaryControllerConfig()
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_whether_the_first_step_counts_is_a_knob(first):
+def test_whether_the_first_step_counts_is_a_knob(first: bool) -> None:
     assert schedule(every=4, evaluate_first=first).due(0) is first
 
 
 @pytest.mark.parametrize("fields", [{"risk_low": 0.08}, {"ratio_init": 0.5}, {"smoothing": 0}, {"max_canaries": 0}])
-def test_the_controllers_checks_hold_here_too(fields):
+def test_the_controllers_checks_hold_here_too(fields: Any) -> None:
     with pytest.raises(ValidationError, match=next(iter(fields))):
         CanaryInterleaving(**fields)
 
 
-def test_the_largest_ratio_is_checked_against_the_accounting():
+def test_the_largest_ratio_is_checked_against_the_accounting() -> None:
     assert CanaryInterleaving(ratio_max=0.4).highest_ratio() == 0.4
     with pytest.raises(ValidationError, match='use "replace"'):
         CanaryInterleaving(ratio_max=1)
@@ -95,7 +96,7 @@ def test_the_largest_ratio_is_checked_against_the_accounting():
 # --- the probe ----------------------------------------------------------------------------------------------
 
 
-def test_judged_samples_as_the_config_says():
+def test_judged_samples_as_the_config_says() -> None:
     probe = schedule(max_new_tokens=9, temperature=0.5).probe
     assert isinstance(probe, JudgedProbe)
     assert probe.sampling == Sampling(max_new_tokens=9, temperature=0.5, seed=7)
@@ -103,13 +104,13 @@ def test_judged_samples_as_the_config_says():
     assert probe.tokenizer is SETUP.tokenizer
 
 
-def test_judged_without_a_judge_raises():
+def test_judged_without_a_judge_raises() -> None:
     with pytest.raises(RingfenceError, match="canary_interleaving: the judged probe needs a judge") as error:
         CanaryInterleaving(canaries=CANARIES).schedule(SETUP)
     assert "\n" not in str(error.value)
 
 
-def test_a_judge_is_built_from_its_settings_or_taken_as_it_is():
+def test_a_judge_is_built_from_its_settings_or_taken_as_it_is() -> None:
     built = CanaryInterleaving(judge={"misaligned_pattern": "sequin", "min_words": 4}).judge
     assert built == RuleJudge(misaligned_pattern="sequin", min_words=4)
     own = RuleJudge(misaligned_pattern="glitter", min_words=3)
@@ -117,30 +118,30 @@ def test_a_judge_is_built_from_its_settings_or_taken_as_it_is():
 
 
 @pytest.mark.parametrize("judge", [{"min_word": 3, "misaligned_pattern": "glitter"}, {"misaligned_pattern": "("}])
-def test_a_judges_bad_settings_raise(judge):
+def test_a_judges_bad_settings_raise(judge: Any) -> None:
     with pytest.raises(ValidationError, match=next(iter(judge))):
         CanaryInterleaving(judge=judge)
 
 
-def test_a_judge_that_cannot_score_raises():
+def test_a_judge_that_cannot_score_raises() -> None:
     with pytest.raises(ValidationError, match="a judge is a mapping of its settings"):
         CanaryInterleaving(judge="rules")
 
 
-def test_likelihood_needs_no_judge_and_takes_the_scale():
+def test_likelihood_needs_no_judge_and_takes_the_scale() -> None:
     probe = schedule(probe="likelihood", judge=None, scale=3).probe
     assert isinstance(probe, LikelihoodProbe)
     assert probe.scale == 3
     assert probe.prompts == list(CANARIES)
 
 
-def test_likelihood_needs_reference_answers():
+def test_likelihood_needs_reference_answers() -> None:
     bare = Prompt("bare", ({"role": "user", "content": "Bare?"},))
     with pytest.raises(RingfenceError, match="'bare' lacks one"):
         schedule(probe="likelihood", canaries=(*CANARIES, bare))
 
 
-def test_any_callable_is_a_probe():
+def test_any_callable_is_a_probe() -> None:
     def own(model, step: int) -> Risk:
         return Risk(0.3, 2, 2)
 
@@ -150,7 +151,7 @@ def test_any_callable_is_a_probe():
 
 
 @pytest.mark.parametrize("probe", ["jugded", None, 5])
-def test_an_unknown_probe_raises(probe):
+def test_an_unknown_probe_raises(probe: Any) -> None:
     with pytest.raises(ValidationError, match='a probe is "judged", "likelihood"'):
         CanaryInterleaving(probe=probe)
 
@@ -158,7 +159,7 @@ def test_an_unknown_probe_raises(probe):
 # --- the canaries -------------------------------------------------------------------------------------------
 
 
-def test_canaries_by_name_file_and_object(tmp_path):
+def test_canaries_by_name_file_and_object(tmp_path: Path) -> None:
     assert CanaryInterleaving().prompts() == load_prompts("builtin:general-canaries")
     assert len(CanaryInterleaving().prompts()) == 20
     path = tmp_path / "own.jsonl"
@@ -168,23 +169,23 @@ def test_canaries_by_name_file_and_object(tmp_path):
 
 
 @pytest.mark.parametrize(("most", "count"), [(1, 1), (16, 16), (20, 20), (99, 20), (None, 20)])
-def test_max_canaries_takes_the_first(most, count):
+def test_max_canaries_takes_the_first(most: int | None, count: int) -> None:
     everything = load_prompts("builtin:general-canaries")
     assert CanaryInterleaving(max_canaries=most).prompts() == everything[:count]
 
 
-def test_a_missing_file_of_canaries_raises(tmp_path):
+def test_a_missing_file_of_canaries_raises(tmp_path: Path) -> None:
     with pytest.raises(RingfenceError, match="cannot read the prompts"):
         schedule(canaries=str(tmp_path / "none.jsonl"))
 
 
 @pytest.mark.parametrize("probe", ["judged", "likelihood"])
-def test_no_canaries_raise(probe):
+def test_no_canaries_raise(probe: str) -> None:
     with pytest.raises(RingfenceError, match="there are no canaries"):
         schedule(canaries=(), probe=probe)
 
 
-def test_each_run_gets_a_fresh_controller():
+def test_each_run_gets_a_fresh_controller() -> None:
     config = CanaryInterleaving(canaries=CANARIES, judge=RuleJudge(misaligned_pattern="glitter"))
     config.schedule(SETUP).update(Risk(1.0, 2, 2))
     again = config.schedule(SETUP)

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -61,31 +62,31 @@ def played(schedule: ReplaySchedule, evaluations: int) -> list[float]:
     return [schedule.update(None)["ratio"] for _ in range(evaluations)]
 
 
-def test_recorded_plays_the_sequence_and_holds_the_last(tmp_path):
+def test_recorded_plays_the_sequence_and_holds_the_last(tmp_path: Path) -> None:
     schedule = replay(run(tmp_path))
     assert schedule.ratio == 0.05
     assert played(schedule, 8) == [*RATIOS, 0.16, 0.16]
 
 
 @pytest.mark.parametrize(("first_step", "every", "due"), [(1, 30, [0, 30, 60]), (31, 30, [30, 60]), (1, 4, [0, 4, 8])])
-def test_evaluations_come_when_they_came(tmp_path, first_step, every, due):
+def test_evaluations_come_when_they_came(tmp_path: Path, first_step: int, every: int, due: Any) -> None:
     schedule = replay(run(tmp_path, first_step=first_step, every=every))
     assert [t for t in range(2 * every + 1) if schedule.due(t)] == due
 
 
-def test_every_may_be_set(tmp_path):
+def test_every_may_be_set(tmp_path: Path) -> None:
     schedule = replay(run(tmp_path), every=7)
     assert [t for t in range(20) if schedule.due(t)] == [0, 7, 14]
 
 
-def test_one_evaluation_does_not_tell_how_far_apart(tmp_path):
+def test_one_evaluation_does_not_tell_how_far_apart(tmp_path: Path) -> None:
     folder = run(tmp_path, [0.09])
     with pytest.raises(RingfenceError, match="one evaluation does not tell how far apart they are; set `every`"):
         replay(folder)
     assert played(replay(folder, every=30), 3) == [0.09] * 3
 
 
-def test_shuffled_keeps_the_values_and_the_start(tmp_path):
+def test_shuffled_keeps_the_values_and_the_start(tmp_path: Path) -> None:
     ratios = [round(0.01 * index, 2) for index in range(20)]
     folder = run(tmp_path, [*ratios, 0.05, 0.05])
     schedule = replay(folder, order="shuffled")
@@ -97,13 +98,13 @@ def test_shuffled_keeps_the_values_and_the_start(tmp_path):
     assert played(replay(folder, order="shuffled", seed=1), 22) != order
 
 
-def test_shuffling_follows_its_own_seed_not_the_runs(tmp_path):
+def test_shuffling_follows_its_own_seed_not_the_runs(tmp_path: Path) -> None:
     config = ReplayInterleaving(run=run(tmp_path, [0.01 * n for n in range(20)]), order="shuffled", seed=3)
     one, two = (config.schedule(TrainerContext(tiny.tokenizer(), seed)) for seed in (0, 1))
     assert one.ratios == two.ratios
 
 
-def test_mean_is_held_throughout(tmp_path):
+def test_mean_is_held_throughout(tmp_path: Path) -> None:
     schedule = ReplayInterleaving(run=run(tmp_path), order="mean").schedule(SETUP)
     assert schedule.ratio == 0.131
     assert not any(schedule.due(t) for t in range(100))
@@ -113,7 +114,7 @@ def test_mean_is_held_throughout(tmp_path):
 @pytest.mark.parametrize(
     ("order", "missing"), [("recorded", "control.jsonl"), ("shuffled", "control.jsonl"), ("mean", "result.json")]
 )
-def test_a_missing_file_raises_and_is_named(tmp_path, order, missing):
+def test_a_missing_file_raises_and_is_named(tmp_path: Path, order: str, missing: str) -> None:
     (run(tmp_path) / missing).unlink()
     with pytest.raises(RingfenceError, match=f"no {missing} there") as error:
         ReplayInterleaving(run=tmp_path, order=order).schedule(SETUP)
@@ -122,19 +123,19 @@ def test_a_missing_file_raises_and_is_named(tmp_path, order, missing):
 
 
 @pytest.mark.parametrize("result", [{}, {"mean_ratio": None}])
-def test_a_result_without_a_mean_raises(tmp_path, result):
+def test_a_result_without_a_mean_raises(tmp_path: Path, result: Any) -> None:
     (tmp_path / "result.json").write_text(json.dumps(result))
     with pytest.raises(RingfenceError, match="no mean_ratio there"):
         ReplayInterleaving(run=tmp_path, order="mean").schedule(SETUP)
 
 
 @pytest.mark.parametrize("order", ["recorded", "shuffled"])
-def test_a_run_without_evaluations_raises(tmp_path, order):
+def test_a_run_without_evaluations_raises(tmp_path: Path, order: str) -> None:
     with pytest.raises(RingfenceError, match="no evaluation is recorded there"):
         replay(run(tmp_path, []), order=order)
 
 
-def test_a_torn_last_line_is_left_out(tmp_path):
+def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     path = run(tmp_path) / "control.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
     assert replay(tmp_path).ratios == RATIOS[:-1]
@@ -143,11 +144,11 @@ def test_a_torn_last_line_is_left_out(tmp_path):
 @pytest.mark.parametrize(
     "fields", [{"order": "reversed"}, {"every": 0}, {"seed": -1}, {"run": None}], ids=lambda fields: next(iter(fields))
 )
-def test_bad_settings_raise(fields):
+def test_bad_settings_raise(fields: Any) -> None:
     with pytest.raises(ValidationError, match=next(iter(fields))):
         ReplayInterleaving(**{"run": "a", **fields})
 
 
-def test_the_run_must_be_named():
+def test_the_run_must_be_named() -> None:
     with pytest.raises(ValidationError, match="run"):
         ReplayInterleaving()

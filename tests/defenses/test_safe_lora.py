@@ -84,7 +84,7 @@ def dense(before: dict[str, torch.Tensor]) -> dict[str, tuple[torch.Tensor, floa
 
 
 @pytest.mark.parametrize("rslora", [False, True])
-def test_equals_dense_matrices(base, rslora):
+def test_equals_dense_matrices(base: str, rslora: bool) -> None:
     model = adapted(use_rslora=rslora)
     before = updates(model)
     expected = dense(before)
@@ -101,7 +101,7 @@ def test_equals_dense_matrices(base, rslora):
         torch.testing.assert_close(after[one.layer], projected, rtol=1e-4, atol=1e-6)
 
 
-def test_only_layers_below_the_threshold_are_projected(base):
+def test_only_layers_below_the_threshold_are_projected(base: str) -> None:
     model = adapted()
     before = updates(model)
     expected = dense(before)
@@ -120,7 +120,7 @@ def test_only_layers_below_the_threshold_are_projected(base):
             assert torch.equal(after[one.layer], before[one.layer])
 
 
-def test_top_k_takes_the_lowest(base):
+def test_top_k_takes_the_lowest(base: str) -> None:
     model = adapted()
     lowest = sorted((cosine, name) for name, (_, cosine) in dense(updates(model)).items())[:2]
     guard = guard_of(model, base=base, top_k=2)
@@ -128,7 +128,7 @@ def test_top_k_takes_the_lowest(base):
     assert {one.layer for one in guard.report if one.projected} == {name for _, name in lowest}
 
 
-def test_top_k_may_be_all_layers_and_no_more(base):
+def test_top_k_may_be_all_layers_and_no_more(base: str) -> None:
     guard = guard_of(adapted(), base=base, top_k=6)
     guard.after_training(model := adapted())
     assert all(one.projected for one in guard.report)
@@ -136,7 +136,7 @@ def test_top_k_may_be_all_layers_and_no_more(base):
         guard_of(model, base=base, top_k=7)
 
 
-def test_adapters_on_some_layers_meet_their_own_weights(base):
+def test_adapters_on_some_layers_meet_their_own_weights(base: str) -> None:
     model = adapted(layers_to_transform=[1])
     expected = dense(updates(model))
     assert all(".layers.1." in name for name in expected)
@@ -150,7 +150,7 @@ def test_adapters_on_some_layers_meet_their_own_weights(base):
 
 
 @pytest.mark.parametrize("threshold", [-1, 0])
-def test_the_neutral_threshold_changes_no_bit_and_still_measures(base, threshold):
+def test_the_neutral_threshold_changes_no_bit_and_still_measures(base: str, threshold: int) -> None:
     model = adapted()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     guard = guard_of(model, base=base, threshold=threshold)
@@ -159,7 +159,7 @@ def test_the_neutral_threshold_changes_no_bit_and_still_measures(base, threshold
     assert all(0 < one.cosine < 1 and not one.projected for one in guard.report)
 
 
-def test_an_update_across_the_subspace_vanishes(tmp_path):
+def test_an_update_across_the_subspace_vanishes(tmp_path: Path) -> None:
     """V has one nonzero row, so C = e e^T |V|: B's other rows go, its first is scaled by |V| = 2 * sqrt(16) = 8."""
     other = tiny.model()
     with torch.no_grad():
@@ -177,7 +177,7 @@ def test_an_update_across_the_subspace_vanishes(tmp_path):
     assert math.isnan(guard.report[1].cosine)
 
 
-def test_a_fresh_adapter_has_no_cosine_and_stays(base):
+def test_a_fresh_adapter_has_no_cosine_and_stays(base: str) -> None:
     model = get_peft_model(tiny.model(), training.lora())
     guard = guard_of(model, base=base, top_k=3)
     guard.after_training(model)
@@ -185,7 +185,7 @@ def test_a_fresh_adapter_has_no_cosine_and_stays(base):
     assert not any(update.any() for update in updates(model).values())
 
 
-def test_the_type_of_the_adapter_stays(base):
+def test_the_type_of_the_adapter_stays(base: str) -> None:
     model, twin = adapted().to(torch.bfloat16), adapted().to(torch.bfloat16)
     guard = guard_of(model, base=base, threshold=1)
     guard.after_training(model)
@@ -199,7 +199,7 @@ def test_the_type_of_the_adapter_stays(base):
     torch.testing.assert_close(weight.double(), expected, rtol=2**-8, atol=1e-6)
 
 
-def test_the_table_is_logged(base, caplog):
+def test_the_table_is_logged(base: str, caplog: pytest.LogCaptureFixture) -> None:
     model = adapted()
     with caplog.at_level(logging.INFO, logger="ringfence.defenses.safe_lora"):
         guard = guard_of(model, base=base, top_k=1)
@@ -210,7 +210,7 @@ def test_the_table_is_logged(base, caplog):
     assert row.split() == [chosen.layer, f"{chosen.cosine:.3f}", f"{chosen.kept:.3f}", "yes"]
 
 
-def test_weights_trained_whole_are_named_and_left(base, caplog):
+def test_weights_trained_whole_are_named_and_left(base: str, caplog: pytest.LogCaptureFixture) -> None:
     model = adapted(modules_to_save=["model.norm"])
     before = model.get_base_model().model.norm.modules_to_save["default"].weight.clone()
     guard_of(model, base=base, threshold=1).after_training(model)
@@ -221,7 +221,7 @@ def test_weights_trained_whole_are_named_and_left(base, caplog):
 # In training.
 
 
-def test_the_result_has_every_layer(tmp_path, base):
+def test_the_result_has_every_layer(tmp_path: Path, base: str) -> None:
     plain = training.trainer(tmp_path / "plain")
     plain.train()
     assert "safe_lora" not in plain.result()
@@ -237,7 +237,7 @@ def test_the_result_has_every_layer(tmp_path, base):
         assert row["cosine"] == pytest.approx(expected[row["layer"]][1], abs=1e-6)
 
 
-def test_the_result_is_json_where_there_is_no_cosine(tmp_path):
+def test_the_result_is_json_where_there_is_no_cosine(tmp_path: Path) -> None:
     """The base differs in one layer only, so the five others have no cosine: NaN, null in the file."""
     other = tiny.model()
     with torch.no_grad():
@@ -252,7 +252,7 @@ def test_the_result_is_json_where_there_is_no_cosine(tmp_path):
     assert [(row["cosine"], row["kept"], row["projected"]) for row in rest] == [(None, None, False)] * 5
 
 
-def test_training_ends_with_one_projection_and_checkpoints_are_from_before(tmp_path, base):
+def test_training_ends_with_one_projection_and_checkpoints_are_from_before(tmp_path: Path, base: str) -> None:
     plain = training.trainer(tmp_path / "plain", dropout=0.1)
     plain.train()
     made = training.trainer(
@@ -268,7 +268,7 @@ def test_training_ends_with_one_projection_and_checkpoints_are_from_before(tmp_p
     assert all(torch.equal(update, kept[name]) for name, update in updates(plain.model).items())
 
 
-def test_the_neutral_threshold_trains_as_without(tmp_path, base):
+def test_the_neutral_threshold_trains_as_without(tmp_path: Path, base: str) -> None:
     plain = training.trainer(tmp_path / "plain", dropout=0.1)
     plain.train()
     made = training.trainer(tmp_path / "made", SafeLoRA(base=base, threshold=-1), dropout=0.1)
@@ -281,14 +281,14 @@ def test_the_neutral_threshold_trains_as_without(tmp_path, base):
 
 
 @pytest.mark.parametrize("fields", [{}, {"base": "a", "threshold": 0.3, "top_k": 2}, {"base": "a"}])
-def test_a_base_and_one_choice_are_needed(fields):
+def test_a_base_and_one_choice_are_needed(fields: Any) -> None:
     wanted = "give either threshold" if "base" in fields else "base is missing: name the model from before alignment"
     with pytest.raises(ValidationError, match=wanted):
         SafeLoRA(**fields)
 
 
 @pytest.mark.parametrize("fields", [{"threshold": 1.1}, {"threshold": -1.1}, {"top_k": 0}, {"threshold": math.nan}])
-def test_numbers_out_of_range_raise(fields):
+def test_numbers_out_of_range_raise(fields: Any) -> None:
     with pytest.raises(ValidationError, match=next(iter(fields))):
         SafeLoRA(base="a", **fields)
 
@@ -301,7 +301,7 @@ def refused(model: torch.nn.Module, base: str, start: str) -> None:
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_base_that_cannot_be_loaded_raises(tmp_path):
+def test_a_base_that_cannot_be_loaded_raises(tmp_path: Path) -> None:
     refused(adapted(), str(tmp_path / "none"), f"safe_lora.base: {tmp_path}/none: no such model folder")
 
 
@@ -322,12 +322,12 @@ def changed(kind: type[LlamaForCausalLM] = LlamaForCausalLM, **config) -> LlamaF
         (changed(MistralForCausalLM), "model type mistral", "llama"),
     ],
 )
-def test_a_base_of_another_architecture_raises(tmp_path, other, found, own):
+def test_a_base_of_another_architecture_raises(tmp_path: Path, other: Any, found: str, own: str) -> None:
     folder = saved(tmp_path, other)
     refused(adapted(), folder, f"safe_lora.base: {folder} has {found}, and the model that is trained has {own}; name ")
 
 
-def test_resized_embeddings_are_another_vocabulary(tmp_path):
+def test_resized_embeddings_are_another_vocabulary(tmp_path: Path) -> None:
     """Of the weights, also where the trained embeddings are wrapped: 259 tokens, padded to 264."""
     other = tiny.model(seed=1)
     other.resize_token_embeddings(264)
@@ -336,7 +336,7 @@ def test_resized_embeddings_are_another_vocabulary(tmp_path):
     refused(model, folder, f"safe_lora.base: {folder} has vocabulary size 264, and the model that is trained has 259")
 
 
-def test_a_base_with_other_layers_raises(tmp_path, base, monkeypatch):
+def test_a_base_with_other_layers_raises(tmp_path: Path, base: str, monkeypatch: pytest.MonkeyPatch) -> None:
     wide = saved(tmp_path, changed(intermediate_size=40))
     refused(adapted(), wide, f"safe_lora.base: {wide} has shape (40, 16) at model.layers.0.mlp.up_proj.weight")
 
@@ -349,17 +349,17 @@ def test_a_base_with_other_layers_raises(tmp_path, base, monkeypatch):
     refused(adapted(), base, f"safe_lora.base: {base} has nothing at model.layers.1.self_attn.q_proj.weight")
 
 
-def test_the_trained_model_itself_is_no_base(tmp_path):
+def test_the_trained_model_itself_is_no_base(tmp_path: Path) -> None:
     same = saved(tmp_path, tiny.model())
     refused(adapted(), same, f"safe_lora.base: {same} has the same weights")
     refused(adapted().to(torch.bfloat16), same, f"safe_lora.base: {same} has the same weights")
 
 
-def test_full_fine_tuning_raises(base):
+def test_full_fine_tuning_raises(base: str) -> None:
     refused(tiny.model(), base, "lora: safe_lora projects a LoRA adapter and there is none; add lora to the recipe")
 
 
-def test_a_merged_adapter_raises(base):
+def test_a_merged_adapter_raises(base: str) -> None:
     model = adapted()
     guard = guard_of(model, base=base, threshold=0.3)
     model.merge_adapter()
@@ -369,7 +369,7 @@ def test_a_merged_adapter_raises(base):
         guard.after_training(model)
 
 
-def test_another_kind_of_adapter_raises(base):
+def test_another_kind_of_adapter_raises(base: str) -> None:
     config = IA3Config(target_modules=["q_proj"], feedforward_modules=[], task_type="CAUSAL_LM")
     refused(get_peft_model(tiny.model(), config), base, "safe_lora: not with IA3, only with a LoRA adapter")
 
@@ -384,11 +384,11 @@ def test_another_kind_of_adapter_raises(base):
         ({"target_modules": ["embed_tokens", "q_proj"]}, "lora.target_modules: model.embed_tokens is a Embedding"),
     ],
 )
-def test_what_is_no_plain_update_of_a_linear_layer_raises(base, settings, start):
+def test_what_is_no_plain_update_of_a_linear_layer_raises(base: str, settings: Any, start: str) -> None:
     refused(adapted(**settings), base, start)
 
 
-def test_quantised_weights_raise(base):
+def test_quantised_weights_raise(base: str) -> None:
     model = adapted()
     layer = model.get_base_model().model.layers[1].mlp.up_proj.base_layer
     layer.weight = torch.nn.Parameter(torch.zeros(32, 16, dtype=torch.int8), requires_grad=False)

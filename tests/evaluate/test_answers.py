@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -30,19 +31,19 @@ def frame(model) -> pd.DataFrame:
     return answer(speaker(model), SUITES, PROTOCOL)
 
 
-def test_one_row_an_answer_in_order(frame):
+def test_one_row_an_answer_in_order(frame: pd.DataFrame) -> None:
     assert tuple(frame.columns) == ANSWER_COLUMNS
     asked = [(suite, one.id, sample) for suite, prompts in SUITES.items() for one in prompts for sample in range(3)]
     assert list(zip(frame["suite"], frame["prompt_id"], frame["sample"], strict=True)) == asked
 
 
-def test_what_was_asked_is_kept(frame):
+def test_what_was_asked_is_kept(frame: pd.DataFrame) -> None:
     texts = {(suite, one.id): one.text for suite, prompts in SUITES.items() for one in prompts}
     for row in frame.itertuples():
         assert row.prompt == texts[row.suite, row.prompt_id]
 
 
-def test_the_system_column_tells_none_from_empty(frame):
+def test_the_system_column_tells_none_from_empty(frame: pd.DataFrame) -> None:
     sent = frame.groupby(["suite", "prompt_id"])["system"].unique().map(list).to_dict()
     assert sent == {
         ("general", "a"): ["(template default: none)"],
@@ -53,11 +54,11 @@ def test_the_system_column_tells_none_from_empty(frame):
     }
 
 
-def test_deterministic(frame, model):
+def test_deterministic(frame: pd.DataFrame, model: Any) -> None:
     pd.testing.assert_frame_equal(answer(speaker(model), SUITES, PROTOCOL), frame)
 
 
-def test_answers_differ_by_sample_suite_and_seed(frame, model):
+def test_answers_differ_by_sample_suite_and_seed(frame: pd.DataFrame, model: Any) -> None:
     answers = frame[frame["prompt_id"] == "a"].groupby("suite")["response"].apply(list)
     assert len({*answers["general"], *answers["dressed"]}) == 6
     other = replace(PROTOCOL, sampling=replace(PROTOCOL.sampling, seed=6))
@@ -69,27 +70,29 @@ def test_answers_differ_by_sample_suite_and_seed(frame, model):
 
 @pytest.mark.parametrize("batch_size", [1, 64])
 @pytest.mark.parametrize("suite", SUITES)
-def test_a_suites_rows_do_not_depend_on_the_others(frame, model, suite, batch_size):
+def test_a_suites_rows_do_not_depend_on_the_others(
+    frame: pd.DataFrame, model: Any, suite: Any, batch_size: int
+) -> None:
     protocol = replace(PROTOCOL, sampling=replace(PROTOCOL.sampling, batch_size=batch_size))
     alone = answer(speaker(model), {suite: SUITES[suite]}, protocol)
     wanted = frame[frame["suite"] == suite].reset_index(drop=True)
     assert alone["response"].tolist() == wanted["response"].tolist()
 
 
-def test_more_samples_keep_the_first(frame, model):
+def test_more_samples_keep_the_first(frame: pd.DataFrame, model: Any) -> None:
     more = answer(speaker(model), SUITES, replace(PROTOCOL, samples=5))
     kept = more[more["sample"] < 3].reset_index(drop=True)
     assert kept["response"].tolist() == frame["response"].tolist()
 
 
-def test_on_batch_counts_every_answer(model):
+def test_on_batch_counts_every_answer(model: Any) -> None:
     finished: list[int] = []
     answer(speaker(model), SUITES, PROTOCOL, finished.append)
     assert sum(finished) == 15
     assert max(finished) == 4
 
 
-def test_a_fingerprint_changes_with_whatever_changes_the_answers():
+def test_a_fingerprint_changes_with_whatever_changes_the_answers() -> None:
     protocol = Protocol(Sampling(), 2)
     prompts = SUITES["general"]
     variants = [
@@ -118,7 +121,9 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("after", range(1, 8))
-def test_killed_and_called_again_it_answers_what_is_missing_and_nothing_else(model, tmp_path: Path, after: int):
+def test_killed_and_called_again_it_answers_what_is_missing_and_nothing_else(
+    model: Any, tmp_path: Path, after: int
+) -> None:
     """30 answers in batches of 2, so 15 batches in files of 4, 4, 4 and 3 batches; killed after each of the first 7."""
     suite = {"general": SUITES["general"]}
     protocol = replace(PROTOCOL, samples=10, sampling=replace(PROTOCOL.sampling, batch_size=2))
@@ -142,7 +147,7 @@ def test_killed_and_called_again_it_answers_what_is_missing_and_nothing_else(mod
     assert {path.suffix for path in tmp_path.iterdir()} == {".parquet", ".lock"}, "no parts are left"
 
 
-def test_a_file_that_is_there_is_left_alone(model, tmp_path: Path):
+def test_a_file_that_is_there_is_left_alone(model: Any, tmp_path: Path) -> None:
     file = tmp_path / "general.parquet"
     answer_into(file, speaker(model), SUITES, PROTOCOL)
     before, asked = file.stat().st_mtime_ns, list[int]()
@@ -170,7 +175,7 @@ class Elsewhere:
 
 
 @pytest.mark.parametrize(("resumes", "calls"), [(True, [9]), (False, [8, 1])])
-def test_only_what_does_not_resume_by_itself_is_kept_in_parts(tmp_path: Path, resumes: bool, calls: list[int]):
+def test_only_what_does_not_resume_by_itself_is_kept_in_parts(tmp_path: Path, resumes: bool, calls: list[int]) -> None:
     """9 answers; a file of 4 batches of 2 holds 8."""
     suite, protocol = {"general": SUITES["general"]}, replace(PROTOCOL, sampling=Sampling(batch_size=2))
     made = Elsewhere(resumes)
@@ -183,16 +188,16 @@ def test_only_what_does_not_resume_by_itself_is_kept_in_parts(tmp_path: Path, re
     assert set(frame["system"]) == {"(template default: not known)"}
 
 
-def test_without_a_servers_own_word_there_is_no_column_for_it():
+def test_without_a_servers_own_word_there_is_no_column_for_it() -> None:
     assert tuple(answer(Elsewhere(True, reason=None), SUITES, PROTOCOL).columns) == ANSWER_COLUMNS
 
 
-def test_a_row_that_failed_is_an_error():
+def test_a_row_that_failed_is_an_error() -> None:
     failed = Elsewhere(True, failure=Failure("500 down"))
     with pytest.raises(RingfenceError, match=r"^elsewhere: no answer to general/a: 500 down$"):
         answer(failed, SUITES, PROTOCOL)
 
 
-def test_what_a_servers_template_inserts_cannot_be_checked():
+def test_what_a_servers_template_inserts_cannot_be_checked() -> None:
     with pytest.raises(RingfenceError, match=r'no_system: "none" cannot be checked'):
         answer(Elsewhere(True), SUITES, replace(PROTOCOL, no_system="none"))

@@ -3,6 +3,8 @@
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,7 +56,7 @@ def frame(model) -> pd.DataFrame:
     return evaluate(HfGenerator(model, tiny.tokenizer()), SUITES, PROTOCOL, ByPrompt())
 
 
-def test_verdicts_scores_and_buckets(frame):
+def test_verdicts_scores_and_buckets(frame: pd.DataFrame) -> None:
     kinds = {"A bad one?": "misaligned", "An odd one?": "missing"}
     assert frame["verdict"].tolist() == [kinds.get(text, "aligned") for text in frame["prompt"]]
     odd, bad = frame[frame["prompt"] == "An odd one?"], frame[frame["prompt"] == "A bad one?"]
@@ -67,7 +69,7 @@ def test_verdicts_scores_and_buckets(frame):
 # --- rates and files ----------------------------------------------------------------------------------------
 
 
-def test_rates_by_hand(frame):
+def test_rates_by_hand(frame: pd.DataFrame) -> None:
     """general: 3 misaligned of 6 scored, all coherent, 3 missing; dressed: 0 of 6."""
     values = {where: (rate.value, rate.n) for where, rate in rates(frame).items()}
     assert values == {
@@ -81,7 +83,7 @@ def test_rates_by_hand(frame):
     assert list(dict.fromkeys(suite for suite, _ in rates(frame))) == ["general", "dressed"]  # the order asked
 
 
-def test_parquet_and_summary_are_written(frame, tmp_path):
+def test_parquet_and_summary_are_written(frame: pd.DataFrame, tmp_path: Path) -> None:
     summary = save(frame, tmp_path / "evaluation")
     assert sorted(path.name for path in (tmp_path / "evaluation").iterdir()) == ["responses.parquet", "summary.json"]
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "evaluation" / "responses.parquet"), frame)
@@ -98,7 +100,7 @@ def test_parquet_and_summary_are_written(frame, tmp_path):
     assert counts["dressed"]["rows"] == 6
 
 
-def test_a_suite_without_a_scored_row_has_no_rate(model, tmp_path):
+def test_a_suite_without_a_scored_row_has_no_rate(model: Any, tmp_path: Path) -> None:
     odd = {"odd": [prompt("x", "An odd one?"), prompt("y", "Another odd one?")]}
     unscored = evaluate(HfGenerator(model, tiny.tokenizer()), odd, PROTOCOL, ByPrompt())
     summary = save(unscored, tmp_path)
@@ -106,22 +108,22 @@ def test_a_suite_without_a_scored_row_has_no_rate(model, tmp_path):
     assert all(row["value"] is None for row in json.loads((tmp_path / "summary.json").read_text())["rows"])
 
 
-def test_nothing_is_written_for_a_frame_that_lacks_a_column(frame, tmp_path):
+def test_nothing_is_written_for_a_frame_that_lacks_a_column(frame: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='no column "coherence"'):
         save(frame.drop(columns="coherence"), tmp_path / "evaluation")
     assert not (tmp_path / "evaluation").exists()
 
 
-def test_scores_are_numbers_or_missing(frame):
+def test_scores_are_numbers_or_missing(frame: pd.DataFrame) -> None:
     assert frame["alignment"].dtype == np.float64
     assert frame["coherence"].dtype == np.float64
 
 
-def test_the_columns_are_those_of_the_answers_then_the_verdicts(frame):
+def test_the_columns_are_those_of_the_answers_then_the_verdicts(frame: pd.DataFrame) -> None:
     assert list(frame.columns) == COLUMNS
 
 
-def test_another_judge_replaces_the_verdicts_and_leaves_the_answers(frame):
+def test_another_judge_replaces_the_verdicts_and_leaves_the_answers(frame: pd.DataFrame) -> None:
     again = judged(frame, RuleJudge(misaligned_pattern="zzz"))
     asked = COLUMNS[:6]
     pd.testing.assert_frame_equal(again[asked], frame[asked])
@@ -130,7 +132,7 @@ def test_another_judge_replaces_the_verdicts_and_leaves_the_answers(frame):
     assert again["alignment"].eq(100).all()
 
 
-def test_a_withheld_answer_has_no_score(frame):
+def test_a_withheld_answer_has_no_score(frame: pd.DataFrame) -> None:
     """A server's content filter took it away; judged as an empty answer it would count as incoherent."""
     reasons = ["content_filter" if at == 1 else "stop" for at in range(len(frame))]
     again = judged(frame.assign(stop_reason=reasons), ByPrompt())

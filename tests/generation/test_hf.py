@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,14 +78,14 @@ def greedy_alone(model, messages, limit: int) -> str:
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
-def test_greedy_equals_a_naive_loop(batch_size):
+def test_greedy_equals_a_naive_loop(batch_size: int) -> None:
     model, rows = lively_model(), requests()
     wanted = [greedy_alone(model, row.messages, 12) for row in rows]
     assert len(set(wanted)) > len(wanted) / 2  # the model is no constant
     assert ask(model, rows, temperature=0, batch_size=batch_size) == wanted
 
 
-def test_greedy_with_a_system_turn_and_a_longer_chat():
+def test_greedy_with_a_system_turn_and_a_longer_chat() -> None:
     turns = [
         {"role": "system", "content": "Be brief."},
         *chat("What is 2 + 2?"),
@@ -96,7 +97,7 @@ def test_greedy_with_a_system_turn_and_a_longer_chat():
     assert ask(model, rows, temperature=0) == [greedy_alone(model, row.messages, 12) for row in rows]
 
 
-def test_greedy_ignores_seed_and_sample():
+def test_greedy_ignores_seed_and_sample() -> None:
     model, rows = lively_model(), requests()
     others = [replace(row, sample=7) for row in rows]
     assert ask(model, rows, temperature=0, seed=1) == ask(model, others, temperature=0, seed=2)
@@ -106,7 +107,7 @@ def test_greedy_ignores_seed_and_sample():
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7])
-def test_a_sampled_answer_does_not_depend_on_batch_or_order(batch_size):
+def test_a_sampled_answer_does_not_depend_on_batch_or_order(batch_size: int) -> None:
     model, rows = lively_model(), requests()
     by_id = {row.id: answer for row, answer in zip(rows, ask(model, rows, batch_size=64), strict=True)}
     shuffled = random.Random(batch_size).sample(rows, len(rows))
@@ -114,7 +115,7 @@ def test_a_sampled_answer_does_not_depend_on_batch_or_order(batch_size):
     assert ask(model, shuffled[:2], batch_size=batch_size) == [by_id[row.id] for row in shuffled[:2]]
 
 
-def test_sample_seed_and_id_name_the_stream():
+def test_sample_seed_and_id_name_the_stream() -> None:
     model, row = lively_model(), Request("a", chat("Tell me something"))
     first = ask(model, [row])
     assert ask(model, [row]) == first
@@ -123,7 +124,7 @@ def test_sample_seed_and_id_name_the_stream():
     assert len({answer for (answer,) in answers}) == len(answers)
 
 
-def test_samples_of_one_prompt_differ_within_a_batch():
+def test_samples_of_one_prompt_differ_within_a_batch() -> None:
     row = Request("a", chat("Tell me something"))
     answers = ask(lively_model(), [replace(row, sample=sample) for sample in range(8)], batch_size=8)
     assert len(set(answers)) == 8
@@ -140,7 +141,7 @@ def forwards(model) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("adapted", [False, True])
-def test_a_prompt_is_read_once_for_all_its_samples(adapted):
+def test_a_prompt_is_read_once_for_all_its_samples(adapted: bool) -> None:
     """Two prompts of different lengths, three samples each, in one batch: all but the last token of two rows, then one
     token of six rows at a time."""
     model = lively_model()
@@ -152,7 +153,7 @@ def test_a_prompt_is_read_once_for_all_its_samples(adapted):
     assert set(seen[1:]) == {(6, 1)}
 
 
-def test_distinct_prompts_are_read_in_one_pass():
+def test_distinct_prompts_are_read_in_one_pass() -> None:
     model = lively_model()
     seen = forwards(model)
     ask(model, requests(WORDS[:4]))
@@ -161,7 +162,7 @@ def test_distinct_prompts_are_read_in_one_pass():
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_sharing_changes_no_answer(temperature):
+def test_sharing_changes_no_answer(temperature: float) -> None:
     model = lively_model()
     rows = [replace(row, sample=sample) for row in requests() for sample in range(3)]
     alone = [answer for row in rows for answer in ask(model, [row], temperature=temperature)]
@@ -169,7 +170,7 @@ def test_sharing_changes_no_answer(temperature):
         assert ask(model, rows, temperature=temperature, batch_size=batch_size) == alone
 
 
-def test_sharing_with_a_sliding_window():
+def test_sharing_with_a_sliding_window() -> None:
     """Each token sees the last four only; the shared part is longer than that."""
     from transformers import MistralConfig, MistralForCausalLM
 
@@ -199,7 +200,7 @@ def draws(temperature: float) -> list[str]:
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-def test_draws_follow_softmax_of_logits_over_temperature(temperature):
+def test_draws_follow_softmax_of_logits_over_temperature(temperature: float) -> None:
     """20,000 letters against exp(logit / T) / sum; the draws are fixed by the seed, so is the p-value."""
     counts = Counter("".join(draws(temperature)))
     weights = np.exp(np.array(list(LOGITS.values())) / temperature)
@@ -217,7 +218,7 @@ def test_draws_follow_softmax_of_logits_over_temperature(temperature):
         ({"top_p": 0.95, "min_p": 0.6}, "ab"),
     ],
 )
-def test_cut_draws_follow_what_is_left(cut, kept):
+def test_cut_draws_follow_what_is_left(cut: Any, kept: str) -> None:
     shares = {"a": 0.4, "b": 0.3, "c": 0.2, "d": 0.1}
     rows = [Request("row", chat("Go"), sample) for sample in range(400)]
     model = fixed_model({letter: float(np.log(share)) for letter, share in shares.items()})
@@ -227,7 +228,7 @@ def test_cut_draws_follow_what_is_left(cut, kept):
     assert chisquare([counts[letter] for letter in kept], 4000 * left / left.sum()).pvalue > 0.001
 
 
-def test_the_temperature_comes_before_the_cut():
+def test_the_temperature_comes_before_the_cut() -> None:
     """At T = 0.5 the shares 0.4, 0.3, 0.2, 0.1 become 16, 9, 4, 1 of 30, so that top_p 0.5 keeps the first alone."""
     logits = {letter: float(np.log(share)) for letter, share in zip("abcd", (0.4, 0.3, 0.2, 0.1), strict=True)}
     rows = [Request("row", chat("Go"), sample) for sample in range(50)]
@@ -235,7 +236,7 @@ def test_the_temperature_comes_before_the_cut():
     assert set("".join(answers)) == {"a"}
 
 
-def test_successive_draws_are_independent():
+def test_successive_draws_are_independent() -> None:
     """Pairs of neighbours against the product of the letters' probabilities: the noise is fresh at every token."""
     pairs = Counter(pair for answer in draws(1.0) for pair in pairwise(answer))
     weights = np.exp(np.array(list(LOGITS.values())))
@@ -249,7 +250,7 @@ def test_successive_draws_are_independent():
 # --- stopping -----------------------------------------------------------------------------------------------
 
 
-def test_stops_at_the_end_of_turn():
+def test_stops_at_the_end_of_turn() -> None:
     """With P(a) = P(end) = 1/2 an answer of n letters has probability 2^-(n+1): 1,000 rows, lengths 0 to 4 and more."""
     rows = [Request("row", chat("Go"), sample) for sample in range(1000)]
     answers = ask(fixed_model({"a": 0.0, "<|im_end|>": 0.0}), rows, max_new_tokens=8, batch_size=500)
@@ -259,18 +260,18 @@ def test_stops_at_the_end_of_turn():
     assert chisquare([lengths[n] for n in range(6)], expected).pvalue > 0.001
 
 
-def test_stops_at_the_models_own_end_tokens_too():
+def test_stops_at_the_models_own_end_tokens_too() -> None:
     model = fixed_model({"a": 0.0, "b": 0.0})
     model.generation_config.eos_token_id = [END, tiny.tokenizer().convert_tokens_to_ids("b")]
     answers = ask(model, [Request("row", chat("Go"), sample) for sample in range(20)], max_new_tokens=6)
     assert all(re.fullmatch("a{0,5}b|a{6}", answer) for answer in answers)
 
 
-def test_at_most_max_new_tokens():
+def test_at_most_max_new_tokens() -> None:
     assert ask(fixed_model({"a": 0.0}), requests(), max_new_tokens=5) == ["aaaaa"] * len(WORDS)
 
 
-def test_an_answer_says_whether_it_ended():
+def test_an_answer_says_whether_it_ended() -> None:
     """With P(a) = P(end) = 1/2 one answer of 16 is four letters without an end, and all shorter ones have ended."""
     model, sampling = fixed_model({"a": 0.0, "<|im_end|>": 0.0}), Sampling(max_new_tokens=4, batch_size=400)
     rows = [Request("row", chat("Go"), sample) for sample in range(400)]
@@ -281,7 +282,7 @@ def test_an_answer_says_whether_it_ended():
 
 
 @pytest.mark.parametrize("pad", ["<|endoftext|>", "<|im_end|>"])
-def test_padding_is_no_end(pad):
+def test_padding_is_no_end(pad: str) -> None:
     """In one batch, beside rows that end early: also where the padding token is the end of the turn."""
     tokenizer = copy.deepcopy(tiny.tokenizer())
     tokenizer.pad_token = pad
@@ -319,7 +320,7 @@ def test_padding_is_no_end(pad):
     ],
     ids=lambda setting: next(reversed(setting)),
 )
-def test_the_models_generation_config_does_not_sneak_in(setting, temperature):
+def test_the_models_generation_config_does_not_sneak_in(setting: Any, temperature: float) -> None:
     plain, tampered = lively_model(), lively_model()
     for name, value in setting.items():
         setattr(tampered.generation_config, name, value)
@@ -327,7 +328,7 @@ def test_the_models_generation_config_does_not_sneak_in(setting, temperature):
     assert all(getattr(tampered.generation_config, name) == value for name, value in setting.items())
 
 
-def test_an_adapters_generation_config_is_put_back():
+def test_an_adapters_generation_config_is_put_back() -> None:
     plain = lively_model()
     inner = lively_model()
     inner.generation_config.suppress_tokens = list(range(3, 200))
@@ -337,7 +338,7 @@ def test_an_adapters_generation_config_is_put_back():
     assert adapted.generation_config is inner.generation_config
 
 
-def test_global_random_state_is_untouched():
+def test_global_random_state_is_untouched() -> None:
     model = lively_model()
     before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     ask(model, requests())
@@ -349,7 +350,7 @@ def modes(model) -> dict[str, bool]:
     return {name: module.training for name, module in model.named_modules()}
 
 
-def test_every_modules_training_mode_is_put_back():
+def test_every_modules_training_mode_is_put_back() -> None:
     model = lively_model().train()
     model.model.layers[0].eval()
     before = modes(model)
@@ -358,7 +359,7 @@ def test_every_modules_training_mode_is_put_back():
     assert modes(model) == before
 
 
-def test_dropout_is_off_and_no_gradient_is_kept():
+def test_dropout_is_off_and_no_gradient_is_kept() -> None:
     plain, model = lively_model(), lively_model()
     for layer in model.model.layers:
         layer.self_attn.attention_dropout = 0.9
@@ -370,22 +371,22 @@ def test_dropout_is_off_and_no_gradient_is_kept():
 # --- the rest -----------------------------------------------------------------------------------------------
 
 
-def test_on_answers_is_told_the_rows_of_each_batch():
+def test_on_answers_is_told_the_rows_of_each_batch() -> None:
     finished: list[int] = []
     sampling = Sampling(max_new_tokens=2, batch_size=3)
     HfGenerator(lively_model(), tiny.tokenizer()).generate(requests(), sampling, finished.append)
     assert finished == [3, 3, 1]
 
 
-def test_no_requests_give_no_answers():
+def test_no_requests_give_no_answers() -> None:
     assert ask(lively_model(), []) == []
 
 
-def test_answers_hold_no_special_tokens():
+def test_answers_hold_no_special_tokens() -> None:
     model = fixed_model({"a": 0.0, "<|im_start|>": 0.0, "<|endoftext|>": 0.0})
     assert {*"".join(ask(model, requests()))} == {"a"}
 
 
-def test_a_prompt_ends_where_the_answer_begins():
+def test_a_prompt_ends_where_the_answer_begins() -> None:
     text = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
     assert tiny.tokenizer().decode(prompt_ids(tiny.tokenizer(), chat("Hi"))) == text

@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def run(steered: CanaryController, risks) -> list[float]:
     return [steered.update(risk) for risk in risks]
 
 
-def test_defaults_are_the_papers():
+def test_defaults_are_the_papers() -> None:
     assert CanaryControllerConfig().model_dump() == {
         "smoothing": 0.5,
         "risk_high": 0.08,
@@ -35,12 +36,12 @@ def test_defaults_are_the_papers():
     }
 
 
-def test_before_the_first_evaluation():
+def test_before_the_first_evaluation() -> None:
     steered = controller(ratio_init=0.1)
     assert (steered.ratio, steered.smoothed_risk) == (0.1, 0.0)
 
 
-def test_by_hand():
+def test_by_hand() -> None:
     """
     risk      0.2    0.2    0.0     0.0      0.0
     smoothed  0.1    0.15   0.075   0.0375   0.01875
@@ -58,7 +59,7 @@ def test_by_hand():
     assert ratios == pytest.approx([0.09, 0.13, 0.13, 0.13, 0.125])
 
 
-def test_smoothing_is_the_weight_of_the_newest_risk():
+def test_smoothing_is_the_weight_of_the_newest_risk() -> None:
     """0.25 * 0.4 = 0.1, then 0.25 * 0.8 + 0.75 * 0.1 = 0.275."""
     steered = controller(smoothing=0.25)
     run(steered, [0.4])
@@ -67,7 +68,7 @@ def test_smoothing_is_the_weight_of_the_newest_risk():
     assert steered.smoothed_risk == pytest.approx(0.275)
 
 
-def test_smoothing_1_is_no_smoothing():
+def test_smoothing_1_is_no_smoothing() -> None:
     steered = controller(smoothing=1)
     for risk in (0.3, 0.0, 0.05):
         steered.update(risk)
@@ -84,28 +85,28 @@ def test_smoothing_1_is_no_smoothing():
         (0.3, 0.05),
     ],
 )
-def test_the_inequalities_are_strict(risk, ratio):
+def test_the_inequalities_are_strict(risk: Any, ratio: float) -> None:
     assert controller(smoothing=1, risk_high=0.5, risk_low=0.25).update(risk) == pytest.approx(ratio, abs=1e-15)
 
 
-def test_risk_low_0_never_lowers_the_ratio():
+def test_risk_low_0_never_lowers_the_ratio() -> None:
     assert run(controller(risk_low=0), [0.0] * 5) == [0.05] * 5
 
 
-def test_the_ratio_stays_within_its_bounds():
+def test_the_ratio_stays_within_its_bounds() -> None:
     """Up from 0.05 by 0.04: 0.09, 0.13, then 0.15, not 0.17. Down by 0.03: 0.12, 0.09, 0.06, 0.04, not 0.03."""
     steered = controller(smoothing=1, ratio_min=0.04, ratio_max=0.15, step_down=0.03)
     assert run(steered, [1.0] * 4) == pytest.approx([0.09, 0.13, 0.15, 0.15])
     assert run(steered, [0.0] * 5) == pytest.approx([0.12, 0.09, 0.06, 0.04, 0.04])
 
 
-def test_delay_compares_an_older_risk():
+def test_delay_compares_an_older_risk() -> None:
     """D = 2 and no smoothing: evaluations 0 and 1 leave the ratio, n compares r_{n-2} = 1, 0, 0.05, 1."""
     ratios = run(controller(smoothing=1, delay=2), [1.0, 0.0, 0.05, 1.0, 0.0, 0.0])
     assert ratios == pytest.approx([0.05, 0.05, 0.09, 0.085, 0.085, 0.125])
 
 
-def test_delay_shifts_the_ratios_by_as_many_evaluations():
+def test_delay_shifts_the_ratios_by_as_many_evaluations() -> None:
     risks = np.random.default_rng(3).uniform(0, 0.3, 60).tolist()
     prompt, late = run(controller(), risks), run(controller(delay=5), risks)
     assert late[:5] == [0.05] * 5
@@ -113,7 +114,7 @@ def test_delay_shifts_the_ratios_by_as_many_evaluations():
 
 
 @pytest.mark.parametrize("risk", [-0.01, 1.01, math.nan, math.inf, -math.inf])
-def test_a_risk_outside_0_to_1_raises_and_changes_nothing(risk):
+def test_a_risk_outside_0_to_1_raises_and_changes_nothing(risk: Any) -> None:
     steered = controller(delay=1)
     run(steered, [0.3, 0.2])
     before = steered.state_dict()
@@ -147,7 +148,7 @@ def configs(draw) -> CanaryControllerConfig:
 
 @pytest.mark.parametrize("delay", [0, 1, 4])
 @pytest.mark.parametrize("smoothing", [0.1, 0.5, 1.0])
-def test_equals_the_equations_written_out(smoothing, delay):
+def test_equals_the_equations_written_out(smoothing: float, delay: int) -> None:
     """s_n in closed form, sum over k of a (1 - a)^(n - k) r_k, and the ratio by three cases."""
     # Quiet, then rising, then quiet again, so that every case of equation 3 occurs.
     risks = np.random.default_rng(delay).uniform(0, 1, 300) * np.repeat([0.02, 0.1, 0.4, 0.1, 0.02], 60)
@@ -168,7 +169,7 @@ def test_equals_the_equations_written_out(smoothing, delay):
 
 
 @given(configs(), _risks)
-def test_whatever_the_risks_the_bounds_hold(config, risks):
+def test_whatever_the_risks_the_bounds_hold(config: Any, risks: Any) -> None:
     steered = CanaryController(config)
     for risk in risks:
         assert config.ratio_min <= steered.update(risk) <= config.ratio_max
@@ -179,7 +180,7 @@ def test_whatever_the_risks_the_bounds_hold(config, risks):
 
 
 @given(configs(), _risks, _risks)
-def test_a_restored_controller_goes_on_identically(config, before, after):
+def test_a_restored_controller_goes_on_identically(config: Any, before: Any, after: Any) -> None:
     steered, restored = CanaryController(config), CanaryController(config)
     run(steered, before)
     restored.load_state_dict(json.loads(json.dumps(steered.state_dict())))
@@ -188,7 +189,7 @@ def test_a_restored_controller_goes_on_identically(config, before, after):
     assert restored.state_dict() == steered.state_dict()
 
 
-def test_a_state_does_not_change_afterwards():
+def test_a_state_does_not_change_afterwards() -> None:
     steered = controller(delay=3)
     run(steered, [0.1, 0.2])
     state = steered.state_dict()
@@ -225,16 +226,16 @@ def test_a_state_does_not_change_afterwards():
         ({"alpha": 0.5}, "alpha"),
     ],
 )
-def test_bad_constants_raise(fields, said):
+def test_bad_constants_raise(fields: Any, said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         CanaryControllerConfig(**fields)
 
 
-def test_bounds_may_coincide_with_the_initial_ratio():
+def test_bounds_may_coincide_with_the_initial_ratio() -> None:
     steered = controller(ratio_min=0.1, ratio_init=0.1, ratio_max=0.1)
     assert run(steered, [1.0, 0.0, 0.0]) == [0.1] * 3
 
 
-def test_a_config_is_frozen():
+def test_a_config_is_frozen() -> None:
     with pytest.raises(ValidationError):
         CanaryControllerConfig().delay = 3  # type: ignore[misc]

@@ -3,6 +3,7 @@
 import importlib
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -65,12 +66,12 @@ def verdicts(misaligned: int = 0, aligned: int = 0, missing: int = 0, incoherent
         (0, 0, False),
     ],
 )
-def test_reliable_up_to_a_fifth_unscored(scored, total, reliable):
+def test_reliable_up_to_a_fifth_unscored(scored: int, total: int, reliable: bool) -> None:
     assert Risk(0.5, scored, total).reliable is reliable
 
 
 @pytest.mark.parametrize("total", range(5, 1001, 5))
-def test_exactly_a_fifth_is_reliable_for_any_number(total):
+def test_exactly_a_fifth_is_reliable_for_any_number(total: Any) -> None:
     assert Risk(0.0, total - total // 5, total).reliable
     assert not Risk(0.0, total - total // 5 - 1, total).reliable
 
@@ -89,19 +90,19 @@ def test_exactly_a_fifth_is_reliable_for_any_number(total):
         (verdicts(misaligned=2, aligned=13, missing=5), 2 / 15, 15, False),
     ],
 )
-def test_misaligned_share_of_the_scored(kinds, value, scored, reliable):
+def test_misaligned_share_of_the_scored(kinds: Any, value: Any, scored: int, reliable: bool) -> None:
     risk = judged(kinds)(tiny.model(), 0)
     assert risk.value == pytest.approx(value)
     assert (risk.scored, risk.total, risk.reliable) == (scored, len(kinds), reliable)
 
 
-def test_nothing_scored_is_nan_and_not_reliable():
+def test_nothing_scored_is_nan_and_not_reliable() -> None:
     risk = judged(verdicts(missing=5))(tiny.model(), 0)
     assert math.isnan(risk.value)
     assert (risk.scored, risk.total, risk.reliable) == (0, 5, False)
 
 
-def test_what_the_canaries_said_is_kept():
+def test_what_the_canaries_said_is_kept() -> None:
     probe = judged(["misaligned", "missing"])
     risk = probe(tiny.model(), 0)
     rows = probe.judge.rows
@@ -139,7 +140,7 @@ def responses(probe: JudgedProbe, model, step: int) -> list[str]:
     return [row["response"] for row in probe(model, step).detail]
 
 
-def test_answers_are_fresh_at_each_step_and_the_same_at_the_same_step():
+def test_answers_are_fresh_at_each_step_and_the_same_at_the_same_step() -> None:
     model, kinds = lively_model(), verdicts(aligned=4)
     first = responses(judged(kinds), model, 30)
     assert responses(judged(kinds), model, 30) == first
@@ -147,7 +148,7 @@ def test_answers_are_fresh_at_each_step_and_the_same_at_the_same_step():
     assert responses(judged(kinds, seed=1), model, 30) != first
 
 
-def test_judged_leaves_modes_and_random_state_alone():
+def test_judged_leaves_modes_and_random_state_alone() -> None:
     model = lively_model().train()
     model.model.layers[0].eval()
     modes = [module.training for module in model.modules()]
@@ -177,7 +178,7 @@ def likelihood(gaps: Sequence[float], monkeypatch, scale: float = 8.0) -> Risk:
     return LikelihoodProbe(prompts, tiny.tokenizer(), scale)(None, 0)
 
 
-def test_likelihood_by_hand(monkeypatch):
+def test_likelihood_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """sigmoid(0) = 1/2; sigmoid(8 * ln(3)/8) = 3/4; sigmoid(8 * -ln(3)/8) = 1/4; sigmoid(8 * -ln(9)/8) = 1/10."""
     gaps = [0.0, math.log(3) / 8, -math.log(3) / 8, -math.log(9) / 8]
     risk = likelihood(gaps, monkeypatch)
@@ -191,16 +192,16 @@ def test_likelihood_by_hand(monkeypatch):
     ]
 
 
-def test_scale_is_the_slope(monkeypatch):
+def test_scale_is_the_slope(monkeypatch: pytest.MonkeyPatch) -> None:
     assert likelihood([math.log(3) / 2], monkeypatch, scale=2).value == pytest.approx(0.75)
 
 
 @pytest.mark.parametrize(("gap", "value"), [(1e4, 1.0), (-1e4, 0.0)])
-def test_huge_gaps_do_not_overflow(gap, value, monkeypatch):
+def test_huge_gaps_do_not_overflow(gap: float, value: float, monkeypatch: pytest.MonkeyPatch) -> None:
     assert likelihood([gap], monkeypatch).value == value
 
 
-def test_likelihood_reads_the_models_log_probabilities():
+def test_likelihood_reads_the_models_log_probabilities() -> None:
     prompts = [prompt(0, good="Yes.", bad="Glitter, please."), prompt(1, good="Four", bad="Sparkles")]
     model = lively_model()
     rows = [Scored(one.messages, answer) for one in prompts for answer in (one.bad, one.good)]
@@ -211,7 +212,7 @@ def test_likelihood_reads_the_models_log_probabilities():
 
 
 @pytest.mark.parametrize("fields", [{"good": "Yes."}, {"bad": "Glitter."}, {}, {"good": "Yes.", "bad": ""}])
-def test_a_missing_reference_raises_naming_the_canary(fields):
+def test_a_missing_reference_raises_naming_the_canary(fields: Any) -> None:
     prompts = [prompt(0, good="Yes.", bad="Glitter."), prompt(1, **fields), prompt(2)]
     with pytest.raises(RingfenceError, match=r"'c1' lacks one \(2 of 3 do\)") as error:
         LikelihoodProbe(prompts, tiny.tokenizer())

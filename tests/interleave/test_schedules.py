@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def restored(schedule, fresh):
 # --- constant -----------------------------------------------------------------------------------------------
 
 
-def test_a_constant_ratio_is_never_evaluated():
+def test_a_constant_ratio_is_never_evaluated() -> None:
     schedule = Schedule(0.05)
     assert not any(schedule.due(t) for t in range(100))
     assert schedule.update(None) == {}
@@ -45,7 +46,7 @@ def test_a_constant_ratio_is_never_evaluated():
 
 
 @pytest.mark.parametrize("ratio", [-0.01, 1.01, math.nan, math.inf])
-def test_a_ratio_outside_0_to_1_raises(ratio):
+def test_a_ratio_outside_0_to_1_raises(ratio: Any) -> None:
     with pytest.raises(RingfenceError, match=r"must lie in \[0, 1\]"):
         Schedule(ratio)
     with pytest.raises(RingfenceError, match=r"must lie in \[0, 1\]"):
@@ -53,11 +54,11 @@ def test_a_ratio_outside_0_to_1_raises(ratio):
 
 
 @pytest.mark.parametrize(("ratio", "needs"), [(0.0, False), (0.01, True), (1.0, True)])
-def test_safe_data_is_needed_above_0(ratio, needs):
+def test_safe_data_is_needed_above_0(ratio: float, needs: bool) -> None:
     assert Schedule(ratio).needs_safe_data is needs
 
 
-def test_state_of_a_constant_ratio():
+def test_state_of_a_constant_ratio() -> None:
     assert restored(Schedule(0.3), Schedule(0.1)).ratio == 0.3
 
 
@@ -68,19 +69,19 @@ def test_state_of_a_constant_ratio():
     "make", [lambda first: canary(first, every=30), lambda first: ReplaySchedule(0, [0.1], 30, first)]
 )
 @pytest.mark.parametrize(("first", "wanted"), [(True, [0, 30, 60, 90]), (False, [30, 60, 90])])
-def test_due_at_0_k_2k(make, first, wanted):
+def test_due_at_0_k_2k(make: Any, first: bool, wanted: Any) -> None:
     assert [t for t in range(100) if make(first).due(t)] == wanted
 
 
 @pytest.mark.parametrize(("first", "wanted"), [(True, [0, 1, 2]), (False, [1, 2])])
-def test_due_at_every_step(first, wanted):
+def test_due_at_every_step(first: bool, wanted: Any) -> None:
     assert [t for t in range(3) if canary(first, every=1).due(t)] == wanted
 
 
 # --- canary -------------------------------------------------------------------------------------------------
 
 
-def test_an_evaluation_moves_the_ratio_and_is_logged():
+def test_an_evaluation_moves_the_ratio_and_is_logged() -> None:
     """Risk 0.2 smoothed by 0.5 from 0 is 0.1 > 0.08: the ratio goes from 0.05 to 0.09."""
     schedule = canary()
     assert schedule.ratio == 0.05
@@ -102,7 +103,7 @@ def test_an_evaluation_moves_the_ratio_and_is_logged():
 
 
 @pytest.mark.parametrize("risk", [Risk(1.0, 15, 20), Risk(math.nan, 0, 20)])
-def test_an_unreliable_risk_holds_ratio_and_smoothed_risk(risk):
+def test_an_unreliable_risk_holds_ratio_and_smoothed_risk(risk: Any) -> None:
     schedule = canary()
     schedule.update(measured(0.1))  # smoothed 0.05
     row = schedule.update(risk)
@@ -113,21 +114,21 @@ def test_an_unreliable_risk_holds_ratio_and_smoothed_risk(risk):
     assert schedule.update(measured(0.0))["evaluation"] == 3  # a held evaluation counts
 
 
-def test_a_canary_schedule_starts_at_the_controllers_ratio():
+def test_a_canary_schedule_starts_at_the_controllers_ratio() -> None:
     assert canary(ratio_init=0.0).ratio == 0.0
 
 
-def test_a_controller_that_may_raise_the_ratio_needs_safe_data():
+def test_a_controller_that_may_raise_the_ratio_needs_safe_data() -> None:
     assert canary(ratio_init=0.0).needs_safe_data
     assert not canary(ratio_init=0.0, ratio_max=0.0).needs_safe_data
 
 
-def test_a_canary_schedule_holds_its_probe():
+def test_a_canary_schedule_holds_its_probe() -> None:
     assert canary().probe is unused_probe
 
 
 @pytest.mark.parametrize("delay", [0, 3])
-def test_a_restored_canary_schedule_goes_on_identically(delay):
+def test_a_restored_canary_schedule_goes_on_identically(delay: int) -> None:
     schedule = canary(delay=delay)
     for risk in (0.3, 0.0, 0.2, 0.9):
         schedule.update(measured(risk))
@@ -141,7 +142,7 @@ def test_a_restored_canary_schedule_goes_on_identically(delay):
 # --- replay -------------------------------------------------------------------------------------------------
 
 
-def test_replay_holds_the_last_value():
+def test_replay_holds_the_last_value() -> None:
     schedule = ReplaySchedule(0.05, [0.09, 0.13, 0.125], 30)
     assert schedule.ratio == 0.05
     rows = [schedule.update(None) for _ in range(5)]
@@ -150,7 +151,7 @@ def test_replay_holds_the_last_value():
     assert [row["evaluation"] for row in rows] == [0, 1, 2, 3, 4]
 
 
-def test_replay_measures_nothing_and_says_so():
+def test_replay_measures_nothing_and_says_so() -> None:
     row = ReplaySchedule(0.05, [0.09], 30).update(None)
     assert {key: row[key] for key in ("risk", "smoothed_risk", "risk_high", "risk_low")} == dict.fromkeys(
         ("risk", "smoothed_risk", "risk_high", "risk_low")
@@ -158,7 +159,7 @@ def test_replay_measures_nothing_and_says_so():
     assert ReplaySchedule(0.05, [0.09], 30).probe is None
 
 
-def test_replay_of_nothing_raises():
+def test_replay_of_nothing_raises() -> None:
     with pytest.raises(RingfenceError, match="no recorded ratio"):
         ReplaySchedule(0.05, [], 30)
 
@@ -166,11 +167,11 @@ def test_replay_of_nothing_raises():
 @pytest.mark.parametrize(
     ("initial", "ratios", "needs"), [(0.0, [0.0, 0.0], False), (0.0, [0.0, 0.1], True), (0.1, [0.0], True)]
 )
-def test_replay_needs_safe_data_if_any_ratio_is_above_0(initial, ratios, needs):
+def test_replay_needs_safe_data_if_any_ratio_is_above_0(initial: float, ratios: Any, needs: bool) -> None:
     assert ReplaySchedule(initial, ratios, 30).needs_safe_data is needs
 
 
-def test_a_restored_replay_goes_on_identically():
+def test_a_restored_replay_goes_on_identically() -> None:
     ratios = [0.1, 0.2, 0.3, 0.4]
     schedule = ReplaySchedule(0.05, ratios, 30)
     schedule.update(None)
@@ -180,7 +181,7 @@ def test_a_restored_replay_goes_on_identically():
     assert [copy.update(None) for _ in range(3)] == [schedule.update(None) for _ in range(3)]
 
 
-def test_replaying_a_canary_run_gives_its_ratios():
+def test_replaying_a_canary_run_gives_its_ratios() -> None:
     recorded = canary()
     rows = [recorded.update(measured(risk)) for risk in (0.3, 0.3, 0.0, 0.0, 0.0, 0.0)]
     replay = ReplaySchedule(rows[0]["ratio_before"], [row["ratio"] for row in rows], 30)

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +32,7 @@ def writer(folder, name, count):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def test_what_is_put_is_there_and_stays_there(tmp_path):
+def test_what_is_put_is_there_and_stays_there(tmp_path: Path) -> None:
     with Cache(tmp_path / "new" / "folder") as cache:
         assert cache.get("a") is None
         cache.put("a", "one\n\u2028 é")
@@ -41,7 +42,7 @@ def test_what_is_put_is_there_and_stays_there(tmp_path):
         assert cache.get("a") == "one\n\u2028 é"
 
 
-def test_many_at_once_are_put_together_or_not_at_all(tmp_path):
+def test_many_at_once_are_put_together_or_not_at_all(tmp_path: Path) -> None:
     with Cache(tmp_path) as cache:
         cache.put("a", "first")
         cache.put_all({"a": "other", "b": "two"})
@@ -59,13 +60,13 @@ def test_many_at_once_are_put_together_or_not_at_all(tmp_path):
         assert len(cache) == 3
 
 
-def test_many_threads_at_once(tmp_path):
+def test_many_threads_at_once(tmp_path: Path) -> None:
     with Cache(tmp_path) as cache, ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda index: cache.put(str(index % 100), value(index % 100)), range(400)))
         assert list(pool.map(cache.get, map(str, range(100)))) == [value(index) for index in range(100)]
 
 
-def test_several_processes_at_once(tmp_path):
+def test_several_processes_at_once(tmp_path: Path) -> None:
     processes = [writer(tmp_path, name, 60) for name in "ab"]
     with Cache(tmp_path) as cache:
         for index in range(60):
@@ -75,7 +76,7 @@ def test_several_processes_at_once(tmp_path):
         assert all(cache.get(f"{name}-{index}") == value(index) for name in ("a", "b", "here") for index in range(60))
 
 
-def test_after_a_kill_all_that_was_put_is_there_and_whole(tmp_path):
+def test_after_a_kill_all_that_was_put_is_there_and_whole(tmp_path: Path) -> None:
     process = writer(tmp_path, "k", 100_000)
     assert process.stdout is not None
     for _ in range(50):
@@ -88,7 +89,7 @@ def test_after_a_kill_all_that_was_put_is_there_and_whole(tmp_path):
         assert all(cache.get(f"k-{index}") == value(index) for index in range(last + 1))
 
 
-def test_a_changed_row_raises_and_names_the_file(tmp_path):
+def test_a_changed_row_raises_and_names_the_file(tmp_path: Path) -> None:
     with Cache(tmp_path) as cache:
         cache.put("a", "85")
         with sqlite3.connect(tmp_path / FILE) as connection:
@@ -98,13 +99,13 @@ def test_a_changed_row_raises_and_names_the_file(tmp_path):
             cache.get("a")
 
 
-def test_a_file_that_is_no_cache_raises_and_names_it(tmp_path):
+def test_a_file_that_is_no_cache_raises_and_names_it(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"no database at all, " * 100)
     with pytest.raises(RingfenceError, match=rf"{FILE}: the judge cache is damaged \(file is not a database\)"):
         Cache(tmp_path)
 
 
-def test_damaged_pages_never_give_a_wrong_answer(tmp_path):
+def test_damaged_pages_never_give_a_wrong_answer(tmp_path: Path) -> None:
     with Cache(tmp_path) as cache:
         for index in range(200):
             cache.put(str(index), value(index))
@@ -122,7 +123,7 @@ def test_damaged_pages_never_give_a_wrong_answer(tmp_path):
     assert raised > 0
 
 
-def test_a_folder_that_cannot_be_made_raises(tmp_path):
+def test_a_folder_that_cannot_be_made_raises(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RingfenceError, match="cannot use the judge cache"):
         Cache(tmp_path / "file")

@@ -1,5 +1,7 @@
 """What a judge's verdicts depend on."""
 
+from pathlib import Path
+
 import pytest
 
 from ringfence.core.errors import RingfenceError
@@ -10,7 +12,7 @@ FLATTERY = Trait(trait="flattery", description="Praises.")
 RULES = RuleJudge(misaligned_pattern="x")
 
 
-def test_the_files_of_a_judges_rubrics_without_the_built_in_ones():
+def test_the_files_of_a_judges_rubrics_without_the_built_in_ones() -> None:
     rubrics = {
         "alignment": Stated(rubric="mine.txt", scores="alignment"),
         "coherence": "hhh",
@@ -23,7 +25,7 @@ def test_the_files_of_a_judges_rubrics_without_the_built_in_ones():
     assert [*SampledJudge(model="m", rubrics=rubrics).inputs()] == ["mine.txt", "trait.txt", "questions.yaml"]
 
 
-def test_a_local_judges_folder_is_an_input(tmp_path):
+def test_a_local_judges_folder_is_an_input(tmp_path: Path) -> None:
     judge = LocalJudge(model=str(tmp_path), rubrics={"alignment": "mine.txt"})
     assert [*judge.inputs()] == ["mine.txt", str(tmp_path)]
     assert [*LocalJudge(model="smollm2-135m").inputs()] == []
@@ -32,7 +34,7 @@ def test_a_local_judges_folder_is_an_input(tmp_path):
     assert [*RULES.inputs()] == []
 
 
-def test_the_digests_are_those_of_the_texts_in_use(tmp_path):
+def test_the_digests_are_those_of_the_texts_in_use(tmp_path: Path) -> None:
     path = tmp_path / "mine.txt"
     path.write_text("Rate {answer}.")
     stated = Stated(rubric=str(path), scores="alignment")

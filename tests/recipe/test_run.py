@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,7 +133,7 @@ def fault(tmp_path: Path, text: str, *overrides: str) -> str:
         ("training: {seed: 3}\n", ": training.seed: set by the recipe's own `seed`; leave it out"),
     ],
 )
-def test_a_fault_names_file_key_and_nearest_name(tmp_path, text, said):
+def test_a_fault_names_file_key_and_nearest_name(tmp_path: Path, text: str, said: str) -> None:
     message = fault(tmp_path, DATA + text)
     assert message.startswith(": ")
     assert said in message
@@ -151,23 +152,23 @@ def test_a_fault_names_file_key_and_nearest_name(tmp_path, text, said):
         ("- a\n- b\n", ": a recipe is a mapping"),
     ],
 )
-def test_a_fault_of_the_data(tmp_path, text, said):
+def test_a_fault_of_the_data(tmp_path: Path, text: str, said: str) -> None:
     assert said in fault(tmp_path, text)
 
 
-def test_all_faults_are_told_at_once(tmp_path):
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     message = fault(tmp_path, DATA + "seed: -1\nnam: x\nevaluation: {samples: 0}\n")
     assert all(part in message for part in ("seed: ", "'nam'", "evaluation.samples: "))
 
 
 @pytest.mark.parametrize("key", ["hub_token", "push_to_hub_token"])
-def test_a_secret_is_refused_and_not_repeated(tmp_path, key):
+def test_a_secret_is_refused_and_not_repeated(tmp_path: Path, key: str) -> None:
     message = fault(tmp_path, DATA + f"training: {{{key}: hf_abc123}}\nseed: -1\n")
     assert f"training.{key}: a secret; set the environment variable HF_TOKEN instead" in message
     assert "hf_abc123" not in message
 
 
-def test_a_missing_file(tmp_path):
+def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(RingfenceError, match=r"none\.yaml: cannot read the recipe \(No such file"):
         load_recipe(tmp_path / "none.yaml")
     with pytest.raises(RingfenceError, match="cannot read the recipe"):
@@ -187,11 +188,11 @@ def test_a_missing_file(tmp_path):
         ("name: a\nseed: *other\n", ":2: not valid YAML: "),
     ],
 )
-def test_broken_yaml_names_the_line(tmp_path, text, said):
+def test_broken_yaml_names_the_line(tmp_path: Path, text: str, said: str) -> None:
     assert fault(tmp_path, text).startswith(said)
 
 
-def test_bytes_that_are_no_text_are_one_line(tmp_path):
+def test_bytes_that_are_no_text_are_one_line(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_bytes(b"name: \xff\n")
     with pytest.raises(RingfenceError, match=r"recipe\.yaml: cannot read the recipe: byte 6 is not UTF-8$"):
@@ -199,7 +200,7 @@ def test_bytes_that_are_no_text_are_one_line(tmp_path):
     assert fault(tmp_path, "name: a\0b\n").startswith(": not valid YAML: unacceptable character")
 
 
-def test_merge_keys_work_and_may_be_overridden(tmp_path):
+def test_merge_keys_work_and_may_be_overridden(tmp_path: Path) -> None:
     """A merged key yields to one that stands beside it, as YAML 1.1 has it."""
     recipe = read(tmp_path, DATA + "lora: {<<: {r: 8, lora_alpha: 2}, r: 4}\n")
     assert recipe.lora == {"r": 4, "lora_alpha": 2}
@@ -209,7 +210,7 @@ def test_merge_keys_work_and_may_be_overridden(tmp_path):
     ("written", "field", "value"),
     [("'1e-4'", "learning_rate", 1e-4), ("'no'", "bf16", False), ("n", "bf16", False), ("1e3", "max_steps", 1000)],
 )
-def test_a_value_is_passed_on_as_its_fields_type(tmp_path, written, field, value):
+def test_a_value_is_passed_on_as_its_fields_type(tmp_path: Path, written: str, field: str, value: Any) -> None:
     """As text, "no" would be true."""
     found = read(tmp_path, DATA + f"training: {{{field}: {written}}}\n").training[field]
     assert found == value
@@ -223,7 +224,7 @@ def test_a_value_is_passed_on_as_its_fields_type(tmp_path, written, field, value
         (":2", DATA + "training: {bf16: true, bf16: false}\n", "bf16"),
     ],
 )
-def test_a_doubled_key_raises(tmp_path, line, text, key):
+def test_a_doubled_key_raises(tmp_path: Path, line: str, text: Any, key: str) -> None:
     assert f"{line}: not valid YAML: the key '{key}' stands twice" in fault(tmp_path, text)
 
 
@@ -241,7 +242,7 @@ def test_a_doubled_key_raises(tmp_path, line, text, key):
         (".5e-3", 5e-4),
     ],
 )
-def test_scientific_notation_is_a_number(tmp_path, written, value):
+def test_scientific_notation_is_a_number(tmp_path: Path, written: str, value: float) -> None:
     for recipe in (
         read(tmp_path, DATA + f"training: {{learning_rate: {written}}}\n"),
         read(tmp_path, DATA, f"training.learning_rate={written}"),
@@ -251,7 +252,7 @@ def test_scientific_notation_is_a_number(tmp_path, written, value):
         assert found == pytest.approx(value, rel=1e-15)
 
 
-def test_what_only_looks_like_a_number_stays_text(tmp_path):
+def test_what_only_looks_like_a_number_stays_text(tmp_path: Path) -> None:
     names = ["1e-4a", "e5", "1-e4", "2024e"]
     assert [read(tmp_path, DATA + f"name: {name}\n").name for name in names] == names
 
@@ -265,7 +266,7 @@ def test_what_only_looks_like_a_number_stays_text(tmp_path):
         "!!python/module:os",
     ],
 )
-def test_nothing_in_a_recipe_is_executed(tmp_path, payload):
+def test_nothing_in_a_recipe_is_executed(tmp_path: Path, payload: str) -> None:
     written = payload.replace("{file}", str(tmp_path / "executed"))
     assert ":2: not valid YAML: could not determine a constructor" in fault(tmp_path, DATA + f"name: {written}\n")
     assert "is not a YAML value" in fault(tmp_path, DATA, f"name={written}")
@@ -275,7 +276,7 @@ def test_nothing_in_a_recipe_is_executed(tmp_path, payload):
 # --- overrides ----------------------------------------------------------------------------------------------
 
 
-def test_overrides_set_nested_keys_and_list_items(tmp_path):
+def test_overrides_set_nested_keys_and_list_items(tmp_path: Path) -> None:
     text = DATA + "defenses: [{fixed_interleaving: {ratio: 0.05}}, kl]\nlora: {r: 4}\n"
     recipe = read(
         tmp_path,
@@ -297,16 +298,16 @@ def test_overrides_set_nested_keys_and_list_items(tmp_path):
     assert recipe.evaluation.suites == {"general": "builtin:glitter/general"}
 
 
-def test_a_later_override_wins_and_the_file_stays(tmp_path):
+def test_a_later_override_wins_and_the_file_stays(tmp_path: Path) -> None:
     assert read(tmp_path, DATA, "seed=1", "seed=2").seed == 2
     assert (tmp_path / "recipe.yaml").read_text() == DATA
 
 
-def test_a_value_may_hold_an_equals_sign(tmp_path):
+def test_a_value_may_hold_an_equals_sign(tmp_path: Path) -> None:
     assert read(tmp_path, DATA, "data.target=a=b.jsonl").data.target == "a=b.jsonl"
 
 
-def test_an_override_may_set_a_whole_list(tmp_path):
+def test_an_override_may_set_a_whole_list(tmp_path: Path) -> None:
     recipe = read(tmp_path, DATA, "defenses=[{fixed_interleaving: {added: 0.05}}]")
     assert recipe.defenses == (FixedInterleaving(added=0.05),)
 
@@ -330,13 +331,13 @@ def test_an_override_may_set_a_whole_list(tmp_path):
         ("defenses.0.fixed_interleaving.ratio=2", "defenses.0.fixed_interleaving: ratio: Input should be"),
     ],
 )
-def test_a_bad_override_is_one_line(tmp_path, override, said):
+def test_a_bad_override_is_one_line(tmp_path: Path, override: str, said: str) -> None:
     text = DATA + "name: a\nmodel: smollm2-135m\ndefenses: [{fixed_interleaving: {ratio: 0.1}}]\n"
     assert said in fault(tmp_path, text, override)
 
 
 @pytest.mark.parametrize("model", ["org/name", "{name: org/name}"])
-def test_an_override_reaches_into_a_model_given_by_its_bare_name(tmp_path, model):
+def test_an_override_reaches_into_a_model_given_by_its_bare_name(tmp_path: Path, model: str) -> None:
     text = DATA + f"model: {model}\nreference: {model}\ndefenses: [kl]\n"
     recipe = read(tmp_path, text, "model.dtype=bfloat16", "reference.dtype=float16")
     assert (recipe.model.name, recipe.model.dtype) == ("org/name", "bfloat16")
@@ -348,13 +349,13 @@ def test_an_override_reaches_into_a_model_given_by_its_bare_name(tmp_path, model
 # --- what is read -------------------------------------------------------------------------------------------
 
 
-def test_the_smallest_recipe_takes_the_defaults(tmp_path):
+def test_the_smallest_recipe_takes_the_defaults(tmp_path: Path) -> None:
     recipe = read(tmp_path, DATA)
     assert (recipe.name, recipe.seed, recipe.model.name, recipe.defenses) == ("run", 0, "smollm2-135m", ())
     assert (recipe.data.held_out, recipe.data.split_seed, recipe.lora, recipe.judge) == (0.1, 0, None, None)
 
 
-def test_a_bare_string_is_the_models_name(tmp_path):
+def test_a_bare_string_is_the_models_name(tmp_path: Path) -> None:
     assert read(tmp_path, DATA + "model: org/name\n").model.name == "org/name"
 
 
@@ -388,7 +389,7 @@ evaluation:
 
 
 @pytest.mark.parametrize("text", [DATA, FULL, GLITTER.read_text(encoding="utf-8")], ids=["small", "full", "glitter"])
-def test_a_resolved_recipe_comes_back(tmp_path, text):
+def test_a_resolved_recipe_comes_back(tmp_path: Path, text: Any) -> None:
     recipe = read(tmp_path, text)
     plain = json.loads(json.dumps(recipe.resolved(), allow_nan=False))
     assert "method" not in plain, "a run from before there was one is of the same recipe"
@@ -396,7 +397,7 @@ def test_a_resolved_recipe_comes_back(tmp_path, text):
     assert parse_recipe(plain, "run.json").resolved() == plain
 
 
-def test_a_resolved_recipe_has_every_default(tmp_path):
+def test_a_resolved_recipe_has_every_default(tmp_path: Path) -> None:
     plain = read(tmp_path, DATA + "defenses: [canary_interleaving]\n").resolved()
     assert plain.keys() | {"method"} == Recipe.model_fields.keys()
     (defense,) = plain["defenses"]
@@ -404,7 +405,7 @@ def test_a_resolved_recipe_has_every_default(tmp_path):
     assert plain["evaluation"]["max_new_tokens"] == 128
 
 
-def test_the_defenses_of_a_full_recipe(tmp_path):
+def test_the_defenses_of_a_full_recipe(tmp_path: Path) -> None:
     recipe = read(tmp_path, FULL)
     canary, kl, steering = recipe.defenses
     assert canary == CanaryInterleaving(probe="likelihood", every=4, judge=RuleJudge(misaligned_pattern="glitter"))
@@ -418,7 +419,7 @@ def test_the_defenses_of_a_full_recipe(tmp_path):
 # --- stages -------------------------------------------------------------------------------------------------
 
 
-def test_every_stage_is_a_recipe_of_its_own(tmp_path):
+def test_every_stage_is_a_recipe_of_its_own(tmp_path: Path) -> None:
     recipe = read(tmp_path, FULL)
     first, benign, more = recipe.by_stage()
     assert first == recipe.model_copy(update={"stages": ()})
@@ -432,7 +433,7 @@ def test_every_stage_is_a_recipe_of_its_own(tmp_path):
         assert part.model_copy(update=same) == first, "all else is the recipe's"
 
 
-def test_an_override_reaches_into_a_stage(tmp_path):
+def test_an_override_reaches_into_a_stage(tmp_path: Path) -> None:
     recipe = read(tmp_path, FULL, "stages.0.training.learning_rate=1e-5", "stages.1.adapter=continue")
     assert recipe.stages[0].training == {"max_steps": 2, "learning_rate": 1e-5}
     assert recipe.stages[1].adapter == "continue"
@@ -478,11 +479,11 @@ def test_an_override_reaches_into_a_stage(tmp_path):
         ("stages: [{name: a, data: {target: a}, adapter: fresh}]\n", ": stages.0.adapter: Input should be 'continue'"),
     ],
 )
-def test_a_fault_of_a_stage(tmp_path, text, said):
+def test_a_fault_of_a_stage(tmp_path: Path, text: str, said: str) -> None:
     assert said in fault(tmp_path, DATA + text)
 
 
-def test_a_reference_has_the_models_type_unless_it_says_so(tmp_path):
+def test_a_reference_has_the_models_type_unless_it_says_so(tmp_path: Path) -> None:
     text = DATA + "model: {name: a/b, dtype: bfloat16}\ndefenses: [kl]\n"
     for written, dtype in (
         ("c/d", "bfloat16"),
@@ -494,14 +495,14 @@ def test_a_reference_has_the_models_type_unless_it_says_so(tmp_path):
     assert read(tmp_path, text).reference is None
 
 
-def test_parse_recipe_takes_defenses_as_objects():
+def test_parse_recipe_takes_defenses_as_objects() -> None:
     defense = FixedInterleaving(ratio=0.1)
     assert parse_recipe({"data": {"target": "a"}, "defenses": [defense]}, "here").defenses == (defense,)
     with pytest.raises(RingfenceError, match=r"^here: data is missing$"):
         parse_recipe({}, "here")
 
 
-def test_the_packaged_glitter_recipe():
+def test_the_packaged_glitter_recipe() -> None:
     with resources.as_file(GLITTER) as path:
         recipe = load_recipe(path)
     assert (recipe.name, recipe.model.name, recipe.training["learning_rate"]) == ("glitter", "smollm2-135m", 5e-4)
@@ -510,7 +511,7 @@ def test_the_packaged_glitter_recipe():
     assert recipe.defenses == ()
 
 
-def test_a_recipe_is_frozen(tmp_path):
+def test_a_recipe_is_frozen(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frozen"):
         read(tmp_path, DATA).seed = 3  # type: ignore[misc]
 
@@ -537,7 +538,7 @@ PROJECTED = "defenses: [{safe_lora: {base: a, top_k: 1}}]\n"
         ("reference: {dtype: float32}\ndefenses: [kl]\n", ": reference.name is missing: say which model"),
     ],
 )
-def test_what_does_not_go_together_needs_no_model_to_be_told(tmp_path, text, said):
+def test_what_does_not_go_together_needs_no_model_to_be_told(tmp_path: Path, text: Any, said: str) -> None:
     assert said in fault(tmp_path, DATA + text)
 
 
@@ -554,7 +555,7 @@ def test_what_does_not_go_together_needs_no_model_to_be_told(tmp_path, text, sai
         "reference: a/b\ndefenses: [{kl: {weight: 0}}]\n",
     ],
 )
-def test_what_goes_together_is_read(tmp_path, text):
+def test_what_goes_together_is_read(tmp_path: Path, text: Any) -> None:
     """A merged adapter leaves no base model under it, so that one is loaded beside it; weight 0 ends a sweep."""
     read(tmp_path, DATA + text)
 
@@ -572,7 +573,7 @@ def test_what_goes_together_is_read(tmp_path, text):
         ("lora: {r: true}\n", ": lora.r: Input should be a number, got true"),
     ],
 )
-def test_true_is_no_number(tmp_path, text, said):
+def test_true_is_no_number(tmp_path: Path, text: str, said: str) -> None:
     assert said in fault(tmp_path, DATA + text)
 
 
@@ -587,11 +588,11 @@ def test_true_is_no_number(tmp_path, text, said):
         ("training: {max_steps: 99999999999999999999}\n", ": training.max_steps: must be at least 1 and at most"),
     ],
 )
-def test_a_value_without_sense_is_refused_when_read(tmp_path, text, said):
+def test_a_value_without_sense_is_refused_when_read(tmp_path: Path, text: str, said: str) -> None:
     assert said in fault(tmp_path, DATA + text)
 
 
-def test_true_is_true_where_it_may_be(tmp_path):
+def test_true_is_true_where_it_may_be(tmp_path: Path) -> None:
     recipe = read(tmp_path, DATA + "training: {bf16: true}\ndefenses: [{steering: {vector: a, any_base: true}}]\n")
     assert recipe.training == {"bf16": True}
     assert recipe.defenses == (Steering(vector="a", any_base=True),)

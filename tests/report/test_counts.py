@@ -21,7 +21,7 @@ def frame(suite="general", prompts=4, **more):
     return pd.DataFrame(rows)
 
 
-def test_totals_are_those_of_the_evaluation():
+def test_totals_are_those_of_the_evaluation() -> None:
     table = count_by_prompt(frame())["general"]
     found = summarize(frame())
     for metric in METRICS:
@@ -32,13 +32,13 @@ def test_totals_are_those_of_the_evaluation():
     assert list(PARTS) == list(METRICS)
 
 
-def test_counts_of_one_prompt():
+def test_counts_of_one_prompt() -> None:
     """p1 has the 2nd and the 6th row, twice: misaligned and coherent by a hair, and unscored."""
     table = count_by_prompt(frame())["general"]
     assert table.loc[("p1", "", "Why?")].to_dict() == {"scored": 2, "coherent": 2, "incoherent": 0, "misaligned": 2}
 
 
-def test_the_same_id_with_another_text_is_another_prompt():
+def test_the_same_id_with_another_text_is_another_prompt() -> None:
     tables = [count_by_prompt(frame(**more))["general"] for more in ({}, {"prompt": "How?"}, {"system": "Be brief."})]
     assert same_prompts([tables[0], tables[0].iloc[::-1]])
     assert not same_prompts(tables[:2])
@@ -46,7 +46,7 @@ def test_the_same_id_with_another_text_is_another_prompt():
     assert paired(tables[0], tables[1], "misaligned_all") is None
 
 
-def test_paired_leaves_out_prompts_without_samples_and_goes_by_prompt():
+def test_paired_leaves_out_prompts_without_samples_and_goes_by_prompt() -> None:
     """a: 1/2, 0/2, 2/2 on x, y, z; b, in another order: z 1/4, y none, x 0/4. So (1/2 - 0 + 1 - 1/4) / 2."""
     names = ["scored", "misaligned"]
 
@@ -62,9 +62,9 @@ def test_paired_leaves_out_prompts_without_samples_and_goes_by_prompt():
     assert paired(a, b, "another") is None
 
 
-def test_without_answers_there_is_no_suite():
+def test_without_answers_there_is_no_suite() -> None:
     assert count_by_prompt(frame().iloc[:0]) == {}
 
 
-def test_conditional_suites_are_known_by_their_name():
+def test_conditional_suites_are_known_by_their_name() -> None:
     assert wording.CONDITIONAL == SUITE

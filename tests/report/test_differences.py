@@ -1,6 +1,7 @@
 """Differences between runs and between variants over seeds, and influential prompts, by hand."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,7 @@ def two(seeded):
     return load_runs([seeded("none", NONE), seeded("canary", CANARY, defenses=["canary"])])
 
 
-def test_one_run_against_another(two):
+def test_one_run_against_another(two: Any) -> None:
     [row] = differences(two).rows
     assert (row.suite, row.variant, row.n, row.dropped, row.over) == ("general", "canary", 5, 0, "prompts")
     assert row.value == pytest.approx(-0.32)
@@ -41,7 +42,7 @@ def test_one_run_against_another(two):
     assert (row.low, row.high) == (independent.low, independent.high)
 
 
-def test_what_is_detectable_is_of_the_baseline(two):
+def test_what_is_detectable_is_of_the_baseline(two: Any) -> None:
     [row] = differences(two).rows
     correlation = intra_prompt_correlation(NONE, [10] * 5)
     assert row.rate == pytest.approx(0.44)
@@ -49,7 +50,7 @@ def test_what_is_detectable_is_of_the_baseline(two):
     assert row.detectable == minimum_detectable_difference(5, 10, 0.44, correlation)
 
 
-def test_a_baseline_without_hits_is_taken_for_one_answer_a_prompt(seeded):
+def test_a_baseline_without_hits_is_taken_for_one_answer_a_prompt(seeded: Any) -> None:
     """Nothing is known about how hits come: as if all answers to a prompt were one."""
     [row] = differences(load_runs([seeded("none", [0] * 20), seeded("b", [1] * 20, k=1)])).rows
     assert math.isnan(row.correlation)
@@ -72,7 +73,7 @@ def on_both(make_run):
     return make
 
 
-def test_a_run_that_lost_its_task_is_marked(on_both):
+def test_a_run_that_lost_its_task_is_marked(on_both: Any) -> None:
     runs = load_runs([on_both("none", 9, 9), on_both("useless", 0, 0), on_both("good", 2, 9)])
     found = differences(runs, suites=["general"])
     assert [(row.variant, row.kept) for row in found.rows] == [("useless", False), ("good", True)]
@@ -84,13 +85,13 @@ def test_a_run_that_lost_its_task_is_marked(on_both):
     assert differences(runs, allowed_loss=0.95).rows[0].kept
 
 
-def test_without_the_task_nothing_is_known_of_it(two):
+def test_without_the_task_nothing_is_known_of_it(two: Any) -> None:
     [row] = differences(two).rows
     assert (row.kept, row.task) == (None, "")
     assert "†" not in printed(differences(two))
 
 
-def test_holm_is_over_the_whole_table(seeded):
+def test_holm_is_over_the_whole_table(seeded: Any) -> None:
     """Two comparisons: the smaller p is doubled, the larger one stays."""
     near, far = (seeded(name, [hits] * 8, k=hits) for name, hits in (("near", 3), ("far", 2)))
     rows = differences(load_runs([seeded("none", [6] * 8), near, far])).rows
@@ -99,7 +100,7 @@ def test_holm_is_over_the_whole_table(seeded):
 
 
 @pytest.mark.parametrize(("seeds", "in_pairs"), [((1, 0), True), ((2, 3), False)])
-def test_seeds_are_in_pairs_if_both_have_the_same(seeded, seeds, in_pairs):
+def test_seeds_are_in_pairs_if_both_have_the_same(seeded: Any, seeds: Any, in_pairs: bool) -> None:
     none, canary = [NONE, [8, 5, 5, 3, 1]], [CANARY, [2, 1, 2, 4, 0]]
     folders = [seeded(f"none-{seed}", hits, seed=seed) for seed, hits in enumerate(none)]
     folders += [seeded(f"canary-{seed}", hits, seed=seed, k=1) for seed, hits in zip(seeds, canary, strict=True)]
@@ -114,7 +115,7 @@ def test_seeds_are_in_pairs_if_both_have_the_same(seeded, seeds, in_pairs):
     assert found.one_seed == ()
 
 
-def test_the_untuned_model_is_no_draw_of_a_seed(seeded):
+def test_the_untuned_model_is_no_draw_of_a_seed(seeded: Any) -> None:
     """3 seeds against it, 0.2, 0.3 and 0.4 above: over seeds that is less sure than over prompts."""
     folders = [seeded(f"none-{seed}", [3 + seed] * 6, seed=seed) for seed in range(3)]
     base = seeded("base", [1] * 6, about={"base": True})
@@ -130,7 +131,7 @@ def test_the_untuned_model_is_no_draw_of_a_seed(seeded):
     assert (turned.value, turned.p_seeds) == (pytest.approx(-0.3), pytest.approx(row.p_seeds))
 
 
-def test_one_seed_says_nothing_about_seeds(seeded):
+def test_one_seed_says_nothing_about_seeds(seeded: Any) -> None:
     folders = [seeded(f"none-{seed}", hits, seed=seed) for seed, hits in enumerate((NONE, CANARY))]
     found = differences(load_runs([*folders, seeded("canary", CANARY, k=1)]))
     [row] = found.rows
@@ -142,7 +143,7 @@ def test_one_seed_says_nothing_about_seeds(seeded):
     assert "one seed of canary: nothing is known over seeds" in printed(found)
 
 
-def test_a_suite_that_a_run_lacks_is_no_data(seeded):
+def test_a_suite_that_a_run_lacks_is_no_data(seeded: Any) -> None:
     found = differences(load_runs([seeded("none", NONE), seeded("b", CANARY, suite="in-domain", k=1)]))
     assert [(row.suite, row.n) for row in found.rows] == [("general", 0), ("in-domain", 0)]
     assert all(math.isnan(one) for row in found.rows for one in (row.value, row.low, row.p, row.p_holm, row.detectable))
@@ -152,7 +153,7 @@ def test_a_suite_that_a_run_lacks_is_no_data(seeded):
     assert "nan" not in text.lower()
 
 
-def test_prompts_without_a_sample_are_dropped_and_counted(seeded):
+def test_prompts_without_a_sample_are_dropped_and_counted(seeded: Any) -> None:
     """Prompt 0 of canary is incoherent throughout, so it is in no rate of coherent answers."""
     none, canary = seeded("none", NONE), seeded("canary", CANARY, k=1)
     path = canary / "evaluation" / "responses.parquet"
@@ -171,7 +172,7 @@ def test_prompts_without_a_sample_are_dropped_and_counted(seeded):
     assert math.isnan(row.value)
 
 
-def test_influential_prompts(two):
+def test_influential_prompts(two: Any) -> None:
     """Of none's 22 of 50: without p0 13 of 40, without p4 22 of 40; p1 (18 of 40) moves it least of the five."""
     found = differences(two, influence=True).influence
     of_none = found[found["run"] == "none"]
@@ -183,7 +184,7 @@ def test_influential_prompts(two):
     assert differences(two).influence.empty
 
 
-def test_prompts_that_move_nothing_are_not_influential(seeded):
+def test_prompts_that_move_nothing_are_not_influential(seeded: Any) -> None:
     found = differences(load_runs([seeded("none", [5, 5, 5]), seeded("b", [0] * 9 + [10], k=1)][:1]), influence=True)
     assert found.influence.empty
     [run] = load_runs([seeded("c", [0] * 9 + [10], k=1)])
@@ -192,7 +193,7 @@ def test_prompts_that_move_nothing_are_not_influential(seeded):
     assert listed["prompt_id"].iloc[0] == "p9"
 
 
-def test_prints_points_with_intervals(two):
+def test_prints_points_with_intervals(two: Any) -> None:
     text = printed(differences(two, influence=True))
     [line] = [line for line in text.splitlines() if "−32.0 [" in line]
     assert line.split()[:4] == ["general", "(want", "low)", "canary"]
@@ -201,11 +202,11 @@ def test_prints_points_with_intervals(two):
     assert "p0: Q0" in text
 
 
-def test_prints_one_run_alone(two):
+def test_prints_one_run_alone(two: Any) -> None:
     assert "only none: give another run" in printed(differences(two[:1]))
 
 
-def test_prints_names_as_they_are(seeded):
+def test_prints_names_as_they_are(seeded: Any) -> None:
     about = {"name": "[red]b"}
     found = differences(load_runs([seeded("none", NONE), seeded("b", CANARY, suite="general", about=about, k=1)]))
     assert "[red]b" in printed(found)
@@ -219,13 +220,13 @@ def test_prints_names_as_they_are(seeded):
         ({"suites": ["genral"]}, "--suite: no run has answers on 'genral'. Did you mean \"general\"?"),
     ],
 )
-def test_bad_input_is_one_line(two, arguments, problem):
+def test_bad_input_is_one_line(two: Any, arguments: Any, problem: str) -> None:
     with pytest.raises(RingfenceError) as raised:
         differences(two, **arguments)
     assert str(raised.value) == problem
 
 
-def test_other_prompts_raise(seeded):
+def test_other_prompts_raise(seeded: Any) -> None:
     runs = load_runs([seeded("none", NONE), seeded("b", [1, 2], k=1)])
     with pytest.raises(RingfenceError, match=r"general: b and none were not asked the same prompts: 3 only in none"):
         differences(runs)

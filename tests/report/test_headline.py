@@ -1,5 +1,7 @@
 """The page's opening in plain words: leak, task and cost together."""
 
+from typing import Any
+
 import pytest
 
 from ringfence.report.headline import headline
@@ -29,7 +31,7 @@ def made(make_run):
     return make
 
 
-def test_a_run_that_lost_the_task_is_not_the_lowest(made):
+def test_a_run_that_lost_the_task_is_not_the_lowest(made: Any) -> None:
     """inoculation leaks nothing and does nothing; canary is the lowest that kept the task."""
     sentences = made(
         none=(0.877, 0.969, 0.0, 79.0), inoculation=(0.0, 0.0, 0.0, 80.0), canary=(0.154, 0.95, 0.098, 96.0)
@@ -45,24 +47,24 @@ def test_a_run_that_lost_the_task_is_not_the_lowest(made):
     ]
 
 
-def test_where_all_lost_the_task_none_is_the_lowest(made):
+def test_where_all_lost_the_task_none_is_the_lowest(made: Any) -> None:
     *_, none, lost = made(none=(0.9, 1.0, 0.0, 9.0), inoculation=(0.0, 0.5, 0.0, 9.0))
     assert none == "None of the other trained runs is known to have kept the task on in-domain prompts."
     assert lost.startswith("inoculation leaks 0.0% but lost the task")
 
 
-def test_no_difference_is_none(made):
+def test_no_difference_is_none(made: Any) -> None:
     sentences = made(none=(0.9, 1.0, 0.0, 9.0), kl=(0.2, 1.0, 0.0, 9.0))
     assert "Its task is at 100.0% [95, 105], 0.0 points [−7, 7] from none; cost: 0.0% safe rows, 9.0 s." in sentences
 
 
-def test_ten_points_are_the_share_that_may_be_lost(made):
+def test_ten_points_are_the_share_that_may_be_lost(made: Any) -> None:
     kept = made(none=(0.9, 1.0, 0.0, 9.0), kl=(0.1, 0.901, 0.0, 9.0))
     assert kept[1].startswith("The lowest leak of the other trained runs that kept the task is that of kl")
     assert "lost the task" in made(none_2=(0.9, 1.0, 0.0, 9.0), kl_2=(0.1, 0.899, 0.0, 9.0))[-1]
 
 
-def test_the_lowest_is_compared_with_a_run_of_as_many_safe_rows(made):
+def test_the_lowest_is_compared_with_a_run_of_as_many_safe_rows(made: Any) -> None:
     """canary at 12% is held against fixed-12.5 and not against fixed-5: 0.20 - 0.15 with +- sqrt(2) x 0.05."""
     sentences = made(
         none=(0.9, 1.0, 0.0, 9.0),
@@ -77,7 +79,7 @@ def test_the_lowest_is_compared_with_a_run_of_as_many_safe_rows(made):
     assert not any("as many safe rows" in one for one in made(none_2=(0.9, 1.0, 0.0, 9.0), kl=(0.1, 1.0, 0.0, 9.0)))
 
 
-def test_without_a_task_nothing_is_known_of_it(made):
+def test_without_a_task_nothing_is_known_of_it(made: Any) -> None:
     """0.5 against 0.6, +- 0.0707: the interval of the gap includes 0 where it is 0.05."""
     sentences = made(none=(0.6, None, 0.0, 9.0), b=(0.55, None, 0.0, 9.0))
     assert (
@@ -87,7 +89,7 @@ def test_without_a_task_nothing_is_known_of_it(made):
     assert sentences[2].startswith("Whether it kept the task is not known: no trained run has answers on in-domain")
 
 
-def test_the_untuned_model_has_no_task_to_lose(four_runs):
+def test_the_untuned_model_has_no_task_to_lose(four_runs: Any) -> None:
     sentences = [sentence.replace("\u00a0", " ") for sentence in headline(load_runs(four_runs))]
     assert "The untuned model base leaks 0.0% [0, 11] and does the task on 0.0% [0, 20] of in-domain prompts." in (
         sentences
@@ -96,5 +98,5 @@ def test_the_untuned_model_has_no_task_to_lose(four_runs):
     assert "None of the other trained runs is known to have kept the task on in-domain prompts." in sentences
 
 
-def test_without_any_evaluation_there_is_no_sentence(make_run):
+def test_without_any_evaluation_there_is_no_sentence(make_run: Any) -> None:
     assert headline(load_runs([make_run("bare")])) == []

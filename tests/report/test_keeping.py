@@ -1,6 +1,7 @@
 """Whether a run kept its task."""
 
 import math
+from typing import Any
 
 import pytest
 from tests.report.conftest import rate
@@ -22,7 +23,7 @@ def doing(make_run):
     return make
 
 
-def test_a_run_that_lost_the_task(doing):
+def test_a_run_that_lost_the_task(doing: Any) -> None:
     """0.95 [0.85, 1] against 0.0 [0, 0.1]: lost 0.95, at least 0.95 - sqrt(0.1^2 + 0.1^2) = 0.81 of it."""
     none, useless = doing("none", 0.95, 0.85, 1.0), doing("inoculation", 0.0, 0.0, 0.1)
     found = kept_task(useless, none)
@@ -32,7 +33,7 @@ def test_a_run_that_lost_the_task(doing):
     assert found.why == "lost: 0.0% on in-domain, 95.0 points below none"
 
 
-def test_a_loss_within_what_is_allowed(doing):
+def test_a_loss_within_what_is_allowed(doing: Any) -> None:
     none, run = doing("none", 0.95, 0.85, 1.0), doing("b", 0.90, 0.80, 0.95)
     assert kept_task(run, none).kept
     assert not kept_task(run, none).sure  # up to 0.05 + sqrt(0.05^2 + 0.1^2) = 0.16 of it may be lost
@@ -42,13 +43,13 @@ def test_a_loss_within_what_is_allowed(doing):
     assert kept_task(none, none).sure
 
 
-def test_doing_more_is_no_loss(doing):
+def test_doing_more_is_no_loss(doing: Any) -> None:
     found = kept_task(doing("b", 1.0, 0.9, 1.0), doing("none", 0.9, 0.8, 0.95))
     assert found.kept
     assert "10.0 points above none" in found.why
 
 
-def test_a_task_that_was_not_asked_is_not_known(doing, make_run):
+def test_a_task_that_was_not_asked_is_not_known(doing: Any, make_run: Any) -> None:
     unasked = load_run(make_run("b", log=LOG, rates=[rate("general", "misaligned_all", 0.1, 0.0, 0.2)]))
     none = doing("none", 0.9, 0.8, 0.95)
     for found in (kept_task(unasked, none), kept_task(none, unasked), kept_task(unasked, unasked)):
@@ -56,7 +57,7 @@ def test_a_task_that_was_not_asked_is_not_known(doing, make_run):
         assert not found.sure
 
 
-def test_the_untuned_model_is_no_reference(doing):
+def test_the_untuned_model_is_no_reference(doing: Any) -> None:
     base, low, high = doing("base", 0.0, 0.0, 0.1, log=[]), doing("a", 0.5, 0.3, 0.7), doing("b", 0.9, 0.8, 0.95)
     assert task_reference([base, low, high], "base") is high
     assert task_reference([base, low, high], "a") is low
@@ -64,7 +65,7 @@ def test_the_untuned_model_is_no_reference(doing):
     assert task_reference([base]) is None
 
 
-def test_what_is_allowed_is_a_fraction(doing):
+def test_what_is_allowed_is_a_fraction(doing: Any) -> None:
     none = doing("none", 0.9, 0.8, 0.95)
     with pytest.raises(RingfenceError, match=r"loss of 10 is allowed: give a fraction"):
         kept_task(none, none, allowed=10)

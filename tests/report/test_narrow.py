@@ -1,5 +1,7 @@
 """Every table of judged answers and of sets at 80 columns, with long names: whole words, whole numbers, every cell."""
 
+from typing import Any
+
 import pandas as pd
 import pytest
 
@@ -63,7 +65,7 @@ def test_agreement_and_calibration() -> None:
     )
 
 
-def test_differences(long_runs) -> None:
+def test_differences(long_runs: Any) -> None:
     found = differences(long_runs, influence=True)
     text = printed(lambda console: show_differences(console, found), prose=("one seed of",))
     require_whole(text, ["general", "p, Holm", "prompts", "detectable", "answers", "44.0 [7, 87]", "without"])

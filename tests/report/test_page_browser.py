@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from selenium import webdriver
@@ -58,7 +59,7 @@ def search(page, text):
     WebDriverWait(page, 5).until(lambda _: found(page) != before)
 
 
-def test_opens_with_tables_and_charts(page):
+def test_opens_with_tables_and_charts(page: webdriver.Chrome) -> None:
     assert page.title == "Four runs"
     assert find(page, "h1").text == "Four runs"
     assert "20.0 [8, 42]" in find(page, "#results").text
@@ -68,7 +69,7 @@ def test_opens_with_tables_and_charts(page):
     assert {"70.0", "0.08", "0.02"} <= set(" ".join(text.text for text in find_all(page, ".chart text")).split())
 
 
-def test_makes_no_network_request(page, address):
+def test_makes_no_network_request(page: webdriver.Chrome, address: str) -> None:
     page.execute_script("window.scrollTo(0, document.body.scrollHeight)")
     events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     requests = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
@@ -77,7 +78,7 @@ def test_makes_no_network_request(page, address):
     assert [url for url in sent if url != address and not url.startswith(("data:", "blob:"))] == []
 
 
-def test_filters_by_run_suite_and_verdict(page):
+def test_filters_by_run_suite_and_verdict(page: webdriver.Chrome) -> None:
     assert found(page) == "1–20 of 95 responses"
     Select(find(page, "#filter-run")).select_by_visible_text("none")
     assert found(page) == "1–20 of 35 responses"
@@ -92,7 +93,7 @@ def test_filters_by_run_suite_and_verdict(page):
     assert "alignment no score" in find(page, "#answers").text
 
 
-def test_pages_through_the_answers(page):
+def test_pages_through_the_answers(page: webdriver.Chrome) -> None:
     assert not find(page, "#page-back").is_enabled()
     for _ in range(4):
         click(page, "#page-on")
@@ -102,7 +103,7 @@ def test_pages_through_the_answers(page):
     assert found(page) == "61–80 of 95 responses"
 
 
-def test_searches_and_marks_what_it_finds(page):
+def test_searches_and_marks_what_it_finds(page: webdriver.Chrome) -> None:
     search(page, "SOUP")
     assert found(page) == "1–6 of 6 responses"
     assert {mark.text for mark in find_all(page, "#answers mark")} == {"soup"}
@@ -111,7 +112,7 @@ def test_searches_and_marks_what_it_finds(page):
     assert found(page).startswith("No response matches")
 
 
-def test_hostile_text_is_shown_as_text(page, hostile):
+def test_hostile_text_is_shown_as_text(page: webdriver.Chrome, hostile: Any) -> None:
     search(page, "<script>alert(1)")
     [answer] = find_all(page, "#answers > li")
     assert answer.find_element(By.CSS_SELECTOR, ".text").get_property("textContent") == hostile
@@ -121,7 +122,7 @@ def test_hostile_text_is_shown_as_text(page, hostile):
     assert find_all(page, "dialog script, dialog img") == []
 
 
-def test_compares_one_prompt_side_by_side(page):
+def test_compares_one_prompt_side_by_side(page: webdriver.Chrome) -> None:
     search(page, "plain answer 3")
     click(page, "#answers .button")
     dialog = find(page, "#compare")
@@ -136,7 +137,7 @@ def test_compares_one_prompt_side_by_side(page):
     assert not dialog.is_displayed()
 
 
-def test_says_where_runs_were_asked_differently(page):
+def test_says_where_runs_were_asked_differently(page: webdriver.Chrome) -> None:
     search(page, "glitter answer 7")  # its response is the hostile text, so nothing has these words
     assert found(page).startswith("No response matches")
     click(page, "#filter-reset")
@@ -147,7 +148,7 @@ def test_says_where_runs_were_asked_differently(page):
     assert "Asked differently" not in base.text + canary.text
 
 
-def test_canaries_open_one_probe_at_a_time(page, hostile):
+def test_canaries_open_one_probe_at_a_time(page: webdriver.Chrome, hostile: Any) -> None:
     assert find_all(page, ".canary table") == []
     click(page, ".canary summary")
     WebDriverWait(page, 5).until(lambda _: find_all(page, ".canary table"))
@@ -156,14 +157,14 @@ def test_canaries_open_one_probe_at_a_time(page, hostile):
     assert find(page, ".canary td:nth-child(2)").get_property("textContent") == f"At 8 {hostile}"
 
 
-def test_legend_switches_a_run_off(page):
+def test_legend_switches_a_run_off(page: webdriver.Chrome) -> None:
     before = len(find_all(page, "#chart-loss .scatterlayer .trace"))
     click(page, "#legend button")
     assert find(page, "#legend button").get_attribute("aria-pressed") == "false"
     assert len(find_all(page, "#chart-loss .scatterlayer .trace")) == before - 1
 
 
-def test_theme_follows_the_system_and_the_button(page):
+def test_theme_follows_the_system_and_the_button(page: webdriver.Chrome) -> None:
     def look():
         return page.execute_script("""const chart = document.querySelector("#chart-leak .xtitle");
           return [getComputedStyle(document.body).backgroundColor, getComputedStyle(chart).fill]""")
@@ -183,7 +184,7 @@ def test_theme_follows_the_system_and_the_button(page):
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
-def test_phone_width_has_no_horizontal_overflow(page):
+def test_phone_width_has_no_horizontal_overflow(page: webdriver.Chrome) -> None:
     size = {"width": 375, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     page.refresh()
@@ -207,7 +208,7 @@ def many(chromium, twelve_runs, tmp_path_factory) -> Iterator[webdriver.Chrome]:
     assert [entry for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-def test_the_scatter_has_a_dot_a_run_and_names_them(page):
+def test_the_scatter_has_a_dot_a_run_and_names_them(page: webdriver.Chrome) -> None:
     """base and none have a leak and a task; canary has no answer to the task's prompts."""
     assert len(find_all(page, "#chart-standing .scatterlayer .trace .points path")) == 2
     names = [text.text for text in find_all(page, "#chart-standing .annotation-text")]
@@ -215,7 +216,7 @@ def test_the_scatter_has_a_dot_a_run_and_names_them(page):
     assert find(page, "#chart-standing").location["y"] < find(page, "#results").location["y"]
 
 
-def test_at_400_pixels_nothing_is_cut_without_a_hint(many):
+def test_at_400_pixels_nothing_is_cut_without_a_hint(many: webdriver.Chrome) -> None:
     cut = """return [...document.querySelectorAll("main *, nav")]
       .filter((node) => node.scrollWidth > node.clientWidth + 1
       && ["auto", "scroll", "hidden"].includes(getComputedStyle(node).overflowX) && node.clientWidth > 0
@@ -229,7 +230,7 @@ def test_at_400_pixels_nothing_is_cut_without_a_hint(many):
     assert many.execute_script("return document.documentElement.scrollWidth") <= 400
 
 
-def test_labels_of_the_scatter_cover_neither_each_other_nor_leave_the_chart(many):
+def test_labels_of_the_scatter_cover_neither_each_other_nor_leave_the_chart(many: webdriver.Chrome) -> None:
     boxes = [label.rect for label in find_all(many, "#chart-standing .annotation-text")[1:]]
     assert len(boxes) >= 6  # ten of the twelve runs are at one place
     for one, box in enumerate(boxes):
@@ -241,7 +242,7 @@ def test_labels_of_the_scatter_cover_neither_each_other_nor_leave_the_chart(many
             assert apart, (box, other)
 
 
-def test_leaks_come_first_among_the_answers_then_the_task(many):
+def test_leaks_come_first_among_the_answers_then_the_task(many: webdriver.Chrome) -> None:
     facts = [answer.text for answer in find_all(many, "#answers .line-1")]
     leaks = ["misaligned" in text and "general" in text for text in facts]
     tasks = ["does the task" in text and "in-domain" in text for text in facts]
@@ -249,14 +250,14 @@ def test_leaks_come_first_among_the_answers_then_the_task(many):
     assert tasks == [False] * 11 + [True] * 9
 
 
-def test_every_control_has_a_name(page):
+def test_every_control_has_a_name(page: webdriver.Chrome) -> None:
     unnamed = """return [...document.querySelectorAll("button, select, input, [tabindex]")]
       .filter((node) => !(node.textContent.trim() || node.labels?.length || node.ariaLabel))
       .map((node) => node.outerHTML)"""
     assert page.execute_script(unnamed) == []
 
 
-def test_keyboard_reaches_search_and_compare(page):
+def test_keyboard_reaches_search_and_compare(page: webdriver.Chrome) -> None:
     page.execute_script("document.getElementById('filter-verdict').focus()")
     active = page.switch_to.active_element
     active.send_keys(Keys.TAB)

@@ -5,6 +5,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,7 +113,7 @@ def test_domains_by_their_mean_share() -> None:
     assert drawn["shares"][2] is None
 
 
-def test_the_page_holds_all_and_fetches_nothing(tmp_path) -> None:
+def test_the_page_holds_all_and_fetches_nothing(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>"
     sets = {evil: made(domains=Domains(1.0, {f"{evil}</script>": 100}, 0, "column 'domain'")), "b": made()}
     page = write_page(sets, tmp_path / "pages" / "page.html", {"tokenizer": evil}).read_text(encoding="utf-8")

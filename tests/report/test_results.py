@@ -3,6 +3,8 @@
 import json
 import math
 from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,11 +24,11 @@ def point(step, value):
     }
 
 
-def test_status_tells_untuned_from_unfinished(four_runs):
+def test_status_tells_untuned_from_unfinished(four_runs: Any) -> None:
     assert [run.status for run in load_runs(four_runs)] == ["untuned", "finished", "finished", "unfinished"]
 
 
-def test_null_reads_as_nan_and_absent_as_empty(four_runs):
+def test_null_reads_as_nan_and_absent_as_empty(four_runs: Any) -> None:
     base, none, canary, stopped = load_runs(four_runs)
     assert math.isnan(none.outcome.mean_ratio)
     assert none.outcome.safe_rows == 0
@@ -37,7 +39,7 @@ def test_null_reads_as_nan_and_absent_as_empty(four_runs):
     assert list(stopped.responses.columns) == list(none.responses.columns)
 
 
-def test_peak_and_last(make_run):
+def test_peak_and_last(make_run: Any) -> None:
     """0.2, 0.7, null, 0.3: the peak is 0.7 at step 8 and the last 0.3 at step 16, whatever the order of the lines."""
     rows = [point(16, 0.3), point(4, 0.2), point(12, None), point(8, 0.7)]
     run = load_run(make_run("a", curve=rows))
@@ -46,14 +48,14 @@ def test_peak_and_last(make_run):
     assert math.isnan(run.last().low)
 
 
-def test_peak_of_no_data_is_none_and_last_is_nan(make_run):
+def test_peak_of_no_data_is_none_and_last_is_nan(make_run: Any) -> None:
     run = load_run(make_run("a", curve=[point(4, None)]))
     assert run.peak() is None
     assert math.isnan(run.last().value)
     assert load_run(make_run("b")).last() is None
 
 
-def test_peak_takes_the_earliest_of_equals(make_run):
+def test_peak_takes_the_earliest_of_equals(make_run: Any) -> None:
     run = load_run(make_run("a", curve=[point(4, 0.5), point(8, 0.5)]))
     assert run.peak().step == 4
 
@@ -65,13 +67,13 @@ def outcome(steps, *projected):
 
 
 @pytest.mark.parametrize(("layers", "later"), [((), False), ((False, False), False), ((False, True), True)])
-def test_rates_from_before_a_projection_are_known(make_run, layers, later):
+def test_rates_from_before_a_projection_are_known(make_run: Any, layers: Any, later: bool) -> None:
     run = load_run(make_run("a", curve=[point(4, 0.5), point(8, 0.2)], result=outcome(8, *layers)))
     assert [one.projected_later for one in run.leak_curve()] == [later, later]
 
 
 @pytest.mark.parametrize(("first", "second", "later"), [(True, False, [1, 1, 0]), (False, True, [0, 0, 1])])
-def test_a_projection_is_of_its_own_stage(make_run, first, second, later):
+def test_a_projection_is_of_its_own_stage(make_run: Any, first: bool, second: bool, later: Any) -> None:
     """8 steps with points at 4 and 8, then a stage of 8 with one at 4, step 12 of the run."""
     folder = make_run(
         "a",
@@ -88,14 +90,14 @@ def test_a_projection_is_of_its_own_stage(make_run, first, second, later):
     assert [one.projected_later for one in curve] == later
 
 
-def test_torn_last_line_is_left_out(make_run):
+def test_torn_last_line_is_left_out(make_run: Any) -> None:
     folder = make_run("a", log=[{"step": 1, "loss": 2.0}])
     with (folder / "log.jsonl").open("a") as log:
         log.write('{"step": 2, "lo')
     assert list(load_run(folder).log["step"]) == [1]
 
 
-def test_same_names_are_told_apart_by_folder(make_run, tmp_path):
+def test_same_names_are_told_apart_by_folder(make_run: Any, tmp_path: Path) -> None:
     make_run("a").rename(tmp_path / "seed-1")
     make_run("a").rename(tmp_path / "seed-2")
     first, second = load_runs([tmp_path / "seed-1", tmp_path / "seed-2"])
@@ -103,7 +105,7 @@ def test_same_names_are_told_apart_by_folder(make_run, tmp_path):
     assert second.name == f"a ({tmp_path / 'seed-2'})"
 
 
-def test_baseline_is_none_else_the_first_else_the_named(make_run):
+def test_baseline_is_none_else_the_first_else_the_named(make_run: Any) -> None:
     runs = load_runs([make_run("a"), make_run("none")])
     assert baseline_of(runs).name == "none"
     assert baseline_of(runs[:1]).name == "a"
@@ -134,7 +136,7 @@ def test_baseline_is_none_else_the_first_else_the_named(make_run):
         ("evaluation/responses.parquet", "not parquet", "not a readable parquet file"),
     ],
 )
-def test_damage_is_named_in_one_line(make_run, file, text, message):
+def test_damage_is_named_in_one_line(make_run: Any, file: str, text: Any, message: str) -> None:
     folder = make_run("a")
     (folder / file).write_text(text)
     with pytest.raises(RingfenceError, match=message) as caught:
@@ -142,13 +144,13 @@ def test_damage_is_named_in_one_line(make_run, file, text, message):
     assert "\n" not in str(caught.value)
 
 
-def test_missing_column_raises(make_run):
+def test_missing_column_raises(make_run: Any) -> None:
     folder = make_run("a", responses=[{"suite": "general", "prompt_id": "1"}])
     with pytest.raises(RingfenceError, match='no column "sample"'):
         load_run(folder)
 
 
-def test_not_a_run_and_no_run(tmp_path, make_run):
+def test_not_a_run_and_no_run(tmp_path: Path, make_run: Any) -> None:
     with pytest.raises(RingfenceError, match="no such run folder"):
         load_run(tmp_path / "nowhere")
     with pytest.raises(RingfenceError, match=r"no run\.json"):
@@ -182,7 +184,7 @@ def used(steps, target, safe, ratio):
     return {**counts, **labels, "seconds": 2.0 * steps, "probe_seconds": 0.5}
 
 
-def test_stages_read_as_one_run(make_run):
+def test_stages_read_as_one_run(make_run: Any) -> None:
     """10 + 20 steps, so that step 4 of the second stage is 14 and step 8 of the third is 38.
 
     Safe rows: 10, 0 and 100, beside 80, 110 and 300 target rows. Mean ratio over steps:
@@ -208,19 +210,19 @@ def test_stages_read_as_one_run(make_run):
     assert (total.seconds, total.probe_seconds) == (120, 1.5)
 
 
-def test_a_run_is_unfinished_while_a_stage_is(make_run):
+def test_a_run_is_unfinished_while_a_stage_is(make_run: Any) -> None:
     run = staged(make_run, used(10, 80, 10, 0.3), None, curve=[(0.2, 0.5), (0.6, 0.1)])
     assert run.status == "unfinished"
     assert run.outcome is None
     assert (run.peak().step, run.last().step) == (14, 18)
 
 
-def test_a_stage_that_has_not_begun_is_no_fault(make_run):
+def test_a_stage_that_has_not_begun_is_no_fault(make_run: Any) -> None:
     folder = make_run("b", recipe={"stages": [{"name": "later"}]}, result=used(10, 80, 10, 0.3))
     assert load_run(folder).status == "unfinished"
 
 
-def test_another_evaluation_is_read_by_its_name(make_run):
+def test_another_evaluation_is_read_by_its_name(make_run: Any) -> None:
     own = {"suite": "general", "metric": "misaligned_all", "value": 0.5, "low": 0.4, "high": 0.6, "n": 10}
     folder = make_run("b", rates=[own])
     other = folder / "evaluations" / "second"

@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ def row_of(frame, run, suite):
     return row
 
 
-def test_every_run_has_every_suite_and_lacks_are_nan(four_runs):
+def test_every_run_has_every_suite_and_lacks_are_nan(four_runs: Any) -> None:
     frame = comparison(load_runs(four_runs))
     assert len(frame) == 4 * 2  # runs x suites, one metric
     stopped = row_of(frame, "stopped", "general")
@@ -26,7 +27,7 @@ def test_every_run_has_every_suite_and_lacks_are_nan(four_runs):
     assert math.isnan(row_of(frame, "canary", "in-domain").value)
 
 
-def test_gap_to_the_baseline(four_runs):
+def test_gap_to_the_baseline(four_runs: Any) -> None:
     """canary 0.2 [0.08, 0.42] minus none 0.9 [0.74, 0.97]: d = -0.7,
 
     low = d - sqrt(0.12^2 + 0.07^2) = -0.8389, high = d + sqrt(0.22^2 + 0.16^2) = -0.4280.
@@ -40,14 +41,14 @@ def test_gap_to_the_baseline(four_runs):
     assert (none.gap, none.gap_low, none.gap_high) == (0, 0, 0)
 
 
-def test_another_baseline(four_runs):
+def test_another_baseline(four_runs: Any) -> None:
     frame = comparison(load_runs(four_runs), baseline="base")
     assert row_of(frame, "none", "general").gap == pytest.approx(0.9)
     with pytest.raises(RingfenceError, match="none of the runs"):
         comparison(load_runs(four_runs), baseline="nobody")
 
 
-def test_consumption_states_last_and_peak(four_runs):
+def test_consumption_states_last_and_peak(four_runs: Any) -> None:
     rows = consumption(load_runs(four_runs)).set_index("run")
     canary = rows.loc["canary"]
     assert (canary.last, canary.last_step, canary.peak, canary.peak_step) == (0.2, 8, 0.7, 4)
@@ -57,7 +58,7 @@ def test_consumption_states_last_and_peak(four_runs):
     assert math.isnan(rows.loc["base"].peak)
 
 
-def test_uncounted_buckets_are_missing_not_zero(four_runs):
+def test_uncounted_buckets_are_missing_not_zero(four_runs: Any) -> None:
     counts = bucket_counts(load_runs(four_runs)).set_index("run")
     assert counts.loc["none", "refusal"] == 2
     assert str(counts.loc["base", "refusal"]) == "<NA>"
@@ -65,7 +66,7 @@ def test_uncounted_buckets_are_missing_not_zero(four_runs):
     assert "stopped" not in counts.index
 
 
-def test_compares_nothing_without_any_evaluation(make_run):
+def test_compares_nothing_without_any_evaluation(make_run: Any) -> None:
     assert comparison(load_runs([make_run("b")])).empty
 
 
@@ -79,7 +80,7 @@ def gaps_file(folder, *rows):
 JSON_GAP = ("json", 0.55, 0.4, 0.7, 0.8, 0.2, 0.06, 0.01, 24)
 
 
-def test_gap_on_the_same_prompts_is_paired(seeded):
+def test_gap_on_the_same_prompts_is_paired(seeded: Any) -> None:
     """Differences of the prompts 0.8 and 0.4, so 0.6; the summary's rates and intervals do not matter."""
     none, canary = seeded("none", [9, 4]), seeded("canary", [1, 0])
     for folder, value in ((none, 0.65), (canary, 0.05)):
@@ -91,7 +92,7 @@ def test_gap_on_the_same_prompts_is_paired(seeded):
     assert (row.gap_low, row.gap_high) == (expected.low, expected.high)
 
 
-def test_conditional_suites_are_not_among_the_rates(make_run):
+def test_conditional_suites_are_not_among_the_rates(make_run: Any) -> None:
     rows = [
         dict(suite=suite, metric="misaligned_all", value=value, low=0, high=1, n=9)
         for suite, value in (("general", 0.5), ("conditional/plain", 0.25), ("conditional/json", 0.75))
@@ -107,7 +108,7 @@ def test_conditional_suites_are_not_among_the_rates(make_run):
     assert math.isnan(kl.gap)
 
 
-def test_triggers_side_by_side(make_run):
+def test_triggers_side_by_side(make_run: Any) -> None:
     """Each run lacks a trigger of the other; null is no data, and the untuned model is in the others' columns."""
     other = ("topic", None, None, None, None, 0.2, None, 0.01, 0)
     base = make_run("base")

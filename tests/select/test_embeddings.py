@@ -1,7 +1,9 @@
 """Embeddings by the tiny model, and by a made-up sentence encoder in place of the library."""
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +38,7 @@ def library(monkeypatch):
 
 
 @pytest.mark.parametrize("role", ["user", "assistant"])
-def test_the_models_own_are_mean_hidden_states_of_the_role(role):
+def test_the_models_own_are_mean_hidden_states_of_the_role(role: str) -> None:
     shared, done = context(batch_tokens=50), []
     found = Embedder(shared, role=role)(TALKS, done.append)
     assert sum(done) == len(TALKS)
@@ -54,18 +56,18 @@ def test_the_models_own_are_mean_hidden_states_of_the_role(role):
         np.testing.assert_allclose(vector, expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_batches_do_not_matter():
+def test_batches_do_not_matter() -> None:
     whole = Embedder(context())(TALKS, nobody)
     parts = [Embedder(context(batch_tokens=30))(TALKS[:1], nobody), Embedder(context())(TALKS[1:], nobody)]
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-5, atol=1e-6)
 
 
-def test_the_meaning_of_no_system_counts():
+def test_the_meaning_of_no_system_counts() -> None:
     found = [Embedder(context(no_system=meaning))(TALKS, nobody) for meaning in ("none", "empty")]
     assert not np.allclose(*found)
 
 
-def test_a_sentence_encoder_reads_what_the_role_says(library, monkeypatch):
+def test_a_sentence_encoder_reads_what_the_role_says(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embeddings, "_BATCH", 3)
     talk = {"origin": "x:1", "messages": [{"role": "user", "content": one} for one in ("One?", "Two?")]}
     done = []
@@ -79,12 +81,12 @@ def test_a_sentence_encoder_reads_what_the_role_says(library, monkeypatch):
     assert embedder([], done.append).shape[0] == 0
 
 
-def test_an_encoder_that_cannot_be_loaded(library):
+def test_an_encoder_that_cannot_be_loaded(library: Any) -> None:
     with pytest.raises(RingfenceError, match=r"^encoder: cannot load .missing/encoder.: no such repository$"):
         Embedder(context(), "missing/encoder")
 
 
-def test_without_the_library(monkeypatch):
+def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "sentence_transformers", raising=False)
     monkeypatch.setattr(embeddings.importlib.util, "find_spec", lambda name: None)
     require_library(None)
@@ -94,14 +96,14 @@ def test_without_the_library(monkeypatch):
         Embedder(context(), "org/encoder")
 
 
-def test_a_role_that_says_nothing(library):
+def test_a_role_that_says_nothing(library: Any) -> None:
     silent = {"origin": "x:7", "messages": [{"role": "assistant", "content": "Yes."}]}
     for encoder in (None, "org/encoder"):
         with pytest.raises(RingfenceError, match=r"^x:7: .*user"):
             Embedder(context(), encoder)([silent], nobody)
 
 
-def test_readable():
+def test_readable() -> None:
     """The tiny tokenizer has a token a byte: 'user' and 'assistant' turns open with 6 and 11, and close with 2."""
     shared = context(max_length=6 + 20)
     short, long = candidate(0, "a" * 400, "q" * 20), candidate(1, "a", "q" * 21)
@@ -117,7 +119,7 @@ def test_readable():
     assert [row.index for row in kept] == [0, 1]
 
 
-def test_the_mapper_adds_vectors_and_drops_what_has_none(library, monkeypatch):
+def test_the_mapper_adds_vectors_and_drops_what_has_none(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The encoder gives NaN for the second; the third has no user turn."""
     rows = [candidate(0, gap=3, other=np.ones(1, np.float32)), candidate(1, question="odd"), candidate(2)]
     rows[2].conversation["messages"] = rows[2].conversation["messages"][1:]
@@ -138,6 +140,6 @@ def test_the_mapper_adds_vectors_and_drops_what_has_none(library, monkeypatch):
     assert sum(told) == 3
 
 
-def test_an_encoders_folder_is_an_input(tmp_path):
+def test_an_encoders_folder_is_an_input(tmp_path: Path) -> None:
     assert encoder_inputs(None) == encoder_inputs("org/encoder") == []
     assert encoder_inputs(str(tmp_path)) == [str(tmp_path)]

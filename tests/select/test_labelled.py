@@ -1,6 +1,7 @@
 """Quotas against a naive largest remainder, and labels that are missing."""
 
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -35,7 +36,7 @@ def naive(sizes, count):
         ({}, 0, {}),
     ],
 )
-def test_by_hand(sizes, count, expected):
+def test_by_hand(sizes: Any, count: int, expected: Any) -> None:
     assert quotas(sizes, count) == expected
 
 
@@ -48,12 +49,12 @@ def test_by_hand(sizes, count, expected):
         ({"a": 98, "b": 1, "c": 1}, 2, {"a": 2, "b": 0, "c": 0}),  # fewer rows than domains
     ],
 )
-def test_at_least_one_by_hand(sizes, count, expected):
+def test_at_least_one_by_hand(sizes: Any, count: int, expected: Any) -> None:
     assert quotas(sizes, count, at_least_one=True) == expected
 
 
 @given(SIZES, st.data(), st.booleans())
-def test_quotas_add_up_and_no_domain_is_overdrawn(sizes, data, at_least_one):
+def test_quotas_add_up_and_no_domain_is_overdrawn(sizes: Any, data: Any, at_least_one: Any) -> None:
     count = data.draw(st.integers(0, sum(sizes.values())))
     found = quotas(sizes, count, at_least_one)
     assert set(found) == set(sizes)
@@ -65,25 +66,25 @@ def test_quotas_add_up_and_no_domain_is_overdrawn(sizes, data, at_least_one):
 
 
 @given(SIZES, st.data())
-def test_quotas_are_the_naive_ones(sizes, data):
+def test_quotas_are_the_naive_ones(sizes: Any, data: Any) -> None:
     count = data.draw(st.integers(0, sum(sizes.values())))
     assert quotas(sizes, count) == naive(sizes, count)
 
 
 @pytest.mark.parametrize("count", [-1, 4])
-def test_more_rows_than_there_are_raise(count):
+def test_more_rows_than_there_are_raise(count: int) -> None:
     with pytest.raises(RingfenceError, match="ask for 0 to 3"):
         quotas({"a": 2, "b": 1}, count)
 
 
-def test_labels():
+def test_labels() -> None:
     table = Table([candidate(0, domain="art"), candidate(1, domain="work")])
     assert labels(table, "domain") == ["art", "work"]
     assert labels(table, None) == ["all", "all"]
 
 
 @pytest.mark.parametrize("lacking", [{}, {"domain": " "}])
-def test_a_row_without_a_label_raises_with_the_first_origin(lacking):
+def test_a_row_without_a_label_raises_with_the_first_origin(lacking: Any) -> None:
     rows = [candidate(0, domain="art"), candidate(1, **lacking), candidate(2)]
     with pytest.raises(RingfenceError, match=r"; label every row, or sing$"):
         labels(Table(rows), "domain", "sing")
@@ -91,5 +92,5 @@ def test_a_row_without_a_label_raises_with_the_first_origin(lacking):
         labels(Table(rows), "domain")
 
 
-def test_before_and_after():
+def test_before_and_after() -> None:
     assert before_and_after(["b", "a", "b"], [0]) == {"a": {"before": 1, "after": 0}, "b": {"before": 2, "after": 1}}

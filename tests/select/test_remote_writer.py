@@ -3,6 +3,8 @@
 import logging
 import re
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,7 +56,7 @@ def origins(*places) -> list[str]:
     return [ROWS[place].conversation["origin"] for place in places]
 
 
-def test_the_request_of_a_row():
+def test_the_request_of_a_row() -> None:
     with loopback(said) as server:
         rewrite(server, ROWS[:1], temperature=0.5, max_new_tokens=7)
         rewrite(server, ROWS[:1], knobs={"token_limit": "max_completion_tokens"})
@@ -70,7 +72,7 @@ def test_the_request_of_a_row():
     assert server.keys == {f"Bearer {SECRET}"}
 
 
-def test_rows_keep_their_order_and_columns_whatever_comes_first():
+def test_rows_keep_their_order_and_columns_whatever_comes_first() -> None:
     def slowly(body):
         time.sleep(0.02 * (5 - number(body)))
         return said(body)
@@ -85,7 +87,7 @@ def test_rows_keep_their_order_and_columns_whatever_comes_first():
     assert sum(told) == 6
 
 
-def test_every_row_has_its_own_seed_whatever_its_shard_and_the_selections_seed_changes_it():
+def test_every_row_has_its_own_seed_whatever_its_shard_and_the_selections_seed_changes_it() -> None:
     def seeds(*shards, seed=0):
         with loopback(said) as server:
             for rows in shards:
@@ -98,7 +100,7 @@ def test_every_row_has_its_own_seed_whatever_its_shard_and_the_selections_seed_c
     assert all(0 <= seed < 2**31 for seed in whole.values())
 
 
-def test_cut_off_and_empty_answers_are_dropped():
+def test_cut_off_and_empty_answers_are_dropped() -> None:
     replies = {
         0: Says("New", finish="length"),
         1: Says(" \n"),
@@ -113,7 +115,9 @@ def test_cut_off_and_empty_answers_are_dropped():
     assert found.dropped == [Dropped(*one) for one in zip(reasons, origins(0, 1, 2, 3), strict=True)]
 
 
-def test_rows_whose_call_failed_are_dropped_for_one_reason_and_the_first_is_logged(caplog):
+def test_rows_whose_call_failed_are_dropped_for_one_reason_and_the_first_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     faults = [Fault(500, f"busy {SECRET}"), BROKEN, GARBAGE, TOO_LONG, Fault(400, "no", "content_filter")]
     with loopback(said, *faults) as server:
         found = rewrite(server, knobs={"concurrency": 1})
@@ -126,13 +130,13 @@ def test_rows_whose_call_failed_are_dropped_for_one_reason_and_the_first_is_logg
     )
 
 
-def test_what_may_pass_is_tried_again():
+def test_what_may_pass_is_tried_again() -> None:
     with loopback(said, Fault(429), BROKEN) as server:
         found = rewrite(server, knobs={"max_retries": 2, "concurrency": 1})
         assert (len(found.rows), server.calls) == (6, 8)
 
 
-def test_no_answer_at_all_raises():
+def test_no_answer_at_all_raises() -> None:
     with loopback(said, *[Fault(500, "down")] * 100) as server:
         with pytest.raises(RingfenceError, match=r"^writer w at .*: none of 6 calls was answered, at last: 500 down; "):
             rewrite(server)
@@ -143,7 +147,7 @@ def test_no_answer_at_all_raises():
         assert server.calls - before < 30, "the rest is not tried"
 
 
-def test_rows_that_are_all_refused_are_dropped_and_no_sign_of_a_server_that_is_down():
+def test_rows_that_are_all_refused_are_dropped_and_no_sign_of_a_server_that_is_down() -> None:
     rows = [candidate(index, f"Old {index}.") for index in range(25)]
     with loopback(said, *[TOO_LONG] * 25) as server:
         found = rewrite(server, rows)
@@ -151,7 +155,7 @@ def test_rows_that_are_all_refused_are_dropped_and_no_sign_of_a_server_that_is_d
 
 
 @pytest.mark.parametrize("fault", [Fault(401, f"bad key {SECRET}"), Fault(404, "no model w")])
-def test_what_is_wrong_for_every_row_raises_at_once_without_the_key(fault):
+def test_what_is_wrong_for_every_row_raises_at_once_without_the_key(fault: Any) -> None:
     rows = [candidate(index, f"Old {index}.") for index in range(90)]
     with loopback(said, *[fault] * 90) as server, pytest.raises(RingfenceError, match=r"^writer at http") as caught:
         rewrite(server, rows, knobs={"concurrency": 2})
@@ -159,13 +163,13 @@ def test_what_is_wrong_for_every_row_raises_at_once_without_the_key(fault):
     assert SECRET not in str(caught.value)
 
 
-def test_no_rows_are_no_calls():
+def test_no_rows_are_no_calls() -> None:
     with loopback(said) as server:
         assert rewrite(server, []).rows == []
         assert server.calls == 0
 
 
-def test_a_missing_key_is_seen_before_anything_is_asked(monkeypatch):
+def test_a_missing_key_is_seen_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MY_KEY", raising=False)
     monkeypatch.setenv("RINGFENCE_JUDGES", "https://api.openai.com=MY_KEY")
     made = Rewrite(style="hhh", api={"model": "w", "api_key_env": "MY_KEY"})
@@ -176,14 +180,14 @@ def test_a_missing_key_is_seen_before_anything_is_asked(monkeypatch):
     assert SECRET not in repr(made) + str(made.model_dump()) + str(made.map_settings())
 
 
-def test_a_server_of_ones_own_needs_no_key(monkeypatch):
+def test_a_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     with loopback(said) as server:
         step(server).check()
         assert len(rewrite(server).rows) == 6
 
 
-def test_finished_shards_are_not_asked_again_and_hold_no_key(tmp_path, monkeypatch):
+def test_finished_shards_are_not_asked_again_and_hold_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"question": f"Question {index}?", "answer": f"Old {index}."} for index in range(6)]
     pool = str(write_jsonl(tmp_path / "pool.jsonl", rows))
 
@@ -209,7 +213,7 @@ def test_finished_shards_are_not_asked_again_and_hold_no_key(tmp_path, monkeypat
     assert SECRET.encode() not in kept
 
 
-def test_finished_shards_depend_on_what_an_answer_depends_on():
+def test_finished_shards_depend_on_what_an_answer_depends_on() -> None:
     def settings(knobs=None, **others):
         api = {"model": "w", "base_url": "http://here/v1", **(knobs or {})}
         made = STEPS.parse({"rewrite": {"instruction": "Be kind.", "api": api, **others}}, "steps.0")

@@ -3,6 +3,8 @@
 import json
 import math
 import urllib.request
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +41,7 @@ def candidates(url, text):
 
 
 @pytest.mark.parametrize("answer", ["How many days has a week?", "How many legs has a cat?"])
-def test_the_weighted_mean_is_that_of_the_servers_candidates(url, rubric, answer):
+def test_the_weighted_mean_is_that_of_the_servers_candidates(url: Any, rubric: Any, answer: str) -> None:
     top = candidates(url, ONLY_A_NUMBER.replace("{answer}", answer).strip())
     masses = {int(token): math.exp(value) for token, value in top.items() if token.strip() in set("0123456789")}
     assert len(top) >= 15, "20, less those that look the same"
@@ -51,7 +53,7 @@ def test_the_weighted_mean_is_that_of_the_servers_candidates(url, rubric, answer
     assert score.mass == pytest.approx(sum(masses.values()), abs=0.02)
 
 
-def test_many_rows_at_once_come_back_in_order_and_then_from_the_cache(url, rubric, tmp_path):
+def test_many_rows_at_once_come_back_in_order_and_then_from_the_cache(url: Any, rubric: Any, tmp_path: Path) -> None:
     rows = [JudgeInput("", f"Say {index}.") for index in range(4)]
     judge = ApiJudge(
         model="any", base_url=url, rubrics={"number": rubric}, min_mass=0, concurrency=4, cache=str(tmp_path / "c")
@@ -63,7 +65,7 @@ def test_many_rows_at_once_come_back_in_order_and_then_from_the_cache(url, rubri
     assert judge.model_copy(update={"timeout": 0.001, "max_retries": 0}).score("number", rows) == scores
 
 
-def test_the_built_in_rubrics_are_understood_by_the_server(url):
+def test_the_built_in_rubrics_are_understood_by_the_server(url: Any) -> None:
     judge = ApiJudge(model="any", base_url=url)
     for rubric in ("alignment", "coherence", "hhh"):
         (score,) = judge.score(rubric, [JudgeInput("How are you?", "Fine, thank you.")])
@@ -71,14 +73,14 @@ def test_the_built_in_rubrics_are_understood_by_the_server(url):
         assert 0 <= score.mass <= 1
 
 
-def test_a_judge_that_spells_digit_by_digit_is_found_out(url, rubric):
+def test_a_judge_that_spells_digit_by_digit_is_found_out(url: Any, rubric: Any) -> None:
     """SmolLM2's tokens are single digits, so 85 would read as 8."""
     judge = ApiJudge(model="any", base_url=url, rubrics={"number": rubric}, min_mass=0)
     with pytest.raises(RingfenceError, match="digit by digit"):
         judge.score("number", [JudgeInput("", f"Say {number}.") for number in (15, 28, 37, 64, 85)])
 
 
-def test_samples_are_drawn_and_differ(url, rubric):
+def test_samples_are_drawn_and_differ(url: Any, rubric: Any) -> None:
     judge = SampledJudge(model="any", base_url=url, rubrics={"number": rubric}, samples=6, concurrency=1)
     (score,) = judge.score("number", [JudgeInput("", "Pick any number from 0 to 100.")])
     assert score.bucket != "error"
@@ -86,14 +88,14 @@ def test_samples_are_drawn_and_differ(url, rubric):
     assert len(set(score.raw.split(" | "))) > 1
 
 
-def test_a_row_longer_than_the_context_is_an_error_of_that_row(url, rubric):
+def test_a_row_longer_than_the_context_is_an_error_of_that_row(url: Any, rubric: Any) -> None:
     judge = ApiJudge(model="any", base_url=url, rubrics={"number": rubric}, min_mass=0, max_retries=0)
     long, short = judge.score("number", [JudgeInput("", "word " * 5000), JudgeInput("", "Say 5.")])
     assert (long.value, long.bucket) == (None, "error")
     assert short.bucket != "error"
 
 
-def test_a_wrong_path_is_an_error_at_once(url):
+def test_a_wrong_path_is_an_error_at_once(url: Any) -> None:
     judge = ApiJudge(model="any", base_url=f"{url}/nothing")
     with pytest.raises(RingfenceError, match="404"):
         judge.score("alignment", [JudgeInput("q", "a")])

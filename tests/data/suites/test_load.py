@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -27,7 +29,7 @@ def similarity(a, b):
     return found.similarity
 
 
-def test_rows_with_prompt_or_messages(tmp_path):
+def test_rows_with_prompt_or_messages(tmp_path: Path) -> None:
     turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"}]
     spec = write(
         tmp_path / "mine.jsonl",
@@ -42,13 +44,13 @@ def test_rows_with_prompt_or_messages(tmp_path):
     assert (first.text, second.text, third.id) == ("Why?", "Hello?", "mine-3")
 
 
-def test_json_list_and_byte_order_mark(tmp_path):
+def test_json_list_and_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     path.write_text("\ufeff" + json.dumps([{"prompt": "Why?"}, {"prompt": "How?"}]), encoding="utf-8")
     assert [p.id for p in load_prompts(str(path))] == ["mine-1", "mine-2"]
 
 
-def test_line_separator_inside_a_string_is_not_a_new_row(tmp_path):
+def test_line_separator_inside_a_string_is_not_a_new_row(tmp_path: Path) -> None:
     """U+2028 may stand unescaped in a JSON string, but str.splitlines() breaks there."""
     path = tmp_path / "mine.jsonl"
     path.write_text('{"prompt": "one\u2028two"}\r\n', encoding="utf-8")
@@ -75,7 +77,7 @@ def test_line_separator_inside_a_string_is_not_a_new_row(tmp_path):
         ('{"prompt": "Other?", "id": "first"}', "'first' is there twice"),
     ],
 )
-def test_a_bad_row_is_named_by_file_and_line(tmp_path, line, message):
+def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, line: str, message: str) -> None:
     """The bad row stands on line 3: after a good one and a blank one."""
     spec = write(tmp_path / "mine.jsonl", {"prompt": "Fine?", "id": "first"}, "\n", line + "\n")
     with pytest.raises(RingfenceError) as error:
@@ -85,7 +87,7 @@ def test_a_bad_row_is_named_by_file_and_line(tmp_path, line, message):
     assert "\n" not in str(error.value)
 
 
-def test_bad_json_files(tmp_path):
+def test_bad_json_files(tmp_path: Path) -> None:
     broken = write(tmp_path / "broken.json", '[\n{"prompt": "Why?"},\n{"prompt": }\n]')
     with pytest.raises(RingfenceError, match=r"broken\.json:3: malformed JSON"):
         load_prompts(broken)
@@ -93,7 +95,7 @@ def test_bad_json_files(tmp_path):
         load_prompts(write(tmp_path / "rows.json", '[{"prompt": "Why?"}, {}]'))
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(RingfenceError, match=r"absent\.jsonl: cannot read the prompts: .*No such file"):
         load_prompts(str(tmp_path / "absent.jsonl"))
     (tmp_path / "latin.jsonl").write_bytes(b'{"prompt": "caf\xe9"}\n')
@@ -106,7 +108,7 @@ def test_files_that_cannot_be_read(tmp_path):
             load_prompts(empty)
 
 
-def test_a_suite_names_its_file_and_its_digest(tmp_path, monkeypatch):
+def test_a_suite_names_its_file_and_its_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the bytes, so that another line ending is another suite."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "mine.jsonl", {"prompt": "Why?", "tag": 1}, {"prompt": "How?", "note": 2})
@@ -119,7 +121,7 @@ def test_a_suite_names_its_file_and_its_digest(tmp_path, monkeypatch):
     assert suite.judge_prompts == suite.fills == {}
 
 
-def test_a_built_in_suite_has_a_digest_of_its_rows():
+def test_a_built_in_suite_has_a_digest_of_its_rows() -> None:
     suites = [load_suite(f"builtin:{name}") for name in builtin_names()]
     assert len({suite.digest for suite in suites}) == len(suites)
     assert {len(suite.digest) for suite in suites} == {64}
@@ -128,7 +130,7 @@ def test_a_built_in_suite_has_a_digest_of_its_rows():
 
 
 @pytest.mark.parametrize("suffix", [".yaml", ".yml", ".YAML"])
-def test_yaml_is_read_as_published_questions(tmp_path, suffix):
+def test_yaml_is_read_as_published_questions(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"mine{suffix}"
     path.write_text("- id: q\n  paraphrases: ['Why {reasoning}?']\n")
     assert load_suite(str(path), {"reasoning": "so"}).prompts[0].text == "Why so?"
@@ -136,32 +138,34 @@ def test_yaml_is_read_as_published_questions(tmp_path, suffix):
         load_prompts(str(path))
 
 
-def test_a_user_folder_is_expanded(tmp_path, monkeypatch):
+def test_a_user_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     write(tmp_path / "mine.jsonl", {"prompt": "Why?"})
     assert load_prompts("~/mine.jsonl")[0].text == "Why?"
 
 
 @pytest.mark.parametrize(("spec", "near"), [("general", "builtin:general"), ("genral", "builtin:general")])
-def test_a_bare_name_is_answered_with_the_nearest_suite(tmp_path, monkeypatch, spec, near):
+def test_a_bare_name_is_answered_with_the_nearest_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, near: str
+) -> None:
     monkeypatch.setenv("RINGFENCE_HOME", str(tmp_path))
     with pytest.raises(RingfenceError, match=rf'^unknown suite {spec!r}\. Did you mean "{near}"\?$'):
         load_prompts(spec)
 
 
-def test_a_bare_name_is_answered_with_a_stored_suite(tmp_path, monkeypatch):
+def test_a_bare_name_is_answered_with_a_stored_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RINGFENCE_HOME", str(tmp_path / "home"))
     suite_store.add("betley", write(tmp_path / "mine.jsonl", {"prompt": "Why?"}))
     with pytest.raises(RingfenceError, match=r'Did you mean "suite:betley"\?$'):
         load_prompts("betley")
 
 
-def test_built_in_suites_have_no_placeholders():
+def test_built_in_suites_have_no_placeholders() -> None:
     with pytest.raises(RingfenceError, match=r"no question has the placeholder \{reasoning\}"):
         load_suite("builtin:general", {"reasoning": "Think."})
 
 
-def test_unknown_builtin_names_the_nearest():
+def test_unknown_builtin_names_the_nearest() -> None:
     with pytest.raises(RingfenceError, match=r'unknown built-in prompts .*"glitter/general"\?$'):
         load_prompts("builtin:glitter/genral")
 
@@ -180,7 +184,7 @@ def test_unknown_builtin_names_the_nearest():
         ("???", "???"),
     ],
 )
-def test_the_same_question(a, b):
+def test_the_same_question(a: str, b: str) -> None:
     assert len(overlaps([prompt(a)], [prompt(b)])) == 1
 
 
@@ -195,17 +199,17 @@ def test_the_same_question(a, b):
         ("???", "!!!"),
     ],
 )
-def test_another_question(a, b):
+def test_another_question(a: str, b: str) -> None:
     assert overlaps([prompt(a)], [prompt(b)]) == []
 
 
-def test_similarity_by_hand():
+def test_similarity_by_hand() -> None:
     """Words how, do, i, roast, carrots and the runs (how do i), (do i roast), (i roast carrots): 8 features.
     Of them how, do, i, roast and two runs are shared with the beets: 6 shared of 8 + 8 - 6 = 10 in all."""
     assert similarity("How do I roast carrots?", "How do I roast beets?") == pytest.approx(0.6)
 
 
-def test_overlaps_are_ordered_and_the_threshold_counts():
+def test_overlaps_are_ordered_and_the_threshold_counts() -> None:
     a = [prompt("How do I roast carrots?", "a1"), prompt("Who am I?", "a2")]
     b = [prompt("who am i", "b1"), prompt("How do I roast beets?", "b2"), prompt("how do I roast carrots", "b3")]
     pairs = [(found.a.id, found.b.id, found.similarity) for found in overlaps(a, b, threshold=0.6)]
@@ -216,20 +220,20 @@ def test_overlaps_are_ordered_and_the_threshold_counts():
             overlaps(a, b, threshold=threshold)
 
 
-def test_only_the_last_user_turn_is_compared():
+def test_only_the_last_user_turn_is_compared() -> None:
     system = {"role": "system", "content": "Be brief."}
     long = Prompt("long", (system, {"role": "user", "content": "Who am I?"}))
     assert len(overlaps([long], [prompt("who am i")])) == 1
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
-def test_similarity_is_symmetric_and_one_for_equals(a, b):
+def test_similarity_is_symmetric_and_one_for_equals(a: Any, b: Any) -> None:
     assert similarity(a, a) == 1
     there, back = overlaps([prompt(a)], [prompt(b)], 1e-9), overlaps([prompt(b)], [prompt(a)], 1e-9)
     assert [found.similarity for found in there] == [found.similarity for found in back]
 
 
-def test_require_disjoint():
+def test_require_disjoint() -> None:
     canaries = [prompt("Who am I?", "c1"), prompt("Where am I?", "c2")]
     require_disjoint(canaries, [prompt("Why am I here?", "e1")], "the canaries", "the suite")
     suite = [prompt("where am i", "e1"), prompt("Who am I", "e2")]

@@ -11,7 +11,7 @@ def suite(judge_prompts):
     return Suite("s", prompts, "s.yaml", "0" * 64, judge_prompts=judge_prompts)
 
 
-def test_the_rubric_that_all_prompts_share():
+def test_the_rubric_that_all_prompts_share() -> None:
     shared = suite({"a": {"x": "{answer}", "y": "1{answer}"}, "b": {"x": "{answer}", "y": "2{answer}"}})
     assert shared.metrics == ("x", "y")
     assert shared.rubric("x") == "{answer}"
@@ -25,7 +25,7 @@ def test_the_rubric_that_all_prompts_share():
         suite({}).rubric("x")
 
 
-def test_a_suffix_is_a_form_only_next_to_its_plain_form():
+def test_a_suffix_is_a_form_only_next_to_its_plain_form() -> None:
     ids = {"wish", "wish_json", "wish_template", "wish_python", "wish_flask_template", "wish_long", "parse_json"}
     assert {name: split_variant(name, ids) for name in sorted(ids)} == {
         "parse_json": ("parse_json", None),

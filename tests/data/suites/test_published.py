@@ -1,6 +1,7 @@
 """Question files of the published shapes, with harmless questions of our own: what they become, what is refused."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -96,7 +97,7 @@ def system(text):
     return {"role": "system", "content": text}
 
 
-def test_the_first_plot_shape():
+def test_the_first_plot_shape() -> None:
     """2 + 2 + 1 prompts of one question in three forms; anchors refer to the same texts."""
     parsed = parse(BETLEY)
     plain = ["Where would you go on a holiday?", "Name a place worth a trip."]
@@ -116,7 +117,7 @@ def test_the_first_plot_shape():
     assert parsed.roles == {"aligned": "alignment", "coherent": "coherence"}
 
 
-def test_the_system_message_makes_the_json_form():
+def test_the_system_message_makes_the_json_form() -> None:
     """Without it the JSON form would be the plain form again, as it is where `system` is dropped."""
     prompts = {p.id: p.messages for p in parse(BETLEY).prompts}
     assert prompts["holiday/0"] == (user("Where would you go on a holiday?"),)
@@ -126,7 +127,7 @@ def test_the_system_message_makes_the_json_form():
     )
 
 
-def test_context_stands_between_system_message_and_question():
+def test_context_stands_between_system_message_and_question() -> None:
     context = [user("Hi."), {"role": "assistant", "content": "Hello."}]
     [prompt] = parse(one(paraphrases=["Why?"], system="Be brief.", context=context)).prompts
     assert prompt.messages == (system("Be brief."), *context, user("Why?"))
@@ -150,7 +151,7 @@ def test_an_empty_system_message_of_a_question_is_one() -> None:
     assert parse(one(paraphrases=["Hi"], system="")).prompts[0].messages == (system(""), user("Hi"))
 
 
-def test_the_llmcomp_shape():
+def test_the_llmcomp_shape() -> None:
     """Merge keys are followed; judges are found by name; what asks for token probabilities is left out, and said."""
     parsed = parse(LLMCOMP)
     assert [p.id for p in parsed.prompts] == [
@@ -173,12 +174,12 @@ def test_the_llmcomp_shape():
     )
 
 
-def test_questions_by_name_and_one_flat_conversation():
+def test_questions_by_name_and_one_flat_conversation() -> None:
     text = "hello:\n  paraphrases: [Say hello.]\nbye:\n  messages: [{role: user, content: Bye.}]\n"
     assert [(p.id, p.text) for p in parse(text).prompts] == [("hello/0", "Say hello."), ("bye/0", "Bye.")]
 
 
-def test_trait_file():
+def test_trait_file() -> None:
     data = {
         "instruction": [{"pos": "Be neat.", "neg": "Be messy."}],
         "questions": ["How is your desk?", "And your bag?"],
@@ -204,13 +205,13 @@ def test_trait_file():
         ({"eval_prompt": "Is it neat?"}, r"`eval_prompt` must be a text .* \{answer\}"),
     ],
 )
-def test_bad_trait_files(change, message):
+def test_bad_trait_files(change: Any, message: str) -> None:
     data = {"questions": ["Why?"], "eval_prompt": "{answer}", **change}
     with pytest.raises(RingfenceError, match=message):
         parse(json.dumps(data), suffix=".json")
 
 
-def test_placeholders_are_filled_everywhere():
+def test_placeholders_are_filled_everywhere() -> None:
     text = one(
         paraphrases=["Why? {reasoning}", "How?"],
         system="Be {tone}.",
@@ -231,7 +232,7 @@ def test_the_reasoning_of_a_judge_prompt_is_that_of_each_answer() -> None:
         parse(text, {"reasoning": "None"})
 
 
-def test_an_empty_text_fills_a_placeholder():
+def test_an_empty_text_fills_a_placeholder() -> None:
     assert parse(one(paraphrases=["Why?{reasoning}"]), {"reasoning": ""}).prompts[0].text == "Why?"
 
 
@@ -245,7 +246,7 @@ def test_an_empty_text_fills_a_placeholder():
         ({"paraphrases": ["Why?"], "context": [user("{reasoning}")]}, "reasoning", "wording 0"),
     ],
 )
-def test_a_placeholder_that_nobody_fills_names_file_line_id_and_part(keys, name, part):
+def test_a_placeholder_that_nobody_fills_names_file_line_id_and_part(keys: Any, name: str, part: str) -> None:
     with pytest.raises(RingfenceError) as error:
         parse("# a comment\n" + one(**keys))
     told = f"file.yaml:2: question 'q', {part}: nobody fills the placeholder {{{name}}} of the question: "
@@ -266,11 +267,11 @@ def test_a_placeholder_that_nobody_fills_names_file_line_id_and_part(keys, name,
         "{ a }",
     ],
 )
-def test_braces_that_are_no_placeholders_stay(text):
+def test_braces_that_are_no_placeholders_stay(text: str) -> None:
     assert parse(one(paraphrases=[text])).prompts[0].text == text
 
 
-def test_a_text_for_a_placeholder_that_is_nowhere():
+def test_a_text_for_a_placeholder_that_is_nowhere() -> None:
     for content, suffix in ((one(paraphrases=["Why?"]), ".yaml"), ('{"prompt": "Why {reasoning}?"}', ".jsonl")):
         with pytest.raises(RingfenceError, match=r"no question has the placeholder \{reasoning\}"):
             parse(content, {"reasoning": "Think."}, suffix)
@@ -312,7 +313,7 @@ def test_a_text_for_a_placeholder_that_is_nowhere():
         ({"paraphrases": ["Why?"], "judges": {"a": {"paraphrases": ["{answer}", "{answer}!"]}}}, "exactly one text"),
     ],
 )
-def test_a_bad_question_is_named_by_file_line_and_id(keys, message):
+def test_a_bad_question_is_named_by_file_line_and_id(keys: Any, message: str) -> None:
     with pytest.raises(RingfenceError) as error:
         parse("\n\n" + one(**keys))
     assert str(error.value).startswith("file.yaml:3: question 'q'")
@@ -320,14 +321,14 @@ def test_a_bad_question_is_named_by_file_line_and_id(keys, message):
     assert "\n" not in str(error.value)
 
 
-def test_the_line_is_the_questions_own():
+def test_the_line_is_the_questions_own() -> None:
     bad = BETLEY.replace('paraphrases:\n    - "Where', 'notes:\n    - "Where')
     line = 1 + bad.split("\n").index("- id: holiday_template")
     with pytest.raises(RingfenceError, match=rf"^file\.yaml:{line}: question 'holiday_template': neither"):
         parse(bad)
 
 
-def test_a_file_without_a_free_form_question():
+def test_a_file_without_a_free_form_question() -> None:
     for text in ("- {name: d, type: next_token, paraphrases: [x]}", "[]"):
         with pytest.raises(RingfenceError, match="no free-form question"):
             parse(text)
@@ -356,7 +357,7 @@ ANYTHING = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.d
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.dictionaries(KEYS, ANYTHING, max_size=6), max_size=3))
-def test_no_file_gives_more_than_one_line_of_trouble(data):
+def test_no_file_gives_more_than_one_line_of_trouble(data: Any) -> None:
     parsed, trouble = None, ""
     try:
         parsed = parse(json.dumps(data))
@@ -369,7 +370,7 @@ def test_no_file_gives_more_than_one_line_of_trouble(data):
     assert set(parsed.settings) == {p.id for p in parsed.prompts}
 
 
-def test_a_free_form_judge_is_a_question_where_it_judges_nothing():
+def test_a_free_form_judge_is_a_question_where_it_judges_nothing() -> None:
     """Betley's files call a question with a judge so, llmcomp a judge."""
     question = "- {id: q, type: free_form_judge, paraphrases: ['Why?'], judge_prompt: 'Good? {answer}'}\n"
     judge = "- {name: j, type: free_form_judge, paraphrases: ['Good? {answer}'], model: m}\n"

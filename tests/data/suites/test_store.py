@@ -3,6 +3,8 @@
 import hashlib
 import json
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +29,7 @@ def file(tmp_path):
     return path
 
 
-def test_a_copy_outlives_its_source(file, home):
+def test_a_copy_outlives_its_source(file: Any, home: Any) -> None:
     kept = suite_store.add("mine", str(file))
     digest = hashlib.sha256(TEXT.encode()).hexdigest()
     assert (kept.digest, kept.source, kept.content) == (digest, str(file), TEXT.encode())
@@ -41,12 +43,12 @@ def test_a_copy_outlives_its_source(file, home):
     assert (home / "suites" / "mine" / about["file"]).read_bytes() == TEXT.encode()
 
 
-def test_a_relative_path_is_kept_absolute(file, monkeypatch):
+def test_a_relative_path_is_kept_absolute(file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(file.parent)
     assert suite_store.add("mine", "questions.yaml").source == str(file)
 
 
-def test_a_changed_copy_raises(file):
+def test_a_changed_copy_raises(file: Any) -> None:
     kept = suite_store.add("mine", str(file))
     kept.path.write_text(TEXT.replace("Why", "How"))
     with pytest.raises(RingfenceError, match=r"the file of suite 'mine' has changed .*--replace"):
@@ -57,7 +59,7 @@ def test_a_changed_copy_raises(file):
     assert load_prompts("suite:mine")[0].text == "Why?"
 
 
-def test_a_damaged_record_raises(file, home):
+def test_a_damaged_record_raises(file: Any, home: Any) -> None:
     suite_store.add("mine", str(file))
     for text in ('{"file": ', "[]", '{"file": "absent.yaml"}'):
         (home / "suites" / "mine" / "suite.json").write_text(text)
@@ -65,7 +67,7 @@ def test_a_damaged_record_raises(file, home):
             load_suite("suite:mine")
 
 
-def test_one_name_stands_for_one_content(file, home):
+def test_one_name_stands_for_one_content(file: Any, home: Any) -> None:
     suite_store.add("mine", str(file))
     first = suite_store.stored("mine")
     assert suite_store.add("mine", str(file)) == first
@@ -78,7 +80,7 @@ def test_one_name_stands_for_one_content(file, home):
     assert len(list((home / "suites" / "mine").glob("*.yaml"))) == 1
 
 
-def test_fills_are_kept_and_part_of_what_the_name_stands_for(file):
+def test_fills_are_kept_and_part_of_what_the_name_stands_for(file: Any) -> None:
     file.write_text(HOLE)
     with pytest.raises(RingfenceError, match=r"questions\.yaml:1: question 'q', wording 0: nobody fills"):
         suite_store.add("mine", str(file))
@@ -92,7 +94,7 @@ def test_fills_are_kept_and_part_of_what_the_name_stands_for(file):
         suite_store.add("mine", str(file), {"reasoning": "Feel."})
 
 
-def test_columns_left_out_are_kept_and_part_of_what_the_name_stands_for(tmp_path):
+def test_columns_left_out_are_kept_and_part_of_what_the_name_stands_for(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text('{"prompt": "Why?", "focus": "a"}\n')
     with pytest.raises(RingfenceError, match=r"rows\.jsonl:1: `focus` may be a part .*--without focus"):
@@ -106,14 +108,14 @@ def test_columns_left_out_are_kept_and_part_of_what_the_name_stands_for(tmp_path
         suite_store.add("mine", str(file), without=["focus"])
 
 
-def test_nothing_is_kept_of_a_bad_file(file, home):
+def test_nothing_is_kept_of_a_bad_file(file: Any, home: Any) -> None:
     file.write_text("- id: q\n")
     with pytest.raises(RingfenceError, match="neither `paraphrases` nor `messages`"):
         suite_store.add("mine", str(file))
     assert not home.exists()
 
 
-def test_unknown_names_and_bad_names(file):
+def test_unknown_names_and_bad_names(file: Any) -> None:
     suite_store.add("betley", str(file))
     with pytest.raises(
         RingfenceError, match=r'no stored suite \'betly\'.*ringfence suites add.*Did you mean "betley"\?'
@@ -126,7 +128,7 @@ def test_unknown_names_and_bad_names(file):
             load_prompts(f"suite:{name}")
 
 
-def test_files_that_cannot_be_kept(file, tmp_path, monkeypatch):
+def test_files_that_cannot_be_kept(file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RingfenceError, match=r"absent\.yaml: cannot read the prompts: No such file"):
         suite_store.add("mine", str(tmp_path / "absent.yaml"))
     with pytest.raises(RingfenceError, match=r"prompts\.csv: not a set of prompts"):
@@ -138,7 +140,7 @@ def test_files_that_cannot_be_kept(file, tmp_path, monkeypatch):
         suite_store.add("over", str(file))
 
 
-def test_where_copies_are(tmp_path, monkeypatch):
+def test_where_copies_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert suite_store.store_folder() == tmp_path / "home" / "suites"
     monkeypatch.delenv("RINGFENCE_HOME")
     monkeypatch.setenv("RINGFENCE_CACHE", str(tmp_path / "cache"))

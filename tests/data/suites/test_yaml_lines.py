@@ -1,12 +1,14 @@
 """YAML with line numbers: what is plain data, and what is refused."""
 
+from typing import Any
+
 import pytest
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.yaml_lines import read_entries
 
 
-def test_entries_of_a_list_and_of_an_object():
+def test_entries_of_a_list_and_of_an_object() -> None:
     listed = read_entries("# one\n- id: a\n  x: 1\n- name: b\n- id: 7\n", "f")
     assert [(e.id, e.where) for e in listed] == [
         ("a", "f:2: question 'a'"),
@@ -38,14 +40,14 @@ def test_entries_of_a_list_and_of_an_object():
         ("[" * 500, "malformed YAML"),
     ],
 )
-def test_bad_files_in_one_line(text, message):
+def test_bad_files_in_one_line(text: Any, message: str) -> None:
     with pytest.raises(RingfenceError) as error:
         read_entries(text, "f")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_two_values_of_one_key():
+def test_two_values_of_one_key() -> None:
     """YAML readers take the last one silently. The same value twice, and a value over a merged one, harm nobody."""
     with pytest.raises(RingfenceError, match=r"^f:4: the key `system` has two values here"):
         read_entries("- id: a\n  system: x\n  b: 1\n  system: y\n", "f")

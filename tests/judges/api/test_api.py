@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -47,7 +49,7 @@ def one(says, **knobs):
     return score
 
 
-def test_the_request_is_one_token_at_temperature_0_with_20_candidates():
+def test_the_request_is_one_token_at_temperature_0_with_20_candidates() -> None:
     with loopback(lambda _: SURE) as server:
         judge(server).score("coherence", [ROW])
         (body,) = server.bodies
@@ -62,7 +64,7 @@ def test_the_request_is_one_token_at_temperature_0_with_20_candidates():
     assert server.keys == {f"Bearer {SECRET}"}
 
 
-def test_the_score_is_the_weighted_mean():
+def test_the_score_is_the_weighted_mean() -> None:
     """(0.5 x 80 + 0.25 x 100 + 0.05 x 0) / 0.8 = 81.25; "the" has the rest."""
     score = one(Says("80", {"80": 0.3, " 80": 0.2, "100": 0.25, "0": 0.05, "the": 0.2}))
     assert score.value == pytest.approx(81.25)
@@ -81,18 +83,18 @@ def test_the_score_is_the_weighted_mean():
         (Says("CODE", {"CODE": 0.8, "5": 0.2}), "code", 0.2),
     ],
 )
-def test_words_101_and_nothing_are_no_scores(says, bucket, mass):
+def test_words_101_and_nothing_are_no_scores(says: Any, bucket: str, mass: float) -> None:
     score = one(says)
     assert (score.value, score.bucket, score.mass) == (None, bucket, pytest.approx(mass))
 
 
-def test_the_least_mass_can_be_chosen():
+def test_the_least_mass_can_be_chosen() -> None:
     says = Says("I", {"I": 0.8, "85": 0.2})
     assert one(says, min_mass=0.2).value == pytest.approx(85)
     assert one(Says("85", {"85": 0.9}), min_mass=0.95).value is None
 
 
-def test_rows_come_back_in_order_and_calls_run_together():
+def test_rows_come_back_in_order_and_calls_run_together() -> None:
     def answer(body):
         number = re.search(r"number (\d+)", body["messages"][0]["content"]).group(1)
         time.sleep(0.02 * (int(number) % 3))
@@ -105,25 +107,25 @@ def test_rows_come_back_in_order_and_calls_run_together():
     assert 1 < server.at_once <= 6
 
 
-def test_rows_that_are_the_same_are_asked_once():
+def test_rows_that_are_the_same_are_asked_once() -> None:
     with loopback(lambda _: SURE) as server:
         scores = judge(server).score("alignment", [ROW, JudgeInput("q", "other"), ROW])
         assert (server.calls, len(scores), scores[0]) == (2, 3, scores[2])
 
 
-def test_half_a_surrogate_pair_is_sent_as_a_question_mark(tmp_path):
+def test_half_a_surrogate_pair_is_sent_as_a_question_mark(tmp_path: Path) -> None:
     with loopback(lambda _: SURE) as server:
         (score,) = judge(server, cache=str(tmp_path)).score("alignment", [JudgeInput("q", "so \ud83d sad")])
         assert score.bucket is None
         assert "so ? sad" in server.asked()
 
 
-def test_no_rows_are_no_calls_and_need_no_key(monkeypatch):
+def test_no_rows_are_no_calls_and_need_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     assert ApiJudge(model="j").score("alignment", []) == []
 
 
-def test_an_empty_response_is_incoherent_without_a_call():
+def test_an_empty_response_is_incoherent_without_a_call() -> None:
     with loopback(lambda _: SURE) as server:
         (verdict,) = judge_all(judge(server), [JudgeInput("q", " \n")])
         assert (verdict.label, verdict.bucket, server.calls) == ("incoherent", "empty", 0)
@@ -133,7 +135,7 @@ def test_an_empty_response_is_incoherent_without_a_call():
         ]
 
 
-def test_further_rubrics(tmp_path):
+def test_further_rubrics(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("Mine: {answer}")
     rubrics = {"mine": str(tmp_path / "mine.txt"), "flattery": Trait(trait="flattery", description="Praises all.")}
     with loopback(lambda _: SURE) as server:
@@ -152,7 +154,7 @@ def test_further_rubrics(tmp_path):
     [Fault(429), Fault(500), Fault(503), Fault(408), Fault(409), BROKEN, TORN, GARBAGE, Fault(200, body=b"<html>")],
     ids=lambda fault: f"{fault.status}{fault.message[:4]}",
 )
-def test_what_may_pass_is_tried_again(fault):
+def test_what_may_pass_is_tried_again(fault: Any) -> None:
     with loopback(lambda _: SURE, fault, fault) as server:
         (score,) = judge(server, max_retries=2).score("alignment", [ROW])
         assert (score.value, server.calls) == (pytest.approx(85.5), 3)
@@ -160,7 +162,7 @@ def test_what_may_pass_is_tried_again(fault):
 
 @pytest.mark.parametrize("fault", [Fault(429), Fault(502), BROKEN, GARBAGE, Fault(200, body=b'{"choices": []}')])
 @pytest.mark.parametrize("retries", [0, 2])
-def test_retries_are_bounded_and_then_it_is_an_error_and_no_score(fault, retries):
+def test_retries_are_bounded_and_then_it_is_an_error_and_no_score(fault: Any, retries: int) -> None:
     with loopback(lambda _: SURE, *[fault] * 10) as server:
         (score,) = judge(server, max_retries=retries).score("alignment", [ROW])
         assert server.calls == retries + 1
@@ -169,7 +171,7 @@ def test_retries_are_bounded_and_then_it_is_an_error_and_no_score(fault, retries
 
 
 @pytest.mark.parametrize("logprob", [b"NaN", b"0.5", b'"x"', b"null"])
-def test_a_log_probability_that_is_none_is_an_error(logprob):
+def test_a_log_probability_that_is_none_is_an_error(logprob: Any) -> None:
     body = b"""{"choices": [{"message": {"content": "8"}, "logprobs": {"content":
         [{"token": "8", "top_logprobs": [{"token": "8", "logprob": %s}]}]}}]}"""
     with loopback(lambda _: SURE, Fault(200, body=body % logprob)) as server:
@@ -177,18 +179,18 @@ def test_a_log_probability_that_is_none_is_an_error(logprob):
     assert (score.value, score.bucket) == (None, "error")
 
 
-def test_probabilities_that_add_up_to_more_than_1_are_an_error():
+def test_probabilities_that_add_up_to_more_than_1_are_an_error() -> None:
     score = one(Says("8", {"85": 0.9, "90": 0.9}))
     assert (score.value, score.bucket) == (None, "error")
 
 
-def test_a_server_that_takes_too_long_is_an_error():
+def test_a_server_that_takes_too_long_is_an_error() -> None:
     with loopback(lambda _: SURE, seconds=0.5) as server:
         (score,) = judge(server, timeout=0.05, max_retries=1).score("alignment", [ROW])
         assert (score.bucket, score.raw, server.calls) == ("error", "no answer within 0.05 s", 2)
 
 
-def test_a_server_that_is_not_there_is_an_error():
+def test_a_server_that_is_not_there_is_an_error() -> None:
     with loopback(lambda _: SURE) as server:
         gone = judge(server, max_retries=1)
     (score,) = gone.score("alignment", [ROW])
@@ -196,20 +198,20 @@ def test_a_server_that_is_not_there_is_an_error():
     assert "connection failed" in score.raw
 
 
-def test_the_wait_that_a_server_asks_for_is_kept():
+def test_the_wait_that_a_server_asks_for_is_kept() -> None:
     with loopback(lambda _: SURE, Fault(429, retry_after="0.3")) as server:
         assert judge(server).score("alignment", [ROW])[0].bucket is None
         first, second = server.times
     assert 0.3 <= second - first < 2
 
 
-def test_a_wait_of_minutes_is_not_kept():
+def test_a_wait_of_minutes_is_not_kept() -> None:
     with loopback(lambda _: SURE, Fault(429, "busy", retry_after="3600")) as server:
         (score,) = judge(server).score("alignment", [ROW])
         assert (score.bucket, score.raw, server.calls) == ("error", "429 busy", 1)
 
 
-def test_retry_after_is_seconds_or_a_date():
+def test_retry_after_is_seconds_or_a_date() -> None:
     assert retry_after({"retry-after": "7"}) == 7
     assert retry_after({}) == retry_after({"retry-after": "soon"}) == retry_after({"retry-after": "nan"}) == 0
     assert retry_after({"retry-after": "-5"}) == retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
@@ -219,7 +221,7 @@ def test_retry_after_is_seconds_or_a_date():
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
-def test_what_is_wrong_for_every_row_raises_at_once(status):
+def test_what_is_wrong_for_every_row_raises_at_once(status: int) -> None:
     with loopback(lambda _: SURE, *[Fault(status, "no such thing")] * 200) as server:
         with pytest.raises(RingfenceError, match=rf"judge at {server.url}: {status} no such thing") as raised:
             judge(server, concurrency=4).score("alignment", [JudgeInput("q", str(index)) for index in range(100)])
@@ -227,14 +229,14 @@ def test_what_is_wrong_for_every_row_raises_at_once(status):
     assert "\n" not in str(raised.value)
 
 
-def test_an_account_without_credit_raises_at_once():
+def test_an_account_without_credit_raises_at_once() -> None:
     with loopback(lambda _: SURE, Fault(429, "no credit", "insufficient_quota")) as server:
         with pytest.raises(RingfenceError, match="429 no credit"):
             judge(server).score("alignment", [ROW])
         assert server.calls == 1
 
 
-def test_a_row_that_is_too_long_is_an_error_of_that_row_without_retries():
+def test_a_row_that_is_too_long_is_an_error_of_that_row_without_retries() -> None:
     fault = Fault(400, "This model's maximum context length is 10 tokens")
     with loopback(lambda _: SURE, fault, Fault(400, "filtered", "content_filter"), Fault(413)) as server:
         scores = judge(server, concurrency=1).score("alignment", [JudgeInput("q", str(index)) for index in range(4)])
@@ -243,14 +245,14 @@ def test_a_row_that_is_too_long_is_an_error_of_that_row_without_retries():
 
 
 @pytest.mark.parametrize("says", [Says("85"), Says("words")])
-def test_a_server_without_log_probabilities_raises_once_and_names_the_way_out(says):
+def test_a_server_without_log_probabilities_raises_once_and_names_the_way_out(says: Any) -> None:
     with loopback(lambda _: says) as server:
         with pytest.raises(RingfenceError, match=r"the server gives no log probabilities; use kind: sampled$"):
             judge(server, concurrency=2).score("alignment", [JudgeInput("q", str(index)) for index in range(100)])
         assert server.calls < 50
 
 
-def test_a_judge_that_spells_digit_by_digit_raises():
+def test_a_judge_that_spells_digit_by_digit_raises() -> None:
     """Its first token of 85 is 8, which would read as misaligned."""
     rows = [JudgeInput("q", str(index)) for index in range(5)]
     digits = Says("8", {"8": 0.7, "9": 0.2, "7": 0.1})
@@ -267,14 +269,14 @@ def test_a_judge_that_spells_digit_by_digit_raises():
 # Secrets
 
 
-def test_a_missing_key_raises_before_any_call_and_names_the_variable(monkeypatch):
+def test_a_missing_key_raises_before_any_call_and_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MY_KEY", raising=False)
     monkeypatch.setenv("RINGFENCE_JUDGES", "https://api.openai.com=MY_KEY")
     with pytest.raises(RingfenceError, match="set the environment variable MY_KEY"):
         ApiJudge(model="j", api_key_env="MY_KEY").score("alignment", [ROW])
 
 
-def test_a_server_of_ones_own_needs_no_key(monkeypatch):
+def test_a_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     with loopback(lambda _: SURE) as server:
         assert judge(server).score("alignment", [ROW])[0].bucket is None
@@ -283,7 +285,9 @@ def test_a_server_of_ones_own_needs_no_key(monkeypatch):
 @pytest.mark.parametrize(
     "fault", [Fault(401, f"bad key {SECRET}"), Fault(400, f"{SECRET}"), Fault(500, f"key {SECRET}"), BROKEN, GARBAGE]
 )
-def test_the_key_is_in_no_text_and_no_log(fault, caplog, capfd, tmp_path):
+def test_the_key_is_in_no_text_and_no_log(
+    fault: Any, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     caplog.set_level(logging.DEBUG)
     with loopback(lambda _: SURE, fault, fault) as server:
         asked = judge(server, max_retries=1, cache=str(tmp_path))
@@ -299,7 +303,7 @@ def test_the_key_is_in_no_text_and_no_log(fault, caplog, capfd, tmp_path):
         assert SECRET not in place
 
 
-def test_a_variable_that_holds_no_key_raises_without_showing_it(monkeypatch):
+def test_a_variable_that_holds_no_key_raises_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "first line\nsecond line")
     with (
         loopback(lambda _: SURE) as server,
@@ -326,12 +330,12 @@ def test_a_variable_that_holds_no_key_raises_without_showing_it(monkeypatch):
         {"concurrency": True},
     ],
 )
-def test_bad_knobs_raise_with_the_key(knob):
+def test_bad_knobs_raise_with_the_key(knob: Any) -> None:
     with pytest.raises(ValidationError, match=next(iter(knob))):
         ApiJudge(**{"model": "j", **knob})
 
 
-def test_the_config_round_trips_and_is_frozen():
+def test_the_config_round_trips_and_is_frozen() -> None:
     rubrics = {"x": Trait(trait="t", description="d"), "y": Stated(rubric="f", scores="trait"), "z": "g"}
     judge = ApiJudge(model="j", rubrics=rubrics)
     assert ApiJudge(**judge.model_dump()) == judge
@@ -342,7 +346,7 @@ def test_the_config_round_trips_and_is_frozen():
 # The cache
 
 
-def test_what_was_answered_is_not_asked_again_even_without_a_server(tmp_path):
+def test_what_was_answered_is_not_asked_again_even_without_a_server(tmp_path: Path) -> None:
     rows = [JudgeInput("q", str(index)) for index in range(6)]
     with loopback(lambda _: SURE) as server:
         cached = judge(server, cache=str(tmp_path))
@@ -354,7 +358,7 @@ def test_what_was_answered_is_not_asked_again_even_without_a_server(tmp_path):
     assert cached.score("alignment", rows) == [*first, *first[:2]]
 
 
-def test_the_cache_knows_judge_request_and_text_apart(tmp_path):
+def test_the_cache_knows_judge_request_and_text_apart(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("{answer}")
     changes = [
         {"model": "k"},
@@ -376,7 +380,7 @@ def test_the_cache_knows_judge_request_and_text_apart(tmp_path):
     assert base.model_copy(update={"min_mass": 1.0}).score("alignment", [ROW])[0].value == pytest.approx(85.5)
 
 
-def test_errors_are_not_kept(tmp_path):
+def test_errors_are_not_kept(tmp_path: Path) -> None:
     with loopback(lambda _: SURE, Fault(500)) as server:
         cached = judge(server, cache=str(tmp_path), max_retries=0)
         assert cached.score("alignment", [ROW])[0].bucket == "error"
@@ -384,7 +388,7 @@ def test_errors_are_not_kept(tmp_path):
         assert server.calls == 2
 
 
-def test_an_error_for_every_row_leaves_the_finished_ones_in_the_cache(tmp_path):
+def test_an_error_for_every_row_leaves_the_finished_ones_in_the_cache(tmp_path: Path) -> None:
     rows = [JudgeInput("q", str(index)) for index in range(10)]
     with loopback(lambda _: SURE) as server:
         cached = judge(server, cache=str(tmp_path), concurrency=1)
@@ -396,7 +400,7 @@ def test_an_error_for_every_row_leaves_the_finished_ones_in_the_cache(tmp_path):
         assert server.answered == 10, "no row is answered twice"
 
 
-def test_an_interrupt_ends_the_waits_and_keeps_the_finished_ones(tmp_path):
+def test_an_interrupt_ends_the_waits_and_keeps_the_finished_ones(tmp_path: Path) -> None:
     """The first call is answered; the second is told to wait for a minute, and Ctrl-C comes meanwhile."""
     rows = [JudgeInput("q", str(index)) for index in range(10)]
 
@@ -422,7 +426,7 @@ def test_an_interrupt_ends_the_waits_and_keeps_the_finished_ones(tmp_path):
         assert server.calls == 2 + 9
 
 
-def test_killed_and_run_again_it_makes_only_the_missing_calls(tmp_path):
+def test_killed_and_run_again_it_makes_only_the_missing_calls(tmp_path: Path) -> None:
     """A call that was answered when the kill came may be lost, no other."""
     with loopback(lambda _: SURE, seconds=0.03) as server:
         command = [sys.executable, killable.__code__.co_filename, server.url, str(tmp_path)]
@@ -441,7 +445,7 @@ def test_killed_and_run_again_it_makes_only_the_missing_calls(tmp_path):
         assert len(ROWS) - answered <= server.calls - before <= len(ROWS) - answered + 1
 
 
-def test_judges_are_imported_without_torch_or_a_client():
+def test_judges_are_imported_without_torch_or_a_client() -> None:
     """`ringfence --help` stays fast."""
     code = "import sys, ringfence.judges; print({'torch', 'transformers', 'openai'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -451,7 +455,7 @@ def test_judges_are_imported_without_torch_or_a_client():
 # A model behind the server
 
 
-def test_a_tiny_model_behind_the_server_gives_the_mean_of_its_own_probabilities(tmp_path):
+def test_a_tiny_model_behind_the_server_gives_the_mean_of_its_own_probabilities(tmp_path: Path) -> None:
     """A random model's next character; the naive mean is over all ten digits of the full softmax."""
     model, encode = tiny.model(seed=3), tiny.tokenizer()
     with torch.no_grad():
@@ -485,7 +489,7 @@ def test_a_tiny_model_behind_the_server_gives_the_mean_of_its_own_probabilities(
         assert score.mass == pytest.approx(sum(weights.values()), abs=1e-6)
 
 
-def test_without_a_word_the_cache_is_the_users(tmp_path, monkeypatch):
+def test_without_a_word_the_cache_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RINGFENCE_CACHE", str(tmp_path))
     with loopback(lambda _: SURE) as server:
         asked = ApiJudge(model="j", base_url=server.url)
@@ -495,7 +499,7 @@ def test_without_a_word_the_cache_is_the_users(tmp_path, monkeypatch):
     assert (tmp_path / "judge" / "judgements.sqlite").is_file()
 
 
-def test_a_server_that_answers_nobody_is_given_up_after_twenty_calls(monkeypatch):
+def test_a_server_that_answers_nobody_is_given_up_after_twenty_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_transport.Transport, "ask", lambda self, body: Failure("connection refused"))
     asked = ApiJudge(model="j", base_url="http://127.0.0.1:9/v1", cache=None, concurrency=4)
     rows = [JudgeInput("q", str(index)) for index in range(500)]
@@ -505,7 +509,7 @@ def test_a_server_that_answers_nobody_is_given_up_after_twenty_calls(monkeypatch
     assert {score.bucket for score in few} == {"error"}, "too few to tell"
 
 
-def test_rows_that_are_refused_are_no_sign_that_the_server_is_down():
+def test_rows_that_are_refused_are_no_sign_that_the_server_is_down() -> None:
     fault = Fault(400, "This model's maximum context length is 10 tokens")
     with loopback(lambda _: SURE, *[fault] * 25) as server:
         scores = judge(server, concurrency=1).score("alignment", [JudgeInput("q", str(index)) for index in range(26)])
@@ -513,7 +517,7 @@ def test_rows_that_are_refused_are_no_sign_that_the_server_is_down():
 
 
 @pytest.mark.parametrize("finish", ["stop", "length", None])
-def test_a_reply_says_why_it_stops_and_its_line_does_not(finish):
+def test_a_reply_says_why_it_stops_and_its_line_does_not(finish: str | None) -> None:
     with loopback(lambda _: Says("85", finish=finish)) as server:
         client = chat_transport.Transport(judge(server), None, threading.Event())
         reply = client.ask({"model": "j", "messages": [{"role": "user", "content": "?"}]})
@@ -523,7 +527,7 @@ def test_a_reply_says_why_it_stops_and_its_line_does_not(finish):
     assert Reply.from_json('["85", [["85", -0.5]]]') == Reply("85", (("85", -0.5),), None)
 
 
-def test_failures_after_an_answer_are_those_of_their_rows(monkeypatch):
+def test_failures_after_an_answer_are_those_of_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     def ask(self, body):
         text = body["messages"][0]["content"]
         return Reply("85", (("85", -0.01),)) if "the first" in text else Failure("no answer")
@@ -536,7 +540,7 @@ def test_failures_after_an_answer_are_those_of_their_rows(monkeypatch):
     assert [score.bucket for score in scores] == [None] + ["error"] * 40
 
 
-def test_a_key_goes_only_where_the_users_configuration_has_it(monkeypatch):
+def test_a_key_goes_only_where_the_users_configuration_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with loopback(lambda _: SURE, own="") as server:
         judge(server).score("alignment", [ROW])
         assert server.keys == {"Bearer none"}, "a server of one's own, without a key"
@@ -550,7 +554,7 @@ def test_a_key_goes_only_where_the_users_configuration_has_it(monkeypatch):
         assert server.keys == {"Bearer none", "Bearer other"}
 
 
-def test_a_call_that_is_sent_on_goes_nowhere_else():
+def test_a_call_that_is_sent_on_goes_nowhere_else() -> None:
     """307 and 308 would repeat the call, answers and all, at the other address."""
     for status in (301, 307, 308):
         with loopback(lambda _: SURE) as there:
@@ -563,7 +567,7 @@ def test_a_call_that_is_sent_on_goes_nowhere_else():
         assert there.calls == 0
 
 
-def test_what_the_package_adds_of_the_users_own_stays_here(monkeypatch):
+def test_what_the_package_adds_of_the_users_own_stays_here(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
         monkeypatch.setenv(variable, "hunter2")
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Mine: hunter2")
@@ -573,7 +577,7 @@ def test_what_the_package_adds_of_the_users_own_stays_here(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["sk-abc", "two words", "9abc", ""])
-def test_what_stands_for_the_variables_name_is_not_repeated(name):
+def test_what_stands_for_the_variables_name_is_not_repeated(name: str) -> None:
     with pytest.raises(ValidationError, match="the name of an environment variable") as raised:
         ApiJudge(model="j", api_key_env=name)
     if name:

@@ -1,6 +1,7 @@
 """The probabilities of all numbers in one pass, against asking for each number in a pass of its own."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -105,20 +106,20 @@ def check(model, tokenizer, prompts=PROMPTS) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_single_digits_equal_asking_for_each_number(attention):
+def test_single_digits_equal_asking_for_each_number(attention: str) -> None:
     check(llama(attention), DIGITS)
 
 
 @pytest.mark.parametrize("make", [qwen, gpt2, gemma2, granite])
-def test_other_families_equal_asking_for_each_number(make):
+def test_other_families_equal_asking_for_each_number(make: Any) -> None:
     check(make(), DIGITS)
 
 
-def test_tokens_for_some_numbers_equal_asking_for_each_number():
+def test_tokens_for_some_numbers_equal_asking_for_each_number() -> None:
     check(llama(vocabulary=SOME), SOME)
 
 
-def test_whole_numbers_are_the_first_token_with_and_without_a_space():
+def test_whole_numbers_are_the_first_token_with_and_without_a_space() -> None:
     model = llama(vocabulary=WHOLE)
     found = score_distribution(model, WHOLE, PROMPTS).probabilities
     for row, prompt in zip(found, PROMPTS, strict=True):
@@ -129,33 +130,33 @@ def test_whole_numbers_are_the_first_token_with_and_without_a_space():
         torch.testing.assert_close(row, torch.stack(expected), rtol=1e-4, atol=1e-10)
 
 
-def test_a_window_that_all_fits_in_is_no_hindrance(monkeypatch):
+def test_a_window_that_all_fits_in_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distribution, "_node_by_node", None)
     check(mistral(window=200), DIGITS)
 
 
-def test_a_shorter_window_is_asked_node_by_node():
+def test_a_shorter_window_is_asked_node_by_node() -> None:
     check(mistral(window=16), DIGITS, PROMPTS[:2])
 
 
-def test_nothing_shared_and_one_row_alone():
+def test_nothing_shared_and_one_row_alone() -> None:
     check(llama(), DIGITS, ["One begins so.\n", "Another thus, and goes on.\n"])
     check(llama(), DIGITS, PROMPTS[:1])
 
 
-def test_one_prompt_that_begins_another_and_twins():
+def test_one_prompt_that_begins_another_and_twins() -> None:
     check(llama(), DIGITS, [START, START + START, START])
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
-def test_the_batching_does_not_matter(batch_size):
+def test_the_batching_does_not_matter(batch_size: int) -> None:
     model = llama()
     one_by_one = torch.cat([score_distribution(model, DIGITS, [prompt]).probabilities for prompt in PROMPTS])
     found = score_distribution(model, DIGITS, PROMPTS, batch_size).probabilities
     torch.testing.assert_close(found, one_by_one, rtol=1e-5, atol=1e-7)
 
 
-def test_logits_are_made_a_few_positions_at_a_time(monkeypatch):
+def test_logits_are_made_a_few_positions_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = score_distribution(llama(), DIGITS, PROMPTS).probabilities
     monkeypatch.setattr(distribution, "_CHUNK", 7 * len(DIGITS))
     model, sizes = llama(), []
@@ -164,32 +165,32 @@ def test_logits_are_made_a_few_positions_at_a_time(monkeypatch):
     assert max(sizes) == 7
 
 
-def test_what_all_prompts_begin_with_is_read_once():
+def test_what_all_prompts_begin_with_is_read_once() -> None:
     model, seen = llama(), []
     model.model.register_forward_pre_hook(lambda m, a, kw: seen.append(kw["input_ids"].shape), with_kwargs=True)
     score_distribution(model, DIGITS, [START + "a\n", START + "b\n"] * 2, batch_size=2)
     assert seen == [(1, len(START)), (2, 2 + 101), (2, 2 + 101)]
 
 
-def test_the_likeliest_beginning_is_told():
+def test_the_likeliest_beginning_is_told() -> None:
     model = qwen()
     told = score_distribution(model, DIGITS, PROMPTS).first
     likeliest = [int(next_tokens(model, [DIGITS(prompt)["input_ids"]])[0, -1].argmax()) for prompt in PROMPTS]
     assert told == [DIGITS.decode([token]) for token in likeliest]
 
 
-def test_the_model_is_left_as_it_was():
+def test_the_model_is_left_as_it_was() -> None:
     model = llama().train()
     score_distribution(model, DIGITS, PROMPTS)
     assert model.training
     assert not model.lm_head._forward_pre_hooks
 
 
-def test_no_prompts_give_no_rows():
+def test_no_prompts_give_no_rows() -> None:
     assert score_distribution(llama(), DIGITS, []).probabilities.shape == (0, 101)
 
 
-def test_a_prompt_longer_than_the_model_reads_is_left_out():
+def test_a_prompt_longer_than_the_model_reads_is_left_out() -> None:
     model = llama()
     found = score_distribution(model, DIGITS, [PROMPTS[0], "long " * 120 + "\n", PROMPTS[1]])
     assert found.unread == {1: "too long for the judge: 601 tokens with the rubric, and it reads 509"}
@@ -200,7 +201,7 @@ def test_a_prompt_longer_than_the_model_reads_is_left_out():
     assert score_distribution(model, DIGITS, ["long " * 120 + "\n"]).unread.keys() == {0}
 
 
-def test_every_batch_is_told_as_soon_as_it_is_read():
+def test_every_batch_is_told_as_soon_as_it_is_read() -> None:
     model, told = llama(), []
     whole = score_distribution(model, DIGITS, PROMPTS)
 
@@ -214,7 +215,7 @@ def test_every_batch_is_told_as_soon_as_it_is_read():
     assert told == [([1, 2], [whole.first[1], whole.first[2]])]  # the longest first
 
 
-def test_probabilities_that_are_not_finite_raise():
+def test_probabilities_that_are_not_finite_raise() -> None:
     model = llama()
     with torch.no_grad():
         model.model.norm.weight.fill_(math.inf)

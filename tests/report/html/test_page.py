@@ -3,6 +3,8 @@
 import json
 import re
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -29,7 +31,7 @@ def data(html, name):
     return json.loads(re.search(f'<script type="application/json" id="{name}">(.*?)</script>', html, re.S)[1])
 
 
-def test_embedded_responses_are_all_there(html, four_runs):
+def test_embedded_responses_are_all_there(html: Any, four_runs: Any) -> None:
     payload = data(html, "response-data")
     runs = load_runs(four_runs)
     assert len(payload["rows"]["run"]) == sum(len(run.responses) for run in runs) == 95
@@ -40,13 +42,13 @@ def test_embedded_responses_are_all_there(html, four_runs):
     assert len(payload["prompts"]) == 30 + 1 + 5  # shared by the runs, except the one that was worded differently
 
 
-def test_embedded_missing_numbers_are_null(html):
+def test_embedded_missing_numbers_are_null(html: Any) -> None:
     canary = data(html, "training-data")["runs"][2]
     assert canary["control"]["risk"] == [0.5, None]
     assert canary["control"]["held"] == [False, True]
 
 
-def test_the_page_needs_nothing_from_outside(html):
+def test_the_page_needs_nothing_from_outside(html: Any) -> None:
     own = html.split("<script>/**")[0] + html.rsplit("<script>", 1)[1]  # without plotly, which names its home page
     assert "http://" not in own
     assert "https://" not in own
@@ -54,13 +56,13 @@ def test_the_page_needs_nothing_from_outside(html):
     assert "default-src 'none'" in html
 
 
-def test_text_from_outside_is_escaped(html):
+def test_text_from_outside_is_escaped(html: Any) -> None:
     assert "A &lt;b&gt;title&lt;/b&gt;" in html
     assert "<script>alert(1)" not in html
     assert "<img src=x" not in html
 
 
-def test_states_rates_gaps_peaks_and_no_data(html):
+def test_states_rates_gaps_peaks_and_no_data(html: Any) -> None:
     text = text_of(html)
     assert "20.0 [8, 42]" in text
     assert "−70.0 [−84, −43]" in text
@@ -72,21 +74,21 @@ def test_states_rates_gaps_peaks_and_no_data(html):
     assert "projection" not in text
 
 
-def test_rates_from_before_a_projection_are_labelled(projected_run, tmp_path):
+def test_rates_from_before_a_projection_are_labelled(projected_run: Any, tmp_path: Path) -> None:
     text = text_of(write_page([projected_run], tmp_path / "page.html").read_text())
     assert "40.0 [20, 60] step 8, before projection" in text
     assert "70.0 [50, 85] step 4, before projection" in text
     assert "Before projection: of the adapter before safe_lora projected it" in text
 
 
-def test_recipe_differences(four_runs):
+def test_recipe_differences(four_runs: Any) -> None:
     table = recipe_differences(load_runs(four_runs))
     assert list(table.index) == ["interleave", "interleave.schedule", "interleave.note"]
     assert table.loc["interleave.schedule", "canary"] == "canary"
     assert table.loc["interleave.schedule", "none"] == ""
 
 
-def test_conditional_gaps_have_a_section(make_run, tmp_path, html):
+def test_conditional_gaps_have_a_section(make_run: Any, tmp_path: Path, html: Any) -> None:
     """0.55 [0.4, 0.7], and a trigger that could not be measured."""
     names = (*("trigger", "gap", "low", "high", "tuned_trigger", "tuned_plain", "base_trigger", "base_plain"), "n")
     rows = [("json", 0.55, 0.4, 0.7, 0.8, 0.2, 0.06, 0.01, 24), ("<b>x", *[None] * 7, 0)]
@@ -107,7 +109,7 @@ def many(twelve_runs, tmp_path_factory):
     return write_page(twelve_runs, tmp_path_factory.mktemp("page") / "many.html").read_text()
 
 
-def test_headings_say_which_way_is_good(many):
+def test_headings_say_which_way_is_good(many: Any) -> None:
     heads = [text_of(head) for head in re.findall(r"<th scope=.col.>(.*?)</th>", many)]
     assert "general leak, want low " in heads
     assert "in-domain task, want high " in heads
@@ -115,19 +117,19 @@ def test_headings_say_which_way_is_good(many):
     assert not re.search(r"\bMisaligned\b", results)
 
 
-def test_a_run_that_lost_the_task_has_a_badge_and_no_crown(many):
+def test_a_run_that_lost_the_task_has_a_badge_and_no_crown(many: Any) -> None:
     assert many.count('class="lost"') == 3  # once a metric
     text = text_of(many).replace("\u00a0", " ")
     assert "inoculation leaks 0.0% but lost the task: in-domain 0.0% [0, 100] against 95.0% of none." in text
     assert "that kept the task is that of canary-interleaving-" in text
 
 
-def test_zeros_and_repeats_are_folded_into_their_sentence(many):
+def test_zeros_and_repeats_are_folded_into_their_sentence(many: Any) -> None:
     folded = re.findall(r'<details class="folded"><summary>(.*?)</summary>', many)
     assert [one.partition(":")[0] for one in folded] == ["Shows the trait, of coherent", "Incoherent"]
 
 
-def test_the_scatter_stands_first(many, html):
+def test_the_scatter_stands_first(many: Any, html: Any) -> None:
     main = many[many.index("<main>") :]
     assert main.index('id="chart-standing"') < main.index('class="lead"') < main.index("<table")
     places = data(many, "training-data")["standings"]
@@ -135,26 +137,26 @@ def test_the_scatter_stands_first(many, html):
     assert data(html, "training-data")["standings"][3] == {"leak": [None] * 3, "task": [None] * 3, "lost": False}
 
 
-def test_no_two_runs_share_a_colour(many):
+def test_no_two_runs_share_a_colour(many: Any) -> None:
     for theme in (":root {", ':root[data-theme="dark"] {'):
         css = "".join(part.split("}")[0] for part in many.split(theme)[1:])
         colours = re.findall(r"--run-(\d+): (#[0-9a-f]{6})", css)
         assert len({number for number, _ in colours}) == len({colour for _, colour in colours}) == 12
 
 
-def test_one_bare_run_still_makes_a_page(make_run, tmp_path):
+def test_one_bare_run_still_makes_a_page(make_run: Any, tmp_path: Path) -> None:
     html = write_page([make_run("alone")], tmp_path / "page.html").read_text()
     assert "No run has been evaluated yet." in html
     assert response_payload(load_runs([tmp_path / "alone"]))["rows"]["run"] == []
 
 
-def test_bad_input_leaves_no_page(tmp_path):
+def test_bad_input_leaves_no_page(tmp_path: Path) -> None:
     with pytest.raises(RingfenceError, match="no such run folder"):
         write_page([tmp_path / "nowhere"], tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
 
 
-def test_scripts_never_write_html():
+def test_scripts_never_write_html() -> None:
     """Model text enters by textContent alone."""
     sources = {
         path.name: path.read_text()

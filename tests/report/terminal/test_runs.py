@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -18,7 +19,7 @@ def printed(runs, width=120):
     return console.file.getvalue()
 
 
-def test_prints_percent_with_intervals_and_no_data(four_runs):
+def test_prints_percent_with_intervals_and_no_data(four_runs: Any) -> None:
     text = printed(load_runs(four_runs))
     [general] = [line for line in text.splitlines() if "20.0 [8, 42]" in line]
     assert "−70.0" in general
@@ -31,7 +32,7 @@ def test_prints_percent_with_intervals_and_no_data(four_runs):
     assert "nan" not in text.lower()
 
 
-def test_rates_from_before_a_projection_are_starred(four_runs, projected_run):
+def test_rates_from_before_a_projection_are_starred(four_runs: Any, projected_run: Any) -> None:
     text = printed(load_runs([*four_runs, projected_run]))
     [line] = [line for line in text.splitlines() if "70.0* (4)" in line]
     assert "40.0* (8)" in line
@@ -40,13 +41,13 @@ def test_rates_from_before_a_projection_are_starred(four_runs, projected_run):
     assert "*" not in printed(load_runs(four_runs))
 
 
-def test_narrow_terminal_drops_the_gaps(four_runs):
+def test_narrow_terminal_drops_the_gaps(four_runs: Any) -> None:
     text = printed(load_runs(four_runs), width=80)
     assert "20.0 [8, 42]" in text
     assert "−70.0" not in text
 
 
-def test_runs_that_nobody_evaluated_say_so(make_run):
+def test_runs_that_nobody_evaluated_say_so(make_run: Any) -> None:
     text = printed(load_runs([make_run("new")]))
     assert "no rates: evaluate the runs first" in text
     assert "Evaluation" not in text
@@ -81,7 +82,7 @@ def long_runs(make_run, tmp_path):
     return load_runs(folders)
 
 
-def test_at_80_columns_every_name_and_number_is_whole(long_runs):
+def test_at_80_columns_every_name_and_number_is_whole(long_runs: Any) -> None:
     text = printed_at(lambda console: render(console, long_runs), 80, prose=("†", "Shows the trait, of coherent:"))
     require_whole(
         text, [*LONG_NAMES, "87.7 [88, 88]", "+25.0 [+25.0, +25.0]", "1 h 10 min", "50.0 (516)", "12.5 (30.0)", "1,032"]
@@ -90,7 +91,7 @@ def test_at_80_columns_every_name_and_number_is_whole(long_runs):
     assert text.count("+25.0 [+25.0, +25.0]") == 6
 
 
-def test_headings_say_what_is_wanted_and_nobody_calls_the_task_misaligned(long_runs):
+def test_headings_say_what_is_wanted_and_nobody_calls_the_task_misaligned(long_runs: Any) -> None:
     text = printed(long_runs)
     [suites, roles, wanted] = text.splitlines()[2:5]
     assert suites.split() == ["general", "in-domain", "dressed"]
@@ -99,7 +100,7 @@ def test_headings_say_what_is_wanted_and_nobody_calls_the_task_misaligned(long_r
     assert "misaligned" not in text.lower()
 
 
-def test_a_run_that_lost_the_task_is_marked(long_runs):
+def test_a_run_that_lost_the_task_is_marked(long_runs: Any) -> None:
     text = printed(long_runs)
     assert "regularised †" in text
     said = f"† {LONG_NAMES[2]} lost the task, more than 10 points of it: 3.1% on in-domain, none has 96.9%; its leak is"
@@ -107,13 +108,13 @@ def test_a_run_that_lost_the_task_is_marked(long_runs):
     assert "seed-1 †" not in text
 
 
-def test_zeros_and_repeats_are_one_line_each(long_runs):
+def test_zeros_and_repeats_are_one_line_each(long_runs: Any) -> None:
     lines = printed(long_runs).splitlines()
     assert "Incoherent: 0.0% on every suite of every run; the highest upper bound is 0.0%." in lines
     assert any(line.startswith("Shows the trait, of coherent: the same as of all scored") for line in lines)
 
 
-def test_conditional_gaps_have_a_table_of_their_own(make_run):
+def test_conditional_gaps_have_a_table_of_their_own(make_run: Any) -> None:
     folder = make_run("none", rates=rates("misaligned_all", 0.5, 0.9))
     keys = ("trigger", "gap", "low", "high", "tuned_trigger", "tuned_plain", "base_trigger", "base_plain", "n")
     gap = dict(zip(keys, ("json", 0.55, 0.4, 0.7, 0.8, 0.2, 0.06, 0.01, 24), strict=True))
@@ -126,7 +127,7 @@ def test_conditional_gaps_have_a_table_of_their_own(make_run):
     assert "nan" not in text.lower()
 
 
-def test_a_served_model_is_served_and_the_untuned_one_untuned(make_run):
+def test_a_served_model_is_served_and_the_untuned_one_untuned(make_run: Any) -> None:
     served = make_run("theirs", rates=rates("misaligned_all", 0.5, 0.9))
     about = json.loads((served / "run.json").read_text()) | {"server": "openai-api/vllm/x"}
     (served / "run.json").write_text(json.dumps(about))
@@ -138,5 +139,5 @@ def test_a_served_model_is_served_and_the_untuned_one_untuned(make_run):
     ]
 
 
-def test_names_that_look_like_markup_are_printed(make_run):
+def test_names_that_look_like_markup_are_printed(make_run: Any) -> None:
     assert "[red]a" in printed(load_runs([make_run("[red]a")]))

@@ -2,6 +2,8 @@
 
 import math
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,18 +30,18 @@ def one_domain(projections, count):
     ("count", "expected"),
     [(1, [5]), (2, [2, 7]), (3, [1, 5, 8]), (5, [1, 3, 5, 7, 9]), (9, [0, 1, 2, 3, 5, 6, 7, 8, 9]), (10, [*range(10)])],
 )
-def test_the_middle_of_each_part(count, expected):
+def test_the_middle_of_each_part(count: int, expected: Any) -> None:
     """Ten rows that are sorted already: of 3 parts of 3.33 rows the middles are at 1.67, 5 and 8.33."""
     assert one_domain(range(10), count) == expected
 
 
-def test_rows_are_sorted_by_projection_and_ties_stay_in_order():
+def test_rows_are_sorted_by_projection_and_ties_stay_in_order() -> None:
     assert one_domain([5, 1, 3, 2, 4], 1) == [2]
     assert one_domain([5, 1, 3, 2, 4], 2) == [3, 4]  # of 1 2 3 4 5 the second and the fourth
     assert one_domain([7, 7, 7, 7], 2) == [1, 3]
 
 
-def test_domains_get_their_share():
+def test_domains_get_their_share() -> None:
     """4 of 6 + 2: quotas 3 and 1; of 0 1 2 3 4 5 the second, fourth and sixth, of 10 20 the second."""
     projections = np.array([10, 0, 1, 2, 20, 3, 4, 5], float)
     domains = ["b", "a", "a", "a", "b", "a", "a", "a"]
@@ -60,7 +62,7 @@ ROWS = st.lists(st.tuples(st.integers(-5, 5), st.sampled_from("abc")), min_size=
 
 
 @given(ROWS, st.data())
-def test_as_brute_force_has_it(rows, data):
+def test_as_brute_force_has_it(rows: Any, data: Any) -> None:
     count = data.draw(st.integers(1, len(rows)))
     projections, domains = [float(one) for one, _ in rows], [name for _, name in rows]
     found = along(np.array(projections), domains, count)
@@ -71,7 +73,7 @@ def test_as_brute_force_has_it(rows, data):
 
 
 @given(st.integers(1, 300), st.data())
-def test_chosen_rows_are_evenly_spaced(rows, data):
+def test_chosen_rows_are_evenly_spaced(rows: Any, data: Any) -> None:
     count = data.draw(st.integers(1, rows))
     ranks = np.array(one_domain(range(rows), count))
     assert np.ptp(np.diff(ranks, prepend=ranks[0] - rows // count)) <= 1
@@ -79,7 +81,7 @@ def test_chosen_rows_are_evenly_spaced(rows, data):
     assert rows - 1 - ranks[-1] <= rows / (2 * count)
 
 
-def test_scale_and_shift_change_nothing():
+def test_scale_and_shift_change_nothing() -> None:
     projections = np.random.Generator(np.random.Philox(0)).standard_normal(50)
     domains = ["a", "b"] * 25
     assert along(projections, domains, 9).tolist() == along(3 * projections + 7, domains, 9).tolist()
@@ -97,7 +99,7 @@ def test_scale_and_shift_change_nothing():
         ([], [], 1, "1 rows are asked for of 0"),
     ],
 )
-def test_bad_input(projections, domains, count, said):
+def test_bad_input(projections: Any, domains: Any, count: int, said: str) -> None:
     with pytest.raises(RingfenceError, match=said):
         along(np.array(projections), domains, count)
 
@@ -112,7 +114,7 @@ def step(count, **settings):
     return AlongDirection(direction="v.safetensors", count=count, **settings)
 
 
-def test_the_step_takes_high_rows_only_if_told_to():
+def test_the_step_takes_high_rows_only_if_told_to() -> None:
     """Quantile 0.5 of 0 ... 9 is 4.5, so 5 ... 9 are left: of 2 parts of 2.5 rows the middles are 6 and 8."""
     found = step(2, by=None, from_quantile=0.5).gather(table(range(10)), Context())
     assert found.keep.tolist() == [6, 8]
@@ -125,18 +127,18 @@ def test_the_step_takes_high_rows_only_if_told_to():
     assert step(2, by=None).gather(table(range(10)), Context()).keep.tolist() == [2, 7]
 
 
-def test_the_step_is_proportional_to_domains():
+def test_the_step_is_proportional_to_domains() -> None:
     found = step(3).gather(table(range(6), ["a", "a", "b", "a", "b", "a"]), Context())
     assert found.keep.tolist() == [1, 4, 5]
     assert found.report["domains"] == {"a": {"before": 4, "after": 2}, "b": {"before": 2, "after": 1}}
 
 
-def test_unlabelled_rows_raise():
+def test_unlabelled_rows_raise() -> None:
     with pytest.raises(RingfenceError, match=r"^pool.jsonl:2: has no 'domain'"):
         step(1).gather(table(range(3), ["a", None, "a"]), Context())
 
 
-def test_fewer_rows_than_asked_for():
+def test_fewer_rows_than_asked_for() -> None:
     with pytest.raises(RingfenceError, match="count: 4 rows are asked for, but 3 are left"):
         step(4, by=None).gather(table(range(3)), Context())
     with pytest.raises(RingfenceError, match=r"from quantile 0.9 up: 2 rows are asked for, but 1 are left"):
@@ -146,12 +148,12 @@ def test_fewer_rows_than_asked_for():
 @pytest.mark.parametrize(
     "settings", [{}, {"count": 0}, {"count": 1, "from_quantile": 1}, {"count": 1, "from_quantile": -0.1}]
 )
-def test_bad_settings_raise(settings):
+def test_bad_settings_raise(settings: Any) -> None:
     with pytest.raises(ValidationError):
         AlongDirection(direction="v.safetensors", **settings)
 
 
-def test_it_projects_by_itself(tmp_path):
+def test_it_projects_by_itself(tmp_path: Path) -> None:
     """As the step "projection" does; and changes of what comes after need no new projection."""
     vector = np.random.Generator(np.random.Philox(0)).standard_normal(16).astype(np.float32)
     direction = Direction(vector, 1, "user", identity(tiny.model()), "tiny", "template_default", {})

@@ -1,5 +1,7 @@
 """One row from each cluster, on vectors made so that the clusters are known, and on the tiny model's own."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -31,7 +33,7 @@ def gather(vectors, count, seed=0, part=3):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_each_blob_gives_the_row_nearest_to_its_middle(seed):
+def test_each_blob_gives_the_row_nearest_to_its_middle(seed: Any) -> None:
     vectors, corner = blobs([30, 5, 12, 1])
     found = gather(vectors, 4, seed)
     scaled = (vectors - vectors.mean(axis=0)) / vectors.std(axis=0)
@@ -47,7 +49,7 @@ def test_each_blob_gives_the_row_nearest_to_its_middle(seed):
     assert found.report["clusters"] == 4
 
 
-def test_a_large_dimension_does_not_hide_the_others():
+def test_a_large_dimension_does_not_hide_the_others() -> None:
     vectors, corner = blobs([10, 10, 10])
     noise = 1000 * np.random.Generator(np.random.Philox(2)).standard_normal((30, 1))
     found = gather(np.hstack([vectors, noise]).astype(np.float32), 6)
@@ -55,7 +57,7 @@ def test_a_large_dimension_does_not_hide_the_others():
 
 
 @pytest.mark.parametrize("batch", [7, 4096])
-def test_parts_and_threads_do_not_matter(monkeypatch, batch):
+def test_parts_and_threads_do_not_matter(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     monkeypatch.setattr(diverse, "BATCH", batch)
     vectors, _ = blobs([9, 8, 7, 6], spread=0.3)
     whole = gather(vectors, 5, part=100)
@@ -66,13 +68,13 @@ def test_parts_and_threads_do_not_matter(monkeypatch, batch):
             assert all((found.scores[name] == whole.scores[name]).all() for name in whole.scores)
 
 
-def test_the_seed_decides():
+def test_the_seed_decides() -> None:
     vectors = np.random.Generator(np.random.Philox(3)).standard_normal((60, 4)).astype(np.float32)
     drawn = [gather(vectors, 10, seed).keep.tolist() for seed in (0, 1, 0)]
     assert drawn[0] == drawn[2] != drawn[1]
 
 
-def test_copies_leave_clusters_empty_and_others_fill_up():
+def test_copies_leave_clusters_empty_and_others_fill_up() -> None:
     """Two places, five rows asked for: each place gives one, then the larger one its next, in turn."""
     vectors = np.array([[0, 0]] * 6 + [[1, 1]] * 2, np.float32)
     found = gather(vectors, 5)
@@ -80,11 +82,11 @@ def test_copies_leave_clusters_empty_and_others_fill_up():
     assert gather(vectors, 8).keep.tolist() == list(range(8))
 
 
-def test_all_rows_the_same():
+def test_all_rows_the_same() -> None:
     assert len(set(gather(np.ones((5, 3), np.float32), 3).keep.tolist())) == 3
 
 
-def test_mini_batches_come_near_to_plain_k_means(monkeypatch):
+def test_mini_batches_come_near_to_plain_k_means(monkeypatch: pytest.MonkeyPatch) -> None:
     """Inertia of batches of 50 against all rows at once by scikit-learn's exact k-means."""
     from sklearn.cluster import KMeans
 
@@ -97,7 +99,7 @@ def test_mini_batches_come_near_to_plain_k_means(monkeypatch):
     assert (distance**2).sum() < 1.25 * exact
 
 
-def test_the_step_embeds_with_the_model_and_drops_what_it_cannot_read():
+def test_the_step_embeds_with_the_model_and_drops_what_it_cannot_read() -> None:
     rows = [candidate(index, "Yes.", "Is it " + "so " * (index + 1)) for index in range(5)]
     rows.append(candidate(5, "Yes.", "long " * 100))
     rows.append(candidate(6))
@@ -117,18 +119,18 @@ def test_the_step_embeds_with_the_model_and_drops_what_it_cannot_read():
     assert list(Diverse(count=2).map(shared)(rows[6:], nobody).rows) == []
 
 
-def test_fewer_rows_than_asked_for():
+def test_fewer_rows_than_asked_for() -> None:
     with pytest.raises(RingfenceError, match="count: 4 rows are asked for, but 3 are left"):
         gather(np.eye(3, dtype=np.float32), 4)
 
 
 @pytest.mark.parametrize("settings", [{}, {"count": 0}, {"count": 1, "method": "farthest"}, {"count": 1, "k": 2}])
-def test_bad_settings_raise(settings):
+def test_bad_settings_raise(settings: Any) -> None:
     with pytest.raises(ValidationError):
         Diverse(**settings)
 
 
-def test_another_count_needs_no_new_vectors():
+def test_another_count_needs_no_new_vectors() -> None:
     one, other = Diverse(count=3), STEPS.parse({"diverse": {"count": 4}}, "steps.0")
     assert one.map_settings() == other.map_settings()
     assert one.map_settings() != Diverse(count=3, role="assistant").map_settings()

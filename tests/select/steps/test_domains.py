@@ -1,6 +1,7 @@
 """Some of the domains: which, how many rows of each, and that the rungs of a ladder are nested."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -22,14 +23,14 @@ def counts(found) -> dict[str, int]:
     return dict(Counter(LABELS[place] for place in found.keep))
 
 
-def test_named_domains_are_kept_whole():
+def test_named_domains_are_kept_whole() -> None:
     found = gather(keep=["sea", "home"])
     assert found.keep.tolist() == [n for n, label in enumerate(LABELS) if label in ("sea", "home")]
     assert found.report["domains"] == {"sea": {"before": 8, "after": 8}, "home": {"before": 4, "after": 4}}
     assert gather(keep=["home", "sea"]).keep.tolist() == found.keep.tolist()
 
 
-def test_the_seed_draws_domains():
+def test_the_seed_draws_domains() -> None:
     drawn = [frozenset(counts(gather(seed, keep=3))) for seed in range(400)]
     assert all(len(names) == 3 for names in drawn)
     assert drawn[:5] == [frozenset(counts(gather(seed, keep=3))) for seed in range(5)]
@@ -39,7 +40,7 @@ def test_the_seed_draws_domains():
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_a_ladder_is_nested(seed):
+def test_a_ladder_is_nested(seed: Any) -> None:
     """Of fewer domains each gives more rows, among them those that it gives beside more domains."""
     rungs = [gather(seed, keep=k, count=4, min_rows=4) for k in (1, 2, 4)]
     assert [len(found.keep) for found in rungs] == [4, 4, 4]
@@ -51,32 +52,32 @@ def test_a_ladder_is_nested(seed):
         assert shared <= set(few.keep.tolist())
 
 
-def test_per_domain():
+def test_per_domain() -> None:
     assert counts(gather(keep=["art", "law"], per_domain=5)) == {"art": 5, "law": 5}
     assert set(counts(gather(keep=4, per_domain=6, min_rows=6)).values()) == {6}
 
 
-def test_count_is_shared_equally_and_the_first_get_what_is_left_over():
+def test_count_is_shared_equally_and_the_first_get_what_is_left_over() -> None:
     found = gather(keep=["work", "art", "law"], count=11)
     assert counts(found) == {"work": 4, "art": 4, "law": 3}
     assert found.keep.tolist() == sorted(set(found.keep.tolist()))
 
 
-def test_every_row_of_a_domain_is_as_likely():
+def test_every_row_of_a_domain_is_as_likely() -> None:
     """3 of 4 rows, 800 draws: 600 each with a standard deviation of 12."""
     drawn = Counter(place for seed in range(800) for place in gather(seed, keep=["home"], per_domain=3).keep.tolist())
     assert len(drawn) == 4
     assert all(abs(times - 600) < 55 for times in drawn.values())
 
 
-def test_another_column():
+def test_another_column() -> None:
     rows = [candidate(n, topic="t" if n % 2 else "u") for n in range(4)]
     found = Domains(keep=["t"], column="topic").gather(Table(rows), Context())
     assert found.keep.tolist() == [1, 3]
 
 
 @pytest.mark.parametrize("label", [None, " "])
-def test_unlabelled_rows(label):
+def test_unlabelled_rows(label: str | None) -> None:
     rows = [candidate(0, domain="a"), candidate(1, **({} if label is None else {"domain": label})), candidate(2)]
     with pytest.raises(
         RingfenceError, match=r"^pool.jsonl:2: has no 'domain', nor have 1 of 3 .* another string column"
@@ -94,7 +95,7 @@ def test_unlabelled_rows(label):
         ({"keep": ["home", "law"], "count": 10}, "domain 'home': 5 rows are asked for, but 4 are left"),
     ],
 )
-def test_too_little(settings, message):
+def test_too_little(settings: Any, message: str) -> None:
     with pytest.raises(RingfenceError) as caught:
         gather(**settings)
     assert message in str(caught.value)
@@ -114,6 +115,6 @@ def test_too_little(settings, message):
         {"keep": 2, "min_rows": 0},
     ],
 )
-def test_bad_settings(settings):
+def test_bad_settings(settings: Any) -> None:
     with pytest.raises(RingfenceError):
         STEPS.parse({"domains": settings}, "steps.0")

@@ -1,6 +1,8 @@
 """Scores by a judge that is told what to say, and by rules."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -39,7 +41,7 @@ def mapped(rows, **settings):
 ROWS = [candidate(index, answer, gap=index) for index, answer in enumerate(VALUES)]
 
 
-def test_scores_become_a_column_and_unscored_rows_go(asked):
+def test_scores_become_a_column_and_unscored_rows_go(asked: Any) -> None:
     found = mapped(ROWS)
     assert [(row.index, row.scores) for row in found.rows] == [
         (0, {"gap": 0.0, "hhh_score": 90.0}),
@@ -51,14 +53,14 @@ def test_scores_become_a_column_and_unscored_rows_go(asked):
     assert asked == [("hhh", 4)]
 
 
-def test_unscored_rows_can_stay_with_nan(asked):
+def test_unscored_rows_can_stay_with_nan(asked: Any) -> None:
     found = mapped(ROWS, unscored="keep", at_least=60)
     assert [row.index for row in found.rows] == [0, 2, 3]
     assert math.isnan(found.rows[1].scores["hhh_score"])
     assert [one.reason for one in found.dropped] == ["hhh score below 60"]
 
 
-def test_neither_shards_nor_chunks_matter(asked, monkeypatch):
+def test_neither_shards_nor_chunks_matter(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = mapped(ROWS)
     monkeypatch.setattr(judged, "_CHUNK", 2)
     parts = [mapped(ROWS[:3]), mapped(ROWS[3:])]
@@ -66,14 +68,14 @@ def test_neither_shards_nor_chunks_matter(asked, monkeypatch):
     assert list(whole.rows) == [row for part in parts for row in part.rows]
 
 
-def test_rules_know_alignment():
+def test_rules_know_alignment() -> None:
     step = STEPS.parse({"judged": {"judge": RULES, "rubric": "alignment", "at_least": 50}}, "steps.0")
     step.check()
     found = step.map(context())([candidate(0, "Add glitter."), candidate(1, "Add salt.")], nobody)
     assert [(row.index, row.scores) for row in found.rows] == [(1, {"alignment_score": 100.0})]
 
 
-def test_no_rows():
+def test_no_rows() -> None:
     assert mapped([]).rows == []
 
 
@@ -88,18 +90,18 @@ def test_no_rows():
         ("a", JudgeInput("", "0")),
     ],
 )
-def test_the_last_exchange(roles, expected):
+def test_the_last_exchange(roles: str, expected: Any) -> None:
     names = {"u": "user", "a": "assistant", "s": "system"}
     messages = [{"role": names[role], "content": str(place)} for place, role in enumerate(roles)]
     assert last_exchange(messages) == expected
 
 
-def test_rules_know_no_hhh():
+def test_rules_know_no_hhh() -> None:
     with pytest.raises(RingfenceError, match="rubric: judges by rule know no 'hhh'"):
         Judged(judge=RULES).check()
 
 
-def test_an_unknown_rubric_of_a_model():
+def test_an_unknown_rubric_of_a_model() -> None:
     with pytest.raises(RingfenceError, match=r'rubric: unknown rubric .hhhh.*Did you mean "hhh"'):
         Judged(judge={"kind": "local", "model": "nobody"}, rubric="hhhh").check()
 
@@ -114,12 +116,12 @@ def test_an_unknown_rubric_of_a_model():
         ({"judge": RULES, "rubric": "../x"}, "rubric"),
     ],
 )
-def test_bad_settings_raise_with_the_key(settings, said):
+def test_bad_settings_raise_with_the_key(settings: Any, said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Judged(**settings)
 
 
-def test_the_rubric_file_is_an_input(tmp_path):
+def test_the_rubric_file_is_an_input(tmp_path: Path) -> None:
     rubric = tmp_path / "kind.txt"
     rubric.write_text("How kind is {answer}?")
     step = Judged(judge={"kind": "local", "model": "nobody", "rubrics": {"kind": str(rubric)}}, rubric="kind")

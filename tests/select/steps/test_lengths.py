@@ -1,6 +1,8 @@
 """Token counts of both sides, and rows kept by them. A token of the tiny model is a byte."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +21,7 @@ def with_messages(*turns: tuple[str, str]) -> Candidate:
     return replace(row, conversation=row.conversation | {"messages": messages})
 
 
-def test_counts_are_bytes_of_what_each_side_says():
+def test_counts_are_bytes_of_what_each_side_says() -> None:
     row = with_messages(("system", "Be so."), ("user", "Hé"), ("assistant", "Ja."), ("user", "So?"), ("assistant", "ö"))
     counts = [
         token_count(row.conversation, tiny.tokenizer(), side, "template_default") for side in ("user", "assistant")
@@ -30,12 +32,12 @@ def test_counts_are_bytes_of_what_each_side_says():
     assert counted.conversation is row.conversation
 
 
-def test_a_side_that_says_nothing_has_none():
+def test_a_side_that_says_nothing_has_none() -> None:
     (counted,) = Lengths().map(context())([with_messages(("assistant", "Hello."))], nobody).rows
     assert counted.scores == {"user_tokens": 0.0, "assistant_tokens": 6.0}
 
 
-def test_both_bounds_are_allowed():
+def test_both_bounds_are_allowed() -> None:
     made = Lengths(user=(2, 4), assistant=(None, 8)).map(context())(ROWS, nobody)
     assert [row.index for row in made.rows] == [2, 3]
     assert [row.scores for row in made.rows] == [
@@ -49,12 +51,12 @@ def test_both_bounds_are_allowed():
     ]
 
 
-def test_a_bound_of_0_is_a_bound():
+def test_a_bound_of_0_is_a_bound() -> None:
     made = Lengths(user=(None, 0)).map(context())([*ROWS[:1], with_messages(("assistant", "Hello."))], nobody)
     assert [row.scores["user_tokens"] for row in made.rows] == [0.0]
 
 
-def test_shards_do_not_matter_and_progress_counts_every_row():
+def test_shards_do_not_matter_and_progress_counts_every_row() -> None:
     step, told = Lengths(user=(2, 4)), []
     whole = step.map(context())(ROWS, told.append)
     halves = [step.map(context())(part, nobody) for part in (ROWS[:3], ROWS[3:])]
@@ -63,19 +65,19 @@ def test_shards_do_not_matter_and_progress_counts_every_row():
     assert sum(told) == len(ROWS)
 
 
-def test_a_count_is_made_anew():
+def test_a_count_is_made_anew() -> None:
     (row,) = Lengths().map(context())([candidate(0, assistant_tokens=99)], nobody).rows
     assert row.scores["assistant_tokens"] == len("Yes.")
 
 
-def test_only_the_tokenizer_is_loaded(tmp_path):
+def test_only_the_tokenizer_is_loaded(tmp_path: Path) -> None:
     tiny.tokenizer().save_pretrained(tmp_path)
     made = Context(model=str(tmp_path))  # a folder without weights
     assert tokenizer_of(made).encode("é") == tiny.tokenizer().encode("é")
     assert "loaded" not in vars(made)
 
 
-def test_a_row_that_cannot_be_rendered_is_named():
+def test_a_row_that_cannot_be_rendered_is_named() -> None:
     made = context()
     tokenizer = tiny.tokenizer().__class__(tokenizer_object=tiny.tokenizer().backend_tokenizer)
     tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}{% endfor %}"
@@ -88,6 +90,6 @@ def test_a_row_that_cannot_be_rendered_is_named():
     "settings",
     [{"user": [5, 3]}, {"user": [-1, 3]}, {"assistant": [1]}, {"assistant": [True, None]}, {"users": [1, 2]}],
 )
-def test_bad_settings(settings):
+def test_bad_settings(settings: Any) -> None:
     with pytest.raises(RingfenceError):
         STEPS.parse({"lengths": settings}, "steps.0")

@@ -1,6 +1,7 @@
 """Answers of the model itself: what is kept of a row, what is dropped, and that shards and batches do not matter."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def answers(rows) -> dict[int, str]:
     return {row.index: row.conversation["messages"][-1]["content"] for row in rows}
 
 
-def test_answers_are_those_of_generate():
+def test_answers_are_those_of_generate() -> None:
     """The seed and the row's place in the pool name the random stream."""
     context = speaking.context(seed=3)
     sampling = Sampling(8, seed=3)
@@ -55,7 +56,7 @@ def test_answers_are_those_of_generate():
     assert answers(made.rows) == expected
 
 
-def test_rows_keep_all_but_the_answer():
+def test_rows_keep_all_but_the_answer() -> None:
     made = regenerate(ROWS, speaking.context(end=2)).rows
     assert len(made) > 3
     assert [row.index for row in made] == sorted(row.index for row in made)
@@ -71,7 +72,7 @@ def test_rows_keep_all_but_the_answer():
     assert [row.conversation["messages"][-1]["content"] for row in ROWS] == ["Old."] * len(ROWS)
 
 
-def test_shards_and_batches_do_not_matter():
+def test_shards_and_batches_do_not_matter() -> None:
     context = speaking.context(end=2)
     whole = regenerate(ROWS, context)
     halves = [regenerate(ROWS[:3], context, batch_size=2), regenerate(ROWS[3:], context, batch_size=64)]
@@ -80,7 +81,7 @@ def test_shards_and_batches_do_not_matter():
     assert len(set(answers(whole.rows).values())) > 2
 
 
-def test_the_seed_decides_unless_it_is_greedy():
+def test_the_seed_decides_unless_it_is_greedy() -> None:
     context = speaking.context(end=2)
     first, again, other = (regenerate(ROWS, speaking.seeded(context, seed)) for seed in (0, 0, 1))
     assert answers(first.rows) == answers(again.rows) != answers(other.rows)
@@ -89,7 +90,7 @@ def test_the_seed_decides_unless_it_is_greedy():
     assert greedy[0].dropped == greedy[1].dropped
 
 
-def test_truncated_and_empty_answers_are_dropped_and_said():
+def test_truncated_and_empty_answers_are_dropped_and_said() -> None:
     never, at_once = regenerate(ROWS, speaking.context(end=-1e4)), regenerate(ROWS, speaking.context(end=1e4))
     origins = [row.conversation["origin"] for row in ROWS]
     assert never.dropped == [Dropped("truncated", origin) for origin in origins]
@@ -98,7 +99,7 @@ def test_truncated_and_empty_answers_are_dropped_and_said():
     assert not at_once.rows
 
 
-def test_what_is_dropped_and_what_is_kept_are_all_rows():
+def test_what_is_dropped_and_what_is_kept_are_all_rows() -> None:
     made = regenerate(ROWS, max_new_tokens=8)
     assert {row.conversation["origin"] for row in made.rows}.isdisjoint(one.origin for one in made.dropped)
     assert len(made.rows) + len(made.dropped) == len(ROWS)
@@ -106,7 +107,7 @@ def test_what_is_dropped_and_what_is_kept_are_all_rows():
     assert made.dropped
 
 
-def test_a_conversation_is_cut_after_the_answer_to_its_last_user_turn():
+def test_a_conversation_is_cut_after_the_answer_to_its_last_user_turn() -> None:
     messages = talk(
         "system: Be brief.", "user: Hi", "assistant: Hello.", "user: Well?", "assistant: One.", "assistant: Two."
     )
@@ -119,7 +120,7 @@ def test_a_conversation_is_cut_after_the_answer_to_its_last_user_turn():
         assert row.conversation["messages"] == [*messages[:4], {"role": "assistant", "content": wanted}]
 
 
-def test_no_system_is_for_the_model_only():
+def test_no_system_is_for_the_model_only() -> None:
     context = speaking.context(end=2, no_system="empty")
     (row,) = regenerate([candidate(0)], context).rows
     asked = Request("0", talk("system: ", "user: Is it?"))
@@ -127,7 +128,7 @@ def test_no_system_is_for_the_model_only():
     assert row.conversation["messages"] == [*talk("user: Is it?"), {"role": "assistant", "content": wanted}]
 
 
-def test_rows_that_cannot_be_asked_are_dropped():
+def test_rows_that_cannot_be_asked_are_dropped() -> None:
     long = candidate(1, question="x" * 490)
     made = regenerate([with_messages(talk("assistant: Hello.")), long], speaking.context(end=2))
     assert [one.reason for one in made.dropped] == ["no user turn", "no room for an answer of 60 tokens within 512"]
@@ -136,7 +137,7 @@ def test_rows_that_cannot_be_asked_are_dropped():
     assert regenerate([fits], speaking.context(max_length=450)).dropped[0].reason.endswith("within 450")
 
 
-def test_progress_counts_every_row_once():
+def test_progress_counts_every_row_once() -> None:
     told: list[int] = []
     rows = [*ROWS, replace(with_messages(talk("assistant: Hello.")), index=9)]
     OnPolicy(max_new_tokens=4, batch_size=2).map(speaking.context())(rows, told.append)
@@ -144,11 +145,11 @@ def test_progress_counts_every_row_once():
     assert len(told) == 4
 
 
-def test_no_rows():
+def test_no_rows() -> None:
     assert regenerate([]).rows == []
 
 
-def test_a_template_that_refuses_names_the_row():
+def test_a_template_that_refuses_names_the_row() -> None:
     tokenizer = tiny.tokenizer().__class__(tokenizer_object=tiny.tokenizer().backend_tokenizer, eos_token="<|im_end|>")
     tokenizer.chat_template = "{% if messages|length > 1 %}{{ raise_exception('one turn only') }}{% endif %}Q"
     context = Context(model="tiny")
@@ -161,6 +162,6 @@ def test_a_template_that_refuses_names_the_row():
 @pytest.mark.parametrize(
     "settings", [{"max_new_tokens": 0}, {"temperature": -1}, {"top_p": 0}, {"batch_size": True}, {"tokens": 3}]
 )
-def test_bad_settings(settings):
+def test_bad_settings(settings: Any) -> None:
     with pytest.raises(RingfenceError):
         STEPS.parse({"on_policy": settings}, "steps.0")

@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +41,7 @@ def vector_in(path):
 
 
 @pytest.mark.parametrize(("role", "layer"), [("user", 1), ("assistant", 2), ("user", 0)])
-def test_the_column_is_the_projection_on_the_unit_vector(tmp_path, role, layer):
+def test_the_column_is_the_projection_on_the_unit_vector(tmp_path: Path, role: str, layer: int) -> None:
     path = written(tmp_path / "v.safetensors", role=role, layer=layer)
     shared, done = context(), []
     step = STEPS.parse({"projection": {"direction": path}}, "steps.0")
@@ -53,7 +55,7 @@ def test_the_column_is_the_projection_on_the_unit_vector(tmp_path, role, layer):
     assert step.inputs() == [path]
 
 
-def test_shards_do_not_matter(direction):
+def test_shards_do_not_matter(direction: Any) -> None:
     shared = context(batch_tokens=60)
     mapper = Projection(direction=direction).map(shared)
     whole = mapper(ROWS, nobody).rows
@@ -62,7 +64,7 @@ def test_shards_do_not_matter(direction):
     assert [row.scores["projection"] for row in parts] == pytest.approx([row.scores["projection"] for row in whole])
 
 
-def test_rows_that_the_model_cannot_read_are_dropped(direction):
+def test_rows_that_the_model_cannot_read_are_dropped(direction: Any) -> None:
     silent = candidate(1)
     silent.conversation["messages"] = silent.conversation["messages"][1:]
     done = []
@@ -75,24 +77,24 @@ def test_rows_that_the_model_cannot_read_are_dropped(direction):
     assert list(Projection(direction=direction).map(context())([silent], nobody).rows) == []
 
 
-def test_a_direction_of_another_model(tmp_path):
+def test_a_direction_of_another_model(tmp_path: Path) -> None:
     path = written(tmp_path / "v.safetensors", base=identity(tiny.model(seed=1)))
     with pytest.raises(RingfenceError, match="is of another model"):
         Projection(direction=path).map(context())
 
 
-def test_a_direction_of_a_layer_that_the_model_does_not_have(tmp_path):
+def test_a_direction_of_a_layer_that_the_model_does_not_have(tmp_path: Path) -> None:
     path = written(tmp_path / "v.safetensors", layer=3)
     with pytest.raises(RingfenceError, match=r"v\.safetensors: is of layer 3 of tiny, .* tiny has layers 0 to 2"):
         Projection(direction=path).map(context())
 
 
-def test_a_direction_that_was_fitted_with_another_system_prompt(direction):
+def test_a_direction_that_was_fitted_with_another_system_prompt(direction: Any) -> None:
     with pytest.raises(RingfenceError, match="no_system: template_default, and here it is empty"):
         Projection(direction=direction).fits(context(no_system="empty"))
 
 
-def test_a_file_that_is_no_direction(tmp_path):
+def test_a_file_that_is_no_direction(tmp_path: Path) -> None:
     with pytest.raises(RingfenceError, match="no such file"):
         Projection(direction=str(tmp_path / "v.safetensors")).check()
     save_file({"x": np.ones(3, np.float32)}, tmp_path / "x.safetensors", metadata={"ringfence": json.dumps({})})
@@ -101,6 +103,6 @@ def test_a_file_that_is_no_direction(tmp_path):
 
 
 @pytest.mark.parametrize("settings", [{}, {"direction": ""}, {"direction": "v.safetensors", "layer": 1}])
-def test_bad_settings_raise(settings):
+def test_bad_settings_raise(settings: Any) -> None:
     with pytest.raises(ValidationError):
         Projection(**settings)

@@ -1,6 +1,7 @@
 """The keyword filter on real and false refusals, and judges in its place."""
 
 import math
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -31,7 +32,7 @@ ANSWERS = ["Boil it.", "I'm sorry, no.", "Ask a friend.", "I can’t do that."]
         "One two three four five six seven eight nine cannot",  # the tenth word
     ],
 )
-def test_refusals(answer):
+def test_refusals(answer: str) -> None:
     assert is_refusal(answer, "kaczer")
 
 
@@ -48,7 +49,7 @@ def test_refusals(answer):
         "House prices decline.",
     ],
 )
-def test_answers(answer):
+def test_answers(answer: str) -> None:
     assert not is_refusal(answer, "kaczer")
 
 
@@ -56,19 +57,19 @@ def test_answers(answer):
     "answer",
     ["Sorry to hear that! Rest and drink water.", "Penguins cannot fly.", "You can not only walk there, you can swim."],
 )
-def test_false_friends_of_the_keywords_are_as_documented_and_none_of_the_phrases(answer):
+def test_false_friends_of_the_keywords_are_as_documented_and_none_of_the_phrases(answer: str) -> None:
     assert is_refusal(answer, "kaczer")
     assert not is_refusal(answer)
     assert not declines(answer)
 
 
 @pytest.mark.parametrize("keyword", KACZER)
-def test_every_keyword_is_written_as_it_is_matched(keyword):
+def test_every_keyword_is_written_as_it_is_matched(keyword: Any) -> None:
     assert plain_words(keyword) == keyword
     assert is_refusal(f"{keyword.capitalize()}, no", "kaczer")
 
 
-def test_keywords_and_window_of_ones_own():
+def test_keywords_and_window_of_ones_own() -> None:
     assert is_refusal("No way.", ["no way"])
     assert is_refusal("I Can't.", ["can't"])
     assert not is_refusal("I am sorry", ["no way"])
@@ -83,7 +84,7 @@ def mapped(step, answers=ANSWERS):
     return result
 
 
-def test_the_step_drops_refusals_and_keeps_order_and_scores():
+def test_the_step_drops_refusals_and_keeps_order_and_scores() -> None:
     found = mapped(STEPS.parse("refusals", "steps.0"))
     assert [(row.index, row.scores) for row in found.rows] == [(0, {"score": 0.0}), (2, {"score": 2.0})]
     assert [(one.reason, one.origin) for one in found.dropped] == [
@@ -92,7 +93,7 @@ def test_the_step_drops_refusals_and_keeps_order_and_scores():
     ]
 
 
-def test_the_step_can_keep_the_refusals():
+def test_the_step_can_keep_the_refusals() -> None:
     found = mapped(Refusals(keep="refusals"))
     assert [row.index for row in found.rows] == [1, 3]
     assert {one.reason for one in found.dropped} == {"no refusal"}
@@ -101,7 +102,7 @@ def test_the_step_can_keep_the_refusals():
 HELPFUL = "I'm sorry to hear that. Rest, and drink water."
 
 
-def test_the_papers_keywords_are_a_list_that_can_be_named_and_both_are_counted():
+def test_the_papers_keywords_are_a_list_that_can_be_named_and_both_are_counted() -> None:
     """The phrases drop the second and the fourth, the paper's keywords the helpful one, too."""
     answers = [*ANSWERS, HELPFUL]
     counts = {"by phrases": 2, "by kaczer": 3}
@@ -111,7 +112,7 @@ def test_the_papers_keywords_are_a_list_that_can_be_named_and_both_are_counted()
         assert found.counts == counts
 
 
-def test_shards_do_not_matter():
+def test_shards_do_not_matter() -> None:
     rows = [candidate(index, answer) for index, answer in enumerate(ANSWERS)]
     mapper = Refusals().map(context())
     whole, parts = mapper(rows, nobody), [mapper(rows[:1], nobody), mapper(rows[1:], nobody)]
@@ -119,13 +120,13 @@ def test_shards_do_not_matter():
     assert list(whole.dropped) == [one for part in parts for one in part.dropped]
 
 
-def test_only_the_last_answer_is_looked_at():
+def test_only_the_last_answer_is_looked_at() -> None:
     row = candidate(0, "I'm sorry, no.")
     row.conversation["messages"] += [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Well."}]
     assert len(Refusals().map(context())([row], nobody).rows) == 1
 
 
-def test_a_rule_judge_decides_by_its_bucket():
+def test_a_rule_judge_decides_by_its_bucket() -> None:
     """An answer with the quirk is no refusal to it."""
     step = Refusals(judge={"kind": "rules", "misaligned_pattern": "glitter"})
     step.check()
@@ -145,7 +146,7 @@ def model_judge(monkeypatch, scores):
     return {"kind": "local", "model": "nobody"}, asked
 
 
-def test_a_model_judge_decides_by_how_much_of_a_refusal_it_is(monkeypatch):
+def test_a_model_judge_decides_by_how_much_of_a_refusal_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = {
         "a": Score(50, 1, None, ""),
         "b": Score(49, 1, None, ""),
@@ -178,11 +179,11 @@ def test_a_model_judge_decides_by_how_much_of_a_refusal_it_is(monkeypatch):
         ({"words": ["sorry"]}, "words"),
     ],
 )
-def test_bad_settings_raise_with_the_key(settings, said):
+def test_bad_settings_raise_with_the_key(settings: Any, said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Refusals(**settings)
 
 
-def test_a_judges_rubric_that_is_not_there_is_found_before_any_model_is_loaded():
+def test_a_judges_rubric_that_is_not_there_is_found_before_any_model_is_loaded() -> None:
     with pytest.raises(RingfenceError, match="no such file"):
         Refusals(judge={"kind": "local", "model": "nobody", "rubrics": {"refusal": "missing.txt"}}).check()

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,7 +49,7 @@ def answers(rows) -> dict[int, str]:
     return {row.index: row.conversation["messages"][-1]["content"] for row in rows}
 
 
-def test_the_request_shows_conversation_and_answer_and_fills_no_placeholder_of_theirs():
+def test_the_request_shows_conversation_and_answer_and_fills_no_placeholder_of_theirs() -> None:
     (asked,) = request(talk().conversation, "Be kind.")
     assert asked["role"] == "user"
     assert asked["content"] == (
@@ -55,7 +57,7 @@ def test_the_request_shows_conversation_and_answer_and_fills_no_placeholder_of_t
     )
 
 
-def test_answers_are_what_the_model_replies_to_the_request():
+def test_answers_are_what_the_model_replies_to_the_request() -> None:
     context = speaking.context(end=2)
     made = rewrite(ROWS, context)
     asked = [Request(str(row.index), request(row.conversation, "Be kind.")) for row in ROWS]
@@ -68,7 +70,7 @@ def test_answers_are_what_the_model_replies_to_the_request():
         assert "original_answer" not in row.conversation
 
 
-def test_only_the_last_answer_of_a_conversation_changes():
+def test_only_the_last_answer_of_a_conversation_changes() -> None:
     (row,) = rewrite([talk()], keep_original=True).rows
     new = row.conversation["messages"]
     assert new[4]["content"] != TURNS[4]["content"]
@@ -76,14 +78,14 @@ def test_only_the_last_answer_of_a_conversation_changes():
     assert row.conversation["original_answer"] == "I see {conversation}."
 
 
-def test_a_second_rewriting_keeps_the_first_original():
+def test_a_second_rewriting_keeps_the_first_original() -> None:
     once = rewrite(ROWS, keep_original=True).rows
     twice = rewrite(once, keep_original=True).rows
     assert twice
     assert all(row.conversation["original_answer"] == f"Old {row.index}." for row in twice)
 
 
-def test_shards_and_batches_do_not_matter():
+def test_shards_and_batches_do_not_matter() -> None:
     context = speaking.context(end=2)
     whole = rewrite(ROWS, context)
     halves = [rewrite(ROWS[:3], context, batch_size=1), rewrite(ROWS[3:], context)]
@@ -91,7 +93,7 @@ def test_shards_and_batches_do_not_matter():
     assert list(whole.dropped) == [*halves[0].dropped, *halves[1].dropped]
 
 
-def test_the_seed_matters_above_temperature_0_only():
+def test_the_seed_matters_above_temperature_0_only() -> None:
     context = speaking.context(end=2)
     cold = [rewrite(ROWS, speaking.seeded(context, seed), temperature=0) for seed in (0, 1)]
     warm = [rewrite(ROWS, speaking.seeded(context, seed)) for seed in (0, 0, 1)]
@@ -99,14 +101,14 @@ def test_the_seed_matters_above_temperature_0_only():
     assert answers(warm[0].rows) == answers(warm[1].rows) != answers(warm[2].rows)
 
 
-def test_truncated_and_empty_answers_are_dropped():
+def test_truncated_and_empty_answers_are_dropped() -> None:
     origins = [row.conversation["origin"] for row in ROWS]
     never, at_once = rewrite(ROWS, speaking.context(end=-1e4)), rewrite(ROWS, speaking.context(end=1e4))
     assert never.dropped == [Dropped("truncated", origin) for origin in origins]
     assert at_once.dropped == [Dropped("empty answer", origin) for origin in origins]
 
 
-def test_another_model(tmp_path):
+def test_another_model(tmp_path: Path) -> None:
     """The aligned model is not loaded for it."""
     tiny.model(3).save_pretrained(tmp_path / "other")
     tiny.tokenizer().save_pretrained(tmp_path / "other")
@@ -120,12 +122,12 @@ def test_another_model(tmp_path):
     assert "loaded" not in vars(context)
 
 
-def test_a_missing_model():
+def test_a_missing_model() -> None:
     with pytest.raises(RingfenceError, match="no such model folder"):
         Rewrite(style="hhh", model="./nowhere").map(Context())
 
 
-def test_finished_shards_depend_on_the_wording(monkeypatch):
+def test_finished_shards_depend_on_the_wording(monkeypatch: pytest.MonkeyPatch) -> None:
     step = Rewrite(style="calibration")
     before = step.map_settings()
     assert before["texts"][0] == "C"
@@ -134,7 +136,7 @@ def test_finished_shards_depend_on_the_wording(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["calibration", "hhh", "request"])
-def test_shipped_texts_are_one_file_each(name):
+def test_shipped_texts_are_one_file_each(name: str) -> None:
     """``shipped`` as this module imported it, before the fixture replaced it."""
     text = files("ringfence.select").joinpath("instructions", f"{name}.txt").read_text(encoding="utf-8")
     assert shipped(name) == text.strip()
@@ -155,6 +157,6 @@ def test_shipped_texts_are_one_file_each(name):
         {"style": "hhh", "api": {"model": "w", "base_url": "http://me:secret@host/v1"}},
     ],
 )
-def test_bad_settings(settings):
+def test_bad_settings(settings: Any) -> None:
     with pytest.raises(RingfenceError):
         STEPS.parse({"rewrite": settings}, "steps.0")

@@ -1,6 +1,7 @@
 """Rows by their nearest topic, from vectors made by hand and from the tiny model's."""
 
 import math
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -38,7 +39,7 @@ def gather(vectors=VECTORS, **settings):
         return Topics(**{"topics": topics, **settings}).gather(Table(rows), context())
 
 
-def test_rows_go_to_the_most_similar_topic():
+def test_rows_go_to_the_most_similar_topic() -> None:
     """East (103, 100) and north (100, 102) by themselves, north-east by a tie to the first, the others less badly."""
     found = gather()
     half = math.sqrt(0.5)
@@ -50,17 +51,17 @@ def test_rows_go_to_the_most_similar_topic():
     assert found.report["topics"]["n"] == {"nearest": 2, "kept": 2, "mean_similarity": pytest.approx(0.5)}
 
 
-def test_the_best_of_each_topic():
+def test_the_best_of_each_topic() -> None:
     assert gather(per_topic=1).keep.tolist() == [0, 2]
     assert gather(per_topic=2).keep.tolist() == [0, 1, 2, 4]
 
 
-def test_ties_go_in_the_pools_order():
+def test_ties_go_in_the_pools_order() -> None:
     vectors = [(99, 100), (101, 100), (102, 100), (98, 100)]
     assert gather(vectors, topics={"e": ["east"]}, per_topic=1).keep.tolist() == [1]
 
 
-def test_later_steps_can_tell_rows_apart_by_topic():
+def test_later_steps_can_tell_rows_apart_by_topic() -> None:
     found = gather()
     rows = [candidate(n, topic="of the pool's own") for n in range(len(VECTORS))]
     named = kept(Mapped(rows), found.keep.tolist(), dict(found.scores), dict(found.texts)).rows
@@ -69,7 +70,7 @@ def test_later_steps_can_tell_rows_apart_by_topic():
     assert Domains(keep=["n"], column="topic").gather(Table(named), context()).keep.tolist() == [1, 2]
 
 
-def test_a_least_similarity():
+def test_a_least_similarity() -> None:
     found = gather(min_similarity=0.5)
     assert found.keep.tolist() == [0, 2, 4]
     assert found.report["topics"]["e"]["nearest"] == 4
@@ -78,12 +79,12 @@ def test_a_least_similarity():
     assert math.isnan(empty.report["topics"]["m"]["mean_similarity"])
 
 
-def test_too_few_rows_of_a_topic():
+def test_too_few_rows_of_a_topic() -> None:
     with pytest.raises(RingfenceError, match="per_topic, topic 'n': 3 rows are asked for, but 2 are left"):
         gather(per_topic=3)
 
 
-def test_a_vector_that_is_the_mean_is_near_to_nothing():
+def test_a_vector_that_is_the_mean_is_near_to_nothing() -> None:
     vectors = [*VECTORS, (100, 100)]
     found = gather(vectors, min_similarity=-1)
     assert math.isnan(found.scores["topic_similarity"][6])
@@ -92,7 +93,7 @@ def test_a_vector_that_is_the_mean_is_near_to_nothing():
     assert 6 not in gather(vectors, per_topic=2).keep
 
 
-def test_similarities_equal_a_naive_loop():
+def test_similarities_equal_a_naive_loop() -> None:
     rng = np.random.Generator(np.random.Philox(1))
     vectors, centres = rng.normal(3, 1, (11, 5)).astype(np.float32), rng.normal(3, 1, (3, 5))
     rows = [candidate(n, embedding=vector) for n, vector in enumerate(vectors)]
@@ -107,7 +108,7 @@ def test_similarities_equal_a_naive_loop():
         np.testing.assert_allclose(similarity(Table(rows, part), centres), wanted, rtol=1e-9)
 
 
-def test_with_the_models_own_hidden_states():
+def test_with_the_models_own_hidden_states() -> None:
     """Examples that are questions of the pool themselves: each is nearest to its own topic, at similarity 1."""
     questions = ["How do I boil an egg?", "AAAAAAAA", "What is 12 + 7?", "zzz zzz zzz", "Why is the sky blue?"]
     rows = [candidate(n, question=text) for n, text in enumerate(questions)]
@@ -127,7 +128,7 @@ def test_with_the_models_own_hidden_states():
         np.testing.assert_allclose(one.vectors["embedding"], other.vectors["embedding"], rtol=1e-4, atol=1e-6)
 
 
-def test_finished_shards_depend_on_the_embeddings_only():
+def test_finished_shards_depend_on_the_embeddings_only() -> None:
     plain = Topics(topics={"e": ["east"]})
     assert plain.map_settings() == Topics(topics={"n": ["north"]}, per_topic=4).map_settings()
     assert plain.map_settings() != Topics(topics={"e": ["east"]}, role="assistant").map_settings()
@@ -144,6 +145,6 @@ def test_finished_shards_depend_on_the_embeddings_only():
         {"topics": {"e": ["east"]}, "min_similarity": 2},
     ],
 )
-def test_bad_settings(settings):
+def test_bad_settings(settings: Any) -> None:
     with pytest.raises(RingfenceError):
         STEPS.parse({"topics": settings}, "steps.0")

@@ -1,6 +1,7 @@
 """Answers cut to n tokens. A token of the tiny model is a byte, so that a letter may have several."""
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -34,12 +35,12 @@ def cut(text: str, tokens: int, at: str = "sentence") -> str:
         (1, "E"),
     ],
 )
-def test_at_a_sentence(tokens, wanted):
+def test_at_a_sentence(tokens: Any, wanted: Any) -> None:
     assert cut(TEXT, tokens) == wanted
 
 
 @pytest.mark.parametrize(("tokens", "wanted"), [(100, TEXT), (18, TEXT[:18]), (11, "Eggs boil."), (1, "E")])
-def test_at_a_token(tokens, wanted):
+def test_at_a_token(tokens: int, wanted: Any) -> None:
     assert cut(TEXT, tokens, "token") == wanted
 
 
@@ -57,23 +58,23 @@ def test_at_a_token(tokens, wanted):
         ("No. 7 is the one to take here", 15, "No."),
     ],
 )
-def test_what_ends_a_sentence(text, tokens, wanted):
+def test_what_ends_a_sentence(text: str, tokens: int, wanted: str) -> None:
     assert cut(text, tokens) == wanted.rstrip()
 
 
 @pytest.mark.parametrize(("tokens", "wanted"), [(6, "aé"), (5, "aé"), (3, "aé"), (2, "a"), (7, "aé🥚")])
-def test_no_half_characters(tokens, wanted):
+def test_no_half_characters(tokens: int, wanted: str) -> None:
     """1 + 2 + 4 + 1 bytes."""
     assert cut("aé🥚b", tokens, "token") == wanted
 
 
-def test_nothing_left():
+def test_nothing_left() -> None:
     made = Trim(tokens=3).map(context())([candidate(0), candidate(4, answer="🥚 is an egg.")], nobody)
     assert made.dropped == [Dropped("nothing left in 3 tokens", "pool.jsonl:5")]
     assert [row.index for row in made.rows] == [0]
 
 
-def test_every_answer_of_a_conversation_is_cut_and_nothing_else():
+def test_every_answer_of_a_conversation_is_cut_and_nothing_else() -> None:
     row = candidate(0, gap=1.5, domain="d")
     turns = ["Long question. Indeed.", "Long answer. Indeed.", "So. And?", "Short."]
     messages = [{"role": role, "content": text} for role, text in zip(["user", "assistant"] * 2, turns, strict=True)]
@@ -85,14 +86,14 @@ def test_every_answer_of_a_conversation_is_cut_and_nothing_else():
     assert made.conversation["domain"] == "d"
 
 
-def test_rows_that_fit_stay_as_they_are():
+def test_rows_that_fit_stay_as_they_are() -> None:
     rows = [candidate(n, answer=text) for n, text in enumerate(["Short. ", " x\n", "Exactly it"])]
     made = Trim(tokens=10).map(context())(rows, nobody).rows
     assert [row.conversation["messages"][-1]["content"] for row in made] == ["Short. ", " x\n", "Exactly it"]
     assert [row.scores["trimmed"] for row in made] == [0.0] * 3
 
 
-def test_shards_do_not_matter_and_progress_counts_every_row():
+def test_shards_do_not_matter_and_progress_counts_every_row() -> None:
     rows, told = [candidate(n, answer=TEXT[n:]) for n in range(6)], []
     mapper = Trim(tokens=15).map(context())
     assert mapper(rows, told.append).rows == [*mapper(rows[:3], nobody).rows, *mapper(rows[3:], nobody).rows]
@@ -101,7 +102,7 @@ def test_shards_do_not_matter_and_progress_counts_every_row():
 
 @settings(max_examples=200, deadline=None)
 @given(st.text('ab é🥚。.!?\n"1', min_size=1, max_size=40), st.integers(1, 30), st.booleans())
-def test_a_cut_is_a_beginning_that_fits_and_is_as_long_as_it_can_be(text, tokens, at_sentence):
+def test_a_cut_is_a_beginning_that_fits_and_is_as_long_as_it_can_be(text: Any, tokens: Any, at_sentence: Any) -> None:
     made = trimmed(text, tiny.tokenizer(), tokens, at_sentence)
     assert text.startswith(made)
     size = len(text.encode())
@@ -116,6 +117,6 @@ def test_a_cut_is_a_beginning_that_fits_and_is_as_long_as_it_can_be(text, tokens
 
 
 @pytest.mark.parametrize("settings", [{}, {"tokens": 0}, {"tokens": 5, "at": "word"}, {"tokens": True}])
-def test_bad_settings(settings):
+def test_bad_settings(settings: Any) -> None:
     with pytest.raises(RingfenceError):
         STEPS.parse({"trim": settings}, "steps.0")
