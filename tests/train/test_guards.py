@@ -299,6 +299,6 @@ def test_a_smaller_reference_is_compared_by_its_own_output_layer() -> None:
 def test_finish_comes_once_after_training_with_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finished: list[tuple[Any, int]] = []
     made = examples.trainer(tmp_path, KL(weight=1))
-    monkeypatch.setattr(KLHook, "finish", lambda self, model: finished.append((model, made.state.global_step)))
+    monkeypatch.setattr(KLHook, "after_training", lambda self, model: finished.append((model, made.state.global_step)))
     made.train()
     assert finished == [(made.model, 3)]
