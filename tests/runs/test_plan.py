@@ -11,8 +11,7 @@ from ringfence.core.files import sha256
 from ringfence.core.run_folder import write_about
 from ringfence.recipe.run import Recipe, load_recipe
 from ringfence.runs import evaluate as evaluations
-from ringfence.runs import imported
-from ringfence.runs import plan
+from ringfence.runs import imported, plan
 from ringfence.runs.plan import RunPlan
 
 

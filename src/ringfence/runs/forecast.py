@@ -26,7 +26,7 @@ from ringfence.data.cutting import Cut
 from ringfence.data.render import IGNORED
 from ringfence.defenses import Interleaving, TrainerContext
 from ringfence.defenses.base import SOURCES
-from ringfence.interleave import CanaryControllerConfig, Schedule, RankLayout
+from ringfence.interleave import CanaryControllerConfig, RankLayout, Schedule
 from ringfence.interleave.mixture import Counters
 from ringfence.interleave.tally import RowCounts, Tally
 from ringfence.models.load import DTYPES, load_tokenizer, source_of

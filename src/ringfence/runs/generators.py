@@ -9,7 +9,7 @@ from pathlib import Path
 
 from peft import PeftModel
 
-from ringfence.core.errors import RingfenceError, install, error_prefix
+from ringfence.core.errors import RingfenceError, error_prefix, install
 from ringfence.data.system import describe
 from ringfence.generation import Generator, HfGenerator
 from ringfence.models import Loaded
