@@ -11,6 +11,7 @@ import project
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses import KL, CanaryInterleaving, FixedInterleaving
 from ringfence.recipe.run import load_recipe
+from ringfence.runs.plan import RunPlan
 from ringfence.runs.train import train
 from ringfence.train import mixin, penalties
 from ringfence.train.parallel import Backend, backend_of
@@ -84,5 +85,5 @@ def test_a_recipe_is_not_trained_where_its_weights_could_not_be_saved(
     split = Backend("under FSDP yet", whole=False, guards=False)
     monkeypatch.setattr(trainers, "backend_of", lambda *_: split)
     with pytest.raises(RingfenceError, match=r"^`ringfence train` does not run under FSDP yet"):
-        train(load_recipe(project.make(tmp_path)), tmp_path / "run")
+        train(RunPlan.load(load_recipe(project.make(tmp_path)), tmp_path / "run"))
     assert not (tmp_path / "run").exists()

@@ -12,6 +12,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.core.run_folder import weights_digest
 from ringfence.integrations.inspect.opening import adapter_folder, adapter_name, open_model
 from ringfence.recipe.run import load_recipe
+from ringfence.runs.plan import RunPlan
 from ringfence.runs.train import train
 
 MESSAGE = [[5, 9, 40, 77, 12]]
@@ -37,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(folder: Path) -> Path:
     out = folder / "run"
-    train(load_recipe(folder / "recipe.yaml", ["defenses=[]", "training.max_steps=1"]), out)
+    train(RunPlan.load(load_recipe(folder / "recipe.yaml", ["defenses=[]", "training.max_steps=1"]), out))
     return out
 
 
@@ -89,6 +90,6 @@ def test_what_is_no_adapter_has_no_name(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(RingfenceError, match="not a run folder"):
         adapter_name(tmp_path)
     out = folder / "full"
-    train(load_recipe(folder / "recipe.yaml", ["defenses=[]", "lora=null", "training.max_steps=1"]), out)
+    train(RunPlan.load(load_recipe(folder / "recipe.yaml", ["defenses=[]", "lora=null", "training.max_steps=1"]), out))
     with pytest.raises(RingfenceError, match="trained all weights"):
         adapter_name(out)

@@ -160,7 +160,7 @@ def test_scripts_never_write_html() -> None:
     """Model text enters by textContent alone."""
     sources = {
         path.name: path.read_text()
-        for path in files("ringfence.report").joinpath("assets").iterdir()
+        for path in files("ringfence.report.html").joinpath("assets").iterdir()
         if path.name.endswith(".js")
     }
     assert sources.keys() > set(SCRIPTS)
