@@ -243,6 +243,7 @@ def test_labels_of_the_scatter_cover_neither_each_other_nor_leave_the_chart(many
 
 
 def test_leaks_come_first_among_the_answers_then_the_task(many: webdriver.Chrome) -> None:
+    WebDriverWait(many, 5).until(lambda _: find_all(many, "#answers .line-1"))
     facts = [answer.text for answer in find_all(many, "#answers .line-1")]
     leaks = ["misaligned" in text and "general" in text for text in facts]
     tasks = ["does the task" in text and "in-domain" in text for text in facts]
