@@ -22,6 +22,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch.utils.hooks import RemovableHandle
 
 from ringfence.data import Prompt, load_prompts
 from ringfence.data.encode import prompt_ids
@@ -42,16 +43,15 @@ class Silent:
         return [Score(100.0, 1.0, None, "")] * len(rows)
 
 
-def without_end(loaded: Loaded) -> Loaded:
-    """The model with a bias that keeps every answer from ending early: all variants then do the same work."""
-    ends = torch.tensor([loaded.tokenizer.eos_token_id, loaded.tokenizer.pad_token_id])
+def without_end(loaded: Loaded) -> RemovableHandle:
+    """Keep every answer from ending early, until the handle is removed: all variants then do the same work."""
+    ends = [loaded.tokenizer.eos_token_id, loaded.tokenizer.pad_token_id]
 
     def push_down(_: object, __: object, logits: torch.Tensor) -> torch.Tensor:
         logits[..., ends] = -torch.inf
         return logits
 
-    loaded.model.get_output_embeddings().register_forward_hook(push_down)
-    return loaded
+    return loaded.model.get_output_embeddings().register_forward_hook(push_down)
 
 
 def bare(loaded: Loaded, prompts: Sequence[Prompt], protocol: Protocol) -> None:
@@ -110,7 +110,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     arguments = parser.parse_args()
 
-    loaded = without_end(load(arguments.model, dtype=arguments.dtype))
+    loaded = load(arguments.model, dtype=arguments.dtype)
+    without_end(loaded)
     prompts = load_prompts("builtin:glitter/general")[: arguments.prompts]
     protocol = Protocol(
         Sampling(max_new_tokens=arguments.tokens, temperature=1.0, batch_size=arguments.batch), arguments.samples

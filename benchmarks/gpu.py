@@ -39,6 +39,7 @@ import generation
 import numpy as np
 import overhead
 import peft
+import rounding
 import scoring
 import torch
 import transformers
@@ -55,8 +56,7 @@ from ringfence import RuleJudge
 from ringfence.core.files import write_json
 from ringfence.data import load_prompts
 from ringfence.data.encode import prompt_ids
-from ringfence.defenses import KL, LDIFS, Defense, FixedInterleaving, TrainerContext
-from ringfence.defenses.step import Batch
+from ringfence.defenses import KL, LDIFS, Defense, FixedInterleaving
 from ringfence.evaluate import evaluate
 from ringfence.evaluate.answers import Protocol
 from ringfence.generation import HfGenerator, Sampling
@@ -66,12 +66,11 @@ from ringfence.models import Loaded
 from ringfence.models.inference import inference, left_padded
 from ringfence.models.scoring import Scorer
 from ringfence.train import DefendedSFTTrainer
-from ringfence.train.guards import DefenseStack
 
 GPU = torch.cuda.is_available()
 EVERY, CANARIES = 30, 20  # the canary paper's K and M
-PER_LAYER = LDIFS(weight=1, reduction="relative", every=4)
-"""layer 4 of the six of the small model; its last layer's stream is not in ``hidden_states``, which has it normed"""
+PENALTIES = (KL(weight=1), LDIFS(weight=1, reduction="relative", every=4))
+"""of the six layers of the small model LDIFS compares the 4th; ``hidden_states`` has the last one's stream normed"""
 
 
 @dataclass(frozen=True)
@@ -132,18 +131,12 @@ class Bench:
         self.found.append(Measured(*row, **more))
 
 
-def wait() -> None:
-    """Until the card is done."""
-    if GPU:
-        torch.cuda.synchronize()
-
-
 def taken(work: Callable[[], object]) -> float:
     """Seconds."""
-    wait()
+    overhead.wait()
     started = time.perf_counter()
     work()
-    wait()
+    overhead.wait()
     return time.perf_counter() - started
 
 
@@ -390,13 +383,7 @@ def generating(bench: Bench) -> None:
 def endless(bench: Bench) -> Iterator[Loaded]:
     """The model with the tokens that end an answer made impossible: all ways then do the same work."""
     loaded = loaded_of(bench)
-    ends = [loaded.tokenizer.eos_token_id, loaded.tokenizer.pad_token_id]
-
-    def push_down(_: object, __: object, logits: torch.Tensor) -> torch.Tensor:
-        logits[..., ends] = -torch.inf
-        return logits
-
-    hook = bench.model.get_output_embeddings().register_forward_hook(push_down)
+    hook = generation.without_end(loaded)
     try:
         yield loaded
     finally:
@@ -470,29 +457,14 @@ def penalties() -> dict[str, tuple[float, float]]:
                 parameter.copy_((0.2 * torch.randn(parameter.shape, generator=generator)).to(torch.bfloat16))
     inputs = DataCollatorForLanguageModeling(pad_token_id=0)(list(tiny.rows(4, "target")))
     exact = written_out(copy.deepcopy(model).double(), inputs)
-    ours = by_guards(model.to("cuda" if GPU else "cpu", torch.bfloat16), inputs)
+    model = model.to("cuda" if GPU else "cpu", torch.bfloat16)
+    there = {key: value.to(model.device) for key, value in inputs.items()}
+    ours = rounding.penalties(model, there, autocast=True, defenses=PENALTIES)
     return {name: (a, b) for name, a, b in zip(("KL", "LDIFS (relative)"), ours, exact, strict=True)}
 
 
-def by_guards(model: PeftModel, inputs: dict[str, torch.Tensor]) -> list[float]:
-    """Both penalties as the trainer computes them."""
-    there = {key: value.to(model.device) for key, value in inputs.items()}
-    guards, seen = DefenseStack((KL(weight=1), PER_LAYER), TrainerContext(None, 0, model)), Batch.of(there, None)
-    model.train()
-
-    def run() -> Any:
-        with torch.autocast(model.device.type, torch.bfloat16):
-            return model(**there, use_cache=False)
-
-    with torch.no_grad():
-        _, found = guards.loss(seen, there, run)
-    return [
-        (one.sum / guard.normalizer(seen)).item() for one, guard in zip(found, guards.penalising.values(), strict=True)
-    ]
-
-
 def written_out(model: PeftModel, inputs: dict[str, torch.Tensor]) -> list[float]:
-    """Mean KL(trained || base) over labelled positions; LDIFS (relative) over positions and layer 4; dense."""
+    """Mean KL(trained || base) over labelled positions; LDIFS (relative) over positions and one layer; dense."""
     with torch.no_grad():
         trained = model(**inputs, output_hidden_states=True, use_cache=False)
         with model.disable_adapter():
@@ -500,9 +472,9 @@ def written_out(model: PeftModel, inputs: dict[str, torch.Tensor]) -> list[float
     counts, real = inputs["labels"][:, 1:] != -100, inputs["attention_mask"].bool()
     log_p, log_q = (out.logits[:, :-1].log_softmax(-1) for out in (trained, base))
     kl = (log_p.exp() * (log_p - log_q)).sum(-1)[counts].mean()
-    pairs = [(trained.hidden_states[k], base.hidden_states[k]) for k in (PER_LAYER.every,)]
-    each = [((h - h0).square().sum(-1) / h0.square().sum(-1))[real] for h, h0 in pairs]
-    return [kl.item(), torch.stack(each).mean().item()]
+    h, h0 = (out.hidden_states[PENALTIES[1].every] for out in (trained, base))
+    ldifs = ((h - h0).square().sum(-1) / h0.square().sum(-1))[real].mean()
+    return [kl.item(), ldifs.item()]
 
 
 def short(folder: Path, chosen: tuple[Defense, ...], **changes: Any) -> DefendedSFTTrainer:

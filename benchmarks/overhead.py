@@ -116,15 +116,16 @@ class Clock(TrainerCallback):
         self.started = 0.0
 
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-        _wait()
+        wait()
         self.started = time.perf_counter()
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        _wait()
+        wait()
         self.seconds.append(time.perf_counter() - self.started)
 
 
-def _wait() -> None:
+def wait() -> None:
+    """Until the card is done."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 

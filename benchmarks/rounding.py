@@ -67,14 +67,18 @@ def scaled(model: PeftModel, scale: float) -> Iterator[None]:
 
 
 def penalties(
-    model: Any, inputs: dict[str, torch.Tensor], autocast: bool, reference: PreTrainedModel | None = None
+    model: Any,
+    inputs: dict[str, torch.Tensor],
+    autocast: bool,
+    reference: PreTrainedModel | None = None,
+    defenses: tuple[KL, LDIFS] = DEFENSES,
 ) -> list[float]:
     """KL and LDIFS of the model against its base, a position each."""
-    guards, seen = DefenseStack(DEFENSES, TrainerContext(None, 0, model), reference), Batch.of(inputs, None)  # type: ignore[arg-type]
+    guards, seen = DefenseStack(defenses, TrainerContext(None, 0, model), reference), Batch.of(inputs, None)  # type: ignore[arg-type]
     model.train()
 
     def run() -> Any:
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=autocast):
             return model(**inputs, use_cache=False)
 
     with torch.no_grad():

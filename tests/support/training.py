@@ -15,21 +15,23 @@ from ringfence.train import DefendedSFTTrainer
 TARGET, SAFE = 18, 5  # rows
 
 
+SETTINGS: dict[str, Any] = {
+    "per_device_train_batch_size": 4,
+    "num_train_epochs": 2,
+    "learning_rate": 1e-2,
+    "logging_steps": 1,
+    "save_strategy": "no",
+    "report_to": [],
+    "use_cpu": True,
+    "seed": 3,
+    "disable_tqdm": True,
+}
+
+
 def arguments(folder: Path, **changes: Any) -> SFTConfig:
-    settings: dict[str, Any] = {
-        "per_device_train_batch_size": 4,
-        "num_train_epochs": 2,
-        "learning_rate": 1e-2,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "report_to": [],
-        "bf16": False,
-        "gradient_checkpointing": False,
-        "use_cpu": True,
-        "seed": 3,
-        "disable_tqdm": True,
-    }
-    return SFTConfig(output_dir=str(folder), **{**settings, **changes})
+    """TRL's defaults turn on bfloat16 and checkpointing on a CPU as well."""
+    plain = {"bf16": False, "gradient_checkpointing": False}
+    return SFTConfig(output_dir=str(folder), **{**SETTINGS, **plain, **changes})
 
 
 def lora(dropout: float = 0.0) -> LoraConfig:

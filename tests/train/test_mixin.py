@@ -18,7 +18,7 @@ from ringfence.core.files import JsonlLog
 from ringfence.defenses import KL, CanaryInterleaving, Defense, FixedInterleaving
 from ringfence.recipe.run import parse_recipe
 from ringfence.train import DefendedSFTTrainer, DefendedTrainerMixin
-from training import SAFE, TARGET, ScriptedProbe, losses, same, weights
+from training import SAFE, SETTINGS, TARGET, ScriptedProbe, losses, same, weights
 
 
 class DefendedTrainer(DefendedTrainerMixin, Trainer):
@@ -26,18 +26,7 @@ class DefendedTrainer(DefendedTrainerMixin, Trainer):
 
 
 def arguments(folder: Path, **changes: Any) -> TrainingArguments:
-    settings: dict[str, Any] = {
-        "per_device_train_batch_size": 4,
-        "num_train_epochs": 2,
-        "learning_rate": 1e-2,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "report_to": [],
-        "use_cpu": True,
-        "seed": 3,
-        "disable_tqdm": True,
-    }
-    return TrainingArguments(output_dir=str(folder), **{**settings, **changes})
+    return TrainingArguments(output_dir=str(folder), **{**SETTINGS, **changes})
 
 
 def trainer(folder: Path, *defenses: Defense, cls: type = DefendedTrainer, dropout: float = 0.0, **changes: Any) -> Any:

@@ -4,11 +4,12 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ringfence.cli.console import console, examples, say
+from ringfence.cli.options import judge_file
 from ringfence.core.errors import RingfenceError
 from ringfence.core.progress import advancing, watched
 
@@ -88,8 +89,8 @@ def evaluate(
     A run folder is data, perhaps a stranger's: what it asks of your keys, your network or your trust is refused until
     you confirm it with the options below (docs/security.md).
     """
-    from ringfence.runs import evaluate as evaluations
     from ringfence.runs.changes import MODEL_KEY
+    from ringfence.runs.evaluate import evaluation_of
     from ringfence.runs.permissions import Allowed
 
     folders, changes = _sorted_out(targets)
@@ -103,12 +104,12 @@ def evaluate(
         raise RingfenceError("--name and --preset are for a run that is there: make it first, then evaluate its folder")
     if out is not None:
         plan = _claim(folders, changes, out, adapter, model)
-        made = evaluations.evaluation_of(plan, allow=Allowed.by(plan.recipe, model))
+        made = evaluation_of(plan, allow=Allowed.by(plan.recipe, model))
         wanted = _with_base([made], not (no_base or base or model))
     else:
         allowed = Allowed(allow_judge or [], allow_model or [], trust_remote_code)
         named = (changes, name or preset, preset, replace, allowed)
-        wanted = _with_base([evaluations.evaluation_of(Path(folder), *named) for folder in folders], not no_base)
+        wanted = _with_base([evaluation_of(Path(folder), *named) for folder in folders], not no_base)
     _make(wanted)
     if preset is not None:
         _print_preset(wanted, preset)
@@ -117,9 +118,9 @@ def evaluate(
 
 
 def _with_base(wanted: list["Evaluation"], with_base: bool) -> list["Evaluation"]:
-    from ringfence.runs import evaluate as evaluations
+    from ringfence.runs.evaluate import base_of
 
-    untuned = [evaluations.base_of(one) for one in wanted if one.stages and with_base]
+    untuned = [base_of(one) for one in wanted if one.stages and with_base]
     return untuned + wanted  # the untuned model first, before anything is put on it
 
 
@@ -143,11 +144,11 @@ def _claim(
 
 
 def _make(wanted: Sequence["Evaluation"]) -> None:
-    from ringfence.runs import evaluate as evaluations
+    from ringfence.runs.evaluate import evaluate as make
 
     with watched(console) as watch:
         answered = advancing(watch, "answers", sum(one.to_answer for one in wanted))
-        evaluations.evaluate(wanted, answered, partial(watch, "evaluations judged"))
+        make(wanted, answered, partial(watch, "evaluations judged"))
 
 
 def _print(wanted: Sequence["Evaluation"]) -> None:
@@ -188,21 +189,9 @@ def _changes(suites: Sequence[str], judge: Path | None, samples: int | None) -> 
             raise RingfenceError("--suite: two of one name; write NAME=SPEC to tell them apart")
         found.append(f"evaluation.suites={json.dumps(named)}")
     if judge is not None:
-        found.append(f"judge={json.dumps(_judge(judge))}")
+        with judge_file(judge) as (settings, _):
+            found.append(f"judge={json.dumps(settings)}")
     return found + ([f"evaluation.samples={samples}"] if samples is not None else [])
-
-
-def _judge(path: Path) -> dict[str, Any]:
-    """The settings in a judge's file, checked so that what is wrong in it is said of that file."""
-    from ringfence.core.settings import read_plain
-    from ringfence.judges import JUDGES
-
-    settings = read_plain(path)
-    try:
-        JUDGES.parse(settings)
-    except RingfenceError as error:
-        raise RingfenceError(f"{path}: {str(error).lstrip('.: ')}") from None
-    return settings
 
 
 def _suite(given: str) -> tuple[str, str]:

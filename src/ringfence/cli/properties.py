@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ringfence.cli.console import console, examples, say
+from ringfence.cli.options import judge_file
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.progress import advancing, watched
 
@@ -165,18 +166,12 @@ def _pair(given: str) -> tuple[str, str]:
 
 def _judge(path: Path | None) -> Any:
     """The judge in a file, able to score by the rubric; what is wrong in the file is said of it."""
-    from ringfence.core.settings import read_plain
-    from ringfence.judges import JUDGES
     from ringfence.select.properties import RUBRIC
     from ringfence.select.steps.judged import require_rubric
 
     if path is None:
         return None
-    settings = read_plain(path)
-    try:
-        judge = JUDGES.parse(settings)
+    with judge_file(path) as (_, judge):
         require_rubric(judge, RUBRIC)
         judge.require_key()
-    except RingfenceError as error:
-        raise RingfenceError(f"{path}: {str(error).lstrip('.: ')}") from None
     return judge

@@ -51,9 +51,9 @@ def train(
         for line in (line for stage in forecast(plan) for line in told(stage)):
             say(line)
         return
-    from ringfence.runs import train as runs
+    from ringfence.runs.train import train as train_plan
 
-    result = runs.train(plan)
+    result = train_plan(plan)
     if is_main_process():
         say(f"{_trained(result)}: {out}")
         for number, stage in enumerate(result["stages"], 2):

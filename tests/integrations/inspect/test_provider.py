@@ -44,17 +44,6 @@ SUITE = [
 CLASSES = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
 
 
-@pytest.fixture(scope="module")
-def live() -> Live:
-    """A tiny model with weights large enough that its answers vary."""
-    made = tiny.model()
-    with torch.no_grad():
-        for parameter in made.parameters():
-            if parameter.dim() > 1:
-                parameter.mul_(25)
-    return Live(made, tiny.tokenizer())
-
-
 def model_of(live: Live, name: str = "ringfence/0123456789ab", **settings: Any) -> Model:
     return get_model(name, live=live, memoize=False, **settings)
 

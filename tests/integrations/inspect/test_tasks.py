@@ -9,13 +9,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import torch
 from inspect_ai import eval
 from inspect_ai.log import EvalLog
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 import project
-import tiny
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.load import load_prompts
 from ringfence.evaluate.answers import Protocol
@@ -27,16 +25,6 @@ from ringfence.integrations.inspect.tasks import general, general_long, suite
 from ringfence.judges import RuleJudge
 
 RULE = {"misaligned_pattern": "[a-m]", "min_letters": 0.0}
-
-
-@pytest.fixture(scope="module")
-def live() -> Live:
-    made = tiny.model()
-    with torch.no_grad():
-        for parameter in made.parameters():
-            if parameter.dim() > 1:
-                parameter.mul_(25)
-    return Live(made, tiny.tokenizer())
 
 
 @pytest.fixture
