@@ -64,6 +64,7 @@ from ringfence.interleave import JudgedProbe, LikelihoodProbe
 from ringfence.judges.local.distribution import score_distribution
 from ringfence.models import Loaded
 from ringfence.models.inference import inference, left_padded
+from ringfence.models.lean_adapters import lean_adapters
 from ringfence.models.scoring import Scorer
 from ringfence.train import DefendedSFTTrainer
 
@@ -299,9 +300,13 @@ def probes(made: DefendedSFTTrainer, size: Size) -> dict[str, float]:
             "judged probe": middle(partial(judged, made.model, 1)),
             "bare generate, adapter on": middle(bare),
         }
+        with lean_adapters(made.model):
+            found["bare generate, adapter on, lean"] = middle(bare)
         made.model.merge_adapter()
         found["bare generate, merged"] = middle(bare)
         made.model.unmerge_adapter()
+        with made.model.disable_adapter():
+            found["bare generate, adapter off"] = middle(bare)
     return found
 
 

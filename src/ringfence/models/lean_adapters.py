@@ -1,0 +1,72 @@
+"""LoRA layers with fewer kernels, for answers on a GPU.
+
+One token of a small batch is bound there by the number of kernels, not by arithmetic. PEFT's forward of one LoRA layer
+casts, multiplies by A, by B and by the scale, adds and casts back. Here A and B are cast once, the scale is in B, and
+
+    y = base(x) + (x A^T)(s B)^T
+
+is two products beside the base layer's. The weights stay apart, so nothing is rounded into the base model and no second
+copy of it is needed, as merging would need to leave the trained weights as they were.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from peft import PeftModel
+from peft.tuners.lora.layer import Linear as LoraLinear
+from torch import nn
+from transformers import PreTrainedModel
+
+
+@contextmanager
+def lean_adapters(model: PreTrainedModel | PeftModel) -> Iterator[int]:
+    """Plain LoRA on linear layers by two products inside; gives how many layers that is.
+
+    Layers that hold anything else (DoRA, a bias, several active adapters, merged or switched-off ones, quantised
+    weights) compute as ever. For evaluation mode without gradients: dropout is left out, and weights that are trained
+    inside would not be seen. The low-rank part is computed in the base layer's type, PEFT's in the adapter's.
+    """
+    lean = [module for module in model.modules() if type(module) is LoraLinear and _is_plain(module)]
+    for module in lean:
+        module.forward = _forward(module)
+    try:
+        yield len(lean)
+    finally:
+        for module in lean:
+            del module.forward  # the class's own again
+
+
+def _is_plain(module: LoraLinear) -> bool:
+    """Whether ``module`` has one active LoRA of two matrices on a linear layer, and nothing else."""
+    if "forward" in vars(module):
+        return False
+    active = [name for name in module.active_adapters if name in module.lora_A]
+    if len(active) != 1 or module.disable_adapters or module.merged or type(module.base_layer) is not nn.Linear:
+        return False
+    name = active[0]
+    return name not in module.lora_variant and module.lora_A[name].bias is None and module.lora_B[name].bias is None
+
+
+def _forward(module: LoraLinear) -> Callable[..., torch.Tensor]:
+    name = next(name for name in module.active_adapters if name in module.lora_A)
+    base, ordinary = module.base_layer, module.forward
+    dtype = _computed_in(base.weight)
+    a = module.lora_A[name].weight.detach().to(dtype).t()  # (in, rank)
+    b = (module.lora_B[name].weight.detach() * module.scaling[name]).to(dtype).t()  # (rank, out)
+
+    def forward(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if args or kwargs:  # a batch of several adapters
+            return ordinary(x, *args, **kwargs)
+        result = base(x)  # (..., out)
+        low = x.reshape(-1, a.shape[0]).to(dtype) @ a  # (rows, rank)
+        return torch.addmm(result.reshape(-1, b.shape[1]), low, b).view(result.shape)
+
+    return forward
+
+
+def _computed_in(weight: torch.Tensor) -> torch.dtype:
+    """What a product with ``weight`` is computed in, here and now."""
+    kind = weight.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
