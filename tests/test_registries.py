@@ -14,6 +14,8 @@ from ringfence.defenses import DEFENSES
 from ringfence.evaluate import triggers
 from ringfence.evaluate.triggers import TRIGGERS
 from ringfence.judges import JUDGES
+from ringfence.rl import rewards
+from ringfence.rl.rewards import REWARDS
 from ringfence.select import STEPS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -25,8 +27,15 @@ PAGES: list[tuple[Registry[Any], str]] = [
     (STEPS, "selection.md"),
     (JUDGES, "judges.md"),
     (TRIGGERS, "triggers.md"),
+    (REWARDS, "rl.md"),
 ]
-PACKAGES: dict[str, Any] = {"defense": defenses, "step": select, "judge": judges, "trigger": triggers}
+PACKAGES: dict[str, Any] = {
+    "defense": defenses,
+    "step": select,
+    "judge": judges,
+    "trigger": triggers,
+    "reward": rewards,
+}
 FILED = [pytest.param(registry, name, id=f"{registry.what}-{name}") for registry, _ in PAGES for name in registry]
 
 

@@ -1,0 +1,1 @@
+"""Reinforcement learning: GRPO with defenses, and its rewards."""
