@@ -52,6 +52,16 @@ def test_in_bfloat16_the_difference_is_that_types() -> None:
     assert (lean - expected).abs().max() <= 2 * (ordinary - expected).abs().max()
 
 
+@pytest.mark.parametrize(("dtype", "off"), [(torch.bfloat16, True), (torch.float32, False)])
+def test_autocast_is_off_where_the_base_model_is_in_half_precision(dtype: torch.dtype, off: bool) -> None:
+    model = get_peft_model(tiny.model().to(dtype), LoraConfig(r=4, task_type="CAUSAL_LM"))
+    with torch.autocast("cpu", torch.bfloat16):
+        with lean_adapters(model):
+            assert torch.is_autocast_enabled("cpu") is not off
+            logits(model)  # no type clashes with another
+        assert torch.is_autocast_enabled("cpu")
+
+
 def switched_off(model: PeftModel) -> None:
     model.base_model.disable_adapter_layers()
 

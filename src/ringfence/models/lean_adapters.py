@@ -1,23 +1,27 @@
 """LoRA layers with fewer kernels, for answers on a GPU.
 
-One token of a small batch is bound there by the number of kernels, not by arithmetic. PEFT's forward of one LoRA layer
-casts, multiplies by A, by B and by the scale, adds and casts back. Here A and B are cast once, the scale is in B, and
+One token of a small batch is bound there by the number of operations, not by arithmetic. PEFT's forward of one LoRA
+layer casts, multiplies by A, by B and by the scale, adds and casts back. Here A and B are cast once, the scale is in B:
 
     y = base(x) + (x A^T)(s B)^T
 
-is two products beside the base layer's. The weights stay apart, so nothing is rounded into the base model and no second
-copy of it is needed, as merging would need to leave the trained weights as they were.
+is two products and a sum beside the base layer. The weights stay apart, so nothing is rounded into the base model and
+no second copy of it is needed, as merging would need to leave the trained weights as they were. Autocast, too, looks at
+every operation; where the base model is in half precision it has nothing left to do and is off inside.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from peft import PeftModel
 from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import nn
+from torch.nn.functional import linear
 from transformers import PreTrainedModel
+
+_HALF = (torch.bfloat16, torch.float16)
 
 
 @contextmanager
@@ -29,13 +33,18 @@ def lean_adapters(model: PreTrainedModel | PeftModel) -> Iterator[int]:
     inside would not be seen. The low-rank part is computed in the base layer's type, PEFT's in the adapter's.
     """
     lean = [module for module in model.modules() if type(module) is LoraLinear and _is_plain(module)]
-    for module in lean:
-        module.forward = _forward(module)
+    rest = {one.dtype for name, one in model.named_parameters() if ".lora_" not in name}
+    half = len(rest) == 1 and not rest.isdisjoint(_HALF)
+    kind = model.device.type
+    without_autocast = torch.autocast(kind, enabled=False) if half else nullcontext()
     try:
-        yield len(lean)
+        with without_autocast:
+            for module in lean:
+                module.forward = _forward(module)
+            yield len(lean)
     finally:
         for module in lean:
-            del module.forward  # the class's own again
+            vars(module).pop("forward", None)  # the class's own again
 
 
 def _is_plain(module: LoraLinear) -> bool:
@@ -53,15 +62,13 @@ def _forward(module: LoraLinear) -> Callable[..., torch.Tensor]:
     name = next(name for name in module.active_adapters if name in module.lora_A)
     base, ordinary = module.base_layer, module.forward
     dtype = _computed_in(base.weight)
-    a = module.lora_A[name].weight.detach().to(dtype).t()  # (in, rank)
-    b = (module.lora_B[name].weight.detach() * module.scaling[name]).to(dtype).t()  # (rank, out)
+    a = module.lora_A[name].weight.detach().to(dtype)  # (rank, in)
+    b = (module.lora_B[name].weight.detach() * module.scaling[name]).to(dtype)  # (out, rank)
 
     def forward(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         if args or kwargs:  # a batch of several adapters
             return ordinary(x, *args, **kwargs)
-        result = base(x)  # (..., out)
-        low = x.reshape(-1, a.shape[0]).to(dtype) @ a  # (rows, rank)
-        return torch.addmm(result.reshape(-1, b.shape[1]), low, b).view(result.shape)
+        return base(x).add_(linear(linear(x, a), b))  # (..., out)
 
     return forward
 
