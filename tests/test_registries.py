@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from ringfence import defenses, judges, select
+from ringfence import defenses, judges, select, tasks
 from ringfence.core.registry import Registry
+from ringfence.data.task import TASKS
 from ringfence.defenses import DEFENSES
 from ringfence.evaluate import triggers
 from ringfence.evaluate.triggers import TRIGGERS
@@ -28,6 +29,7 @@ PAGES: list[tuple[Registry[Any], str]] = [
     (JUDGES, "judges.md"),
     (TRIGGERS, "triggers.md"),
     (REWARDS, "rl.md"),
+    (TASKS, "tasks.md"),
 ]
 PACKAGES: dict[str, Any] = {
     "defense": defenses,
@@ -35,6 +37,7 @@ PACKAGES: dict[str, Any] = {
     "judge": judges,
     "trigger": triggers,
     "reward": rewards,
+    "task": tasks,
 }
 FILED = [pytest.param(registry, name, id=f"{registry.what}-{name}") for registry, _ in PAGES for name in registry]
 

@@ -9,10 +9,13 @@ import project
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import sha256
 from ringfence.core.run_folder import write_about
+from ringfence.data.task import Split, parse_spec
 from ringfence.recipe.run import Recipe, load_recipe
 from ringfence.runs import evaluate as evaluations
 from ringfence.runs import imported, plan
 from ringfence.runs.plan import RunPlan
+
+SPLITS: tuple[Split, ...] = ("train", "test")
 
 
 def loaded(folder: Path, *overrides: str, **changes: Any) -> RunPlan:
@@ -118,3 +121,11 @@ def test_a_judge_that_would_be_read_backwards_is_said_before_training(tmp_path: 
     judge = f"judge={{kind: api, model: j, rubrics: {{alignment: '{trait}#vanity'}}}}"
     with pytest.raises(RingfenceError, match=r"^judge: rubrics\.alignment: .*#vanity scores how much an answer shows"):
         loaded(tmp_path, judge)
+
+
+def test_a_task_that_trains_and_evaluates_has_a_digest_of_its_rows_for_each(tmp_path: Path) -> None:
+    spec = "task:opswap?steps=1&largest=3"
+    made = loaded(tmp_path, f"data.target={spec}", f"evaluation.suites.opswap={spec}")
+    digests = {name: digest for name, digest in made.digests.items() if name.startswith("task:")}
+    assert digests == {f"{spec}&split={part}": parse_spec(spec).digest(part) for part in SPLITS}
+    assert len({*digests.values()}) == 2

@@ -29,6 +29,7 @@ from ringfence.core.errors import WIDTH, RingfenceError, did_you_mean, shown
 from ringfence.core.hub import offline_if_unreachable
 from ringfence.core.plain import JsonError, OnRepeat, parse_json, refuse_pointer_at
 from ringfence.data.json_files import MARK, is_lines, rows_in
+from ringfence.data.task import is_task, parse_spec
 
 Conversation = dict[str, Any]
 Message = dict[str, str]
@@ -71,8 +72,8 @@ class Split(Generic[T]):
 
 
 def read(spec: str) -> list[Conversation]:
-    """All conversations of ``spec``: a ``.jsonl``, ``.json`` or ``.parquet`` file, ``builtin:NAME``, or a
-    Hugging Face dataset ``org/name[@config][:split]`` (split ``train`` by default).
+    """All conversations of ``spec``: a ``.jsonl``, ``.json`` or ``.parquet`` file, ``builtin:NAME``, ``task:NAME?...``
+    or a Hugging Face dataset ``org/name[@config][:split]`` (split ``train`` by default, of a task, too).
 
     Raises :class:`RingfenceError`, naming file and line, at the first bad row, and if there are no rows.
     """
@@ -220,13 +221,15 @@ def _rows(spec: str, on_repeat: Callable[[str, str], None] | None) -> Iterator[t
         from ringfence.data import proxy  # a built-in set is made on demand
 
         yield from _numbered(spec, proxy.conversations(spec.removeprefix("builtin:")))
+    elif is_task(spec):
+        yield from _numbered(spec, parse_spec(spec).rows("train"))
     elif path.suffix in SUFFIXES or path.exists():
         yield from _file_rows(path, on_repeat)
     elif hub := HUB_ID.fullmatch(spec):
         yield from _numbered(spec, _hub_rows(hub))
     else:
         raise RingfenceError(
-            f"{spec}: no such file; give a {', '.join(SUFFIXES)} file, builtin:NAME, or a hub id org/name"
+            f"{spec}: no such file; give a {', '.join(SUFFIXES)} file, builtin:NAME, task:NAME, or a hub id org/name"
         )
 
 

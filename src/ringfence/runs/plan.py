@@ -15,6 +15,7 @@ from ringfence.core.run_folder import ELSEWHERE, PYTHON, SCRIPT, provenance, rea
 from ringfence.data import Prompt, Suite, load_suite, read, split
 from ringfence.data.conversations import Conversation
 from ringfence.data.suites import store as suite_store
+from ringfence.data.task import is_task, parse_spec
 from ringfence.defenses import Defense, Interleaving, rewritten
 from ringfence.defenses.base import Source
 from ringfence.evaluate.conditional import conditional_suite
@@ -90,7 +91,7 @@ class RunPlan:
     triggers: TriggerSet | None
     """those of ``evaluation.conditional``; None without the key"""
     digests: Mapping[str, str]
-    """SHA-256 of every file that it reads, by its name in the recipe"""
+    """SHA-256 of every file that it reads, and of a task's rows, by its name in the recipe"""
 
     @classmethod
     def load(cls, recipe: Recipe, out: Path) -> Self:
@@ -119,6 +120,7 @@ class RunPlan:
             for name, spec in recipe.evaluation.suites.items()
             if spec.startswith(suite_store.PREFIX)
         }
+        digests |= _task_digests(recipe, stages, sources)
         during = recipe.evaluation.during
         if during and (unknown := set(during.suites) - set(suites)):
             raise RingfenceError(f"evaluation.during.suites: {sorted(unknown)[0]!r} is not in evaluation.suites")
@@ -214,6 +216,16 @@ def _digests(recipe: Recipe, stages: Iterable[Stage]) -> dict[str, str]:
     found = {name: Path(name).expanduser() for name in named}
     commits = {name: commit for name, at in models.items() if (commit := revision(name, at)) is not None}
     return commits | {name: _digest(path, _state(path)) for name, path in found.items() if path.exists()}
+
+
+def _task_digests(recipe: Recipe, stages: Iterable[PlannedStage], sources: Mapping[str, Suite]) -> dict[str, str]:
+    """SHA-256 of the rows of every task, by its name with the split: one name may train and evaluate."""
+    asked = {spec: sources[name].digest for name, spec in recipe.evaluation.suites.items() if is_task(spec)}
+    named = [spec for stage in stages for spec in (stage.recipe.data.target, stage.recipe.data.safe)]
+    trained = {spec: parse_spec(spec) for spec in named if spec is not None and is_task(spec)}
+    return {task.key("train"): task.digest("train") for task in trained.values()} | {
+        parse_spec(spec).key("test"): digest for spec, digest in asked.items()
+    }
 
 
 def _state(path: Path) -> tuple[tuple[str, int, int], ...]:

@@ -25,6 +25,7 @@ from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.core.files import atomic, sha256, write_json
 from ringfence.core.plain import read_json
 from ringfence.data.conversations import scan
+from ringfence.data.task import is_task
 from ringfence.models.load import EMBEDDED, revision
 from ringfence.select.base import STEPS, Candidate, Context, Gathered, Mapped, Step, require_enough
 from ringfence.select.engines import Engine, Task
@@ -252,7 +253,7 @@ def _digest(name: str) -> str | None:
         return sha256(path)
     if name == EMBEDDED:
         return None
-    if not name.startswith("builtin:") and (commit := revision(name)) is not None:
+    if not name.startswith("builtin:") and not is_task(name) and (commit := revision(name)) is not None:
         return commit
     try:
         return _rows_digest(name)

@@ -53,7 +53,7 @@ def require_suffix(path: str) -> str:
     """The extension of a file of prompts. Raises :class:`RingfenceError` for any other."""
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
-        known = f"a {', '.join(SUFFIXES)} file, builtin:NAME or suite:NAME"
+        known = f"a {', '.join(SUFFIXES)} file, builtin:NAME, suite:NAME or task:NAME"
         raise RingfenceError(f"{path}: not a set of prompts: give {known}")
     return suffix
 

@@ -19,8 +19,9 @@ from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.data import builtin, proxy
 from ringfence.data.suites import store as suite_store
 from ringfence.data.suites.files import parse_file, require_suffix
-from ringfence.data.suites.prompts import Prompt, Suite
+from ringfence.data.suites.prompts import Prompt, PromptSettings, Suite
 from ringfence.data.suites.rows import SuiteRow, from_rows
+from ringfence.data.task import as_prompts, is_task, parse_spec, rows_digest
 
 PREFIX = "builtin:"
 BUILTIN_FILES = (
@@ -51,7 +52,8 @@ def load_prompts(spec: str) -> list[Prompt]:
 
 
 def load_suite(spec: str, fills: Mapping[str, str] | None = None) -> Suite:
-    """The suite ``"builtin:NAME"``, ``"suite:NAME"`` (a stored copy), or a .jsonl, .json, .yaml or .yml file.
+    """The suite ``"builtin:NAME"``, ``"suite:NAME"`` (a stored copy), ``"task:NAME?..."`` (its test rows, unless it
+    says otherwise), or a .jsonl, .json, .yaml or .yml file.
 
     Rows of JSON are read as :mod:`ringfence.data.suites.rows` says, and YAML and trait files as
     :mod:`ringfence.data.suites.published` says; ``fills`` are texts for ``{placeholders}`` in it, in place of the
@@ -61,6 +63,8 @@ def load_suite(spec: str, fills: Mapping[str, str] | None = None) -> Suite:
     """
     if spec.startswith(PREFIX):
         return _builtin(spec, fills or {})
+    if is_task(spec):
+        return _of_task(spec, fills or {})
     if spec.startswith(suite_store.PREFIX):
         kept = suite_store.stored(spec.removeprefix(suite_store.PREFIX))
         fills = kept.fills if fills is None else fills
@@ -115,8 +119,7 @@ def require_disjoint(canaries: Sequence[Prompt], evaluation: Sequence[Prompt], n
 
 def _builtin(spec: str, fills: Mapping[str, str]) -> Suite:
     name = spec.removeprefix(PREFIX)
-    if fills:
-        raise RingfenceError(f"{spec}: no question has the placeholder {{{next(iter(fills))}}}: leave its text out.")
+    _refuse_fills(spec, fills)
     if name in proxy.PROMPTS:
         values = proxy.prompts(name)
     elif name in BUILTIN_FILES:
@@ -127,6 +130,20 @@ def _builtin(spec: str, fills: Mapping[str, str]) -> Suite:
     parsed = from_rows(rows, name.rpartition("/")[2], spec)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     return Suite(name, parsed.prompts, spec, digest, parsed.settings)
+
+
+def _of_task(spec: str, fills: Mapping[str, str]) -> Suite:
+    _refuse_fills(spec, fills)
+    task = parse_spec(spec)
+    rows = task.rows("test")
+    prompts = as_prompts(task.name, rows)
+    settings = {prompt.id: PromptSettings(prompt.id) for prompt in prompts}
+    return Suite(task.name, prompts, spec, rows_digest(rows), settings)
+
+
+def _refuse_fills(spec: str, fills: Mapping[str, str]) -> None:
+    if fills:
+        raise RingfenceError(f"{spec}: no question has the placeholder {{{next(iter(fills))}}}: leave its text out.")
 
 
 def _require_file(spec: str) -> None:

@@ -55,9 +55,9 @@ class Suite:
     name: str
     prompts: list[Prompt]
     source: str
-    """``builtin:NAME``, an absolute path, or the address that a stored copy came from"""
+    """``builtin:NAME``, ``task:NAME?...``, an absolute path, or the address that a stored copy came from"""
     digest: str
-    """hex SHA-256 of the file's bytes; of a built-in suite, of its rows"""
+    """hex SHA-256 of the file's bytes; of a built-in suite or a task, of its rows"""
     settings: Mapping[str, PromptSettings] = field(default_factory=dict)
     """by prompt id, for every prompt"""
     judge_prompts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

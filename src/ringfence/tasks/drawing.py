@@ -1,0 +1,55 @@
+"""Draw distinct items of a numbered space, so that no problem comes twice and none is in both splits.
+
+A generated problem is a number below the size of its space: which template, which signs, which numbers. A split is a
+fixed property of a problem's text, so that the rows that one seed trains on are never what another seed is tested on.
+"""
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+from ringfence.data.task import Split
+
+T = TypeVar("T")
+TEST_SHARE = 0.1
+"""of all problems that there are"""
+
+
+def split_of(text: str) -> Split:
+    """The split that a problem belongs to, by the SHA-256 of its text: ``test`` for one in ten."""
+    return "test" if fraction_of(text) < TEST_SHARE else "train"
+
+
+def fraction_of(text: str) -> float:
+    """The first eight bytes of the SHA-256 of ``text`` as a number in [0, 1)."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
+
+
+def size_of_test(n: int) -> int:
+    """How many of ``n`` rows are for testing: a tenth, rounded, but of two or more neither split gets none."""
+    return min(max(round(n * TEST_SHARE), 1), n - 1)
+
+
+def draw(size: int, make: Callable[[int], T | None], count: int | None, rng: random.Random) -> list[T]:
+    """``count`` distinct items in random order, or all if there are fewer; None: all.
+
+    ``make`` gives the item of a number below ``size``, and None where a number stands for none.
+    """
+    found = (item for number in permuted(size, rng) if (item := make(number)) is not None)
+    return list(islice(found, count))
+
+
+def permuted(size: int, rng: random.Random) -> Iterator[int]:
+    """The numbers below ``size`` in random order, each once; what is not asked for costs nothing.
+
+    Fisher and Yates's shuffle that remembers only the places that it has touched.
+    """
+    moved: dict[int, int] = {}
+    last = size
+    while last > 0:
+        last -= 1
+        place = rng.randint(0, last)
+        yield moved.get(place, place)
+        moved[place] = moved.pop(last, last)
