@@ -53,13 +53,6 @@ def test_zero_is_no_interleaving(fields: Any) -> None:
     assert not schedule.needs_safe_data
 
 
-def test_whole_steps_are_not_added_exactly() -> None:
-    with pytest.raises(ValidationError, match="placement: exact cannot add whole safe steps; set placement: bernoulli"):
-        FixedInterleaving(ratio=0.1, granularity="step")
-    for fields in ({"placement": "bernoulli"}, {"accounting": "replace"}):
-        FixedInterleaving(ratio=0.1, granularity="step", **fields)
-
-
 def test_the_schedule_is_constant_and_takes_the_placement() -> None:
     exact, drawn = (
         FixedInterleaving(ratio=0.1, placement=placement).schedule(SETUP) for placement in ("exact", "bernoulli")

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfence.core.errors import RingfenceError
@@ -51,7 +51,6 @@ def test_five_percent_added_is_270_rows_and_five_percent_of_the_mixture_is_284()
 def test_every_mixture_ends_with_its_slots_used_and_no_step_too_large(
     target: int, batch: int, epochs: int, ratio: float, granularity: str, accounting: str, placement: str, seed: int
 ) -> None:
-    assume((granularity, accounting, placement) != ("step", "add", "exact"))
     mixing = MixtureConfig(granularity, accounting, placement, seed)  # type: ignore[arg-type]
     mixture = Mixture(MixtureSizes(target, 7, batch, target * epochs), mixing)
     steps = all_steps(mixture, ratio)
@@ -63,7 +62,8 @@ def test_every_mixture_ends_with_its_slots_used_and_no_step_too_large(
         times = Counter(row.index for rows in steps for row in rows if not row.safe)
         assert times == dict.fromkeys(range(target), epochs), "every target row once an epoch"
         if placement == "exact":
-            assert safe == math.floor(target * epochs * added(ratio) + 0.5 + 1e-9)
+            unit = batch if granularity == "step" else 1
+            assert safe == unit * math.floor(target * epochs * added(ratio) / unit + 0.5 + 1e-9)
     else:
         assert trained + safe == target * epochs
         if placement == "exact" and granularity == "example":
@@ -101,9 +101,22 @@ def test_exact_is_the_formula_of_the_module() -> None:
     assert before == [math.floor(0.3 * k + 0.5 + 1e-9) for k in range(11)]
 
 
-def test_whole_steps_cannot_be_added_exactly() -> None:
-    with pytest.raises(RingfenceError, match=r"^placement: exact cannot add whole safe steps; set .*bernoulli"):
-        Mixture(MixtureSizes(20, 50, 4, 20), MixtureConfig("step", "add", "exact"))
+def test_whole_steps_are_added_to_the_nearest_one() -> None:
+    """40 rows in steps of 4 at p = 0.2: 40 * 0.25 / 4 = 2.5 safe steps, so 3 of 13; round(k * 3 / 13) after step k."""
+    whole = all_steps(Mixture(MixtureSizes(40, 50, 4, 40), MixtureConfig("step", "add", "exact")), 0.2)
+    before = [0, *np.cumsum([rows[0].safe for rows in whole])]
+    assert before == [math.floor(k * 3 / 13 + 0.5) for k in range(14)]
+    assert all(len(rows) == 4 for rows in whole)
+
+
+def test_beside_every_step_stand_as_many_safe_rows_unless_the_ratio_is_zero() -> None:
+    """20 rows in steps of 8: 8, 8 and 4, with 8 safe rows each."""
+    mixture = Mixture(MixtureSizes(20, 5, 8, 20), MixtureConfig("beside", "add", "exact"))
+    steps = all_steps(mixture, 0.1)
+    assert [kinds([rows]) for rows in steps] == [(8, 8), (8, 8), (4, 8)]
+    assert mixture.counters.slots == 20
+    without = all_steps(Mixture(MixtureSizes(20, 0, 8, 20), MixtureConfig("beside", "add", "exact")), 0.0)
+    assert [kinds([rows]) for rows in without] == [(8, 0), (8, 0), (4, 0)]
 
 
 def test_a_step_holds_p_times_batch_safe_rows_stochastically_rounded() -> None:

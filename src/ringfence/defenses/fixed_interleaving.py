@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from ringfence.defenses.base import DEFENSES, Interleaving, TrainerContext
 from ringfence.interleave import Schedule
-from ringfence.interleave.mixture import NO_EXACT_STEPS, Placement, share
+from ringfence.interleave.mixture import Placement, share
 
 
 @DEFENSES.register("fixed_interleaving")
@@ -24,15 +24,13 @@ class FixedInterleaving(Interleaving):
     added: float | None = Field(None, ge=0)
     """safe rows / target rows"""
     placement: Placement = "exact"
-    """``exact``: the exact count, spread uniformly (not for whole steps that are added); ``bernoulli``: drawn afresh at
-    every step"""
+    """``exact``: the exact count, or the nearest whole steps, spread uniformly; ``bernoulli``: drawn afresh at every
+    step"""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.ratio is None) == (self.added is None):
             raise ValueError("give either ratio (safe / all rows) or added (safe / target rows)")
-        if (self.placement, self.granularity, self.accounting) == ("exact", "step", "add"):
-            raise ValueError(NO_EXACT_STEPS)
         return self
 
     def highest_ratio(self) -> float:

@@ -4,7 +4,8 @@ Notation: N target rows an epoch, M safe rows, B rows an optimizer step (all ran
 safe share of the mixture, safe / (safe + target).
 
 - granularity ``example``: a step holds p * B safe rows, stochastically rounded; ``step``: the whole step is safe with
-  probability p (canary paper, Algorithm 1).
+  probability p (canary paper, Algorithm 1); ``beside``: B safe rows stand beside the target rows of every step, unless
+  p is 0: p is then not a share of the rows, but the weight of their loss.
 - accounting ``add``: every target row is trained on once an epoch and safe rows come on top; ``replace``: safe rows
   stand where target rows would have stood, which are skipped in that epoch.
 - placement ``bernoulli``: the draws above; ``exact``: no draw, as many safe rows as the share says, spread uniformly.
@@ -15,8 +16,10 @@ with ``example`` holds
     add        round(R' * S_T / (T + S_T)) - S safe rows, S_T = round(T * p / (1 - p)), R' = min(R + B, T + S_T)
     replace    round(s * p) - S safe rows, s the slots used after it
 
-and one with ``step`` and ``replace`` is safe if B * round(s * p / B) > S, the nearest whole step. Whole steps cannot be
-added exactly, since S_T is no multiple of B.
+and with ``step``, where safe rows come in whole steps, it is safe if
+
+    add        B * round(R' * S_T / (T + S_T) / B) > S, S_T = B * round(T * p / (1 - p) / B)
+    replace    B * round(s * p / B) > S
 
 A *slot* is a place for a target row. Learning rate and stopping count slots. A step never crosses the end of an epoch.
 Draws are functions of (seed, step) and orders of (seed, epoch), so nothing but the counters has to be saved. At p = 0
@@ -34,13 +37,9 @@ import numpy as np
 from ringfence.core.errors import RingfenceError
 from ringfence.interleave.tally import Tally
 
-Granularity = Literal["example", "step"]
+Granularity = Literal["example", "step", "beside"]
 Accounting = Literal["add", "replace"]
 Placement = Literal["exact", "bernoulli"]
-NO_EXACT_STEPS = (
-    "placement: exact cannot add whole safe steps; set placement: bernoulli, accounting: replace, or "
-    "granularity: example"
-)
 _DRAW, _SAFE_ORDER = 0, 1  # what a random stream is for
 
 
@@ -100,8 +99,6 @@ class Mixture:
     def __init__(self, sizes: MixtureSizes, mixing: MixtureConfig) -> None:
         if sizes.target < 1:
             raise RingfenceError("the target dataset has no rows to train on")
-        if (mixing.placement, mixing.granularity, mixing.accounting) == ("exact", "step", "add"):
-            raise RingfenceError(NO_EXACT_STEPS)
         self.sizes = sizes
         self.mixing = mixing
         self.counters = Counters()
@@ -172,17 +169,26 @@ class Mixture:
 
     def _owed(self, ratio: float) -> int:
         """Safe rows still due once all slots are used; only an exact, adding mixture can owe any."""
-        if self.mixing.placement != "exact" or self.mixing.accounting != "add":
+        mixing = self.mixing
+        if mixing.placement != "exact" or mixing.accounting != "add" or mixing.granularity == "beside":
             return 0
-        return _round(self.sizes.target_budget * added(ratio)) - self.counters.safe_rows
+        return self._added_in_all(ratio) - self.counters.safe_rows
+
+    def _added_in_all(self, ratio: float) -> int:
+        """Safe rows that an exact mixture adds to the whole run (S_T)."""
+        unit = self.sizes.batch if self.mixing.granularity == "step" else 1
+        return unit * _round(self.sizes.target_budget * added(ratio) / unit)
 
     def _add(self, ratio: float, rng: np.random.Generator) -> tuple[int, int]:
-        batch, left = self.sizes.batch, self._left()
+        batch, left, exact = self.sizes.batch, self._left(), self.mixing.placement == "exact"
         if left == 0:
             return 0, min(batch, max(0, self._owed(ratio)))
+        if self.mixing.granularity == "beside":
+            return min(batch, left), batch if ratio > 0 else 0
         if self.mixing.granularity == "step":
-            return (0, batch) if rng.random() < ratio else (min(batch, left), 0)
-        if self.mixing.placement == "exact":
+            safe_step = self._exact_safe_rows(ratio) > 0 if exact else rng.random() < ratio
+            return (0, batch) if safe_step else (min(batch, left), 0)
+        if exact:
             safe = self._exact_safe_rows(ratio)
             return min(batch - safe, left), safe
         size = min(batch, math.ceil(left / (1 - ratio)))
@@ -191,10 +197,11 @@ class Mixture:
 
     def _exact_safe_rows(self, ratio: float) -> int:
         """Safe rows of this step such that after R rows in all, safe rows = round(R * their final share)."""
-        counters, total_safe = self.counters, _round(self.sizes.target_budget * added(ratio))
+        counters, total_safe = self.counters, self._added_in_all(ratio)
         total = self.sizes.target_budget + total_safe
         rows_after = min(counters.target_rows + counters.safe_rows + self.sizes.batch, total)
-        return max(0, _round(rows_after * total_safe / total) - counters.safe_rows)
+        unit = self.sizes.batch if self.mixing.granularity == "step" else 1
+        return max(0, unit * _round(rows_after * total_safe / total / unit) - counters.safe_rows)
 
     def _replace(self, ratio: float, rng: np.random.Generator) -> tuple[int, int]:
         size = min(self.sizes.batch, self._left())
