@@ -13,6 +13,8 @@ from ringfence.train.consumed import consumed
 from tiny import rows
 from training import arguments
 
+TOLD = {"target": True, "safe": True}
+
 
 def counters() -> Counters:
     """Four steps at ratios 0, 0.25, 0.25 and 0.5; 7 target rows, in which 12 conversations are packed, and 3 safe."""
@@ -20,7 +22,7 @@ def counters() -> Counters:
 
 
 def test_by_hand(tmp_path: Path) -> None:
-    assert consumed(counters(), arguments(tmp_path), tokenised=True) == {
+    assert consumed(counters(), arguments(tmp_path), TOLD) == {
         "steps": 4,
         "target_rows": 7,
         "safe_rows": 3,
@@ -39,7 +41,7 @@ def test_tokens_are_those_of_the_rows(tmp_path: Path) -> None:
     counts = RowCounts.of(data)
     assert counts is not None
     seen.target.add(counts, drawn)
-    found = consumed(seen, arguments(tmp_path), tokenised=True)
+    found = consumed(seen, arguments(tmp_path), TOLD)
     assert found["target_tokens"] == sum(len(data[index]["input_ids"]) for index in drawn)
     assert found["target_labels"] == sum(label != -100 for index in drawn for label in data[index]["labels"])
     assert (found["safe_tokens"], found["safe_labels"], found["safe_fraction"]) == (0, 0, 0)
@@ -57,23 +59,23 @@ def test_tokens_are_those_of_the_rows(tmp_path: Path) -> None:
 def test_packed_rows_are_conversations(
     tmp_path: Path, changes: dict[str, Any], target_rows: float, fraction: float
 ) -> None:
-    found = consumed(counters(), arguments(tmp_path, **changes), tokenised=True)
+    found = consumed(counters(), arguments(tmp_path, **changes), TOLD)
     assert found["target_rows"] == pytest.approx(target_rows, nan_ok=True)
     assert found["safe_fraction"] == pytest.approx(fraction, nan_ok=True)
     assert (found["target_tokens"], found["safe_rows"]) == (500, 3)
 
 
 def test_tokens_are_unknown_where_rows_are_not_tokenised(tmp_path: Path) -> None:
-    found = consumed(counters(), arguments(tmp_path), tokenised=False)
+    found = consumed(counters(), arguments(tmp_path), {"target": False, "safe": False})
     unknown = {name for name, value in found.items() if math.isnan(value)}
     assert unknown == {"target_tokens", "target_labels", "safe_tokens", "safe_labels"}
 
 
 def test_nothing_consumed_has_no_fraction_and_no_mean(tmp_path: Path) -> None:
-    found = consumed(Counters(), arguments(tmp_path), tokenised=True)
+    found = consumed(Counters(), arguments(tmp_path), TOLD)
     assert {name for name, value in found.items() if math.isnan(value)} == {"safe_fraction", "mean_ratio"}
     assert sum(value for value in found.values() if not math.isnan(value)) == 0
 
 
 def test_arguments_of_another_trainer_pack_nothing(tmp_path: Path) -> None:
-    assert consumed(counters(), TrainingArguments(str(tmp_path), use_cpu=True), tokenised=True)["target_rows"] == 7
+    assert consumed(counters(), TrainingArguments(str(tmp_path), use_cpu=True), TOLD)["target_rows"] == 7

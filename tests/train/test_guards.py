@@ -60,7 +60,7 @@ def guards_of(model: Any, defenses: Sequence[Defense], reference: Any = None) ->
 
 def loss(guards: DefenseStack) -> torch.Tensor:
     """Cross-entropy in the model's own type + weight * sum / units of each penalty."""
-    batch, units = Batch.of(INPUTS), guards.normalizer([INPUTS], "none")
+    batch, units = Batch.of(INPUTS), guards.normalizer([Batch.of(INPUTS)])
 
     def run() -> torch.Tensor:
         logits = guards.model(**INPUTS, use_cache=False).logits
@@ -257,12 +257,12 @@ def test_units_are_summed_over_the_micro_batches() -> None:
     """4 labels, of which one more is unseen in the second micro-batch; LDIFS ``sum`` counts 2 + 1 conversations."""
     guards = guards_of(adapted(), DEFENSES)
     other = {"labels": torch.tensor([[5, 6, 7], [-100] * 3])}  # the first label is nobody's prediction
-    assert guards.normalizer([INPUTS, other], "none").tolist() == [4 + 2, 2 + 1]
+    assert guards.normalizer([Batch.of(INPUTS), Batch.of(other)]).tolist() == [4 + 2, 2 + 1]
     safe = {**INPUTS, "safe": torch.tensor([[False], [True]]).expand(2, 4)}
     only = guards_of(
         adapted(), [KL(weight=1, sources="safe"), LDIFS(weight=1, every=1, reduction="mean", sources="target")]
     )
-    assert only.normalizer([safe, other], "safe").tolist() == [1, 4 + 3]
+    assert only.normalizer([Batch.of(safe, safe["safe"]), Batch.of(other)]).tolist() == [1, 4 + 3]
 
 
 def test_without_penalties_there_is_no_reference(file: str) -> None:

@@ -2,8 +2,9 @@
 
     L = CE(theta) + weight * D,    Delta_k = h_k(theta) - h_k(theta_0)
 
-with h_k the residual stream after decoder layer k, for every ``every``-th k, at all positions that are not padding. The
-gradient flows through the trained model. What D divides by is the ``reduction``:
+with h_k the residual stream after decoder layer k, for every ``every``-th k, at all positions that are not padding; in
+reinforcement learning, where one prompt has many completions, at those of completions. The gradient flows through the
+trained model. What D divides by is the ``reduction``:
 
 - ``sum``: sum of Delta^2 over layers, positions and dimensions, averaged over conversations: eq. 2 as it stands;
 - ``mean``: mean of Delta^2 over positions, layers and dimensions;
@@ -63,14 +64,15 @@ class LDIFSHook(DefenseHook):
 
     def normalizer(self, batch: Batch) -> int:
         """Conversations for ``sum``, else positions."""
-        positions = batch.of_source(self.config.sources)
-        return int((positions & batch.starts if self.config.reduction == "sum" else positions).sum())
+        if self.config.reduction == "sum":
+            return int((batch.of_source(self.config.sources) & batch.starts).sum())
+        return int(batch.states(self.config.sources).sum())
 
     def penalty(self, step: PenaltyInputs) -> torch.Tensor:
         """The squared distance, summed over conversations or positions."""
         import torch
 
-        positions = step.batch.of_source(self.config.sources)
+        positions = step.batch.states(self.config.sources)
         return torch.stack([self._distance(step, k, positions) for k in sorted(self.layers)]).sum()
 
     def _distance(self, step: PenaltyInputs, k: int, positions: torch.Tensor) -> torch.Tensor:

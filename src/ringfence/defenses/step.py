@@ -35,10 +35,17 @@ class Batch:
     """the first position of each conversation"""
     attended: torch.Tensor
     """not padding"""
+    compared: torch.Tensor
+    """whose hidden states a distance may compare: all, but of a completion in reinforcement learning its own"""
 
     @classmethod
-    def of(cls, inputs: Mapping[str, Any], safe: torch.Tensor | None = None) -> Batch:
-        """From what a TRL collator gives; without ``safe`` all rows are target rows."""
+    def of(
+        cls, inputs: Mapping[str, Any], safe: torch.Tensor | None = None, compared: torch.Tensor | None = None
+    ) -> Batch:
+        """From what a TRL collator gives; without ``safe`` all rows are target rows, and without ``compared`` all is.
+
+        (batch, tokens) each.
+        """
         import torch
 
         labels = inputs["labels"]
@@ -53,11 +60,16 @@ class Batch:
             safe=torch.zeros_like(attended) if safe is None else safe.to(labels.device),
             starts=attended & first,
             attended=attended,
+            compared=torch.ones_like(attended) if compared is None else compared,
         )
 
     def of_source(self, sources: Sources) -> torch.Tensor:
         """The real positions of the rows that come from ``sources``."""
         return self.real if sources == "both" else self.real & (self.safe if sources == "safe" else ~self.safe)
+
+    def states(self, sources: Sources) -> torch.Tensor:
+        """The positions of ``sources`` whose hidden states are compared."""
+        return self.of_source(sources) & self.compared
 
     def predicting(self, tokens: Tokens, sources: Sources) -> torch.Tensor:
         """The positions of ``sources`` that predict a token: a labelled one, or any of the same conversation."""

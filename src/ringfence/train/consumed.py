@@ -1,6 +1,7 @@
 """What training consumed, for ``result.json``: rows and tokens of each source, and what ``max_length`` took of them."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from transformers import TrainingArguments
@@ -9,11 +10,11 @@ from ringfence.interleave.mixture import Counters
 from ringfence.interleave.tally import Tally
 
 
-def consumed(counters: Counters, args: TrainingArguments, tokenised: bool) -> dict[str, Any]:
+def consumed(counters: Counters, args: TrainingArguments, tokenised: Mapping[str, bool]) -> dict[str, Any]:
     """Steps, rows, tokens, and those with a loss (labels); ``safe_fraction`` = safe rows / all rows, and mean ratio.
 
     A row is a conversation, also where several are packed into one. NaN is what cannot be told: rows where packing cuts
-    conversations into pieces, and tokens where the rows are not ``tokenised`` beforehand.
+    conversations into pieces, and tokens of a source whose rows are not ``tokenised`` beforehand.
     """
     rows, safe = _conversations(counters, args), counters.safe_rows
     return {
@@ -21,8 +22,8 @@ def consumed(counters: Counters, args: TrainingArguments, tokenised: bool) -> di
         "target_rows": rows,
         "safe_rows": safe,
         "safe_fraction": safe / (rows + safe) if rows + safe else math.nan,
-        **_tokens("target", counters.target, tokenised),
-        **_tokens("safe", counters.safe, tokenised),
+        **_tokens("target", counters.target, tokenised.get("target", True)),
+        **_tokens("safe", counters.safe, tokenised.get("safe", True)),
         "mean_ratio": counters.ratio_sum / counters.step if counters.step else math.nan,
     }
 

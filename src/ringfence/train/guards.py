@@ -56,6 +56,7 @@ class DefenseStack:
         self.guards: dict[str, DefenseHook] = {name: guard for name, guard in made.items() if guard is not None}
         adding = {DEFENSES.name_of(type(defense)) for defense in defenses if defense.penalises}
         self.penalising = {name: guard for name, guard in self.guards.items() if name in adding}
+        self._in_forward = False
         self.needs_last = any(guard.needs_last for guard in self.penalising.values())
         self.layers = frozenset[int]().union(*(guard.layers for guard in self.penalising.values()))
         self.reference = self._reference(reference) if self.penalising else None
@@ -78,15 +79,26 @@ class DefenseStack:
             given.to(self.model.device)
         return given.requires_grad_(False).eval()
 
-    def normalizer(self, batches: Sequence[Mapping[str, Any]], safe_key: str) -> torch.Tensor:
+    def normalizer(self, batches: Sequence[Batch]) -> torch.Tensor:
         """(penalties,): the units of each penalty in the micro-batches of one optimizer step on this rank."""
-        seen = [Batch.of(inputs, inputs.get(safe_key)) for inputs in batches]
-        counts = [sum(guard.normalizer(batch) for batch in seen) for guard in self.penalising.values()]
+        counts = [sum(guard.normalizer(batch) for batch in batches) for guard in self.penalising.values()]
         return torch.tensor(counts, dtype=torch.long)
+
+    @contextmanager
+    def around(self, model: Model) -> Iterator[None]:
+        """The guards' hooks on ``model`` inside: where a policy generates and scores its completions.
+
+        In a training forward they are up already.
+        """
+        with ExitStack() as stack:
+            for guard in () if self._in_forward else self.guards.values():
+                stack.enter_context(guard.apply(model, None))
+            yield
 
     def loss(self, batch: Batch, inputs: Mapping[str, Any], run: Callable[[], T]) -> tuple[T, list[Penalty]]:
         """What ``run``, the trainer's own training forward and loss, returns, and the penalties on this micro-batch."""
         with ExitStack() as stack:
+            stack.enter_context(self._forwarding())
             for guard in self.guards.values():
                 stack.enter_context(guard.apply(self.model, batch))
             with capture_hidden_states(self.model, self.layers, last=self.needs_last, frozen=self.shared) as trained:
@@ -94,6 +106,14 @@ class DefenseStack:
             # Accelerate puts autocast around the model's forward only; the reference must round as the model does.
             with torch.autocast(batch.labels.device.type, trained.autocast, enabled=trained.autocast is not None):
                 return loss, self._penalties(batch, inputs, trained)
+
+    @contextmanager
+    def _forwarding(self) -> Iterator[None]:
+        self._in_forward = True
+        try:
+            yield
+        finally:
+            self._in_forward = False
 
     def _penalties(self, batch: Batch, inputs: Mapping[str, Any], trained: Captured) -> list[Penalty]:
         if not self.penalising:

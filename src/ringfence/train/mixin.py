@@ -46,7 +46,7 @@ from transformers import (
 
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses import Defense, Interleaving, TrainerContext
-from ringfence.defenses.base import read_defenses, require_distinct
+from ringfence.defenses.base import Source, read_defenses, require_distinct
 from ringfence.interleave import InterleavedLoader, InterleavingStream, RankLayout, Risk, Schedule
 from ringfence.interleave.tally import RowCounts
 from ringfence.train import script
@@ -89,6 +89,8 @@ class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
 
     max_truncated = 0.1
     """the share of rows that may be cut, by trainers that cut any"""
+    undescribed: tuple[str, ...] = ()
+    """keys of a recipe that the trainer cannot tell of its run, each with why"""
 
     def __init__(
         self,
@@ -102,6 +104,7 @@ class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
     ) -> None:
         self.defenses = read_defenses(defenses)
         require_distinct(self.defenses)
+        self.in_force = self._fitted(self.defenses)
         if args is not None:
             refuse_unfit(args)
         self.given_rows = (train_dataset, safe_dataset)
@@ -112,9 +115,9 @@ class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
         require_rows(train_dataset, "train_dataset")
         if safe_dataset is not None:
             require_rows(safe_dataset, "safe_dataset")
-            require_same_form(train_dataset, safe_dataset)
-            safe_dataset = rewrite_dataset(self.defenses, safe_dataset, "safe")
-        super().__init__(args=args, train_dataset=rewrite_dataset(self.defenses, train_dataset, "target"), **others)
+            self._require_forms(train_dataset, safe_dataset)
+            safe_dataset = self._rewrite(safe_dataset, "safe")
+        super().__init__(args=args, train_dataset=self._rewrite(train_dataset, "target"), **others)
         refuse_unsupported(self.args, self.train_dataset)
         # The stream restores its own position; skipping batches would draw them anew.
         self.args.ignore_data_skip = True
@@ -130,6 +133,22 @@ class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
             self.add_callback(TargetProgress(self.stream))
 
     # 1. Rows.
+
+    def _fitted(self, defenses: tuple[Defense, ...]) -> tuple[Defense, ...]:
+        """``defenses`` as this trainer has them; here, as they are given."""
+        return defenses
+
+    def _require_forms(self, target: Any, safe: Any) -> None:
+        """Raise :class:`RingfenceError` unless target and safe rows have the forms that the trainer takes together."""
+        require_same_form(target, safe)
+
+    def _rewrite(self, dataset: Any, source: Source) -> Any:
+        """``dataset`` as the defenses would have it."""
+        return rewrite_dataset(self.in_force, dataset, source)
+
+    def _epoch_rows(self) -> int:
+        """Target rows an epoch."""
+        return len(self.train_dataset)
 
     def _prepare_safe(self, dataset: Dataset) -> Dataset:
         """Safe rows as the trainer has prepared its own; here, which takes tokenised ones, as they are."""
@@ -149,9 +168,9 @@ class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
         return schedule
 
     def _new_stream(self) -> InterleavingStream:
-        interleaving = next((one for one in self.defenses if isinstance(one, Interleaving)), None)
+        interleaving = next((one for one in self.in_force if isinstance(one, Interleaving)), None)
         schedule, target, safe = self._new_schedule(interleaving), self.train_dataset, self.safe_dataset
-        rows = (len(target), len(safe) if safe is not None else 0)
+        rows = (self._epoch_rows(), len(safe) if safe is not None else 0)
         counts = (RowCounts.of(target), RowCounts.of(safe) if safe is not None else None)
         self.target_steps = target_steps(self.args, rows[0], self._share())
         return new_stream(self.args, rows, counts, self._share(), interleaving, schedule)
@@ -277,7 +296,12 @@ class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
 
         After training also what a defense did last, under its name: ``safe_lora`` is a list of layers.
         """
-        tokenised = {"input_ids", "labels"} <= set(self.train_dataset.column_names)
+        sources = {"target": self.train_dataset, "safe": self.safe_dataset}
+        tokenised = {
+            source: {"input_ids", "labels"} <= set(rows.column_names)
+            for source, rows in sources.items()
+            if rows is not None
+        }
         return {
             **consumed(self.stream.counters, self.args, tokenised),
             "seconds": self.step_seconds,

@@ -1,5 +1,6 @@
 """The defenses' guards around the training forward of any ``Trainer``, and their penalties in its loss."""
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +22,8 @@ else:
 class PenalisedMixin(_Trainer):
     """The part of :class:`~ringfence.train.mixin.DefendedTrainerMixin` that computes the loss."""
 
-    defenses: tuple[Defense, ...]
+    in_force: tuple[Defense, ...]
+    """the defenses as this trainer has them"""
     guards: DefenseStack
     _units: torch.Tensor
     """(penalties,): what each is divided by in this optimizer step"""
@@ -29,7 +31,7 @@ class PenalisedMixin(_Trainer):
     _steps_unlogged: int
 
     def _put_up_guards(self, setup: TrainerContext, reference: PreTrainedModel | None) -> None:
-        self.guards = DefenseStack(self.defenses, setup, reference)
+        self.guards = DefenseStack(self.in_force, setup, reference)
         if self.guards:
             backend_of(self.accelerator, self.args.n_gpu).require_guards()
         if self.guards.penalising:
@@ -39,12 +41,21 @@ class PenalisedMixin(_Trainer):
         self._steps_unlogged = 0
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
-        """The parent's micro-batches of one optimizer step; counts what each penalty is divided by, over all ranks."""
+        """The parent's micro-batches of one optimizer step."""
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        if self.guards.penalising and batches:
-            self._units = self.accelerator.reduce(self.guards.normalizer(batches, SAFE).to(device), "sum")
-            self._steps_unlogged += 1
+        if batches:
+            self._begin_step(batches)
         return batches, items
+
+    def _begin_step(self, batches: Sequence[Any]) -> None:
+        """Look at the micro-batches of the optimizer step that begins."""
+        if self.guards.penalising:
+            self._count_units([Batch.of(inputs, inputs.get(SAFE)) for inputs in batches])
+
+    def _count_units(self, batches: Sequence[Batch]) -> None:
+        """Count what each penalty is divided by in the micro-batches of one optimizer step, over all ranks."""
+        self._units = self.accelerator.reduce(self.guards.normalizer(batches).to(self.args.device), "sum")
+        self._steps_unlogged += 1
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -54,12 +65,21 @@ class PenalisedMixin(_Trainer):
         parent = super().compute_loss
         if not (self.guards and self.model.training):
             return parent(model, inputs, return_outputs, num_items_in_batch)
-        batch = Batch.of(inputs, safe)
-        loss: torch.Tensor
-        loss, penalties = self.guards.loss(
-            batch, inputs, lambda: parent(model, inputs, num_items_in_batch=num_items_in_batch)
+        return self._guarded(
+            Batch.of(inputs, safe),
+            inputs,
+            lambda: parent(model, inputs, num_items_in_batch=num_items_in_batch),
+            self._spread(num_items_in_batch),
         )
-        spread = self._spread(num_items_in_batch)
+
+    def _guarded(
+        self, batch: Batch, inputs: Mapping[str, Any], run: Callable[[], torch.Tensor], spread: int
+    ) -> torch.Tensor:
+        """What ``run``, a training forward and its loss, gives under the guards, plus ``weight * penalty`` for each.
+
+        ``inputs`` are the reference's, ``spread`` undoes the averages over ranks and micro-batches that come after.
+        """
+        loss, penalties = self.guards.loss(batch, inputs, run)
         for penalty, units in zip(penalties, self._units, strict=True):
             share = penalty.sum / units.clamp(min=1)
             loss = loss + penalty.weight * spread * share

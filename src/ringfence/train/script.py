@@ -75,6 +75,8 @@ class DescribedTrainer(Protocol):
     given_rows: tuple[Dataset | None, Dataset | None]
     """target and safe rows as they were given"""
     max_truncated: float
+    undescribed: tuple[str, ...]
+    """keys of a recipe that it cannot tell"""
     metadata: dict[str, Any] | None
     """``run.json`` of the run that it trains for, once it is known"""
 
@@ -143,7 +145,7 @@ def label(trainer: DescribedTrainer, folder: Path) -> None:
 def describe(trainer: DescribedTrainer) -> dict[str, Any]:
     """``run.json`` of what ``trainer`` trains."""
     model = trainer.accelerator.unwrap_model(trainer.model)
-    unknown = ["data: given as rows", "judge", "evaluation.suites"]
+    unknown = ["data: given as rows", "judge", "evaluation.suites", *trainer.undescribed]
     target, safe = trainer.given_rows
     recipe: dict[str, Any] = {
         "name": re.sub(r"[^\w.+ -]+", "-", Path(trainer.args.output_dir).resolve().name) or "run",

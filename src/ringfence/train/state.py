@@ -81,7 +81,7 @@ def flaw(checkpoint: Path) -> str | None:
     try:
         files = _Manifest.validate_json(manifest.read_bytes())
     except FileNotFoundError:
-        return f"{manifest}: is missing, so this is no checkpoint of DefendedSFTTrainer, or one that was not finished"
+        return f"{manifest}: is missing, so this is no checkpoint of a defended trainer, or one that was not finished"
     except (OSError, ValueError):
         return f"{manifest}: is damaged"
     if STATE_FILE not in files:
