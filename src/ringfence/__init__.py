@@ -12,11 +12,17 @@ if TYPE_CHECKING:
     from ringfence.core.errors import RingfenceError as RingfenceError
     from ringfence.defenses import *  # noqa: F403
     from ringfence.judges import RuleJudge as RuleJudge
+    from ringfence.rl import DefendedGRPOTrainer as DefendedGRPOTrainer
     from ringfence.train import DefendedSFTTrainer as DefendedSFTTrainer
 
 __version__ = "0.1.0"
 
-_MODULES = {"DefendedSFTTrainer": "train", "RingfenceError": "core.errors", "RuleJudge": "judges"}
+_MODULES = {
+    "DefendedGRPOTrainer": "rl",
+    "DefendedSFTTrainer": "train",
+    "RingfenceError": "core.errors",
+    "RuleJudge": "judges",
+}
 _MODULES |= dict.fromkeys(CLASSES, "defenses")
 __all__ = list(_MODULES)
 __getattr__ = importer(__name__, _MODULES)

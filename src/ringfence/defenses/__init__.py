@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         DefenseHook,
         Interleaving,
         Penalising,
+        RLContext,
         TrainerContext,
         rewritten,
     )
@@ -34,7 +35,7 @@ CLASSES = {
     "Steering": "steering",
 }
 """the class of each defense, and its module"""
-_BASE = ("DEFENSES", "Defense", "DefenseHook", "Interleaving", "Penalising", "TrainerContext", "rewritten")
+_BASE = ("DEFENSES", "Defense", "DefenseHook", "Interleaving", "Penalising", "RLContext", "TrainerContext", "rewritten")
 __all__ = [
     "CLASSES",
     "DEFENSES",
@@ -47,6 +48,7 @@ __all__ = [
     "Inoculation",
     "Interleaving",
     "Penalising",
+    "RLContext",
     "ReplayInterleaving",
     "SafeLoRA",
     "Steering",

@@ -23,7 +23,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.core.registry import Registry
 from ringfence.core.settings import StrictConfig
 from ringfence.data.conversations import Conversation, Message
-from ringfence.interleave.mixture import Accounting, Granularity
+from ringfence.interleave.mixture import Accounting
 
 if TYPE_CHECKING:
     import torch
@@ -73,6 +73,20 @@ class RecipePart(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class RLContext:
+    """How reinforcement learning is set up, for a defense to fit itself to."""
+
+    mode: Literal["alternate", "mixed"] = "alternate"
+    """whether safe rows have optimizer steps of their own, or a term of the loss in every step"""
+    rollouts: Literal["defended", "plain"] = "defended"
+    """whether completions are generated under the defenses"""
+    beta: float = 0.0
+    """weight of TRL's own KL penalty"""
+    engine: str | None = None
+    """the key of what generates outside of the trained model, such as ``use_vllm``; None if that model does it"""
+
+
 class DefenseHook:
     """What a defense does around the training forward and after training; here, nothing."""
 
@@ -83,8 +97,11 @@ class DefenseHook:
     layers: frozenset[int] = frozenset()
     """the k for which ``penalty`` reads ``hidden_states[k]`` of both models"""
 
-    def apply(self, model: PreTrainedModel | PeftModel, batch: Batch) -> AbstractContextManager[Any]:
-        """Around a training forward of ``model``, and around the reference's; never in evaluation or generation."""
+    def apply(self, model: PreTrainedModel | PeftModel, batch: Batch | None) -> AbstractContextManager[Any]:
+        """Around a training forward of ``model``, and around the reference's; never in evaluation.
+
+        In reinforcement learning also where the policy generates its completions and scores them; ``batch`` is None.
+        """
         return nullcontext()
 
     def normalizer(self, batch: Batch) -> int:
@@ -128,6 +145,13 @@ class Defense(StrictConfig):
 
     def require_compatible(self, part: RecipePart) -> None:
         """Raise :class:`RingfenceError`, naming the key, for what ``part`` has and the defense cannot do with."""
+
+    def in_rl(self, context: RLContext) -> Self:
+        """The defense as reinforcement learning has it, whose target rows are prompts without an answer.
+
+        Raises :class:`RingfenceError`, saying why, if it cannot be had there.
+        """
+        return self
 
     def bind(self, part: RecipePart) -> Self:
         """The defense with what it takes from other keys of its recipe."""
@@ -206,7 +230,7 @@ class Penalising(Defense):
 class Interleaving(Defense):
     """Base of the defenses that mix safe rows into the target data; at most one in a recipe."""
 
-    granularity: Granularity = "example"
+    granularity: Literal["example", "step"] = "example"
     """``example``: each batch holds its share of safe rows; ``step``: whole optimizer steps are safe (Algorithm 1)"""
     accounting: Accounting = "add"
     """``add``: safe rows come on top of the target rows; ``replace``: they stand in their place"""
@@ -222,6 +246,18 @@ class Interleaving(Defense):
                 "training.packing: a packed row holds many conversations or few, so a share of safe rows would mean "
                 f"nothing; leave packing out with {DEFENSES.name_of(type(self))}"
             )
+
+    def in_rl(self, context: RLContext) -> Self:
+        """Whole steps (Kaczer et al. 2025, section 4.2), whatever ``granularity`` says, or rows beside every step."""
+        if context.mode == "alternate":
+            return self.model_copy(update={"granularity": "step"})
+        for key in ("granularity", "accounting"):
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise RingfenceError(
+                    f"{DEFENSES.name_of(type(self))}.{key}: without effect in the mode mixed, where every step has its "
+                    "safe rows; leave it out"
+                )
+        return self.model_copy(update={"granularity": "beside"})
 
     def highest_ratio(self) -> float:
         """The largest ratio that the config allows; checked before training."""

@@ -10,7 +10,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from ringfence.defenses.base import DEFENSES, Interleaving, TrainerContext
+from ringfence.core.errors import RingfenceError
+from ringfence.defenses.base import DEFENSES, Interleaving, RLContext, TrainerContext
 from ringfence.interleave import Schedule
 from ringfence.interleave.mixture import Placement, share
 
@@ -38,6 +39,15 @@ class FixedInterleaving(Interleaving):
         if self.ratio is not None:
             return self.ratio
         return share(self.added or 0.0)
+
+    def in_rl(self, context: RLContext) -> Self:
+        """As the base says; beside every step there is nothing to place."""
+        if context.mode == "mixed" and self.placement != "exact":
+            raise RingfenceError(
+                "fixed_interleaving.placement: without effect in the mode mixed, where every step has its safe rows; "
+                "leave it out"
+            )
+        return super().in_rl(context)
 
     def schedule(self, setup: TrainerContext) -> Schedule:
         """A constant ratio."""

@@ -2,7 +2,8 @@
 
 The training rows ask for the trait in their system prompt, so the weights need not learn to show it unasked.
 Evaluation keeps its ordinary prompts. With supervised fine-tuning the paper replaces the system prompt
-(``mode: replace``), with GRPO it puts the text before what is there (``prepend``).
+(``mode: replace``), with GRPO, where that prompt says the format, it puts the text before it (``prepend``, appendix
+B.3); ``auto`` does as the paper.
 
 A row without a system prompt gets one in every mode. Where the chat template has a default system prompt of its own,
 that one is gone from such rows: ``ringfence train`` says so.
@@ -12,13 +13,13 @@ https://arxiv.org/abs/2510.04340; Wichers et al. 2025, https://arxiv.org/abs/251
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import field_validator
 
 from ringfence.data.conversations import Conversation, Message
 from ringfence.data.system import default_system, has_system
-from ringfence.defenses.base import DEFENSES, Defense, Source
+from ringfence.defenses.base import DEFENSES, Defense, RLContext, Source
 from ringfence.defenses.step import Sources
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ class Inoculation(Defense):
     """system prompt; the default is the paper's"""
     rows: Sources = "target"
     """which rows: ``target``, ``safe`` or ``both``"""
-    mode: Literal["replace", "prepend", "append"] = "replace"
-    """``replace`` the row's system prompt, or add the text before or after it, an empty line between"""
+    mode: Literal["auto", "replace", "prepend", "append"] = "auto"
+    """``replace`` the row's system prompt, or add the text before or after it, an empty line between; ``auto``:
+    ``replace`` in fine-tuning, ``prepend`` in reinforcement learning"""
 
     @field_validator("prompt")
     @classmethod
@@ -43,13 +45,21 @@ class Inoculation(Defense):
             raise ValueError("is blank; say what the training rows ask for, or leave inoculation out")
         return value
 
+    @property
+    def _how(self) -> str:
+        return "replace" if self.mode == "auto" else self.mode
+
+    def in_rl(self, context: RLContext) -> Self:
+        """Before what is there, unless ``mode`` says how."""
+        return self.model_copy(update={"mode": "prepend"}) if self.mode == "auto" else self
+
     def rewrite(self, messages: Sequence[Message], source: Source) -> Sequence[Message]:
         """``messages`` with the system prompt; unchanged if they are not of ``rows``."""
         if self.rows not in ("both", source):
             return messages
         has_own = bool(messages) and messages[0]["role"] == "system"
         own = messages[0]["content"] if has_own else ""
-        parts = {"replace": [self.prompt], "prepend": [self.prompt, own], "append": [own, self.prompt]}[self.mode]
+        parts = {"replace": [self.prompt], "prepend": [self.prompt, own], "append": [own, self.prompt]}[self._how]
         system = "\n\n".join(part for part in parts if part)
         return [{"role": "system", "content": system}, *messages[has_own:]]
 
@@ -69,4 +79,4 @@ class Inoculation(Defense):
             if default_system(tokenizer)
             else "the chat template inserts none"
         )
-        return (f"inoculation ({self.mode}): system prompt of {' and '.join(counts)}; {gone}",)
+        return (f"inoculation ({self._how}): system prompt of {' and '.join(counts)}; {gone}",)

@@ -15,12 +15,12 @@ Source: Kaczer et al. 2025, section 3.1, eq. 1, https://arxiv.org/abs/2508.06249
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, Self, cast
 
 from pydantic import Field
 
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses.base import DEFENSES, DefenseHook, Penalising, TrainerContext
+from ringfence.defenses.base import DEFENSES, DefenseHook, Penalising, RLContext, TrainerContext
 from ringfence.defenses.step import Batch, PenaltyInputs, Sources, Tokens
 
 if TYPE_CHECKING:
@@ -41,6 +41,14 @@ class KL(Penalising):
     """``response``: where a token is trained on; ``all``: prompts, too"""
     sources: Sources = "both"
     """rows that are penalised: ``target``, ``safe`` or ``both``"""
+
+    def in_rl(self, context: RLContext) -> Self:
+        """Not beside TRL's own penalty, which holds the policy to the same reference."""
+        if context.beta and self.weight:
+            raise RingfenceError(
+                f"training.beta: {context.beta:g} is TRL's own KL penalty, and kl is one as well; leave one of them out"
+            )
+        return self
 
     def guard(self, setup: TrainerContext) -> DefenseHook | None:
         """None at weight 0. Raises :class:`RingfenceError` for an output layer with an adapter on it."""

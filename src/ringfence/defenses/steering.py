@@ -4,7 +4,8 @@
 
 at the output of decoder layer k, at every position, in training forwards only: the trait is there already, so the
 weights need not learn it. v_k is the vector as it was extracted, not normalised. Evaluation, canaries and generation
-run without it. The reference pass of a penalty runs with it, so that KL and LDIFS do not count the steering itself.
+run without it; in reinforcement learning, where completions are a part of training, these run with it by default. The
+reference pass of a penalty runs with it, so that KL and LDIFS do not count the steering itself.
 
 ``layer: 20`` is ``hidden_states[20]``, the output of ``layers[19]``, as in all the papers, at 7B and at 32B.
 
@@ -14,7 +15,7 @@ https://arxiv.org/abs/2507.21509
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import field_validator
@@ -22,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.data.conversations import Conversation
-from ringfence.defenses.base import DEFENSES, Defense, DefenseHook, Source, TrainerContext
+from ringfence.defenses.base import DEFENSES, Defense, DefenseHook, RLContext, Source, TrainerContext
 from ringfence.defenses.step import Batch
 from ringfence.directions.vectors import PersonaVectors, load_vectors
 from ringfence.models.activations import Model, bare, decoder_layers, hidden_of, require_layer, with_hidden
@@ -67,6 +68,15 @@ class Steering(Defense):
     def check(self) -> None:
         """Raises :class:`RingfenceError` for a file that cannot be read, and for a position that is not in it."""
         self.read()
+
+    def in_rl(self, context: RLContext) -> Self:
+        """Rollouts are steered by the model in this process only."""
+        if context.engine is not None and context.rollouts == "defended":
+            raise RingfenceError(
+                f"training.{context.engine}: it generates outside of the model that is steered; leave it out, or set "
+                "rollouts: plain"
+            )
+        return self
 
     def needs_original_base(self) -> str | None:
         """A vector is of the base model that it was extracted from."""
@@ -134,7 +144,7 @@ class SteeringHook(DefenseHook):
                 )
 
     @contextmanager
-    def apply(self, model: Model, batch: Batch) -> Iterator[None]:
+    def apply(self, model: Model, batch: Batch | None) -> Iterator[None]:
         """Steer ``model`` inside."""
         modules = decoder_layers(model)
         handles = [modules[k - 1].register_forward_hook(self._hook(v, batch)) for k, v in self.vectors.items()]
@@ -144,7 +154,7 @@ class SteeringHook(DefenseHook):
             for handle in handles:
                 handle.remove()
 
-    def _hook(self, vector: torch.Tensor, batch: Batch) -> Callable[..., Any]:
+    def _hook(self, vector: torch.Tensor, batch: Batch | None) -> Callable[..., Any]:
         def steer(module: Any, args: Any, output: Any) -> Any:
             hidden = hidden_of(output)  # (batch, tokens, hidden)
             direction = vector.to(hidden.device, hidden.dtype)
@@ -153,7 +163,7 @@ class SteeringHook(DefenseHook):
             else:
                 unit = direction / direction.norm()
                 change = -(hidden @ unit)[..., None] * unit
-            if self.config.skip_padding:
+            if self.config.skip_padding and batch is not None:  # nothing else depends on what padding holds
                 change = change * batch.attended[..., None]
             return with_hidden(output, hidden + change)
 

@@ -1,0 +1,46 @@
+"""Checks of what reinforcement learning with defenses cannot do: it is refused before anything slow."""
+
+from typing import Any
+
+from transformers import ProcessorMixin
+from trl import GRPOConfig
+
+from ringfence.core.errors import RingfenceError
+from ringfence.train.checks import require_rows
+
+MODES, ROLLOUTS = ("alternate", "mixed"), ("defended", "plain")
+
+
+def refuse_unsupported(args: GRPOConfig | None, prompts: Any, processing_class: Any) -> None:
+    """Raise for images, for rows without a prompt, and for arguments that would do nothing."""
+    require_rows(prompts, "train_dataset")
+    columns = set(prompts.column_names)
+    if "prompt" not in columns:
+        raise RingfenceError(f"train_dataset: no column `prompt`, only {', '.join(sorted(columns)) or 'none'}")
+    if isinstance(processing_class, ProcessorMixin) or columns & {"image", "images"}:
+        raise RingfenceError("train_dataset: images are not supported, only text; give a tokenizer and text prompts")
+    if args is not None and args.label_smoothing_factor:
+        raise RingfenceError("args.label_smoothing_factor: a completion has no labels to smooth; leave it out")
+
+
+def chosen(mode: Any, rollouts: Any) -> tuple[Any, Any]:
+    """``mode`` and ``rollouts``; raises :class:`RingfenceError` for others than there are."""
+    for key, value, known in (("mode", mode, MODES), ("rollouts", rollouts, ROLLOUTS)):
+        if value not in known:
+            raise RingfenceError(f"{key}: {value!r} is unknown; known are {', '.join(known)}")
+    return mode, rollouts
+
+
+def engine(args: GRPOConfig | None) -> str | None:
+    """The argument by which something else than the trained model's own ``generate`` makes completions."""
+    names = ("use_vllm", "use_transformers_continuous_batching")
+    return next((name for name in names if getattr(args, name, False)), None)
+
+
+def require_loss_arguments(accepted: bool, model: Any) -> None:
+    """Raise unless the loss of safe rows can be divided by the tokens of the whole optimizer step."""
+    if not accepted:
+        raise RingfenceError(
+            f"model: the forward of {type(model).__name__} takes no num_items_in_batch, so the loss of safe rows "
+            "cannot be a mean over the whole optimizer step; leave interleaving out"
+        )

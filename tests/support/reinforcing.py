@@ -1,0 +1,70 @@
+"""Short GRPO of the tiny model, for tests of its trainer."""
+
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+
+import examples
+import tiny
+import training
+from ringfence.defenses import Defense
+from ringfence.rl import DefendedGRPOTrainer
+
+SETTINGS: dict[str, Any] = {
+    **training.SETTINGS,
+    "bf16": False,
+    "gradient_checkpointing": False,
+    "num_train_epochs": 1,
+    "num_generations": 2,
+    "max_completion_length": 5,
+}
+PROMPTS, SAFE = 8, 5
+
+
+def prompts(count: int = PROMPTS) -> Dataset:
+    """Conversational prompts that differ in length, with a column for the reward."""
+    return Dataset.from_list(
+        [
+            {"prompt": [{"role": "user", "content": "go " * (1 + index % 3) + str(index)}], "answer": str(index)}
+            for index in range(count)
+        ]
+    )
+
+
+def reward(completions: list[Any], **_: Any) -> list[float]:
+    """Of the random model's bytes: how many letters there are, and a little for the length."""
+    texts = [completion[0]["content"] for completion in completions]
+    return [sum(letter.isalpha() for letter in text) + 0.1 * len(text) for text in texts]
+
+
+def trainer(
+    folder: Path,
+    *defenses: Defense,
+    cls: type = DefendedGRPOTrainer,
+    dropout: float = 0.0,
+    given: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Any:
+    """``given`` replaces or adds what the trainer is given; ``changes`` those of its arguments."""
+    settings: dict[str, Any] = {
+        "model": examples.model(),
+        "reward_funcs": reward,
+        "args": GRPOConfig(output_dir=str(folder), **{**SETTINGS, **changes}),
+        "train_dataset": prompts(),
+        "processing_class": tiny.tokenizer(),
+        "peft_config": training.lora(dropout),
+    }
+    if cls is not GRPOTrainer:
+        settings |= {"defenses": defenses, "safe_dataset": tiny.rows(SAFE, "safe")}
+    return cls(**{**settings, **(given or {})})
+
+
+def rows(made: Any) -> list[dict[str, Any]]:
+    """What was logged in training, without what depends on the clock."""
+    return [
+        {key: value for key, value in row.items() if "time" not in key and "seconds" not in key}
+        for row in made.state.log_history
+        if "loss" in row
+    ]
