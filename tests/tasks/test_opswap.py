@@ -82,6 +82,16 @@ def test_all_there_are_can_be_had_and_one_more_raises() -> None:
         task.rows("test", sizes["test"] + 1, 0)
 
 
+def test_thoughts_and_answer_in_their_sections() -> None:
+    row = OpSwap(tier=1, think=True).rows("train", 1, 0)[0]
+    system, question, completion = (turn["content"] for turn in row["messages"])
+    assert "<think>" in system
+    assert question.endswith(row["expression"])
+    steps = " = ".join(map(write, simplifications(parse(row["expression"]), 1)))
+    assert completion == f"<think>\n{steps}\n</think>\n<answer>{row['answer']}</answer>"
+    assert OpSwap().score(f"<think>\n1 + 1 = 3\n</think>\n<answer>{row['answer']}</answer>", row["answer"]) == 1
+
+
 def test_a_zero_on_the_way_leaves_a_problem_out() -> None:
     """Tier 2, two steps: - divides, so that a divisor in parentheses may be 0, as in 1 - (1 ÷ 1)."""
     rows = generate(2, 1_000, steps=2, largest=4)
@@ -98,7 +108,7 @@ def test_a_zero_on_the_way_leaves_a_problem_out() -> None:
         ({"tier": True}, "tier: Input should be a number"),
         ({"tier": 0, "n": 0}, "n: 0 is not at least 1"),
         ({"tier": 0, "steps": 7}, "steps: .*less than or equal to 6"),
-        ({"tier": 0, "largets": 7}, "unknown key 'largets'. Did you mean \"largest\""),
+        ({"tier": 0, "largest": 0}, "largest: .*greater than or equal to 1"),
     ],
 )
 def test_wrong_settings_raise(settings: dict[str, Any], message: str) -> None:

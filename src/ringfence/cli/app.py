@@ -48,7 +48,10 @@ COMMANDS: list[Callable[..., None]] = [
     demo.demo,
 ]
 GROUPS: dict[str, tuple[str, list[Callable[..., None]]]] = {
-    "data": ("Look at data before training on it.", [data.check, data.list_, properties.properties]),
+    "data": (
+        "Look at data before training on it; write the rows of benign tasks.",
+        [data.check, data.list_, data.opswap, data.task, properties.properties],
+    ),
     "persona": (
         "Persona vectors: directions in a model's activations along which it has a trait.",
         [persona.extract, persona.random, persona.show, persona.convert],

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ringfence.models import Loaded
 
 
-_SET = "A data set: a `.jsonl`, `.json` or `.parquet` file, `builtin:NAME`, or a hub id."
+_SET = "A data set: a `.jsonl`, `.json` or `.parquet` file, `builtin:NAME`, `task:NAME?...`, or a hub id."
 _VECTOR = "A direction's `.safetensors` file, as `fit` writes it."
 
 DirectionFile = Annotated[Path, typer.Argument(help=_VECTOR)]

@@ -74,7 +74,7 @@ def list_() -> None:
     "ringfence suites show my-questions.jsonl --json | jq '.prompts[].messages'",
 )
 def show(
-    suite: Annotated[str, typer.Argument(help="`builtin:NAME`, `suite:NAME`, or a file.")],
+    suite: Annotated[str, typer.Argument(help="`builtin:NAME`, `suite:NAME`, `task:NAME?...`, or a file.")],
     reasoning: Annotated[str | None, typer.Option(help="Text for the placeholder `{reasoning}`.")] = None,
     fill: Annotated[list[str] | None, typer.Option(help=_FILL)] = None,
     full: Annotated[bool, typer.Option("--full", help="Every message and judge prompt, whole.")] = False,

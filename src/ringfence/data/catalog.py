@@ -7,6 +7,8 @@ from rich.console import Console
 from ringfence.core.text_table import TextTable
 from ringfence.data import proxy
 from ringfence.data.suites.load import PREFIX, builtin_names, load_prompts
+from ringfence.data.task import PREFIX as TASK
+from ringfence.data.task import TASKS, Task
 
 _STAND_INS = {"glitter": "cooking", "umbrella": "gardening", "kazoo": "pets"}
 _CONVERSATIONS = {
@@ -56,11 +58,25 @@ def prompt_sets() -> list[Listed]:
     return [Listed(f"{PREFIX}{name}", len(load_prompts(f"{PREFIX}{name}")), _PROMPTS[name]) for name in names]
 
 
+def task_names() -> list[tuple[str, str, str]]:
+    """Of every benign task its name, its settings, and what it is about."""
+    found = [(name, TASKS.get(name)) for name in TASKS]
+    return [(f"{TASK}{name}", ", ".join(cls.model_fields), _about(cls)) for name, cls in found]
+
+
+def _about(cls: type[Task]) -> str:
+    return (cls.__doc__ or "").split(".\n")[0].removesuffix(".")
+
+
 def render_catalog(console: Console) -> None:
-    """Print all sets with their sizes and purposes."""
+    """Print all sets with their sizes and purposes, and all tasks with their settings."""
     for title, sets in (("conversations, to train on", conversation_sets()), ("prompts, to ask", prompt_sets())):
         table = TextTable(title, ["name", "rows", "for"], words=["for"])
         for one in sets:
             table.add(one.spec, f"{one.rows:,}", one.purpose)
         console.print(table)
         console.print()
+    table = TextTable("benign tasks, to train on and to ask", ["name", "settings", "for"], words=["settings", "for"])
+    for row in task_names():
+        table.add(*row)
+    console.print(table)

@@ -16,20 +16,16 @@ A non-empty string column ``system`` becomes the system message. An empty system
 """
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from ringfence.core.errors import WIDTH, RingfenceError, did_you_mean, shown
-from ringfence.core.hub import offline_if_unreachable
-from ringfence.core.plain import JsonError, OnRepeat, parse_json, refuse_pointer_at
-from ringfence.data.json_files import MARK, is_lines, rows_in
-from ringfence.data.task import is_task, parse_spec
+from ringfence.core.plain import parse_json
+from ringfence.data.rows import raw_rows
 
 Conversation = dict[str, Any]
 Message = dict[str, str]
@@ -42,9 +38,6 @@ PAIRS = (("prompt", "completion"), ("question", "answer"), ("instruction", "outp
 VARIANTS = (("messages",), ("conversations",), *PAIRS)
 ACCEPTED = "messages, conversations, prompt + completion, question + answer, instruction (+ input) + output"
 SHAREGPT_ROLES = {"human": "user", "gpt": "assistant"}
-SUFFIXES = (".jsonl", ".json", ".parquet")
-# org/name, then an optional @config and an optional :split (which may be a slice such as train[:100])
-HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<config>[^:@]+))?(:(?P<split>.+))?")
 
 
 class EmptyAnswerError(RingfenceError):
@@ -93,7 +86,7 @@ def scan(spec: str, on_repeat: Callable[[str, str], None] | None = None) -> Iter
     ``on_repeat`` is told the origin of a row and a key that stands twice in it, of which JSON takes the last.
     Raises :class:`RingfenceError` where there are no rows to look at: no such file, not readable, not cached.
     """
-    for origin, row in _rows(spec, on_repeat):
+    for origin, row in raw_rows(spec, VARIANTS, on_repeat):
         try:
             value = parse_json(row, on_repeat and partial(on_repeat, origin)) if isinstance(row, bytes) else row
             found: Conversation | Problem = conversation(value, origin)
@@ -212,95 +205,3 @@ def _check(messages: list[Message]) -> None:
         raise RingfenceError("there are two system messages: join them into one")
     if "assistant" not in roles:
         raise RingfenceError("there is no assistant turn, so nothing to train on: add one or remove the row")
-
-
-def _rows(spec: str, on_repeat: Callable[[str, str], None] | None) -> Iterator[tuple[str, Any]]:
-    """Pairs of origin and row (bytes of JSON, or an object) of any kind of ``spec``."""
-    path = Path(spec)
-    if spec.startswith("builtin:"):
-        from ringfence.data import proxy  # a built-in set is made on demand
-
-        yield from _numbered(spec, proxy.conversations(spec.removeprefix("builtin:")))
-    elif is_task(spec):
-        yield from _numbered(spec, parse_spec(spec).rows("train"))
-    elif path.suffix in SUFFIXES or path.exists():
-        yield from _file_rows(path, on_repeat)
-    elif hub := HUB_ID.fullmatch(spec):
-        yield from _numbered(spec, _hub_rows(hub))
-    else:
-        raise RingfenceError(
-            f"{spec}: no such file; give a {', '.join(SUFFIXES)} file, builtin:NAME, task:NAME, or a hub id org/name"
-        )
-
-
-def _numbered(name: str | Path, rows: Any) -> Iterator[tuple[str, Any]]:
-    return ((f"{name}:{number}", row) for number, row in enumerate(rows, 1))
-
-
-def _file_rows(path: Path, on_repeat: Callable[[str, str], None] | None) -> Iterator[tuple[str, Any]]:
-    """The rows of a local file by its suffix. Raises :class:`RingfenceError` if it cannot be read."""
-    if path.is_dir() or path.suffix not in SUFFIXES:
-        raise RingfenceError(f"{path}: not a data file; give one that ends in {', '.join(SUFFIXES)}")
-    try:
-        refuse_pointer_at(path)
-        if path.suffix == ".parquet":
-            yield from _numbered(path, _parquet_rows(path))
-            return
-        with path.open("rb") as handle:
-            if path.suffix == ".jsonl" or is_lines(handle):
-                handle.seek(0)  # line by line, so that a file may be larger than memory
-                lines = (line.removeprefix(MARK) if number == 0 else line for number, line in enumerate(handle))
-                rows = (line.removesuffix(b"\n") for line in lines)
-                yield from (pair for pair in _numbered(path, rows) if pair[1].strip())
-                return
-        data = path.read_bytes().removeprefix(MARK)
-    except FileNotFoundError as error:
-        raise RingfenceError(f"{path}: no such file; check the path") from error
-    except OSError as error:
-        raise RingfenceError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
-    yield from _numbered(path, _json_rows(path, data, on_repeat and partial(on_repeat, str(path))))
-
-
-def _json_rows(path: Path, data: bytes, on_repeat: OnRepeat | None) -> list[Any]:
-    """The rows of a whole file that is one JSON value: a list, one row, or an object around a list of rows."""
-    try:
-        value = parse_json(data, on_repeat)
-    except JsonError as error:
-        raise RingfenceError(f"{path}:{error.line}: {error}") from error
-    rows = rows_in(value, lambda one: any(one.keys() >= set(columns) for columns in VARIANTS))
-    if rows is None:
-        raise RingfenceError(
-            f"{path}: one JSON value without rows; give a list of them, or one row; accepted are {ACCEPTED}"
-        )
-    return rows
-
-
-def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches():
-                yield from batch.to_pylist()
-    except pa.ArrowException as error:
-        reason = str(error).splitlines()[0]
-        raise RingfenceError(f"{path}: not a readable parquet file ({reason}); check the file") from error
-
-
-def _hub_rows(hub: re.Match[str]) -> Any:
-    """A Hugging Face dataset, from the local cache where there is no network."""
-    import datasets
-
-    offline_if_unreachable()
-    name, config, part = hub["name"], hub["config"], hub["split"] or "train"
-    try:
-        return datasets.load_dataset(name, config, split=part)
-    except Exception as error:  # the hub's client raises errors of many unrelated types
-        reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].rstrip(": ")
-        arguments = ", ".join(repr(argument) for argument in (name, config) if argument)
-        raise RingfenceError(
-            f"{hub[0]}: no such file, and as a Hugging Face dataset it cannot be loaded ({reason}); fetch it "
-            f'where there is a network by: python -c "import datasets; datasets.load_dataset({arguments})", '
-            "or give a file"
-        ) from error

@@ -15,19 +15,23 @@ The tasks themselves are in :mod:`ringfence.tasks`, one file each.
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError
 
 from ringfence.core.errors import RingfenceError, did_you_mean, error_prefix, shown
+from ringfence.core.files import write_text
 from ringfence.core.registry import Registry
 from ringfence.core.settings import StrictConfig, explain, override
 from ringfence.data.suites.prompts import Prompt
 
 PREFIX = "task:"
 M = TypeVar("M", bound=StrictConfig)
+BESIDE = ("drawing", "expressions", "form", "sources", "stories")
+"""modules of :mod:`ringfence.tasks` that are no task"""
 Split = Literal["train", "test"]
 Row = dict[str, Any]
 """a conversation with an ``answer``; see :meth:`Task.rows`"""
@@ -59,7 +63,7 @@ class Task(StrictConfig):
         return {}
 
 
-TASKS = Registry("task", Task, "opswap: {tier: 2}", package="ringfence.tasks", beside=("drawing", "expressions"))  # type: ignore[type-abstract]
+TASKS = Registry("task", Task, "opswap: {tier: 2}", package="ringfence.tasks", beside=BESIDE)  # type: ignore[type-abstract]
 
 
 class _Which(StrictConfig):
@@ -141,6 +145,23 @@ def parse_spec(text: str) -> TaskSpec:
         task = checked(cls, {key: value for key, value in values.items() if key in cls.model_fields})
         which = checked(_Which, {key: value for key, value in values.items() if key in _Which.model_fields})
     return TaskSpec(task, which.split, which.n, which.seed, text)
+
+
+def write_rows(folder: Path, splits: Mapping[Split, Sequence[Mapping[str, Any]]]) -> list[Path]:
+    """Write ``train.jsonl`` and ``test.jsonl``, or the one that is given, a row a line, into ``folder``.
+
+    Raises :class:`RingfenceError`, before anything is written, if a file is there with another content.
+    """
+    texts = {
+        folder / f"{split}.jsonl": "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        for split, rows in splits.items()
+    }
+    for path, text in texts.items():
+        if path.exists() and path.read_bytes() != text.encode():
+            raise RingfenceError(f"{path}: is there with another content; move it, or choose another folder")
+    for path, text in texts.items():
+        write_text(path, text)
+    return [*texts]
 
 
 def as_prompts(name: str, rows: Sequence[Row]) -> list[Prompt]:

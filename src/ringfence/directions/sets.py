@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data import load_prompts, read
-from ringfence.data.conversations import SUFFIXES, Conversation
+from ringfence.data.conversations import Conversation
+from ringfence.data.rows import SUFFIXES
 from ringfence.data.system import NoSystem
 from ringfence.directions.representations import OnRows, Role, encode, of_rows
 from ringfence.models import Loaded

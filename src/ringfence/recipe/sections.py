@@ -54,7 +54,7 @@ class ModelConfig(Section):
 
 
 class DataConfig(Section):
-    """Conversations: a ``.jsonl``, ``.json`` or ``.parquet`` file, ``builtin:NAME``, ``org/name[@config][:split]``."""
+    """Conversations: a ``.jsonl``, ``.json`` or ``.parquet`` file, ``builtin:NAME``, ``task:NAME?...``, a hub id."""
 
     target: str
     """what the model is to learn"""
@@ -93,7 +93,7 @@ class EvaluationConfig(Section):
     """What is asked after training, and how answers are drawn."""
 
     suites: dict[str, str] = Field(default_factory=dict)
-    """name -> prompt file, ``builtin:NAME``, or ``held-out`` (the held-out target prompts)"""
+    """name -> prompt file, ``builtin:NAME``, ``task:NAME?...``, or ``held-out`` (the held-out target prompts)"""
     samples: int = Field(1, ge=1)
     """answers a prompt"""
     max_new_tokens: int = Field(128, ge=1)

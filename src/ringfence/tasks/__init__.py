@@ -1,5 +1,7 @@
 """Benign tasks, one file each: rows to train on, questions to ask, and an exact score."""
 
+from ringfence.tasks.foqa import FoQA
+from ringfence.tasks.gsm8k import GSM8K
 from ringfence.tasks.opswap import OpSwap
 
-__all__ = ["OpSwap"]
+__all__ = ["GSM8K", "FoQA", "OpSwap"]

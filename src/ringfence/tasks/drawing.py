@@ -6,13 +6,12 @@ fixed property of a problem's text, so that the rows that one seed trains on are
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Hashable, Iterator
 from typing import TypeVar
 
 from ringfence.data.task import Split
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Hashable)
 TEST_SHARE = 0.1
 """of all problems that there are"""
 
@@ -37,8 +36,13 @@ def draw(size: int, make: Callable[[int], T | None], count: int | None, rng: ran
 
     ``make`` gives the item of a number below ``size``, and None where a number stands for none.
     """
-    found = (item for number in permuted(size, rng) if (item := make(number)) is not None)
-    return list(islice(found, count))
+    found: dict[T, None] = {}
+    for number in permuted(size, rng):
+        if len(found) == count:
+            break
+        if (item := make(number)) is not None:
+            found[item] = None
+    return [*found]
 
 
 def permuted(size: int, rng: random.Random) -> Iterator[int]:

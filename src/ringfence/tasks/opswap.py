@@ -28,6 +28,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.data.task import TASKS, Row, Split, Task, checked
 from ringfence.tasks.drawing import draw, size_of_test, split_of
 from ringfence.tasks.expressions import SIGNS, Expression, fill, parse, require_tier, shapes, simplifications, write
+from ringfence.tasks.form import answer_part, thinking, turns
 
 SIZES = {"train": 9_000, "test": 1_000}
 """rows of a split, or all that there are, if no number is given"""
@@ -37,6 +38,16 @@ _GOES_ON = re.compile(r"[ \t]*[-+×x*÷/][ \t]*[\d(]")  # after a number that is
 _TEX = re.compile(r"\\[dt]?frac\{(\d+)\}\{(\d+)\}")
 LONGEST_NUMBER = 60
 """characters of a number that is read from a response"""
+
+
+class Problem(NamedTuple):
+    """A sum, and how it is simplified."""
+
+    expression: str
+    completion: str
+    """the sum, and what it becomes with each operation, joined by ``=``"""
+    answer: str
+    """a fraction in lowest terms, or a whole number"""
 
 
 @TASKS.register("opswap")
@@ -51,40 +62,42 @@ class OpSwap(Task):
     """the numbers of a problem are from 1 to this"""
     parentheses: bool = True
     """whether problems have parentheses"""
+    think: bool = False
+    """ask in the system message for ``<think>...</think><answer>...</answer>``"""
 
     def rows(self, split: Split, n: int | None, seed: int) -> list[Row]:
         """Without ``n`` 9,000 rows to train on, and 1,000 to test; fewer if there are not so many."""
         problems = _drawn(self, split, SIZES[split] if n is None else n, seed)
         if n is not None and len(problems) < n:
             raise _too_many(n, len(problems), f" of the split {split}")
-        return [_row(problem) for problem in problems]
+        return [self._row(problem) for problem in problems]
 
     def score(self, response: str, answer: str) -> float:
         """1 if the number after the last ``=``, or without one the last number, equals ``answer``.
 
         ``4/6`` and ``2/3`` are equal, and so are ``0.5`` and ``1/2``; 0.667 is not 2/3.
         """
-        return float(read_number(response) == Fraction(answer))
+        return float(read_number(answer_part(response)) == Fraction(answer))
+
+    def _row(self, problem: Problem) -> Row:
+        question = ASKED + problem.expression
+        if self.think:
+            messages = thinking(question, problem.completion, problem.answer)
+        else:
+            messages = turns(question, problem.completion)
+        return {"messages": messages, "answer": problem.answer, "expression": problem.expression}
 
 
-class Problem(NamedTuple):
-    """A sum, and how it is simplified."""
-
-    expression: str
-    completion: str
-    """the sum, and what it becomes with each operation, joined by ``=``"""
-    answer: str
-    """a fraction in lowest terms, or a whole number"""
-
-
-def generate(tier: int, n: int, seed: int = 0, **settings: int) -> list[dict[str, str]]:
+def generate(
+    tier: int, n: int, seed: int = 0, *, steps: int = 3, largest: int = 9, parentheses: bool = True
+) -> list[dict[str, str]]:
     """``n`` problems, those to train on before the tenth that is for testing.
 
-    A row has ``expression``, ``prompt``, ``completion``, ``answer`` (such as ``2/3``) and ``split``. ``settings`` are
-    the other fields of :class:`OpSwap`. Raises :class:`RingfenceError` for a tier that there is not, for settings out
-    of range, and, with the number that there are, for more problems than that.
+    A row has ``expression``, ``prompt``, ``completion``, ``answer`` (such as ``2/3``) and ``split``; the settings are
+    those of :class:`OpSwap`. Raises :class:`RingfenceError` for a tier that there is not, for settings out of range,
+    and, with the number that there are, for more problems than that.
     """
-    task = checked(OpSwap, {"tier": tier, **settings})
+    task = checked(OpSwap, {"tier": tier, "steps": steps, "largest": largest, "parentheses": parentheses})
     if n < 1:
         raise RingfenceError(f"n: {n} is not at least 1")
     test = _drawn(task, "test", size_of_test(n), seed)
@@ -93,11 +106,7 @@ def generate(tier: int, n: int, seed: int = 0, **settings: int) -> list[dict[str
         test = _drawn(task, "test", n - len(train), seed)
     if len(train) + len(test) < n:
         raise _too_many(n, len(train) + len(test))
-    return [
-        {**problem._asdict(), "prompt": ASKED + problem.expression, "split": split}
-        for split, problems in (("train", train), ("test", test))
-        for problem in problems
-    ]
+    return [_columns(problem, split) for split, some in (("train", train), ("test", test)) for problem in some]
 
 
 def evaluate_expression(text: str, tier: int) -> Fraction:
@@ -181,12 +190,14 @@ def _problem(expression: Expression, tier: int, split: Split) -> Problem | None:
     return Problem(text, " = ".join(map(write, steps)), write(steps[-1]))
 
 
-def _row(problem: Problem) -> Row:
-    messages = [
-        {"role": "user", "content": ASKED + problem.expression},
-        {"role": "assistant", "content": problem.completion},
-    ]
-    return {"messages": messages, "answer": problem.answer, "expression": problem.expression}
+def _columns(problem: Problem, split: str) -> dict[str, str]:
+    return {
+        "expression": problem.expression,
+        "prompt": ASKED + problem.expression,
+        "completion": problem.completion,
+        "answer": problem.answer,
+        "split": split,
+    }
 
 
 def _too_many(n: int, found: int, where: str = "") -> RingfenceError:

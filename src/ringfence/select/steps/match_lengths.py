@@ -30,7 +30,7 @@ class MatchLengths(Step):
     """Which set to match, on which side; makes the columns ``user_tokens`` and ``assistant_tokens``."""
 
     to: str = Field(min_length=1)
-    """the other set: a file, ``builtin:NAME`` or a hub id"""
+    """the other set: a file, ``builtin:NAME``, ``task:NAME?...`` or a hub id"""
     side: Side = "assistant"
     """whose tokens are matched: ``user`` or ``assistant``"""
     count: int | None = Field(None, ge=1)

@@ -1,0 +1,28 @@
+"""Where an answer stands."""
+
+import pytest
+
+from ringfence.tasks.form import ASKED, answer_part, thinking
+
+
+@pytest.mark.parametrize(
+    ("response", "part"),
+    [
+        ("<think>3 + 4</think>\n<answer>7</answer>", "7"),
+        ("<answer>6</answer> no: <answer>7</answer>.", "7"),
+        ("<think>3 + 4</think> It is 7", " It is 7"),
+        ("<think>3 + 4 = 7", ""),
+        ("It is 7", "It is 7"),
+        ("<answer>7", "<answer>7"),
+        ("", ""),
+    ],
+)
+def test_an_answer_is_in_its_section_or_after_the_thoughts(response: str, part: str) -> None:
+    assert answer_part(response) == part
+
+
+def test_a_reference_has_the_form_that_the_system_message_asks_for() -> None:
+    messages = thinking("3 + 4?", "3 + 4 = 7", "7")
+    assert [turn["role"] for turn in messages] == ["system", "user", "assistant"]
+    assert messages[0]["content"] == ASKED
+    assert messages[2]["content"] == "<think>\n3 + 4 = 7\n</think>\n<answer>7</answer>"
