@@ -148,6 +148,14 @@ def test_two_files_of_one_name(capsys: pytest.CaptureFixture[str], tmp_path: Pat
         run(capsys, folders[0], folders[0], "--model", model)
 
 
+def test_a_task_is_a_set_by_its_name(capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path) -> None:
+    """Its signs of equality are no names."""
+    found = tmp_path / "found.json"
+    run(capsys, "task:opswap?n=5&tier=1", "sums=task:gsm8k?n=5", "--model", model, "--json", found)
+    sets = json.loads(found.read_text())["sets"]
+    assert {name: one["rows"] for name, one in sets.items()} == {"task:opswap?n=5&tier=1": 5, "sums": 5}
+
+
 def judged(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "judge.yaml"
     path.write_text(text, encoding="utf-8")

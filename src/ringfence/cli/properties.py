@@ -160,6 +160,10 @@ def _named(files: Sequence[str]) -> dict[str, str]:
 
 
 def _pair(given: str) -> tuple[str, str]:
+    from ringfence.data.task import is_task
+
+    if is_task(given):  # it has signs of equality, too
+        return given, given
     name, equals, spec = given.partition("=")
     return (name, spec) if equals and name and not Path(given).exists() else (Path(given).stem, given)
 

@@ -120,7 +120,7 @@ class RunPlan:
             for name, spec in recipe.evaluation.suites.items()
             if spec.startswith(suite_store.PREFIX)
         }
-        digests |= _task_digests(recipe, stages, sources)
+        digests |= _task_digests(recipe, stages)
         during = recipe.evaluation.during
         if during and (unknown := set(during.suites) - set(suites)):
             raise RingfenceError(f"evaluation.during.suites: {sorted(unknown)[0]!r} is not in evaluation.suites")
@@ -213,19 +213,20 @@ def _digests(recipe: Recipe, stages: Iterable[Stage]) -> dict[str, str]:
     for part in (stage.recipe for stage in stages):
         named += [spec for spec in (part.data.target, part.data.safe) if spec is not None]
         named += [spec for defense in part.defenses for spec in defense.inputs()]
-    found = {name: Path(name).expanduser() for name in named}
+    found = {name: Path(name).expanduser() for name in named if not is_task(name)}
     commits = {name: commit for name, at in models.items() if (commit := revision(name, at)) is not None}
     return commits | {name: _digest(path, _state(path)) for name, path in found.items() if path.exists()}
 
 
-def _task_digests(recipe: Recipe, stages: Iterable[PlannedStage], sources: Mapping[str, Suite]) -> dict[str, str]:
-    """SHA-256 of the rows of every task, by its name with the split: one name may train and evaluate."""
-    asked = {spec: sources[name].digest for name, spec in recipe.evaluation.suites.items() if is_task(spec)}
-    named = [spec for stage in stages for spec in (stage.recipe.data.target, stage.recipe.data.safe)]
-    trained = {spec: parse_spec(spec) for spec in named if spec is not None and is_task(spec)}
-    return {task.key("train"): task.digest("train") for task in trained.values()} | {
-        parse_spec(spec).key("test"): digest for spec, digest in asked.items()
-    }
+def _task_digests(recipe: Recipe, stages: Iterable[Stage]) -> dict[str, str]:
+    """SHA-256 of the rows of every task by its name; of those that are asked, with the split: one name may do both."""
+    parts = [stage.recipe for stage in stages]
+    trained = [spec for part in parts for spec in (part.data.target, part.data.safe) if spec is not None]
+    asked = [*recipe.evaluation.suites.values()]
+    asked += [spec for part in parts for defense in part.defenses for spec in defense.inputs()]  # canaries
+    digests = {spec: parse_spec(spec).digest("train") for spec in trained if is_task(spec)}
+    tasks = [parse_spec(spec) for spec in asked if is_task(spec)]
+    return digests | {task.key("test"): task.digest("test") for task in tasks}
 
 
 def _state(path: Path) -> tuple[tuple[str, int, int], ...]:

@@ -108,6 +108,7 @@ def test_the_suites_of_our_own() -> None:
 def test_the_name_is_the_last_part(prompts: Path) -> None:
     assert suite(str(prompts)).dataset[0].id == f"general/{project.WORDS[0]}"
     assert str(suite("builtin:glitter/dressed").dataset[0].id).startswith("dressed/")
+    assert suite("task:opswap?n=2").dataset[0].id == "opswap/opswap-1"
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ def suite(
 ) -> Task:
     """Any suite.
 
-    prompts:     a prompt file, ``builtin:NAME`` or ``suite:NAME``, a stored copy with its placeholders filled; what a
-                 recipe's ``evaluation.suites`` take, but for ``held-out``
+    prompts:     a prompt file, ``builtin:NAME``, ``task:NAME?...`` or ``suite:NAME``, a stored copy with its
+                 placeholders filled; what a recipe's ``evaluation.suites`` take, but for ``held-out``
     name:        the suite's name, which is part of what names a row's random stream; the last part of ``prompts``
                  if nothing is said
     samples:     answers a prompt (Inspect's epochs)
@@ -75,8 +75,15 @@ def suite(
 
     Raises :class:`RingfenceError` for prompts that are not there (with the nearest name) and settings that do not fit.
     """
-    given = name or prompts.removeprefix("builtin:").rpartition("/")[2].partition(".")[0]
-    return _task(given, prompts, samples, temperature, max_tokens, no_system, judge)
+    return _task(name or _name(prompts), prompts, samples, temperature, max_tokens, no_system, judge)
+
+
+def _name(prompts: str) -> str:
+    from ringfence.data.task import is_task, parse_spec
+
+    if is_task(prompts):
+        return parse_spec(prompts).name
+    return prompts.removeprefix("builtin:").rpartition("/")[2].partition(".")[0]
 
 
 def _task(
