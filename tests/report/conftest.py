@@ -39,7 +39,10 @@ def response(suite: str, prompt: int, verdict: str | None, text: str | None, **m
 
 
 def write_run(folder: Path, name: str, **files: Any) -> Path:
-    """A run folder: ``log, control, canaries, curve`` are journals; ``rates, counts, responses, result`` as named."""
+    """A run folder: ``log, control, canaries, curve`` are journals; ``rates, counts, responses, result`` as named.
+
+    ``benign`` are the scored answers, and ``benign_base`` those in ``RUN/base``.
+    """
     (folder / "evaluation").mkdir(parents=True)
     about = {"name": name, "recipe": files.get("recipe", RECIPE), "versions": {"torch": "2.13.0"}, "seed": 0}
     about |= {"git": {"revision": "abc123", "dirty": True}, "inputs": {"data/target.jsonl": "f" * 64}}
@@ -53,6 +56,10 @@ def write_run(folder: Path, name: str, **files: Any) -> Path:
         (folder / "evaluation" / "summary.json").write_text(json.dumps(summary))
     if "responses" in files:
         pd.DataFrame(files["responses"]).to_parquet(folder / "evaluation" / "responses.parquet")
+    for place, given in ((folder, "benign"), (folder / "base", "benign_base")):
+        if given in files:
+            (place / "evaluation").mkdir(parents=True, exist_ok=True)
+            pd.DataFrame(files[given]).to_parquet(place / "evaluation" / "benign.parquet")
     if "result" in files:
         (folder / "result.json").write_text(json.dumps(files["result"]))
     return folder

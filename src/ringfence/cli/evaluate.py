@@ -1,7 +1,7 @@
 """``ringfence evaluate``. Heavy imports are inside the command."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.core.progress import advancing, watched
 
 if TYPE_CHECKING:
-    from ringfence.runs.evaluate import Evaluation
+    from ringfence.runs.evaluation import Evaluation
     from ringfence.runs.plan import RunPlan
 
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     "ringfence evaluate runs/plain --preset kaczer    (as drawn and counted there)",
     "ringfence evaluate runs/script --model runs/my-base --suite general=builtin:general --judge judge.yaml "
     "--name mine    (of a script that built its model)",
+    "ringfence evaluate runs/none runs/kl --benign    (the recipe's evaluation.tasks: does it still learn?)",
     "ringfence evaluate recipe.yaml --adapter downloads/adapter --out runs/theirs",
     "ringfence evaluate recipe.yaml --model openai-api/vllm/NAME --out runs/served    (by Inspect)",
     "ringfence evaluate recipe.yaml --base --out runs/base    (the untuned model alone)",
@@ -67,6 +68,16 @@ def evaluate(
     conditional: Annotated[
         bool, typer.Option("--conditional", help="Also dress the prompts like the training data (triggers).")
     ] = False,
+    benign: Annotated[
+        bool,
+        typer.Option("--benign", help="Score the recipe's evaluation.tasks, and nothing else; no judge is asked."),
+    ] = False,
+    lm_eval_tasks: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --benign: folder of your own lm-evaluation-harness tasks. Code that their files name will run."
+        ),
+    ] = None,
     allow_judge: Annotated[
         list[str] | None,
         typer.Option(
@@ -93,6 +104,11 @@ def evaluate(
     from ringfence.runs.evaluate import evaluation_of
     from ringfence.runs.permissions import Allowed
 
+    if benign:
+        others = {"--suite": suite, "--judge": judge, "--samples": samples, "--preset": preset}
+        _refuse("--benign", others | {"--conditional": conditional})
+    else:
+        _refuse("no --benign", {"--lm-eval-tasks": lm_eval_tasks})
     folders, changes = _sorted_out(targets)
     changes += _changes(suite or [], judge, samples)
     changes += ["evaluation.conditional={}"] if conditional else []
@@ -103,18 +119,18 @@ def evaluate(
     if out is not None and (name or preset):
         raise RingfenceError("--name and --preset are for a run that is there: make it first, then evaluate its folder")
     if out is not None:
-        plan = _claim(folders, changes, out, adapter, model)
-        made = evaluation_of(plan, allow=Allowed.by(plan.recipe, model))
+        plan = _claim(folders, changes, out, adapter, model, benign)
+        made = evaluation_of(plan, allow=Allowed.by(plan.recipe, model), benign=benign)
         wanted = _with_base([made], not (no_base or base or model))
     else:
         allowed = Allowed(allow_judge or [], allow_model or [], trust_remote_code)
-        named = (changes, name or preset, preset, replace, allowed)
+        named = (changes, name or preset, preset, replace, allowed, benign)
         wanted = _with_base([evaluation_of(Path(folder), *named) for folder in folders], not no_base)
-    _make(wanted)
+    _make(wanted, benign, lm_eval_tasks)
     if preset is not None:
         _print_preset(wanted, preset)
     else:
-        _print(wanted)
+        _print(wanted, benign)
 
 
 def _with_base(wanted: list["Evaluation"], with_base: bool) -> list["Evaluation"]:
@@ -125,7 +141,7 @@ def _with_base(wanted: list["Evaluation"], with_base: bool) -> list["Evaluation"
 
 
 def _claim(
-    folders: Sequence[str], changes: Sequence[str], out: Path, adapter: Path | None, model: str | None
+    folders: Sequence[str], changes: Sequence[str], out: Path, adapter: Path | None, model: str | None, benign: bool
 ) -> "RunPlan":
     """Make the run folder of what was not trained here, and return its plan."""
     from ringfence.recipe.run import load_recipe
@@ -137,38 +153,52 @@ def _claim(
     if adapter is not None and not any(change.startswith("name=") for change in changes):
         recipe = recipe.model_copy(update={"name": imported.name_after(adapter)})  # and not as what the recipe trains
     if adapter is not None:
-        return imported.claim_adapter(recipe, out, adapter)
+        return imported.claim_adapter(recipe, out, adapter, benign)
     if model is not None:
-        return imported.claim_server(recipe, out, model)
-    return imported.claim_base(recipe, out)
+        return imported.claim_server(recipe, out, model, benign)
+    return imported.claim_base(recipe, out, benign)
 
 
-def _make(wanted: Sequence["Evaluation"]) -> None:
+def _make(wanted: Sequence["Evaluation"], benign: bool, lm_eval_tasks: Path | None) -> None:
+    from ringfence.runs.benign import evaluate_benign, to_answer
     from ringfence.runs.evaluate import evaluate as make
 
     with watched(console) as watch:
+        if benign:
+            evaluate_benign(wanted, advancing(watch, "answers", sum(map(to_answer, wanted))), lm_eval_tasks)
+            return
         answered = advancing(watch, "answers", sum(one.to_answer for one in wanted))
         make(wanted, answered, partial(watch, "evaluations judged"))
 
 
-def _print(wanted: Sequence["Evaluation"]) -> None:
+def _print(wanted: Sequence["Evaluation"], benign: bool) -> None:
     """One table; an untuned model that was asked the same for several runs is in it once."""
     from ringfence.report import load_runs, render
+    from ringfence.runs.benign import answers_of
     from ringfence.runs.gaps import account_of
 
-    rows = {tuple(one.answers.values()): one for one in wanted}
+    rows = {tuple(answers_of(one) if benign else one.answers.values()): one for one in wanted}
     render(console, load_runs([one.run for one in rows.values()], wanted[0].name))
     for one in wanted:
-        if one.has_gaps:
+        if one.has_gaps and not benign:
             say(f"\n{one.recipe.name}: {account_of(one.plan)}")
     for one in wanted:
-        say(f"answers and verdicts: {one.folder}")
+        say(f"answers and {'scores' if benign else 'verdicts'}: {one.folder}")
 
 
 def _print_preset(wanted: Sequence["Evaluation"], preset: str) -> None:
     from ringfence.cli.compare import compare
 
     compare([one.run for one in wanted if not one.is_base], [preset], name=wanted[0].name)
+
+
+def _refuse(beside: str, options: Mapping[str, object]) -> None:
+    """Raise for an option that was given and means nothing ``beside`` another."""
+    for option, value in options.items():
+        if value not in (None, False, []):
+            raise RingfenceError(
+                f"{option}: means nothing with {beside}; benign tasks are set by evaluation.tasks.NAME.KEY=VALUE"
+            )
 
 
 def _sorted_out(targets: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -54,7 +54,7 @@ def paired_difference(
     """
     check_confidence(confidence)
     a, b = hits_and_samples(hits_a, samples_a), hits_and_samples(hits_b, samples_b)
-    _check_paired(a[1], b[1])
+    check_paired(a[1], b[1])
     rates = np.stack([a[0] / a[1], b[0] / b[1]], axis=1)  # (prompts, runs)
     prompts = len(rates)
     if not prompts:
@@ -196,7 +196,8 @@ def minimum_detectable_difference(
     return float(brentq(excess, least, most, xtol=1e-12)) if excess(most) >= 0 else math.nan
 
 
-def _check_paired(samples_a: NDArray[np.float64], samples_b: NDArray[np.float64]) -> None:
+def check_paired(samples_a: NDArray[np.float64], samples_b: NDArray[np.float64]) -> None:
+    """Raise :class:`RingfenceError` unless both runs, (prompts,) each, have samples of every prompt."""
     if samples_a.size != samples_b.size:
         raise RingfenceError(f"run a has {samples_a.size} prompts and run b {samples_b.size}; give the same of both")
     missing = int(np.sum((samples_a == 0) | (samples_b == 0)))

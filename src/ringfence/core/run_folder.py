@@ -45,6 +45,8 @@ OWN, NAMED = "evaluation", "evaluations"
 """folders of the evaluation that a run's own recipe asks for, which is called so, and of those that have a name"""
 SUMMARY_FILE, RESPONSES_FILE, EVALUATION_FILE = "summary.json", "responses.parquet", "evaluation.json"
 CONDITIONAL_FILE = "conditional.json"
+BENIGN_FILE, BENIGN_ANSWERS = "benign.json", "benign.parquet"
+"""the scores on benign tasks, and every answer with its score"""
 
 LOG_COLUMNS = (
     *("step", "epoch", "progress", "loss", "learning_rate", "grad_norm"),
@@ -60,6 +62,8 @@ ANSWER_COLUMNS = ("suite", "prompt_id", "sample", "system", "prompt", "response"
 STOP_REASON = "stop_reason"
 """one column more, of answers of a server: what it said"""
 RESPONSE_COLUMNS = (*ANSWER_COLUMNS, "alignment", "coherence", "bucket", "verdict")
+BENIGN_COLUMNS = ("task", "prompt_id", "sample", "prompt", "response", "answer", "metric", "score")
+"""of ``benign.parquet``; further columns are further metrics, empty where a task has none of that name"""
 GAP_CELLS = ("tuned_trigger", "tuned_plain", "base_trigger", "base_plain")
 CONDITIONAL_COLUMNS = ("trigger", "gap", "low", "high", *GAP_CELLS, "n")
 """what readers take of the rows of ``conditional.json``"""

@@ -1,15 +1,18 @@
 """The sections of a recipe: ``model``, ``data`` and ``evaluation``, each with the meaning of its keys."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from ringfence.core.settings import StrictConfig
 from ringfence.core.training_arguments import LARGEST_SEED, require_package
+from ringfence.data.task import parse_spec
 from ringfence.evaluate.triggers import TRIGGERS, Trigger
 
 HELD_OUT = "held-out"
 """the suite of the target prompts that are held out"""
+SAMPLES = 10
+"""answers to a question of a benign task"""
 _FLASH = {"flash_attention_2": ("flash_attn",), "flash_attention_3": ("flash_attn_interface",)}
 
 
@@ -89,11 +92,50 @@ class ConditionalConfig(Section):
     """triggers of your own, each ``- name: {settings}``"""
 
 
+class TaskConfig(Section):
+    """One benign task, which a defense must not spoil; a bare string in a recipe is its ``task``. See
+    [benign scores](evaluation.md#benign-tasks)."""
+
+    task: str | None = None
+    """``task:NAME?key=value``, its questions of the split ``test`` unless it says another"""
+    lm_eval: str | None = None
+    """or a task of lm-evaluation-harness, by its name; answered and scored as that program does"""
+    samples: int | None = Field(None, ge=1)
+    """answers a question; null is 10 (Kaczer et al., section 4.3), and 1 where ``evaluation.temperature`` is 0"""
+    max_new_tokens: int | None = Field(None, ge=1)
+    """tokens an answer; null is ``evaluation.max_new_tokens``"""
+    limit: int | None = Field(None, ge=1)
+    """of ``lm_eval``: how many questions of each of its tasks, from the first; null is all"""
+
+    @field_validator("task")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_spec(value)
+        return value
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.task is None) == (self.lm_eval is None):
+            raise ValueError("give one of task, e.g. task:opswap?tier=2, and lm_eval, e.g. arc_easy")
+        own, others = ("task", ("limit",)) if self.task is not None else ("lm_eval", ("samples", "max_new_tokens"))
+        for key in others:
+            if getattr(self, key) is not None:
+                raise ValueError(f"{key} does not go with {own}; leave it out")
+        return self
+
+    def samples_at(self, temperature: float) -> int:
+        """Answers a question: greedy ones are all the same."""
+        return self.samples or (SAMPLES if temperature > 0 else 1)
+
+
 class EvaluationConfig(Section):
     """What is asked after training, and how answers are drawn."""
 
     suites: dict[str, str] = Field(default_factory=dict)
     """name -> prompt file, ``builtin:NAME``, ``task:NAME?...``, or ``held-out`` (the held-out target prompts)"""
+    tasks: dict[str, TaskConfig] = Field(default_factory=dict)
+    """name -> what must still be learned, scored by ``ringfence evaluate RUN --benign``; without a judge"""
     samples: int = Field(1, ge=1)
     """answers a prompt"""
     max_new_tokens: int = Field(128, ge=1)
@@ -112,6 +154,13 @@ class EvaluationConfig(Section):
     """evaluation while training runs"""
     conditional: ConditionalConfig | None = None
     """``{}`` to measure what prompts do that look like the training data"""
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _bare_task(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError("give a mapping of names, e.g. {algebra: 'task:opswap?tier=2'}")
+        return {name: {"task": one} if isinstance(one, str) else one for name, one in value.items()}
 
 
 class StageData(DataConfig):

@@ -74,6 +74,12 @@ PEAK = Term(
     "peak. The last one may lie steps before the end and has samples of its own: the rates above are the finished "
     "model's.",
 )
+LEARNS = Term(
+    "Learns well",
+    "The mean score on questions of a benign task, each answer by itself and without a judge; the 95% interval is over "
+    "whole questions. Beside it the untuned model's score, the difference to that (gain), and what is kept of a run "
+    "without a defense: the score divided by that run's.",
+)
 RATIO = Term("Ratio and safe fraction", "Safe examples divided by safe and target examples together.")
 
 
@@ -141,4 +147,4 @@ def duration(seconds: float) -> str:
 
 
 def _whole(fraction: float) -> str:
-    return str(round(100 * fraction)).replace("-", MINUS)
+    return "∞" if math.isinf(fraction) else str(round(100 * fraction)).replace("-", MINUS)

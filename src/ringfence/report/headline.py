@@ -1,15 +1,18 @@
-"""The opening sentences about runs: leak, task and cost together, each against a fair comparison.
+"""The opening sentences about runs: leak, task, benign tasks and cost together, each against a fair comparison.
 
-A run that lost the task cannot be the lowest: its low leak comes with it.
+A run that lost the task cannot be the lowest, and neither can one that learned less of a benign task than a run without
+a defense: its low leak comes with it.
 """
 
 import math
 from collections.abc import Sequence
 
 from ringfence.core.rates import Rate
+from ringfence.core.ratios import Ratio
 from ringfence.report import formatting as wording
 from ringfence.report.gaps import gap_between
 from ringfence.report.keeping import TASK_METRIC, TASK_SUITE
+from ringfence.report.learning import Learned
 from ringfence.report.results import LEAK_METRIC, RunResult, baseline_of
 from ringfence.report.standing import Standing, leak_suite, like_in_cost, standings
 
@@ -31,35 +34,45 @@ def headline(runs: Sequence[RunResult], baseline: str | None = None) -> list[str
     others = [one for one in known if one.run is not reference]
     sentences = [] if own is None else [_of_the_baseline(own, suite)]
     sentences += [
-        f"The untuned model {one.run.name} leaks {_stated(one.leak)}{_task(one)}."
+        f"The untuned model {one.run.name} leaks {_stated(one.leak)}{_task(one)}{_learning(one)}."
         for one in others
         if one.run.status == "untuned"
     ]
     trained = [one for one in others if one.run.status != "untuned"]
-    return sentences + _of_the_trained(trained, reference, own, suite) + _of_the_lost(known)
+    return [
+        *sentences,
+        *_of_the_trained(trained, reference, own, suite),
+        *_of_the_lost(known),
+        *_of_the_unlearned(known),
+    ]
 
 
 def _of_the_baseline(one: Standing, suite: str) -> str:
     untuned = "the untuned model " if one.run.status == "untuned" else ""
     said = f"On {suite} prompts, {untuned}{one.run.name} leaks {_stated(one.leak)} of scored answers{_task(one)}"
-    return f"{said}{_cost(one)}."
+    return f"{said}{_learning(one)}{_cost(one)}."
 
 
 def _of_the_trained(trained: Sequence[Standing], reference: RunResult, own: Standing | None, suite: str) -> list[str]:
     if not trained:
         return []
-    eligible = [one for one in trained if one.task is None or one.task.kept is True]
-    if not eligible:
+    kept = [one for one in trained if one.task is None or one.task.kept is True]
+    if not kept:
         return [f"None of the other trained runs is known to have kept the task on {TASK_SUITE} prompts."]
+    eligible = [one for one in kept if not one.unlearned]
+    if not eligible:
+        return ["None of the other trained runs has learned its benign tasks as a run without a defense does."]
     best = min(eligible, key=lambda one: one.leak.value)
-    whom = "other trained runs" + ("" if best.task is None else " that kept the task")
+    did = [] if best.task is None else ["kept the task"]
+    did += ["learned well"] if any(one.learns for one in trained) else []
+    whom = "other trained runs" + (f" that {' and '.join(did)}" if did else "")
     leak = f"The lowest leak of the {whom} is that of {best.run.name}: {_stated(best.leak)}"
     leak += _against(best, reference, own, suite, LEAK_METRIC)
     task = "Whether it kept the task is not known: no trained run has answers on in-domain prompts"
     if best.task is not None:
         task = f"Its task is at {_stated(best.task.rate)}"
         task += _against(best, reference, own, TASK_SUITE, TASK_METRIC)
-    return [f"{leak}.", f"{task}{_cost(best)}.", *_at_like_cost(best, eligible, own, suite)]
+    return [f"{leak}.", f"{task}{_learning(best)}{_cost(best)}.", *_at_like_cost(best, eligible, own, suite)]
 
 
 def _against(one: Standing, reference: RunResult, own: Standing | None, suite: str, metric: str) -> str:
@@ -77,8 +90,8 @@ def _at_like_cost(best: Standing, eligible: Sequence[Standing], own: Standing | 
     gap = gap_between(best.run, other.run, suite, LEAK_METRIC)
     share = wording.percent(other.run.outcome.safe_fraction)
     return [
-        f"At about as many safe rows, {other.run.name} ({share}%) leaks {_stated(other.leak)}{_task(other)}: "
-        f"the leak of {best.run.name} is {_points(gap)} that{_by_chance(gap)}."
+        f"At about as many safe rows, {other.run.name} ({share}%) leaks {_stated(other.leak)}{_task(other)}"
+        f"{_learning(other)}: the leak of {best.run.name} is {_points(gap)} that{_by_chance(gap)}."
     ]
 
 
@@ -91,6 +104,27 @@ def _of_the_lost(known: Sequence[Standing]) -> list[str]:
                 f"{_stated(one.task.rate)} against {wording.percent(one.learned.value)}% of {one.task.reference}."
             )
     return sentences
+
+
+def _of_the_unlearned(known: Sequence[Standing]) -> list[str]:
+    return [
+        f"{one.run.name} leaks {wording.percent(one.leak.value)}% but learned less: {_scores(one.unlearned)}."
+        for one in known
+        if one.unlearned
+    ]
+
+
+def _learning(one: Standing) -> str:
+    return f"; it learns {_scores(one.learns)}" if one.learns else ""
+
+
+def _scores(learns: Sequence[Learned]) -> str:
+    """``algebra to 52.0% [45, 59], 98.1% [91, 105] of none``, task by task."""
+    told = []
+    for one in learns:
+        share = "" if math.isnan(one.kept.value) else f", {_stated(one.kept)} of {one.reference}"
+        told.append(f"{one.task} to {_stated(one.rate)}{share}")
+    return " and ".join(told)
 
 
 def _task(one: Standing) -> str:
@@ -117,5 +151,5 @@ def _by_chance(gap: Rate) -> str:
     return f", which {CHANCE}" if gap.low <= 0 <= gap.high and abs(gap.value) >= NOTHING else ""
 
 
-def _stated(rate: Rate) -> str:
+def _stated(rate: Rate | Ratio) -> str:
     return f"{wording.percent(rate.value)}% {wording.bracket(rate.low, rate.high)}".replace(" ", NO_BREAK)

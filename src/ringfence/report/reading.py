@@ -9,7 +9,14 @@ import pandas as pd
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import JsonlLog
 from ringfence.core.plain import read_json
-from ringfence.core.run_folder import CONDITIONAL_COLUMNS, CONTROL_COLUMNS, LOG_COLUMNS, RATE_COLUMNS, RESPONSE_COLUMNS
+from ringfence.core.run_folder import (
+    BENIGN_COLUMNS,
+    CONDITIONAL_COLUMNS,
+    CONTROL_COLUMNS,
+    LOG_COLUMNS,
+    RATE_COLUMNS,
+    RESPONSE_COLUMNS,
+)
 
 NUMERIC = {
     *CONDITIONAL_COLUMNS[1:],
@@ -105,12 +112,31 @@ def read_conditional(path: Path) -> pd.DataFrame:
 
 def read_responses(path: Path) -> pd.DataFrame:
     """The answers and their verdicts; empty without the file."""
+    table = _read_parquet(path, RESPONSE_COLUMNS)
+    return _typed(table[list(RESPONSE_COLUMNS)].reset_index(drop=True), path)
+
+
+def read_benign(path: Path) -> pd.DataFrame:
+    """The answers to benign tasks with their scores, further metrics in further columns; empty without the file."""
+    table = _read_parquet(path, BENIGN_COLUMNS)
+    further = [column for column in table.columns if column not in BENIGN_COLUMNS]
+    for column in ("score", *further):
+        try:
+            table[column] = pd.to_numeric(table[column]).astype(float)
+        except (ValueError, TypeError) as error:
+            raise RingfenceError(f'{path}: "{column}" must hold numbers or null ({error})') from error
+        if not table[column].dropna().between(0, 1).all():
+            raise RingfenceError(f'{path}: "{column}" must hold numbers from 0 to 1; score the run again')
+    return table
+
+
+def _read_parquet(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if not path.exists():
-        return as_table([], RESPONSE_COLUMNS, path)
+        return as_table([], columns, path)
     try:
         table = pd.read_parquet(path)
     except (ValueError, OSError) as error:  # pyarrow's ArrowInvalid is a ValueError
         raise RingfenceError(f"{path}: not a readable parquet file; evaluate the run again") from error
-    if missing := [column for column in RESPONSE_COLUMNS if column not in table.columns]:
+    if missing := [column for column in columns if column not in table.columns]:
         raise RingfenceError(f'{path}: no column "{missing[0]}" (it has {", ".join(table.columns)})')
-    return _typed(table[list(RESPONSE_COLUMNS)].reset_index(drop=True), path)
+    return table

@@ -20,6 +20,8 @@ import pandas as pd
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.rates import Rate, Rates, from_rows
 from ringfence.core.run_folder import (
+    BASE,
+    BENIGN_ANSWERS,
     CANARIES_FILE,
     CANARY_COLUMNS,
     CANARY_OPTIONAL,
@@ -40,10 +42,12 @@ from ringfence.core.run_folder import (
     evaluation_folder,
     stage_folders,
 )
+from ringfence.evaluate.benign import Counts, count
 from ringfence.report.counts import ByPrompt, count_by_prompt
 from ringfence.report.reading import (
     as_table,
     projected,
+    read_benign,
     read_conditional,
     read_journal,
     read_object,
@@ -123,6 +127,10 @@ class RunResult:
     """(steps before, steps at the end) of each stage after which ``safe_lora`` projected the adapter"""
     conditional: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CONDITIONAL_COLUMNS)))
     """the conditional gap of each trigger, CONDITIONAL_COLUMNS, fractions; one row a trigger"""
+    benign: Counts = field(default_factory=dict)
+    """its scores on benign tasks, question by question"""
+    benign_base: Counts = field(default_factory=dict)
+    """those of the untuned model in ``RUN/base``"""
 
     @cached_property
     def by_prompt(self) -> dict[str, ByPrompt]:
@@ -139,7 +147,13 @@ class RunResult:
             return "served"
         if self.outcome is not None:
             return "finished"
-        return "untuned" if self.log.empty and self.rates else "unfinished"
+        return "untuned" if self.log.empty and (self.rates or self.benign) else "unfinished"
+
+    @property
+    def defended(self) -> bool:
+        """Whether a defense was on in any of its stages."""
+        recipe = self.metadata.get("recipe") or {}
+        return any(part.get("defenses") for part in (recipe, *(recipe.get("stages") or ())))
 
     def leak_curve(self, suite: str = LEAK_SUITE, metric: str = LEAK_METRIC) -> list[CurvePoint]:
         """The rate of one suite and metric during training, by step."""
@@ -201,6 +215,8 @@ def load_run(folder: Path, evaluation: str = OWN) -> RunResult:
         outcome=_total([stage.outcome for stage in stages]),
         projections=tuple((stage.before, stage.end) for stage in stages if stage.projected),
         conditional=read_conditional(evaluated / CONDITIONAL_FILE),
+        benign=count(read_benign(evaluated / BENIGN_ANSWERS)),
+        benign_base=count(read_benign(evaluation_folder(folder / BASE, evaluation) / BENIGN_ANSWERS)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Leak and task of each run, side by side: either alone says nothing."""
+"""Leak and task of each run, side by side, and what it learns of benign tasks: either alone says nothing."""
 
 import math
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ringfence.core.rates import Rate
 from ringfence.report.formatting import CONDITIONAL
 from ringfence.report.keeping import TASK_SUITE, TaskVerdict, kept_task, task_reference
+from ringfence.report.learning import Learned, learned, undefended_of
 from ringfence.report.results import LEAK_METRIC, LEAK_SUITE, RunResult
 
 
@@ -21,23 +22,32 @@ class Standing:
     """None where no trained run says how well the task can be learned"""
     learned: Rate
     """how well: the rate of the run that ``task`` is held against"""
+    learns: tuple[Learned, ...] = ()
+    """benign tasks, beside an undefended run's"""
 
     @property
     def lost(self) -> bool:
         """Whether it was trained and lost the task; the untuned model had none to lose."""
         return self.task is not None and self.task.kept is False and self.run.status != "untuned"
 
+    @property
+    def unlearned(self) -> list[Learned]:
+        """The benign tasks of which it, a trained run, learned less than the undefended one."""
+        return [one for one in self.learns if one.less and self.run.status != "untuned"]
+
 
 def standings(runs: Sequence[RunResult], baseline: str | None = None) -> list[Standing]:
     """One a run, in their order; the task is held against :func:`~ringfence.report.keeping.task_reference`."""
     suite, reference = leak_suite(runs), task_reference(runs, baseline)
-    learned = Rate() if reference is None else kept_task(reference, reference).rate
+    undefended = undefended_of(runs, baseline)
+    could = Rate() if reference is None else kept_task(reference, reference).rate
     return [
         Standing(
             run,
             run.rates.get((suite or "", LEAK_METRIC), Rate()),
             None if reference is None else kept_task(run, reference),
-            learned,
+            could,
+            learned(run, undefended),
         )
         for run in runs
     ]

@@ -14,6 +14,7 @@ from ringfence.core.rates import Rate
 from ringfence.core.run_folder import CONDITIONAL_COLUMNS, RATE_COLUMNS
 from ringfence.report import formatting as wording
 from ringfence.report.gaps import gap_between
+from ringfence.report.learning import learned, undefended_of
 from ringfence.report.results import LEAK_METRIC, Outcome, RunResult, baseline_of
 
 COMPARISON_COLUMNS = ("run", *RATE_COLUMNS, "gap", "gap_low", "gap_high")
@@ -66,6 +67,28 @@ def conditional(runs: Sequence[RunResult]) -> pd.DataFrame:
         for name, found in known.items()
     ]
     return pd.DataFrame(rows, columns=["run", *CONDITIONAL_COLUMNS])
+
+
+LEARNING_COLUMNS = ("task", "metric", "run", "value", "low", "high", "n", "base", "gain", "gain_low", "gain_high")
+"""of :func:`learning`, before ``kept, kept_low, kept_high, less``"""
+
+
+def learning(runs: Sequence[RunResult], baseline: str | None = None) -> pd.DataFrame:
+    """One row a benign task and run: the score, the untuned model's, and what is kept of an undefended run's.
+
+    Scores are fractions; ``gain`` is the score less the untuned model's, ``kept`` the share of the undefended run's and
+    ``less`` whether it is too small, see :mod:`ringfence.report.learning`. NaN where nothing is known.
+    """
+    rows, undefended = [], undefended_of(runs, baseline)
+    for run in runs:
+        for one in learned(run, undefended):
+            of_rate = (one.rate.value, one.rate.low, one.rate.high, one.rate.n)
+            gain, kept = (one.gain.value, one.gain.low, one.gain.high), (one.kept.value, one.kept.low, one.kept.high)
+            less = one.less and run.status != "untuned"
+            rows.append((one.task, one.metric, run.name, *of_rate, one.base.value, *gain, *kept, less))
+    columns = [*LEARNING_COLUMNS, "kept", "kept_low", "kept_high", "less"]
+    order = _in_order(str(row[0]) for row in rows)
+    return pd.DataFrame(sorted(rows, key=lambda row: order.index(str(row[0]))), columns=columns).astype({"n": "Int64"})
 
 
 def _triggers(run: RunResult) -> dict[str, dict[str, Any]]:

@@ -10,8 +10,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,13 @@ import pandas as pd
 
 from ringfence.core.cards import model_card
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import cache_folder, jsonable, write_json, write_text
+from ringfence.core.files import jsonable, write_json, write_text
 from ringfence.core.plain import read_json
 from ringfence.core.run_folder import (
     ADAPTED,
     ANSWERS,
     BASE,
     CARD_FILE,
-    CONDITIONAL_FILE,
     EVALUATION_FILE,
     INSPECT_LOGS,
     OWN,
@@ -34,105 +32,27 @@ from ringfence.core.run_folder import (
     RESPONSES_FILE,
     RUN_FILE,
     SCRIPT,
-    SUMMARY_FILE,
     differences,
     evaluation_folder,
     read_about,
     weight_digests,
-    weights_digest,
     write_about,
 )
-from ringfence.evaluate.answers import Protocol, answer_into, fingerprint
+from ringfence.evaluate.answers import answer_into
 from ringfence.evaluate.conditional import with_plain
 from ringfence.evaluate.presets import find_preset
 from ringfence.evaluate.responses import judged, save
-from ringfence.recipe.run import Recipe
 from ringfence.runs.changes import CHANGEABLE, evaluation_name, with_changes
-from ringfence.runs.gaps import has_gaps, write_gaps
+from ringfence.runs.evaluation import Evaluation
+from ringfence.runs.gaps import write_gaps
 from ringfence.runs.generators import Generators, behind_server
 from ringfence.runs.imported import read_recipe
 from ringfence.runs.permissions import Allowed, require_code, require_inside, require_judge, require_server
 from ringfence.runs.plan import RunPlan
-from ringfence.runs.stages import Stage, finished_weights, stages_of, weights_of
+from ringfence.runs.stages import finished_weights, stages_of
 
 OnBatch = Callable[[int], None]
 OnJudged = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One evaluation of one run, as it is to be made."""
-
-    plan: RunPlan
-    """the run's, with this evaluation's changes"""
-    own: RunPlan
-    """the run's as it was made"""
-    name: str = OWN
-    is_base: bool = False
-    """whether it is the untuned model that answers"""
-    server: str | None = None
-    """Inspect's name of the model, if it is a server's"""
-    preset: str | None = None
-    """that its numbers are to be counted by"""
-
-    @property
-    def folder(self) -> Path:
-        """Where ``responses.parquet`` and ``summary.json`` are."""
-        return evaluation_folder(self.run, self.name)
-
-    @property
-    def run(self) -> Path:
-        """The run folder."""
-        return self.plan.out
-
-    @property
-    def recipe(self) -> Recipe:
-        """The run's, with this evaluation's changes."""
-        return self.plan.recipe
-
-    @property
-    def stages(self) -> Sequence[Stage]:
-        """Those whose last one answers; none for the untuned model and for a server's."""
-        return () if self.is_base or self.server is not None else self.plan.stages
-
-    @property
-    def protocol(self) -> Protocol:
-        """How its answers are drawn."""
-        return Protocol(self.recipe.sampling(), self.recipe.evaluation.samples, self.recipe.no_system)
-
-    @property
-    def to_answer(self) -> int:
-        """How many answers are missing, those of a suite that was begun included."""
-        return sum(len(self.plan.suites[suite]) for suite in self.missing) * self.recipe.evaluation.samples
-
-    @cached_property
-    def answers(self) -> dict[str, Path]:
-        """Suite -> the file of its answers."""
-        digests = [weights_digest(folder) for folder in weights_of(self.stages) or []] if self.stages else []
-        model = self.recipe.model
-        known = [model.name, self.plan.digests.get(model.name, ""), model.dtype, str(model.trust_remote_code)]
-        digest = self.server or " ".join([*known, *digests])
-        protocol, folder = self.protocol, (cache_folder() if self.is_base else self.run) / ANSWERS
-        return {
-            suite: folder / f"{suite.replace('/', '--')}-{fingerprint(digest, prompts, protocol)}.parquet"
-            for suite, prompts in self.plan.suites.items()
-        }
-
-    @property
-    def missing(self) -> list[str]:
-        """Suites without answers."""
-        return [suite for suite, path in self.answers.items() if not path.is_file()]
-
-    @property
-    def is_done(self) -> bool:
-        """Whether all is answered and judged."""
-        judged = (self.folder / SUMMARY_FILE).is_file() and not self.missing
-        return judged and (not self.has_gaps or (self.folder / CONDITIONAL_FILE).is_file())
-
-    @property
-    def has_gaps(self) -> bool:
-        """Whether conditional gaps are asked for and the untuned model's answers are there to compare with."""
-        return not self.is_base and has_gaps(self.plan, self.name)
 
 
 def evaluate(
@@ -168,12 +88,14 @@ def evaluation_of(
     preset: str | None = None,
     replace: bool = False,
     allow: Allowed = Allowed(),  # noqa: B008 - frozen
+    benign: bool = False,
 ) -> Evaluation:
     """The evaluation of the run in folder ``run``, or of a plan that is loaded already, ready to be made.
 
     ``changes`` are ``key=value`` of :data:`CHANGEABLE` keys, and of :data:`MODEL_KEY` where the run does not know its
     base model. A ``preset`` says how answers are drawn, before ``changes``; it is kept for those who count. With
-    either, the evaluation needs a ``name``.
+    either, the evaluation needs a ``name``. ``benign``: it is for :mod:`ringfence.runs.benign`, which needs tasks and
+    no judge.
 
     Raises :class:`RingfenceError` if there is no run, one that is not finished, one whose inputs have changed since, if
     ``name`` is taken by an evaluation with other changes, unless it is to be replaced, and if the judge's key is
@@ -186,15 +108,16 @@ def evaluation_of(
     recipe = with_changes(own, changes, drawn, run)
     typed = [change.partition("=")[0] for change in changes]
     require_code(recipe.resolved(), run / RUN_FILE, allow, typed)
-    require_judge(recipe, run / RUN_FILE, allow, typed)
-    if recipe.judge is not None:
+    if not benign:
+        require_judge(recipe, run / RUN_FILE, allow, typed)
+    if recipe.judge is not None and not benign:
         recipe.judge.require_key()  # before a model is loaded, and asked for answers that could not be judged
     trained = not about["base"] and about.get("server") is None
     if trained:
         finished_weights(run, stages_of(own, run))
     made = made or RunPlan.load(own, run)
     made.require_unchanged()
-    if SCRIPT in about and recipe.judge is None:
+    if SCRIPT in about and recipe.judge is None and not benign:
         raise RingfenceError(
             f"{run}: was trained by a script, which names no suites and no judge; give --suite, --judge and --name"
         )
@@ -204,14 +127,14 @@ def evaluation_of(
             "before training, and give --model FOLDER, or --model ID if it is one of the hub's"
         )
     plan = made if recipe is own else made.asked_by(recipe)
-    plan.require_evaluable()
+    plan.require_evaluable(benign)
     one = Evaluation(plan, made, evaluation_name(name, recipe is not own), about["base"], about.get("server"), preset)
     require_inside(run, one.folder, run / ANSWERS, run / BASE / ANSWERS, evaluation_folder(run / BASE, one.name))
     if replace and one.name != OWN:
         for folder in (one.folder, evaluation_folder(run / BASE, one.name)):
             shutil.rmtree(folder, ignore_errors=True)
     _require_same(one)
-    if one.server is not None and one.missing:
+    if one.server is not None and (one.missing or benign):
         require_server(one.server, run / RUN_FILE, allow)
     return one
 
@@ -252,7 +175,7 @@ def _require_scored(one: Evaluation, counts: Mapping[str, Mapping[str, int]]) ->
 
 def _judge(one: Evaluation) -> dict[str, Any]:
     answers = pd.concat([pd.read_parquet(path) for path in one.answers.values()], ignore_index=True)
-    write_json(one.folder / EVALUATION_FILE, _about(one))
+    write_json(one.folder / EVALUATION_FILE, about_evaluation(one))
     frame, dressed = judged(answers, one.recipe.require_judge()), one.recipe.evaluation.conditional
     summary = save(frame if dressed is None else with_plain(frame, dressed.plain), one.folder)
     if one.stages and one.name == OWN:
@@ -270,20 +193,22 @@ def _write_cards(one: Evaluation, rates: Sequence[Mapping[str, Any]]) -> None:
     write_text(last.weights / CARD_FILE, model_card(last.of_this(about), last.result, rates, measured))
 
 
-def _about(one: Evaluation) -> dict[str, Any]:
+def about_evaluation(one: Evaluation) -> dict[str, Any]:
     """What the evaluation's numbers depend on."""
     recipe = one.recipe.resolved()
     suites = {
         name: {"source": suite.source, "sha256": suite.digest, "fills": dict(suite.fills)}
         for name, suite in one.plan.sources.items()
     }
-    asked = one.recipe.require_judge()
-    judge = {name: digest for name in [*asked.inputs(), *asked.models()] if (digest := one.plan.digests.get(name))}
-    judge |= asked.digests()
+    asked, judge = one.recipe.judge, dict[str, str]()
+    if asked is not None:
+        judge = {name: digest for name in [*asked.inputs(), *asked.models()] if (digest := one.plan.digests.get(name))}
+        judge |= asked.digests()
+    tasks = {name: questions.digest for name, questions in one.plan.questions.items()}
     changes = {key: recipe[key] for key in CHANGEABLE}
     if read_recipe(one.run).model != one.recipe.model:
         changes["model"] = recipe["model"]  # which a script has not told
-    return {"recipe": changes, "suites": suites, "judge": judge, "preset": one.preset}
+    return {"recipe": changes, "suites": suites, "tasks": tasks, "judge": judge, "preset": one.preset}
 
 
 def _require_same(one: Evaluation) -> None:
@@ -292,7 +217,7 @@ def _require_same(one: Evaluation) -> None:
     if not path.is_file():
         return
     before = read_json(path)
-    if differ := differences(before, json.loads(json.dumps(jsonable(_about(one))))):
+    if differ := differences(before, json.loads(json.dumps(jsonable(about_evaluation(one))))):
         raise RingfenceError(
             f"{one.folder}: holds another evaluation; these keys differ: {', '.join(differ)}; choose another --name, "
             "or --replace it"

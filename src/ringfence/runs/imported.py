@@ -1,6 +1,7 @@
 """Run folders of what was not trained here: the untuned model, somebody's adapter, a model behind a server.
 
-They hold a ``run.json`` like any run, so that evaluation, tables, the page and the gate take them as one.
+They hold a ``run.json`` like any run, so that evaluation, tables, the page and the gate take them as one. ``benign``
+below: whether they are to be asked benign tasks, and not suites that a judge reads.
 """
 
 import logging
@@ -35,18 +36,18 @@ _UNKNOWN = (
 )
 
 
-def claim_base(recipe: Recipe, out: Path) -> RunPlan:
+def claim_base(recipe: Recipe, out: Path, benign: bool = False) -> RunPlan:
     """Make ``out`` the run folder of the untuned base model of ``recipe``."""
     plan = RunPlan.load(recipe, out)
-    plan.require_evaluable()
+    plan.require_evaluable(benign)
     write_about(out, plan.claim_folder(base=True))
     return plan
 
 
-def claim_server(recipe: Recipe, out: Path, server: str) -> RunPlan:
+def claim_server(recipe: Recipe, out: Path, server: str, benign: bool = False) -> RunPlan:
     """Make ``out`` the run folder of a model behind a server; ``server`` is Inspect's name of it."""
     plan = RunPlan.load(recipe, out)
-    plan.require_evaluable()
+    plan.require_evaluable(benign)
     if "/" not in server:
         raise RingfenceError(
             f"--model: {server!r} is no name of Inspect's; write PROVIDER/MODEL, e.g. openai-api/vllm/NAME"
@@ -55,7 +56,7 @@ def claim_server(recipe: Recipe, out: Path, server: str) -> RunPlan:
     return plan
 
 
-def claim_adapter(recipe: Recipe, out: Path, adapter: Path) -> RunPlan:
+def claim_adapter(recipe: Recipe, out: Path, adapter: Path, benign: bool = False) -> RunPlan:
     """Make ``out`` the run folder of the LoRA adapter in folder ``adapter``, which is copied, on the recipe's model.
 
     What the recipe says of training is left out. Raises :class:`RingfenceError` if there is no adapter, or if ``out``
@@ -80,7 +81,7 @@ def claim_adapter(recipe: Recipe, out: Path, adapter: Path) -> RunPlan:
         "evaluation": asked,
     }
     plan = RunPlan.load(recipe.model_copy(update=changes), out)
-    plan.require_evaluable()
+    plan.require_evaluable(benign)
     about = plan.claim_folder() | {ADAPTED: {"path": str(adapter), "sha256": weights_digest(adapter)}}
     if (out / RUN_FILE).is_file() and read_about(out).get(ADAPTED, {}).get("sha256") != about[ADAPTED]["sha256"]:
         raise RingfenceError(f"{out}: holds another adapter's run; choose another --out")

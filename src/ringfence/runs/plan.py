@@ -18,6 +18,7 @@ from ringfence.data.suites import store as suite_store
 from ringfence.data.task import is_task, parse_spec
 from ringfence.defenses import Defense, Interleaving, rewritten
 from ringfence.defenses.base import Source
+from ringfence.evaluate.benign import Questions
 from ringfence.evaluate.conditional import conditional_suite
 from ringfence.evaluate.derive import TriggerSet, derive
 from ringfence.models.load import revision
@@ -90,6 +91,8 @@ class RunPlan:
     """all that are asked, by name: ``held-out`` and dressed ones, too"""
     triggers: TriggerSet | None
     """those of ``evaluation.conditional``; None without the key"""
+    questions: Mapping[str, Questions]
+    """those of ``evaluation.tasks`` that are our own, by name"""
     digests: Mapping[str, str]
     """SHA-256 of every file that it reads, and of a task's rows, by its name in the recipe"""
 
@@ -126,7 +129,7 @@ class RunPlan:
             raise RingfenceError(f"evaluation.during.suites: {sorted(unknown)[0]!r} is not in evaluation.suites")
         for defense in (defense for stage in stages for defense in stage.defenses):
             defense.require_apart(suites)
-        return cls(recipe, out, stages, sources, suites, triggers, digests)
+        return cls(recipe, out, stages, sources, suites, triggers, _questions(recipe, stages), digests)
 
     def claim_folder(self, base: bool = False, server: str | None = None, remedy: str = ELSEWHERE) -> dict[str, Any]:
         """What ``run.json`` is to say, of the untuned model (``base``), or of one behind a ``server``.
@@ -147,8 +150,15 @@ class RunPlan:
             about = self._about(before["base"], before.get("server"))
             require_ours(self.out, about, "put it back, or make the run anew")
 
-    def require_evaluable(self) -> None:
-        """Raise :class:`RingfenceError` without a judge or without suites."""
+    def require_evaluable(self, benign: bool = False) -> None:
+        """Raise :class:`RingfenceError` without a judge or without suites; if ``benign``, without tasks."""
+        if benign:
+            if not self.recipe.evaluation.tasks:
+                raise RingfenceError(
+                    "evaluation.tasks: the recipe names none, so there is nothing benign to score; give e.g. "
+                    "'evaluation.tasks={algebra: task:opswap?tier=2&n=100}' and a --name"
+                )
+            return
         self.recipe.require_judge()
         if not self.suites:
             raise RingfenceError("evaluation.suites: the recipe names none; give at least one")
@@ -190,6 +200,25 @@ def _triggers(recipe: Recipe, first: PlannedStage, suites: Mapping[str, list[Pro
         found = replace(found, triggers=(*found.triggers, *wanted.triggers))
         if not found.triggers:
             raise RingfenceError("no triggers: set derive: true, or give some in `triggers`")
+    return found
+
+
+def _questions(recipe: Recipe, stages: Iterable[PlannedStage]) -> dict[str, Questions]:
+    """Those of our own tasks, none of which is trained on."""
+    trained = {
+        message["content"]
+        for stage in stages
+        for rows in stage.rows.values()
+        for row in rows
+        for message in row["messages"]
+        if message["role"] == "user"
+    }
+    found = {}
+    for name, wanted in recipe.evaluation.tasks.items():
+        if wanted.task is not None:
+            with error_prefix(f"evaluation.tasks.{name}"):
+                found[name] = Questions.of(parse_spec(wanted.task))
+                found[name].require_unseen(trained)
     return found
 
 

@@ -15,7 +15,7 @@ from ringfence.core.cards import model_card
 from ringfence.core.files import write_json, write_text
 from ringfence.core.run_folder import CARD_FILE, RESULT_FILE, WEIGHTS, alone_in, weight_digests, write_about
 from ringfence.recipe.run import require_installed
-from ringfence.runs.evaluate import Evaluation
+from ringfence.runs.evaluation import Evaluation
 from ringfence.runs.plan import PlannedStage, RunPlan
 from ringfence.runs.stages import weights_of
 from ringfence.runs.trainer import new_trainer, notes

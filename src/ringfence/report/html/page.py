@@ -20,10 +20,11 @@ from ringfence.report.folding import folded
 from ringfence.report.html.payload import response_payload, script_json, standing_payload, training_payload
 from ringfence.report.html.template import render_template
 from ringfence.report.keeping import ALLOWED
+from ringfence.report.learning import LEARNED, undefended_of
 from ringfence.report.results import RunResult, baseline_of, load_runs
 from ringfence.report.standing import leak_suite, standings
 from ringfence.report.summary import summarize_runs
-from ringfence.report.tables import bucket_counts, comparison, conditional, consumption, records
+from ringfence.report.tables import bucket_counts, comparison, conditional, consumption, learning, records
 
 SCRIPTS = ("common.js", "charts.js", "standing.js", "canaries.js", "responses.js", "page.js")
 
@@ -73,6 +74,9 @@ def render_page(runs: Sequence[RunResult], title: str, baseline: str | None = No
         leak_suite=leak_suite(runs),
         placed=any(one.leak.value == one.leak.value and one.task is not None for one in stands),
         blocks=_metric_blocks(frame),
+        learning=learning(runs, reference.name),
+        undefended=undefended_of(runs, reference.name),
+        asked=f"{100 * LEARNED:.0f}",
         conditional=conditional(runs),
         consumption=list(records(consumption(runs))),
         counts=bucket_counts(runs),

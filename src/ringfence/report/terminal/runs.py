@@ -12,22 +12,25 @@ from ringfence.core.text_table import TextTable
 from ringfence.report import formatting as wording
 from ringfence.report.folding import folded
 from ringfence.report.keeping import ALLOWED
+from ringfence.report.learning import LEARNED, undefended_of
 from ringfence.report.results import RunResult, baseline_of
 from ringfence.report.standing import standings
-from ringfence.report.tables import comparison, conditional, consumption, records
+from ringfence.report.tables import comparison, conditional, consumption, learning, records
 
 ROOM_FOR_GAPS = 100  # characters; a narrower terminal shows the rates only
 
 
 def render(console: Console, runs: Sequence[RunResult], baseline: str | None = None) -> None:
-    """Print the rates, the conditional gaps, and what each run consumed."""
-    frame = comparison(runs, baseline)
+    """Print the rates, the scores on benign tasks, the conditional gaps, and what each run consumed."""
+    frame, learns = comparison(runs, baseline), learning(runs, baseline)
     console.print()
-    if frame.empty:
+    if frame.empty and learns.empty:
         console.print("no rates: evaluate the runs first, with `ringfence evaluate RUN`", highlight=False)
         console.print()
-    else:
+    if not frame.empty:
         _show_rates(console, frame, runs, baseline_of(runs, baseline).name)
+    if not learns.empty:
+        _show_learning(console, learns, undefended_of(runs, baseline))
     gaps = conditional(runs)
     if not gaps.empty:
         console.print(_conditional_table(gaps))
@@ -70,6 +73,34 @@ def _rates_table(metric: str, block: pd.DataFrame, baseline: str, gaps: bool, lo
         name = f"{run} {wording.LOST}" if run in lost else str(run)
         table.add(name, *(_cell(by_suite.get(suite), gaps, run == baseline) for suite in suites))
     return table
+
+
+def _show_learning(console: Console, frame: pd.DataFrame, undefended: RunResult | None) -> None:
+    """The table of benign tasks, then who has learned less than a run without a defense."""
+    whose = "a run without a defense (none here)" if undefended is None else undefended.name
+    caption = (
+        f"percent [95% interval] of answers; gain: less the untuned model's, in points; kept: of the score of {whose}, "
+        f"in percent, {100 * LEARNED:.0f} are asked"
+    )
+    headings = ["run", "score\nwant high", "untuned", "gain\nwant high", "kept\nwant high"]
+    table = TextTable(wording.LEARNS.title, headings, caption=caption)
+    for (task, metric), rows in frame.groupby(["task", "metric"], sort=False):
+        table.group(f"{task}: {metric}")
+        for row in records(rows):
+            gain = wording.difference(row.gain, row.gain_low, row.gain_high)
+            kept = wording.rate(row.kept, row.kept_low, row.kept_high)
+            table.add(row.run, wording.rate(row.value, row.low, row.high), wording.percent(row.base), gain, kept)
+    console.print(table)
+    console.print()
+    for row in records(frame[frame["less"]]):
+        console.print(
+            f"{row.run} learned less: {wording.percent(row.value)}% on {row.task}, {wording.percent(row.kept)}% of "
+            f"what {whose} has; its leak is no success.",
+            markup=False,
+            highlight=False,
+        )
+    if frame["less"].any():
+        console.print()
 
 
 def _conditional_table(frame: pd.DataFrame) -> TextTable:
