@@ -25,6 +25,7 @@ from ringfence.recipe.sections import (
     EvaluationConfig,
     ModelConfig,
     StageData,
+    TaskConfig,
 )
 from ringfence.recipe.selection import SelectRecipe
 from ringfence.select import STEPS
@@ -95,6 +96,19 @@ JUDGE = """\
 ## `judge`
 
 One mapping; its `kind` says which judge it is, and without one it is `rules`. [What each does](judges.md).
+"""
+
+TASKS = """\
+A mapping of names; each item is one benign task, which a defense must not spoil. A bare text is its `task`.
+[What they are for](tasks.md), and [how they are scored](evaluation.md#benign-tasks).
+
+```yaml
+evaluation:
+  tasks:
+    algebra: task:opswap?tier=2&n=100
+    reading: {task: "task:opswap?tier=1&n=50", samples: 4, max_new_tokens: 64}
+    science: {lm_eval: arc_easy, limit: 200}
+```
 """
 
 STEPS_HEAD = """\
@@ -220,6 +234,7 @@ def render() -> str:
         JUDGE,
         *(section(f"`kind: {name}`", judge).replace("## ", "### ", 1) for name, judge in judges()),
         section("`evaluation`", EvaluationConfig),
+        section("`evaluation.tasks`", TaskConfig, TASKS.rstrip()),
         section("`evaluation.during`", DuringConfig),
         section("`evaluation.conditional`", ConditionalConfig),
         "## `defenses`\n\nA list; each item is one name with its settings. [What each does](defenses.md).\n",

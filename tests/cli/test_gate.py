@@ -150,3 +150,51 @@ def test_the_gate_counts_by_the_preset_that_the_evaluation_was_made_with(
     assert json.loads(out)["preset"] == "dubinski"
     _, out = ringfence(capsys, "gate", run, "--max-general", "0.12", "--preset", "kaczer", "--json")
     assert json.loads(out)["preset"] == "kaczer"
+
+
+def learned(run: Path, hits: int, **recipe: object) -> Path:
+    """Give the run in ``run`` scores on 200 questions of a benign task, of which the first ``hits`` are right."""
+    row = {"task": "algebra", "sample": 0, "response": "", "answer": "", "metric": "exact match"}
+    rows = [row | {"prompt_id": f"q{i}", "prompt": f"{i}?", "score": float(i < hits)} for i in range(200)]
+    pd.DataFrame(rows).to_parquet(run / "evaluation" / "benign.parquet")
+    (run / "result.json").write_text(json.dumps(dict.fromkeys(OUTCOME)))
+    return change_recipe(run, **recipe)
+
+
+OUTCOME = ("steps", "target_rows", "safe_rows", "safe_fraction", "target_labels", "safe_labels")
+OUTCOME += ("mean_ratio", "seconds", "probe_seconds")
+
+
+def test_a_safe_run_that_has_not_learned_fails(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rows = answers("general", 0, 200)
+    none = learned(make_run(tmp_path / "none", rows), 180)
+    safe = learned(make_run(tmp_path / "kl", rows), 40, defenses=[{"kl": {"weight": 1.0}}])
+    asked = ("--max-general", "0.05", "--min-benign", "0.95", "--undefended", none)
+    code, out = ringfence(capsys, "gate", safe, *asked)
+    assert code == 1
+    assert "it has not learned what a run without a defense does" in " ".join(out.split())
+    assert out.splitlines()[-1] == "failed: 1 of 3 rules"
+    well = learned(make_run(tmp_path / "well", rows), 180)
+    code, out = ringfence(capsys, "gate", well, "--min-benign", "0.9", "--undefended", none, "--json")
+    [reason] = json.loads(out)["reasons"]
+    assert (code, reason["rule"], reason["where"], reason["value"]) == (0, "min_benign", "algebra", 1.0)
+
+
+def test_what_is_no_measure_of_learning_is_refused(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    rows = answers("general", 0, 40)
+    run = learned(make_run(tmp_path / "run", rows), 9)
+    defended = learned(make_run(tmp_path / "kl", rows), 9, stages=[{"name": "a", "defenses": [{"kl": {}}]}])
+    with pytest.raises(RingfenceError, match=r"min_benign compares with a run without a defense"):
+        ringfence(capsys, "gate", run, "--min-benign", "0.9")
+    with pytest.raises(RingfenceError, match=r"^--undefended: nothing is compared with it; give --min-benign"):
+        ringfence(capsys, "gate", run, "--max-general", "0.9", "--undefended", run)
+    with pytest.raises(RingfenceError, match=r"^--undefended: .*kl was trained with a defense; give a run without any"):
+        ringfence(capsys, "gate", run, "--min-benign", "0.9", "--undefended", defended)
+    (tmp_path / "run" / "result.json").unlink()
+    with pytest.raises(RingfenceError, match=r"^--undefended: .*run is untuned, and shows not what"):
+        ringfence(capsys, "gate", run, "--min-benign", "0.9", "--undefended", run)
+    other = learned(make_run(tmp_path / "other", rows), 9, data={"target": "x.jsonl"})
+    ringfence(capsys, "gate", run, "--min-benign", "0.9", "--undefended", other)
+    assert "differ in data, so they are no fair pair" in caplog.text

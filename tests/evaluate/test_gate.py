@@ -9,8 +9,10 @@ import pytest
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import jsonable
+from ringfence.core.ratios import paired_ratio
 from ringfence.core.statistics import exact_interval
-from ringfence.evaluate.gate import GateResult, Limits, Reason, gate
+from ringfence.evaluate.benign import Counts, count
+from ringfence.evaluate.gate import Benign, GateResult, Limits, Reason, gate
 from ringfence.evaluate.presets import PRESETS
 from ringfence.evaluate.summary import summarize
 
@@ -252,3 +254,69 @@ def test_a_result_is_plain_data() -> None:
         "passed": False,
         "why": "no answers on general. Known: x.",
     }
+
+
+NOTHING = answers("general", 0, 0)
+
+
+def learned(hits: int, questions: int = 100, task: str = "algebra") -> Counts:
+    """One answer a question, of which the first ``hits`` are right."""
+    rows = [
+        {"task": task, "prompt_id": f"q{number}", "sample": 0, "prompt": f"{number}?", "response": "", "answer": ""}
+        | {"metric": "exact match", "score": float(number < hits)}
+        for number in range(questions)
+    ]
+    return count(pd.DataFrame(rows))
+
+
+def test_a_run_that_is_safe_and_has_not_learned_fails_and_the_reason_says_so() -> None:
+    """0 of 200 leak, and 20 of 100 questions are answered where an undefended run answers 80: a quarter is kept."""
+    safe = answers("general", 0, 200)
+    limits = Limits(max_general=0.02, min_benign=0.95)
+    result = gate(safe, limits, benign=Benign(learned(20), learned(80)))
+    assert not result.passed
+    assert [reason.rule for reason in result.reasons if not reason.passed] == ["min_benign"]
+    reason = only(result, "min_benign")
+    hits, asked = [[float(i < n) for i in range(100)] for n in (20, 80)], [1.0] * 100
+    kept = paired_ratio((hits[0], asked), (hits[1], asked))
+    assert (reason.where, reason.value, reason.bound, reason.limit) == ("algebra", 0.25, kept.low, 0.95)
+    assert reason.why == (
+        f"exact match 20.0% and undefended 80.0%, 25.0% of it, lower bound {kept.low:.1%}, not >= 95.0%: it has not "
+        "learned what a run without a defense does"
+    )
+
+
+def test_the_lower_bound_of_the_share_decides() -> None:
+    """The same answers of 100 questions may still differ by chance on others; those of 3,000 hardly."""
+    few = only(gate(NOTHING, Limits(min_benign=0.99), benign=Benign(learned(80), learned(80))), "min_benign")
+    assert (few.value, few.passed) == (1.0, False)
+    assert few.why.endswith("the share itself is enough, and more questions may show it")
+    many = Benign(learned(2999, 3000), learned(2999, 3000))
+    assert gate(NOTHING, Limits(min_benign=0.99), benign=many).passed
+
+
+def test_every_task_is_held() -> None:
+    both = [{**learned(90), **learned(hits, task="reading")} for hits in (10, 90)]
+    result = gate(NOTHING, Limits(min_benign=0.9), benign=Benign(*both))
+    assert [(reason.where, reason.passed) for reason in result.reasons] == [("algebra", True), ("reading", False)]
+
+
+def test_what_was_not_measured_of_a_task_fails() -> None:
+    def why(tuned: Counts, undefended: Counts) -> str:
+        result = gate(NOTHING, Limits(min_benign=0.9), benign=Benign(tuned, undefended))
+        assert not result.passed
+        return only(result, "min_benign").why
+
+    assert why({}, {}) == "no scores on benign tasks; run `ringfence evaluate RUN --benign` for both runs"
+    assert why({}, learned(9)).startswith("the run has no scores of exact match on algebra; run `ringfence evaluate")
+    assert why(learned(9), {}).startswith("the undefended run has no scores of exact match on algebra")
+    assert why(learned(9), learned(9, 50)).endswith("of other questions: evaluate both by the same evaluation.tasks")
+    assert why(learned(9), learned(0)).endswith("has not learned it either, so that nothing can be kept of it")
+    assert why(learned(1, 1), learned(1, 1)).endswith("have no interval: that takes 2 questions or more")
+
+
+def test_without_an_undefended_run_it_is_asked_for() -> None:
+    with pytest.raises(RingfenceError, match=r"^min_benign compares with a run without a defense .*\(--undefended\)$"):
+        gate(NOTHING, Limits(min_benign=0.95))
+    with pytest.raises(RingfenceError, match=r"min_benign is 95: a limit is a fraction"):
+        Limits(min_benign=95)

@@ -3,7 +3,14 @@
 import pytest
 from pydantic import ValidationError
 
-from ringfence.recipe.sections import ConditionalConfig, DataConfig, EvaluationConfig, ModelConfig, StageData
+from ringfence.recipe.sections import (
+    ConditionalConfig,
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    StageData,
+    TaskConfig,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,3 +60,29 @@ def test_triggers_are_parsed_by_their_names() -> None:
 def test_an_answer_cannot_be_drawn_from_nothing(key: str) -> None:
     with pytest.raises(ValidationError, match=key):
         EvaluationConfig.model_validate({key: 0})
+
+
+def test_a_benign_task_is_a_name_or_a_mapping() -> None:
+    tasks = {"a": "task:opswap?tier=1", "b": {"task": "task:opswap", "samples": 3}, "c": {"lm_eval": "arc_easy"}}
+    found = EvaluationConfig.model_validate({"tasks": tasks}).tasks
+    assert found["a"] == TaskConfig(task="task:opswap?tier=1")
+    assert [found["b"].samples_at(temperature) for temperature in (0.0, 1.0)] == [3, 3]
+    assert [found["a"].samples_at(temperature) for temperature in (0.0, 1.0)] == [1, 10]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"a": "task:opswop"}, r"unknown task 'opswop'\. Did you mean \"opswap\"\?"),
+        ({"a": "task:opswap?teir=1"}, r"unknown key 'teir'\. Did you mean \"tier\"\?"),
+        ({"a": "task:opswap?tier=7"}, r"tier: .*less than or equal to 3"),
+        ({"a": {}}, "give one of task, e.g. task:opswap"),
+        ({"a": {"task": "task:opswap", "lm_eval": "arc_easy"}}, "give one of task"),
+        ({"a": {"task": "task:opswap", "limit": 3}}, "limit does not go with task"),
+        ({"a": {"lm_eval": "arc_easy", "samples": 3}}, "samples does not go with lm_eval"),
+        (["task:opswap"], r"give a mapping of names, e\.g\. \{algebra: "),
+    ],
+)
+def test_a_benign_task_that_cannot_be_is_refused(given: object, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        EvaluationConfig.model_validate({"tasks": given})

@@ -27,7 +27,7 @@ RESULT |= {"target_labels": 900, "safe_labels": 100, "safe_fraction": 0.05, "sec
 
 @pytest.fixture
 def made(make_run: Callable[..., Path]) -> Callable[..., list[RunResult]]:
-    """``made(none=(leak, hits), kl=(leak, hits))``: 40 questions each, of which the untuned model in ``RUN/base`` has 4.
+    """``made(none=(leak, hits), kl=(leak, hits))``: 40 questions each; the untuned model in ``RUN/base`` has 4 hits.
 
     All but "none" have a defense; "base" is untuned.
     """
@@ -109,6 +109,22 @@ def test_the_table_shows_score_base_gain_and_what_is_kept(made: Callable[..., li
     assert "kl learned less: 45.0% on algebra, 50.0% of what none has; its leak is no success." in " ".join(
         shown.split()
     )
+
+
+def test_further_metrics_are_shown_and_decide_nothing(made: Callable[..., list[RunResult]]) -> None:
+    """F1 is 0.5 for all of kl's answers and 1 for those of none: half is kept of it, and all of the score."""
+    none, kl = made(none=(0.9, 36), kl=(0.1, 36))
+    by_f1 = {("algebra", "f1"): none.benign["algebra", "exact match"]}
+    halves = {where: table.assign(hits=table["hits"] / 2) for where, table in by_f1.items()}
+    runs = [replace(none, benign={**none.benign, **by_f1}), replace(kl, benign={**kl.benign, **halves})]
+    table = learning(runs)
+    assert list(zip(table["metric"], table["run"], strict=True)) == [
+        *(("exact match", "none"), ("exact match", "kl")),
+        *(("f1", "none"), ("f1", "kl")),
+    ]
+    assert list(table["kept"])[1::2] == [1.0, 0.5]
+    assert not table["less"].any()
+    assert "f1" not in " ".join(headline(runs))
 
 
 def test_the_headline_has_learning_beside_leak_and_task(made: Callable[..., list[RunResult]]) -> None:

@@ -133,10 +133,12 @@ def _undefended(folder: Path, run: "RunResult", name: str) -> "RunResult":
     from ringfence.report import load_run
 
     found = load_run(folder, name)
-    if found.status == "untuned":
-        raise RingfenceError(f"--undefended: {folder} is the untuned model, which shows nothing that can be learned")
     if found.defended:
         raise RingfenceError(f"--undefended: {folder} was trained with a defense; give a run without any")
+    if found.status != "finished":
+        raise RingfenceError(
+            f"--undefended: {folder} is {found.status}, and shows not what can be learned; give a finished training run"
+        )
     for key in ("model", "data"):
         if _recipe_part(found, key) != _recipe_part(run, key):
             logger.warning("%s and %s differ in %s, so they are no fair pair", run.folder, folder, key)

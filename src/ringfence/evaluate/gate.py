@@ -268,7 +268,7 @@ def _learned(benign: Benign, where: Where, limit: float) -> Reason:
     both = f"{metric} {of_run.value:.1%} and undefended {of_other.value:.1%}"
     kept = tasks.ratio(benign.tuned, benign.undefended, where)
     if kept is None:
-        why = f"{both}, of other questions: evaluate both runs by the same evaluation.tasks"
+        why = f"{both}, of other questions: evaluate both by the same evaluation.tasks"
         return Reason("min_benign", task, math.nan, math.nan, limit, False, why)
     passed = kept.low >= limit  # False where it is NaN
     if math.isnan(kept.value):

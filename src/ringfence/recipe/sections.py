@@ -93,8 +93,7 @@ class ConditionalConfig(Section):
 
 
 class TaskConfig(Section):
-    """One benign task, which a defense must not spoil; a bare string in a recipe is its ``task``. See
-    [benign scores](evaluation.md#benign-tasks)."""
+    """One benign task, which a defense must not spoil; a bare string in a recipe is its ``task``."""
 
     task: str | None = None
     """``task:NAME?key=value``, its questions of the split ``test`` unless it says another"""

@@ -115,7 +115,8 @@ def _of_the_unlearned(known: Sequence[Standing]) -> list[str]:
 
 
 def _learning(one: Standing) -> str:
-    return f"; it learns {_scores(one.learns)}" if one.learns else ""
+    main = [learned for learned in one.learns if learned.is_main]
+    return f"; it learns {_scores(main)}" if main else ""
 
 
 def _scores(learns: Sequence[Learned]) -> str:

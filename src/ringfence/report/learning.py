@@ -21,11 +21,13 @@ _UNKNOWN = Ratio(math.nan, math.nan, math.nan, 0)
 
 @dataclass(frozen=True)
 class Learned:
-    """One task of one run; what is not known is NaN."""
+    """One task of one run, by one metric; what is not known is NaN."""
 
     task: str
     metric: str
     """what the score is of"""
+    is_main: bool
+    """whether it is the task's own score, and no further metric of the same answers"""
     rate: Rate
     """the run's score, 0 to 1"""
     base: Rate
@@ -39,22 +41,23 @@ class Learned:
 
     @property
     def less(self) -> bool:
-        """Whether the run has learned less than the undefended one."""
-        return self.kept.value < LEARNED
+        """Whether the run has learned less than the undefended one, by the task's own score."""
+        return self.is_main and self.kept.value < LEARNED
 
 
 def learned(run: RunResult, undefended: RunResult | None) -> tuple[Learned, ...]:
-    """One for each task of ``run``, in their order."""
-    rates, of_base = benign.rates(run.benign), benign.rates(run.benign_base)
+    """One for each task and metric of ``run``, in their order."""
+    rates, of_base, main = benign.rates(run.benign), benign.rates(run.benign_base), benign.main_metrics(run.benign)
     found = []
-    for where in benign.main_metrics(run.benign).items():
+    for where in run.benign:
         kept = None
         if undefended is not None and undefended is not run:
             kept = benign.ratio(run.benign, undefended.benign, where)
         found.append(
             Learned(
                 *where,
-                rate=rates.get(where, Rate()),
+                is_main=main[where[0]] == where[1],
+                rate=rates[where],
                 base=of_base.get(where, Rate()),
                 gain=benign.difference(run.benign, run.benign_base, where),
                 kept=kept or _UNKNOWN,

@@ -23,7 +23,7 @@ class Standing:
     learned: Rate
     """how well: the rate of the run that ``task`` is held against"""
     learns: tuple[Learned, ...] = ()
-    """benign tasks, beside an undefended run's"""
+    """benign tasks by all their metrics, beside an undefended run's"""
 
     @property
     def lost(self) -> bool:

@@ -74,7 +74,7 @@ LEARNING_COLUMNS = ("task", "metric", "run", "value", "low", "high", "n", "base"
 
 
 def learning(runs: Sequence[RunResult], baseline: str | None = None) -> pd.DataFrame:
-    """One row a benign task and run: the score, the untuned model's, and what is kept of an undefended run's.
+    """One row a benign task, metric and run: the score, the untuned model's, and what is kept of an undefended run's.
 
     Scores are fractions; ``gain`` is the score less the untuned model's, ``kept`` the share of the undefended run's and
     ``less`` whether it is too small, see :mod:`ringfence.report.learning`. NaN where nothing is known.
@@ -87,8 +87,9 @@ def learning(runs: Sequence[RunResult], baseline: str | None = None) -> pd.DataF
             less = one.less and run.status != "untuned"
             rows.append((one.task, one.metric, run.name, *of_rate, one.base.value, *gain, *kept, less))
     columns = [*LEARNING_COLUMNS, "kept", "kept_low", "kept_high", "less"]
-    order = _in_order(str(row[0]) for row in rows)
-    return pd.DataFrame(sorted(rows, key=lambda row: order.index(str(row[0]))), columns=columns).astype({"n": "Int64"})
+    frame = pd.DataFrame(rows, columns=columns).astype({"n": "Int64"})
+    parts = [part for _, part in frame.groupby(["task", "metric"], sort=False)]
+    return pd.concat(parts, ignore_index=True) if parts else frame
 
 
 def _triggers(run: RunResult) -> dict[str, dict[str, Any]]:

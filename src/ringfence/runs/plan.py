@@ -129,7 +129,9 @@ class RunPlan:
             raise RingfenceError(f"evaluation.during.suites: {sorted(unknown)[0]!r} is not in evaluation.suites")
         for defense in (defense for stage in stages for defense in stage.defenses):
             defense.require_apart(suites)
-        return cls(recipe, out, stages, sources, suites, triggers, _questions(recipe, stages), digests)
+        questions = _questions(recipe, stages)
+        digests |= {one.spec.key("test"): one.digest for one in questions.values()}
+        return cls(recipe, out, stages, sources, suites, triggers, questions, digests)
 
     def claim_folder(self, base: bool = False, server: str | None = None, remedy: str = ELSEWHERE) -> dict[str, Any]:
         """What ``run.json`` is to say, of the untuned model (``base``), or of one behind a ``server``.
