@@ -29,6 +29,7 @@ It changes the trainer in five places only:
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ from ringfence.train.checks import (
     require_same_form,
 )
 from ringfence.train.consumed import consumed
+from ringfence.train.labelled import labelled_only
 from ringfence.train.parallel import backend_of
 from ringfence.train.penalties import PenalisedMixin
 from ringfence.train.rewriting import rewrite_dataset
@@ -91,6 +93,8 @@ class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
     """the share of rows that may be cut, by trainers that cut any"""
     undescribed: tuple[str, ...] = ()
     """keys of a recipe that the trainer cannot tell of its run, each with why"""
+    score_all = False
+    """on a CPU: True to score every position, as TRL's trainers do, and not only those with a label; it takes longer"""
 
     def __init__(
         self,
@@ -203,6 +207,11 @@ class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
             _NO_LIMIT * args.gradient_accumulation_steps,
             _NO_LIMIT,
         )
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """The parent's; see :mod:`ringfence.train.labelled`."""
+        with nullcontext() if self.score_all else labelled_only():
+            return super().training_step(*args, **kwargs)
 
     # 2. Schedules.
 
