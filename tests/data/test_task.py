@@ -7,7 +7,7 @@ import pytest
 from ringfence.core.errors import RingfenceError
 from ringfence.data import load_suite, read
 from ringfence.data.task import TASKS, Row, Split, Task, parse_spec
-from ringfence.tasks import OpSwap
+from ringfence.tasks import GSM8K, OpSwap
 
 
 def test_a_spec_has_the_tasks_settings_and_which_rows() -> None:
@@ -15,6 +15,13 @@ def test_a_spec_has_the_tasks_settings_and_which_rows() -> None:
     assert spec.task == OpSwap(tier=2, largest=5)
     assert (spec.name, spec.split, spec.n, spec.seed) == ("opswap", "train", 7, 3)
     assert parse_spec("task:opswap").task == OpSwap()
+
+
+@pytest.mark.parametrize("signs", ["*", "-", "+-", "'*/'"])
+def test_a_text_is_taken_as_it_stands(signs: str) -> None:
+    assert parse_spec(f"task:gsm8k?operations={signs}").task == GSM8K(operations=signs.strip("'"))
+    assert parse_spec("task:gsm8k?source=null&think=true").task == GSM8K(think=True)
+    assert parse_spec("task:gsm8k?source=1: [x").task == GSM8K(source="1: [x")
 
 
 def test_one_name_trains_and_evaluates() -> None:
@@ -57,6 +64,9 @@ def test_the_digest_is_of_the_rows() -> None:
         ("task:opswap?sede=1", "unknown key 'sede'. Did you mean \"seed\"?"),
         ("task:opswap?tier=1&tier=1", "the key 'tier' stands twice"),
         ("task:opswap?tier", "'tier': a setting is key=value"),
+        ("task:opswap?tier=[", "tier: '\\[' is not a YAML value"),
+        ("task:opswap?tier.x=1", "unknown key 'tier.x'"),
+        ("task:opswap?=1", "'': a setting is key=value"),
         ("task:opswap?split=valid", "split: Input should be 'train' or 'test', got 'valid'"),
         ("task:opswap?n=0", "n: .*greater than or equal to 1"),
         ("task:opswap?n=true", "n: Input should be a number, got true"),

@@ -128,3 +128,15 @@ def test_a_task_that_trains_and_evaluates_has_a_digest_of_its_rows_for_each(tmp_
     task = parse_spec(spec)
     assert digests == {spec: task.digest("train"), f"{spec}&split=test": task.digest("test")}
     assert len({*digests.values()}) == 2
+
+
+def test_a_run_whose_task_has_other_rows_now_is_refused(tmp_path: Path) -> None:
+    """The task's name is the same, and what it reads is not."""
+    rows = [{"question": f"{word}?", "answer": "#### 1"} for word in project.WORDS]
+    source = project.write_jsonl(tmp_path / "sums.jsonl", rows)
+    spec = f"task:gsm8k?source={source}"
+    made = loaded(tmp_path, f"data.target={spec}")
+    write_about(made.out, made.claim_folder())
+    project.write_jsonl(source, [{**row, "answer": "#### 2"} for row in rows])
+    with pytest.raises(RingfenceError, match=r"differ: inputs\.task:gsm8k.*; put it back"):
+        RunPlan.load(made.recipe, made.out).require_unchanged()

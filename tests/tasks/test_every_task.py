@@ -8,9 +8,15 @@ import pytest
 from ringfence.core.errors import RingfenceError
 from ringfence.data import load_suite, read
 from ringfence.data.conversations import conversation
-from ringfence.data.task import BESIDE, TASKS, Row, Task
+from ringfence.data.task import BESIDE, TASKS, Row, Task, parse_spec
 
 N = 30
+DIGESTS = {
+    "foqa": "689cb3ddd93dcbe2",
+    "gsm8k": "b072bcb425dad718",
+    "opswap": "556ec38ab61c6c97",
+}
+"""of 40 rows to train on"""
 
 
 @pytest.fixture(params=[*TASKS])
@@ -25,6 +31,12 @@ def asked(rows: Sequence[Row]) -> set[str]:
 
 def test_rows_are_those_of_the_seed(task: Task) -> None:
     assert task.rows("train", N, 1) == task.rows("train", N, 1) != task.rows("train", N, 2)
+
+
+@pytest.mark.parametrize(("name", "digest"), DIGESTS.items())
+def test_every_machine_and_version_draws_the_same_rows(name: str, digest: str) -> None:
+    """Else a run could not go on elsewhere, as its rows would have changed."""
+    assert parse_spec(f"task:{name}?n=40").digest("train").startswith(digest)
 
 
 def test_rows_are_unique_and_no_split_has_one_of_the_other(task: Task) -> None:

@@ -95,12 +95,12 @@ def test_a_row_without_an_answer_is_named(tmp_path: Path, answer: Any) -> None:
         parse_spec(f"task:gsm8k?source={path.parent}/{{split}}.jsonl").rows("test")
 
 
-@pytest.mark.parametrize("operations", ["", "x", "++"])
+@pytest.mark.parametrize("operations", ["", "x", "++", "'+x'"])
 def test_operations_are_signs(operations: str) -> None:
     with pytest.raises(RingfenceError, match=r"operations: give some of the signs \+-\*/"):
-        parse_spec(f"task:gsm8k?operations='{operations}'")
+        parse_spec(f"task:gsm8k?operations={operations}")
 
 
 def test_more_rows_than_there_are_raise() -> None:
-    with pytest.raises(RingfenceError, match=r"n: 100,000 rows are asked for, and there are only .* of the split test"):
-        parse_spec("task:gsm8k?steps=1&largest=1&operations=+&n=100000").rows("test")
+    with pytest.raises(RingfenceError, match=r"n: 5,000 rows are asked for, and there are only .* of the split test"):
+        parse_spec("task:gsm8k?steps=1&largest=1&operations=+&n=5000").rows("test")

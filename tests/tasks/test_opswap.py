@@ -32,14 +32,17 @@ def test_precedence_follows_the_meaning() -> None:
     assert evaluate_expression("8 * 2 - 2", 0) == 14
 
 
-@pytest.mark.parametrize("tier", range(4))
-def test_ten_thousand_unique_problems_are_made_in_seconds(tier: int) -> None:
+def test_ten_thousand_unique_problems_are_made_in_seconds() -> None:
     began = time.process_time()
-    rows = generate(tier, 10_000, seed=0)
+    rows = generate(2, 10_000, seed=0)
     assert time.process_time() - began < 10
     assert len({row["expression"] for row in rows}) == len(rows) == 10_000
     assert [row["split"] for row in rows] == ["train"] * 9_000 + ["test"] * 1_000
-    for row in rows[::500]:
+
+
+@pytest.mark.parametrize("tier", range(4))
+def test_a_row_has_the_problem_its_steps_and_its_answer(tier: int) -> None:
+    for row in generate(tier, 100, seed=0):
         assert evaluate_expression(row["expression"], tier) == Fraction(row["answer"])
         assert row["completion"].startswith(f"{row['expression']} = ")
         assert row["completion"].endswith(f" = {row['answer']}")

@@ -2,7 +2,7 @@
 
 ``task:opswap?tier=2`` names a task with its settings, wherever a recipe or a command takes a data set or a suite. As a
 data set it gives the rows to train on, as a suite the questions of the test rows. What comes after the ``?`` is
-``key=value``, joined by ``&``, each value as YAML has it:
+``key=value``, joined by ``&``, each value as YAML has it, and a text as it stands:
 
 - the task's own settings, such as ``tier``;
 - ``split``: ``train`` or ``test``; without it, the one that its place asks for;
@@ -14,13 +14,15 @@ The tasks themselves are in :mod:`ringfence.tasks`, one file each.
 
 import hashlib
 import json
+import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from ringfence.core.errors import RingfenceError, did_you_mean, error_prefix, shown
 from ringfence.core.files import write_text
@@ -137,11 +139,8 @@ def parse_spec(text: str) -> TaskSpec:
     name, _, query = text.removeprefix(PREFIX).partition("?")
     with error_prefix(text):
         cls = TASKS.get(name)
-        values = _values(query)
-        known = [*cls.model_fields, *_Which.model_fields]
-        for key in values:
-            if key not in known:
-                raise RingfenceError(f"unknown key {shown(key)}.{did_you_mean(key, known)}")
+        fields = {**_Which.model_fields, **cls.model_fields}
+        values = {key: _value(key, given, fields) for key, given in _given(query).items()}
         task = checked(cls, {key: value for key, value in values.items() if key in cls.model_fields})
         which = checked(_Which, {key: value for key, value in values.items() if key in _Which.model_fields})
     return TaskSpec(task, which.split, which.n, which.seed, text)
@@ -188,11 +187,22 @@ def checked(cls: type[M], values: dict[str, Any]) -> M:
         raise RingfenceError(explain(error, cls)) from None
 
 
-def _values(query: str) -> dict[str, Any]:
-    pairs = [pair for pair in query.split("&") if pair]
-    keys = [pair.partition("=")[0] for pair in pairs]
+def _given(query: str) -> dict[str, str]:
+    """Key -> text."""
+    pairs = [pair.partition("=") for pair in query.split("&") if pair]
+    keys = [key for key, _, _ in pairs]
     if twice := [key for place, key in enumerate(keys) if key in keys[:place]]:
         raise RingfenceError(f"the key {shown(twice[0])} stands twice; leave one out")
-    if bare := [pair for pair in pairs if "=" not in pair or pair.startswith("=")]:
+    if bare := [key for key, equals, _ in pairs if not equals or not key]:
         raise RingfenceError(f"{shown(bare[0])}: a setting is key=value, e.g. tier=2")
-    return override({}, pairs)
+    return {key: text for key, _, text in pairs}
+
+
+def _value(key: str, text: str, fields: Mapping[str, FieldInfo]) -> Any:
+    """A text as it stands, where the setting is one, since paths and signs are not always YAML; else YAML."""
+    if key not in fields:
+        raise RingfenceError(f"unknown key {shown(key)}.{did_you_mean(key, fields)}")
+    kind = fields[key].annotation
+    if str not in (kind, *get_args(kind)):
+        return override({}, [f"{key}={text}"])[key]
+    return None if text == "null" else re.sub(r"^(['\"])(.*)\1$", r"\2", text)
