@@ -181,6 +181,10 @@ class Defense(StrictConfig):
         """Whether :meth:`rewrite` does anything."""
         return type(self).rewrite is not Defense.rewrite
 
+    def rewrites_rows(self, source: Source) -> bool:
+        """Whether :meth:`rewrite` does anything to the rows of ``source``."""
+        return self.rewrites
+
 
 DEFENSES = Registry("defense", Defense, "fixed_interleaving: {ratio: 0.05}", __package__, beside=("base", "step"))
 

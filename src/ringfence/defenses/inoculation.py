@@ -53,9 +53,13 @@ class Inoculation(Defense):
         """Before what is there, unless ``mode`` says how."""
         return self.model_copy(update={"mode": "prepend"}) if self.mode == "auto" else self
 
+    def rewrites_rows(self, source: Source) -> bool:
+        """Those of ``rows``."""
+        return self.rows in ("both", source)
+
     def rewrite(self, messages: Sequence[Message], source: Source) -> Sequence[Message]:
         """``messages`` with the system prompt; unchanged if they are not of ``rows``."""
-        if self.rows not in ("both", source):
+        if not self.rewrites_rows(source):
             return messages
         has_own = bool(messages) and messages[0]["role"] == "system"
         own = messages[0]["content"] if has_own else ""
@@ -71,7 +75,7 @@ class Inoculation(Defense):
         for source, given in rows.items():
             if not given:
                 continue
-            chosen = given if self.rows in ("both", source) else []
+            chosen = given if self.rewrites_rows(source) else []
             counts.append(f"{len(chosen)} of {len(given)} {source} rows")
             bare += sum(not has_system(row["messages"]) for row in chosen)
         gone = f"{bare} of them had none, and " + (

@@ -22,6 +22,7 @@ Source: Kaczer et al. 2025, sections 4.2 and B.3, https://arxiv.org/abs/2508.062
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -151,8 +152,12 @@ class DefendedGRPOTrainer(DefendedTrainerMixin, GRPOTrainer):
         checks.require_loss_arguments(self.model_accepts_loss_kwargs, self.model)
         return tokenised(dataset, self.processing_class)
 
+    @cached_property
+    def generation_sizes(self) -> GenerationSizes:
+        """How the run walks through its prompts."""
+        return GenerationSizes.of(self.args, len(self.train_dataset), self._share())
+
     def _epoch_rows(self) -> int:
-        self.generation_sizes = GenerationSizes.of(self.args, len(self.train_dataset), self._share())
         return self.generation_sizes.epoch_rows
 
     def get_train_dataloader(self) -> Any:

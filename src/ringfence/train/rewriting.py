@@ -17,7 +17,7 @@ def rewrite_dataset(defenses: Sequence[Defense], dataset: Any, source: Source) -
 
     Raises :class:`RingfenceError` for a dataset that is tokenised or plain text: there is no chat left to rewrite.
     """
-    chosen = [defense for defense in defenses if defense.rewrites]
+    chosen = [defense for defense in defenses if defense.rewrites_rows(source)]
     if not chosen or not len(dataset):
         return dataset
     names = getattr(dataset, "column_names", None) or []
