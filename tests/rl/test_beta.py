@@ -6,6 +6,7 @@ from typing import Any, Literal
 import pytest
 import torch
 
+import reinforcing
 import tiny
 from reinforcing import prompts, trainer
 from ringfence.core.errors import RingfenceError
@@ -16,11 +17,7 @@ from ringfence.train.guards import DefenseStack
 
 def shaken(folder: Path, **changes: Any) -> Any:
     """A trainer whose adapter does something."""
-    made = trainer(folder, beta=1.0, loss_type="grpo", **changes)
-    generator = torch.Generator().manual_seed(0)
-    for parameter in made.model.parameters():
-        if parameter.requires_grad:
-            parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
+    made = reinforcing.shaken(trainer(folder, beta=1.0, loss_type="grpo", **changes))
     made.current_gradient_accumulation_steps = 1
     made.model.train()
     return made

@@ -32,12 +32,11 @@ def journal(folder: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if "time" not in key} for row in log]
 
 
-@pytest.mark.parametrize("mode", ["alternate", "mixed"])
 @pytest.mark.parametrize(
-    "changes",
+    ("mode", "changes"),
     [
-        {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2},
-        {"steps_per_generation": 2, "num_iterations": 2},  # saved within a generation: it lasts four steps
+        ("mixed", {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}),
+        ("alternate", {"steps_per_generation": 2, "num_iterations": 2}),  # saved in a generation: it lasts four steps
     ],
 )
 def test_killed_and_resumed_is_the_uninterrupted_training(tmp_path: Path, mode: str, changes: dict[str, Any]) -> None:
@@ -45,7 +44,7 @@ def test_killed_and_resumed_is_the_uninterrupted_training(tmp_path: Path, mode: 
 
     def made(folder: Path) -> Any:
         loop = CanaryInterleaving(every=2, ratio_init=0.2, ratio_max=0.5, probe=ScriptedProbe())
-        saving = {"save_strategy": "steps", "save_steps": 3, "num_train_epochs": 2}
+        saving = {"save_strategy": "steps", "save_steps": 3, "max_steps": 6}
         return trainer(folder, loop, KL(weight=0.5), dropout=0.3, given={"mode": mode}, **saving, **changes)
 
     whole = made(tmp_path / "whole")

@@ -1,8 +1,11 @@
-"""Short GRPO of the tiny model, for tests of its trainer."""
+"""Short GRPO of the tiny model, for tests of its trainer; also as one rank of several."""
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
@@ -61,6 +64,15 @@ def trainer(
     return cls(**{**settings, **(given or {})})
 
 
+def shaken(made: Any) -> Any:
+    """``made``, its adapter such that it does something."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in made.model.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
+    return made
+
+
 def rows(made: Any) -> list[dict[str, Any]]:
     """What was logged in training, without what depends on the clock."""
     return [
@@ -68,3 +80,20 @@ def rows(made: Any) -> list[dict[str, Any]]:
         for row in made.state.log_history
         if "loss" in row
     ]
+
+
+def train_rank(folder: Path, rank: int, world: int, port: int, defenses: list[Defense]) -> None:
+    """Train as ``rank`` of ``world``, then once more from a checkpoint; writes what both ended with."""
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in place.items()}, MASTER_ADDR="127.0.0.1")
+    shape = {"per_device_train_batch_size": 2, "num_iterations": 2, "save_strategy": "steps", "save_steps": 3}
+    ended = []
+    for checkpoint in (None, str(folder / "run" / "checkpoint-3")):
+        made = trainer(folder / "run", *defenses, ddp_backend="gloo", max_steps=5, **shape)
+        made.train(resume_from_checkpoint=checkpoint)
+        total = {name: value.double().sum().item() for name, value in training.weights(made).items()}
+        probe = made.stream.probe
+        calls = getattr(probe, "calls", []) if rank else []
+        ended.append({"weights": total, "log": rows(made), "ratio": made.stream.ratio, "calls": calls})
+    (folder / f"rank-{rank}.json").write_text(json.dumps(ended))
+    torch.distributed.destroy_process_group()
