@@ -53,7 +53,7 @@ def gradients(made: Any) -> torch.Tensor:
 def test_in_expectation_the_value_is_ours_and_so_is_a_gradient(
     tmp_path: Path, corrected: bool, direction: Literal["forward", "reverse"]
 ) -> None:
-    """Summed over every token v: p(v) k3(v) = KL(p || q); its gradient is KL(q || p)'s, with the correction KL(p || q)'s.
+    """Summed over every token v: p(v) k3(v) = KL(p || q); its gradient is that of KL(q || p), corrected of KL(p || q).
 
     k3 = q/p - log(q/p) - 1, so E_p[k3] = 1 + KL(p || q) - 1; with p fixed as the weight, sum p grad k3 = sum (p - q)
     grad log p = grad KL(q || p).

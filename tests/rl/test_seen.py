@@ -125,7 +125,9 @@ def said(made: Any) -> dict[str, list[str]]:
     made._generate_single_turn = spy
     made.train()
     inputs = made._buffered_inputs[0]
-    texts["train"] = [decode(ids[mask.bool()]) for ids, mask in zip(inputs["prompt_ids"], inputs["prompt_mask"])]
+    texts["train"] = [
+        decode(ids[mask.bool()]) for ids, mask in zip(inputs["prompt_ids"], inputs["prompt_mask"], strict=True)
+    ]
     return texts
 
 

@@ -83,13 +83,14 @@ def rows(made: Any) -> list[dict[str, Any]]:
 
 
 def train_rank(folder: Path, rank: int, world: int, port: int, defenses: list[Defense]) -> None:
-    """Train as ``rank`` of ``world``, then once more from a checkpoint; writes what both ended with."""
+    """Train as ``rank`` of ``world``, once more from a checkpoint, and in the mode mixed; writes what each ended with."""
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in place.items()}, MASTER_ADDR="127.0.0.1")
     shape = {"per_device_train_batch_size": 2, "num_iterations": 2, "save_strategy": "steps", "save_steps": 3}
     ended = []
-    for checkpoint in (None, str(folder / "run" / "checkpoint-3")):
-        made = trainer(folder / "run", *defenses, ddp_backend="gloo", max_steps=5, **shape)
+    for run, mode, steps in (("run", "alternate", 5), ("run", "alternate", 5), ("mixed", "mixed", 2)):
+        checkpoint = str(folder / "run" / "checkpoint-3") if len(ended) == 1 else None
+        made = trainer(folder / run, *defenses, given={"mode": mode}, ddp_backend="gloo", max_steps=steps, **shape)
         made.train(resume_from_checkpoint=checkpoint)
         total = {name: value.double().sum().item() for name, value in training.weights(made).items()}
         probe = made.stream.probe
