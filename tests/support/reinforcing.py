@@ -83,7 +83,7 @@ def rows(made: Any) -> list[dict[str, Any]]:
 
 
 def train_rank(folder: Path, rank: int, world: int, port: int, defenses: list[Defense]) -> None:
-    """Train as ``rank`` of ``world``, once more from a checkpoint, and in the mode mixed; writes what each ended with."""
+    """Train as ``rank`` of ``world``, again from a checkpoint, and in the mode mixed; writes what each ended with."""
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in place.items()}, MASTER_ADDR="127.0.0.1")
     shape = {"per_device_train_batch_size": 2, "num_iterations": 2, "save_strategy": "steps", "save_steps": 3}
