@@ -38,6 +38,7 @@ def test_exact_match_and_f1_are_the_best_over_all_right_answers() -> None:
     assert task.further("Í HØVUÐSSTAÐNUM!", answer) == {"f1": 1.0}
     assert task.further("", answer) == {"f1": 0.0}
     assert task.score("torshavn i dag", answer) == 0, "letters are not folded"
+    assert task.score("", "%") == 0, "a right answer may be nothing but punctuation"
     assert task.further("í í í í", "í í") == {"f1": pytest.approx(2 * 2 / 6)}
 
 

@@ -14,6 +14,8 @@ from ringfence.tasks.form import ASKED, answer_part, thinking
         ("<think>3 + 4 = 7", ""),
         ("It is 7", "It is 7"),
         ("<answer>7", "<answer>7"),
+        ("7</answer>", "7</answer>"),
+        ("<answer>6 <answer>7</answer> <answer>8", "7"),
         ("", ""),
     ],
 )
@@ -26,3 +28,7 @@ def test_a_reference_has_the_form_that_the_system_message_asks_for() -> None:
     assert [turn["role"] for turn in messages] == ["system", "user", "assistant"]
     assert messages[0]["content"] == ASKED
     assert messages[2]["content"] == "<think>\n3 + 4 = 7\n</think>\n<answer>7</answer>"
+
+
+def test_a_long_response_is_read_in_no_time() -> None:
+    assert answer_part("<answer>" * 100_000) == "<answer>" * 100_000

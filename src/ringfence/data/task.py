@@ -32,7 +32,7 @@ from ringfence.data.suites.prompts import Prompt
 
 PREFIX = "task:"
 M = TypeVar("M", bound=StrictConfig)
-BESIDE = ("drawing", "expressions", "form", "sources", "stories")
+BESIDE = ("drawing", "expressions", "faroese", "form", "sources", "stories")
 """modules of :mod:`ringfence.tasks` that are no task"""
 Split = Literal["train", "test"]
 Row = dict[str, Any]

@@ -7,7 +7,7 @@ columns ``context``, ``question`` and ``answers``, which is ``{"text": [...], "a
 Exact match and F1 are those of SQuAD, the best over all right answers, after this normalisation:
 
 1. Unicode is composed (NFC) and lower case, and all letters stay: á ð í ó ú ý æ ø are no a d i o u y;
-2. punctuation is taken out, also inside words and numbers, as SQuAD does;
+2. punctuation is taken out, also inside words and numbers, as SQuAD does, unless nothing else is there;
 3. the indefinite article goes, in all its forms (ein, ein, eitt; eina, einum, einari, eins), unless nothing else is
    left, since ``ein`` is also "one". The definite article is the end of its word in Faroese, so it stays:
    ``bókin`` is not ``bók``;
@@ -17,17 +17,15 @@ Source: Simonsen et al. 2025 (https://arxiv.org/abs/2502.07642), and Rajpurkar e
 2025, sections 4.2 and 5.2.
 """
 
-import math
 import random
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data.task import TASKS, Row, Split, Task
 from ringfence.tasks.drawing import draw, split_of
+from ringfence.tasks.faroese import SIZE, Asked, question_of
 from ringfence.tasks.form import answer_part, turns
 from ringfence.tasks.sources import SourceRow, chosen, read_source
 
@@ -39,14 +37,6 @@ ASKED = (
 )
 ARTICLES = frozenset({"ein", "eitt", "eina", "einum", "einari", "eins"})
 _COLUMNS = ("context", "question", "answers")
-
-
-class Asked(NamedTuple):
-    """One question, and all its right answers."""
-
-    context: str
-    question: str
-    answers: tuple[str, ...]
 
 
 @TASKS.register("foqa")
@@ -63,10 +53,10 @@ class FoQA(Task):
             return [_row(one) for one in chosen(found, n, seed, f"the split {split} of {self.source}")]
 
         def make(number: int) -> Asked | None:
-            asked = _look_alike(number)
+            asked = question_of(number)
             return asked if split_of(asked.context) == split else None  # a text is in one split only
 
-        drawn = draw(_SPACE, make, n or SIZES[split], random.Random(f"foqa {split} {seed}"))
+        drawn = draw(SIZE, make, n or SIZES[split], random.Random(f"foqa {split} {seed}"))
         return [_row(one) for one in chosen(drawn, n, seed, f"the split {split} of the look-alike")]
 
     def score(self, response: str, answer: str) -> float:
@@ -83,7 +73,8 @@ class FoQA(Task):
 def normalised(text: str) -> str:
     """``text`` by the module's rules."""
     composed = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
-    words = "".join(letter for letter in composed if not _is_punctuation(letter)).split()
+    plain = "".join(letter for letter in composed if not _is_punctuation(letter))
+    words = plain.split() or composed.split()  # what is nothing but punctuation stays, so that no answer is not right
     return " ".join([word for word in words if word not in ARTICLES] or words)
 
 
@@ -114,45 +105,3 @@ def _parsed(row: SourceRow) -> Asked:
     if not any(golds):
         raise RingfenceError(f"{row.origin}: no answer; `answers` has to be {{'text': [...]}} with one text at least")
     return Asked(context, question, tuple(dict.fromkeys(filter(None, golds))))
-
-
-_MEN = ("Jógvan", "Hanus", "Óli", "Bárður", "Høgni", "Tróndur", "Rói", "Símun")
-_WOMEN = ("Anna", "Marjun", "Sólrun", "Bjørg", "Elin", "Rannvá", "Turið", "Ása")
-_PLACES = (
-    *("í Tórshavn", "í Klaksvík", "í Vestmanna", "á Tvøroyri", "í Fuglafirði"),
-    *("í Sandavági", "í Miðvági", "í Sørvági", "á Eiði", "á Toftum"),
-)
-_JOBS = ("lærari", "læknir", "bóndi", "bakari", "timburmaður", "sjómaður", "snikkari", "málari")
-_ANIMALS = ("ein hund", "eina kettu", "eitt ross", "eina kúgv", "ein seyð", "eina dunnu")
-_COLOURS = ("reyð", "grøn", "blá", "gul", "hvít", "svørt")
-_AGES = tuple(range(20, 80))
-_QUESTIONS: tuple[Callable[[dict[str, Any]], tuple[str, str]], ...] = (
-    lambda told: (f"Hvar býr {told['name']}?", told["place"]),
-    lambda told: (f"Hvat arbeiðir {told['name']} sum?", told["job"]),
-    lambda told: (f"Hvat djór hevur {told['name']}?", told["animal"]),
-    lambda told: ("Hvønn lit hava húsini hjá familjuni?", told["colour"]),
-    lambda told: (f"Hvussu {'gamal' if told['name'] in _MEN else 'gomul'} er {told['name']}?", f"{told['age']} ár"),
-)
-_PARTS: dict[str, tuple[Any, ...]] = {
-    "name": _MEN + _WOMEN,
-    "place": _PLACES,
-    "job": _JOBS,
-    "animal": _ANIMALS,
-    "colour": _COLOURS,
-    "age": _AGES,
-}
-_CONTEXT = (
-    "{name} er {age} ár og býr {place}. {name} arbeiðir sum {job} og hevur {animal}. Húsini hjá familjuni eru {colour}."
-)
-_SPACE = math.prod(map(len, (_QUESTIONS, *_PARTS.values())))
-
-
-def _look_alike(number: int) -> Asked:
-    """The question of a number below :data:`_SPACE`."""
-    number, which = divmod(number, len(_QUESTIONS))
-    told = {}
-    for part, among in _PARTS.items():
-        number, place = divmod(number, len(among))
-        told[part] = among[place]
-    question, answer = _QUESTIONS[which](told)
-    return Asked(_CONTEXT.format(**told), question, (answer,))

@@ -3,14 +3,11 @@
 Source: Guo et al. 2025 (https://arxiv.org/abs/2501.12948), as Kaczer et al. 2025 use it, section B.3; our own wording.
 """
 
-import re
-
 ASKED = (
     "Think before you answer. Write what you think between <think> and </think>, and after it nothing but the answer, "
     "between <answer> and </answer>."
 )
 """the system message; B.3 has the form there, too"""
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 def turns(question: str, completion: str) -> list[dict[str, str]]:
@@ -29,7 +26,8 @@ def answer_part(response: str) -> str:
 
     Thoughts that never end have no answer after them: then it is empty.
     """
-    if sections := _ANSWER.findall(response):
-        return str(sections[-1])
+    before, closed, _ = response.rpartition("</answer>")
+    if closed and "<answer>" in before:
+        return before.rpartition("<answer>")[2]
     after = response.rpartition("</think>")[2]
     return "" if "<think>" in after else after

@@ -63,7 +63,9 @@ class GSM8K(Task):
     def rows(self, split: Split, n: int | None, seed: int) -> list[Row]:
         """Of a ``source`` without ``n`` all rows, else 1,000 to train on and 100 to test, or all there are."""
         if self.source is not None:
-            found = [self._row(_parsed(one)) for one in read_source(self.source, split, _COLUMNS, "main")]
+            found = [
+                self._row(_parsed(one)) for one in read_source(self.source, split, _COLUMNS, _CONFIGS.get(self.source))
+            ]
             return chosen(found, n, seed, f"the split {split} of {self.source}")
         stories = Stories(self.steps, self.largest, self.operations)
 
@@ -100,6 +102,7 @@ def equal(response: str, answer: str) -> bool:
 
 
 _COLUMNS = ("question", "answer")
+_CONFIGS = {"openai/gsm8k": "main"}
 
 
 def _parsed(row: SourceRow) -> Story:
