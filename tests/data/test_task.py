@@ -82,6 +82,11 @@ def test_a_suite_of_a_task_has_no_placeholders() -> None:
         load_suite("task:opswap?n=1", {"x": "y"})
 
 
+def test_a_task_without_its_prefix_is_guessed() -> None:
+    with pytest.raises(RingfenceError, match=r"unknown suite 'opswap'. Did you mean \"task:opswap\"\?"):
+        load_suite("opswap")
+
+
 @pytest.fixture
 def lacking(monkeypatch: pytest.MonkeyPatch) -> type[Task]:
     """A task whose second row has no answer."""

@@ -21,7 +21,8 @@ from ringfence.data.suites import store as suite_store
 from ringfence.data.suites.files import parse_file, require_suffix
 from ringfence.data.suites.prompts import Prompt, PromptSettings, Suite
 from ringfence.data.suites.rows import SuiteRow, from_rows
-from ringfence.data.task import as_prompts, is_task, parse_spec, rows_digest
+from ringfence.data.task import PREFIX as TASK
+from ringfence.data.task import TASKS, as_prompts, is_task, parse_spec, rows_digest
 
 PREFIX = "builtin:"
 BUILTIN_FILES = (
@@ -149,6 +150,8 @@ def _refuse_fills(spec: str, fills: Mapping[str, str]) -> None:
 def _require_file(spec: str) -> None:
     """A bare word is more likely a suite's name than a file."""
     if re.fullmatch(r"[\w/-]+", spec) and not Path(spec).expanduser().exists():
+        if spec in TASKS:
+            raise RingfenceError(f'unknown suite {spec!r}. Did you mean "{TASK}{spec}"?')
         known = [PREFIX + name for name in builtin_names()] + [suite_store.PREFIX + n for n in suite_store.names()]
         near = did_you_mean(PREFIX + spec, known) if PREFIX + spec not in known else f' Did you mean "{PREFIX}{spec}"?'
         raise RingfenceError(f"unknown suite {spec!r}.{near}")
