@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from ringfence.core.grpo_arguments import GRPO_REFUSALS
 from ringfence.core.training_arguments import REFUSALS
 from ringfence.defenses import DEFENSES
 from ringfence.judges import JUDGES
@@ -24,10 +25,12 @@ from ringfence.recipe.sections import (
     DuringConfig,
     EvaluationConfig,
     ModelConfig,
+    RLConfig,
     StageData,
     TaskConfig,
 )
 from ringfence.recipe.selection import SelectRecipe
+from ringfence.rl.rewards import REWARDS
 from ringfence.select import STEPS
 
 DOCS = Path(__file__).parent
@@ -63,10 +66,10 @@ evaluation:
 TRAINING = """\
 ## `training`
 
-Fields of TRL's `SFTConfig`, checked by name, type and range before anything is loaded. Where the recipe says nothing,
-Ringfence sets `use_cpu`, `bf16` and `gradient_checkpointing` by whether there is a GPU, and `report_to: []`; all else
-is TRL's default, so rows are cut at `max_length: 1024` (see [`data.max_truncated`](#data)). Steps given as fractions
-(`logging_steps: 0.1`) are fractions of the target steps. `max_steps` counts optimizer steps of the run without safe
+Fields of TRL's `SFTConfig`, with `method: grpo` of its `GRPOConfig`, checked by name, type and range before anything is
+loaded. Where the recipe says nothing, Ringfence sets `use_cpu`, `bf16` and `gradient_checkpointing` by whether there is
+a GPU, and `report_to: []`; all else is TRL's default, so SFT cuts rows at `max_length: 1024` (see
+[`data.max_truncated`](#data)). Steps given as fractions (`logging_steps: 0.1`) are fractions of the target steps. `max_steps` counts optimizer steps of the run without safe
 rows. What needs a package that is not installed (`deepspeed`, a tracker of `report_to`, an optimizer) is refused.
 
 No field is taken without effect. These are refused, unless they say what is done anyway:
@@ -90,6 +93,10 @@ stages:
     defenses:
       - kl: {weight: 0.1}
 ```
+"""
+
+REWARDS_TEXT = """\
+What a reward is made of, and what its parts are, is [told here](rl.md#rewards). Each item is one name with its settings.
 """
 
 JUDGE = """\
@@ -153,8 +160,8 @@ def section(title: str, model: type[BaseModel], text: str = "") -> str:
         f"| `{name}` | {kind(field.annotation)} | {default(field)} | {meaning(field)} |"
         for name, field in fields(model)
     ]
-    body = "\n".join(["| key | type | default | meaning |", "| --- | --- | --- | --- |", *rows])
-    return f"## {title}\n\n{text or first_paragraph(model)}\n\n{body}\n"
+    body = "\n".join(["| key | type | default | meaning |", "| --- | --- | --- | --- |", *rows] if rows else [])
+    return f"## {title}\n\n{text or first_paragraph(model)}\n\n{body or 'It has no settings.'}\n"
 
 
 def fields(model: type[BaseModel]) -> list[tuple[str, Any]]:
@@ -187,7 +194,7 @@ def default(field: Any) -> str:
     value = field.get_default(call_default_factory=True)
     if value is PydanticUndefined or value is None:
         return "null"
-    if isinstance(value, BaseModel):
+    if any(isinstance(one, BaseModel) for one in (value if isinstance(value, tuple) else (value,))):
         return "see below"
     if isinstance(value, bool):
         return str(value).lower()
@@ -213,9 +220,9 @@ def wrapped(text: str) -> str:
 
 
 def refused() -> str:
-    """A table row a reason why fields of SFTConfig may not be set."""
+    """A table row a reason why fields of SFTConfig or of GRPOConfig may not be set."""
     reasons: dict[str, list[str]] = {}
-    for name, refusal in REFUSALS.items():
+    for name, refusal in (REFUSALS | GRPO_REFUSALS).items():
         reasons.setdefault(refusal.why, []).append(f"`{name}`")
     rows = [f"| {', '.join(names)} | {why} |" for why, names in reasons.items()]
     return "\n".join(["| field | why |", "| --- | --- |", *rows])
@@ -229,6 +236,9 @@ def render() -> str:
         section("`model`", ModelConfig),
         section("`data`", DataConfig, f"{first_paragraph(DataConfig)}\n\n{DATA.strip()}"),
         TRAINING.replace("REFUSED", refused()),
+        section("`rl`", RLConfig, f"{first_paragraph(RLConfig)} Refused with `method: sft`."),
+        f"### `rl.rewards`\n\n{REWARDS_TEXT}",
+        *(section(f"`{name}`", REWARDS.get(name)).replace("## ", "### ", 1) for name in REWARDS),
         section("`stages`", StageConfig, f"{first_paragraph(StageConfig)}\n{STAGES.rstrip()}"),
         section("`stages.data`", StageData),
         JUDGE,

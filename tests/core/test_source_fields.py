@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from peft import LoraConfig
-from trl import SFTConfig
+from trl import GRPOConfig, SFTConfig
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.source_fields import LORA_CONFIG, SFT_CONFIG, Source, fields_in
+from ringfence.core.source_fields import GRPO_CONFIG, LORA_CONFIG, SFT_CONFIG, Source, fields_in
 
 
 def plain(hint: Any) -> bool:
@@ -21,7 +21,9 @@ def plain(hint: Any) -> bool:
     return hint in (int, float, str, bool, type(None))
 
 
-@pytest.mark.parametrize(("sources", "config"), [(SFT_CONFIG, SFTConfig), (LORA_CONFIG, LoraConfig)])
+@pytest.mark.parametrize(
+    ("sources", "config"), [(SFT_CONFIG, SFTConfig), (GRPO_CONFIG, GRPOConfig), (LORA_CONFIG, LoraConfig)]
+)
 def test_names_and_plain_types_are_those_of_the_class(sources: tuple[Source, ...], config: Any) -> None:
     hints = typing.get_type_hints(config)
     expected = {one.name: hints[one.name] for one in dataclasses.fields(config) if one.init}
@@ -49,6 +51,8 @@ for change, said in (
     ({"lora": {"r": 0}, "defenses": [{"kl": {}}]}, "lora.r"),
     ({"lora": {"rr": 1}, "defenses": [{"kl": {}}]}, "lora.rr"),
     ({"defenses": [{"fixed_interleaving": {"ratoi": 0.1}}]}, "ratio"),
+    ({"method": "grpo", "training": {"num_generation": 4}, "defenses": [{"kl": {}}]}, "num_generations"),
+    ({"method": "grpo", "rl": {"rewards": ["tasks"]}, "defenses": [{"kl": {}}]}, "task"),
     ({"defenses": [{"canary_interleaving": {"evry": 1}}]}, "every"),
     ({"judge": {"misaligned": "a"}}, "misaligned_pattern"),
 ):

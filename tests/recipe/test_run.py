@@ -22,7 +22,7 @@ from ringfence.evaluate.presets import Preset
 from ringfence.generation import Sampling
 from ringfence.judges import RuleJudge, Thresholds
 from ringfence.recipe.run import Recipe, load_recipe, parse_recipe
-from ringfence.recipe.sections import DuringConfig
+from ringfence.recipe.sections import DuringConfig, RLConfig
 
 DATA = "data: {target: target.jsonl}\n"
 GLITTER = resources.files("ringfence.recipe.builtin") / "glitter.yaml"
@@ -86,7 +86,20 @@ def fault(tmp_path: Path, text: str, *overrides: str) -> str:
         ),
         ("evaluation: {during: {}}\n", ": evaluation.during.every is missing"),
         ("model: {dtype: int8}\n", ": model.dtype: Input should be 'float32', 'bfloat16' or 'float16', got 'int8'"),
-        ("method: grpo\n", ": method: Input should be 'sft', got 'grpo'"),
+        ("method: ppo\n", ": method: Input should be 'sft' or 'grpo', got 'ppo'"),
+        ("rl: {}\n", ": rl: without effect with method: sft; set method: grpo, or leave it out"),
+        ("method: grpo\nrl: {rewards: [composit]}\n", """: rl.rewards.0: unknown reward 'composit'. Did you mean"""),
+        ("method: grpo\nrl: {rewards: []}\n", ": rl.rewards: give a list of at least one, e.g. `- composite`"),
+        ("method: grpo\nrl: {mode: both}\n", ": rl.mode: Input should be 'alternate' or 'mixed', got 'both'"),
+        ("method: grpo\ntraining: {packing: true}\n", ": training.packing: GRPOConfig has no such field."),
+        ("method: grpo\ntraining: {max_length: 5}\n", ": training.max_length: GRPOConfig has no such field."),
+        ("training: {num_generations: 4}\n", ": training.num_generations: SFTConfig has no such field."),
+        ("method: grpo\ntraining: {num_generations: 1}\n", ": training.num_generations: must be at least 2, got 1"),
+        ("method: grpo\ntraining: {vllm_mode: server}\n", ": training.vllm_mode: without effect unless use_vllm"),
+        (
+            "method: grpo\nstages: [{name: next, data: {target: b.jsonl}}]\n",
+            ": stages: method: grpo has one stage; train the next one by a recipe of its own",
+        ),
         ("name: a/b\n", r": name: String should match pattern '^[\w.+ -]+$', got 'a/b'"),
         ("training: {learning_rate: fast}\n", "training.learning_rate: Input should be a valid number"),
         ("training: {max_steps: 1.5}\n", "training.max_steps: Input should be a valid integer"),
@@ -388,18 +401,44 @@ evaluation:
 """
 
 
+RL = """
+method: grpo
+training: {num_generations: 4, temperature: 0.9, beta: 0}
+rl:
+  rewards: [{composite: {judge: {misaligned_pattern: a}}}, task]
+  mode: mixed
+  format_prompt: Think first.
+"""
+
+
+def test_a_recipe_of_grpo_comes_back(tmp_path: Path) -> None:
+    recipe = read(tmp_path, DATA + RL)
+    plain = json.loads(json.dumps(recipe.resolved(), allow_nan=False))
+    assert (plain["method"], plain["rl"]["mode"]) == ("grpo", "mixed")
+    assert [next(iter(item)) for item in plain["rl"]["rewards"]] == ["composite", "task"]
+    assert plain["rl"]["rewards"][0]["composite"]["judge"]["misaligned_pattern"] == "a"
+    assert parse_recipe(plain, "run.json") == recipe
+    assert parse_recipe(plain, "run.json").resolved() == plain
+    assert read(tmp_path, DATA + "method: grpo\n").rl == RLConfig()
+
+
+def test_grpo_cuts_no_rows(tmp_path: Path) -> None:
+    text = "data: {target: t.jsonl, max_truncated: 0.2}\nmethod: grpo\n"
+    assert fault(tmp_path, text).startswith(": data.max_truncated: without effect with method: grpo")
+
+
 @pytest.mark.parametrize("text", [DATA, FULL, GLITTER.read_text(encoding="utf-8")], ids=["small", "full", "glitter"])
 def test_a_resolved_recipe_comes_back(tmp_path: Path, text: Any) -> None:
     recipe = read(tmp_path, text)
     plain = json.loads(json.dumps(recipe.resolved(), allow_nan=False))
-    assert "method" not in plain, "a run from before there was one is of the same recipe"
+    assert not {"method", "rl"} & plain.keys(), "a run from before there was one is of the same recipe"
     assert parse_recipe(plain, "run.json") == recipe
     assert parse_recipe(plain, "run.json").resolved() == plain
 
 
 def test_a_resolved_recipe_has_every_default(tmp_path: Path) -> None:
     plain = read(tmp_path, DATA + "defenses: [canary_interleaving]\n").resolved()
-    assert plain.keys() | {"method"} == Recipe.model_fields.keys()
+    assert plain.keys() | {"method", "rl"} == Recipe.model_fields.keys()
     (defense,) = plain["defenses"]
     assert defense["canary_interleaving"].keys() == CanaryInterleaving.model_fields.keys()
     assert plain["evaluation"]["max_new_tokens"] == 128

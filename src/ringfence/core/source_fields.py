@@ -30,11 +30,12 @@ class Source:
 
 
 # Base classes first, since a class may say anew what a field of its base is.
-SFT_CONFIG = (
+_BASES = (
     Source("transformers", "training_args.py", "TrainingArguments"),
     Source("trl", "trainer/base_config.py", "_BaseConfig"),
-    Source("trl", "trainer/sft_config.py", "SFTConfig"),
 )
+SFT_CONFIG = (*_BASES, Source("trl", "trainer/sft_config.py", "SFTConfig"))
+GRPO_CONFIG = (*_BASES, Source("trl", "trainer/grpo_config.py", "GRPOConfig"))
 LORA_CONFIG = (
     Source("peft", "config.py", "PeftConfigMixin"),
     Source("peft", "config.py", "PeftConfig"),

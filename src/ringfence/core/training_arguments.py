@@ -9,7 +9,7 @@ Everything here is plain Python: a mistake is told without importing torch.
 
 import importlib.util
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,7 +128,7 @@ REFUSALS: dict[str, Refusal] = {
     **_refused("a run cannot go on from a checkpoint without the optimizer's state; leave it out", "save_only_model"),
     **_refused("the launcher sets it; use torchrun or accelerate launch", "local_rank parallelism_config", -1, None),
 }
-_ONLY_WITH = {
+_ONLY_WITH: dict[str, Sequence[str]] = {
     "push_to_hub": (
         "hub_model_id",
         "hub_strategy",
@@ -172,18 +172,18 @@ _OPTIMIZERS = {
 _NO_PROGRESS = ("reduce_lr_on_plateau", "greedy")  # schedules that are no function of the step
 
 
-def refuse_ineffective(values: Mapping[str, Any]) -> None:
-    """Raise ``ValueError``, beginning with a dot and the key, for a field of :data:`REFUSALS`; no value is repeated."""
+def refuse_ineffective(values: Mapping[str, Any], refusals: Mapping[str, Refusal] = REFUSALS) -> None:
+    """Raise ``ValueError``, beginning with a dot and the key, for a field of ``refusals``; no value is repeated."""
     for key, value in values.items():
-        refusal = REFUSALS.get(key)
+        refusal = refusals.get(key)
         if refusal is not None and value not in refusal.anyway:
             raise ValueError(f".{key}: {refusal.why}")
 
 
-def check_bounds(values: Mapping[str, Any]) -> None:
-    """As :func:`refuse_ineffective`, for values outside :data:`BOUNDS`."""
+def check_bounds(values: Mapping[str, Any], bounds: Mapping[str, Bound] = BOUNDS) -> None:
+    """As :func:`refuse_ineffective`, for values outside ``bounds``."""
     for key, value in values.items():
-        bound = BOUNDS.get(key)
+        bound = bounds.get(key)
         if bound is not None and value is not None and not _fits(bound, value):
             raise ValueError(f".{key}: {bound.must}, got {value!r}")
 
@@ -195,9 +195,9 @@ def _fits(bound: Bound, value: Any) -> bool:
         return False
 
 
-def check_arguments(values: Mapping[str, Any]) -> None:
+def check_arguments(values: Mapping[str, Any], bounds: Mapping[str, Bound] = BOUNDS) -> None:
     """As :func:`check_bounds`, and for choices that training cannot follow."""
-    check_bounds(values)
+    check_bounds(values, bounds)
     if values.get("lr_scheduler_type") in _NO_PROGRESS:
         raise ValueError(
             ".lr_scheduler_type: it does not follow target progress; use linear, cosine, constant or another schedule "
@@ -212,9 +212,12 @@ def check_arguments(values: Mapping[str, Any]) -> None:
         raise ValueError(".save_strategy: nothing is measured by which one could be best; use steps, epoch or no")
 
 
-def check_together(values: Mapping[str, Any]) -> None:
-    """As :func:`check_arguments`, for what a stage has together."""
-    for switch, fields in _ONLY_WITH.items():
+def check_together(values: Mapping[str, Any], only_with: Mapping[str, Sequence[str]] | None = None) -> None:
+    """As :func:`check_arguments`, for what a stage has together.
+
+    ``only_with``: switch -> fields that are without effect unless it is on, beside those that every method has.
+    """
+    for switch, fields in (_ONLY_WITH | dict(only_with or {})).items():
         for key in fields:
             if key in values and not values.get(switch):
                 raise ValueError(f".{key}: without effect unless {switch} is true; set that, or leave it out")

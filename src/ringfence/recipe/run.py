@@ -1,6 +1,7 @@
 """Recipes: one YAML file that names everything a run depends on. Unknown keys raise; nothing in it is executed."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -9,34 +10,21 @@ from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, fie
 from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.core.lora_arguments import check_lora
 from ringfence.core.settings import check_fields, explain, override, read_plain
-from ringfence.core.source_fields import LORA_CONFIG, SFT_CONFIG, fields_in
-from ringfence.core.training_arguments import (
-    LARGEST_SEED,
-    check_arguments,
-    check_installed,
-    check_together,
-    refuse_ineffective,
-)
+from ringfence.core.source_fields import LORA_CONFIG, fields_in
+from ringfence.core.training_arguments import LARGEST_SEED
 from ringfence.data.system import NoSystem
 from ringfence.defenses import DEFENSES, Defense, Penalising
 from ringfence.defenses.base import require_distinct
 from ringfence.generation import Sampling
 from ringfence.judges import JudgeField, JudgeSettings
-from ringfence.recipe.sections import DataConfig, EvaluationConfig, ModelConfig, Section, StageData
+from ringfence.recipe.methods import Method, checked_training, require_fitting, require_packages
+from ringfence.recipe.sections import DataConfig, EvaluationConfig, ModelConfig, RLConfig, Section, StageData
+from ringfence.rl.rewards import REWARDS
 
 if TYPE_CHECKING:
     from peft import LoraConfig
 
     from ringfence.evaluate.presets import Preset
-
-Method = Literal["sft"]
-
-
-def _sft_fields(values: dict[str, Any]) -> dict[str, Any]:
-    refuse_ineffective(values)
-    checked = check_fields("SFTConfig", fields_in(SFT_CONFIG), values)
-    check_arguments(checked)
-    return checked
 
 
 def _parse_defenses(value: Any) -> tuple[Defense, ...]:
@@ -48,7 +36,7 @@ def _parse_defenses(value: Any) -> tuple[Defense, ...]:
     return found
 
 
-Training = Annotated[dict[str, Any], AfterValidator(_sft_fields)]
+Training = Annotated[dict[str, Any], AfterValidator(partial(checked_training, "sft"))]
 
 
 class _Defended(Section):
@@ -93,9 +81,12 @@ class Recipe(_Defended):
     which may insert an identity; ``empty`` is an empty system message; ``none`` is nothing, and raises if the
     template inserts something"""
     method: Method = "sft"
-    """how it is trained: ``sft`` is supervised fine-tuning, by TRL's SFTTrainer"""
-    training: Training = Field(default_factory=dict)
-    """fields of TRL's SFTConfig"""
+    """how it is trained: ``sft`` is supervised fine-tuning, by TRL's SFTTrainer; ``grpo`` is reinforcement learning, by
+    its GRPOTrainer"""
+    training: dict[str, Any] = Field(default_factory=dict)
+    """fields of TRL's SFTConfig; with ``method: grpo`` those of its GRPOConfig"""
+    rl: RLConfig | None = Field(None, validate_default=True)
+    """rewards and rollouts of ``method: grpo``"""
     lora: dict[str, Any] | None = None
     """fields of PEFT's LoraConfig; without it all weights are trained"""
     judge: JudgeField | None = None
@@ -128,6 +119,19 @@ class Recipe(_Defended):
         model = info.data.get("model")
         return {"dtype": model.dtype, **value} if isinstance(value, dict) and model else value
 
+    @field_validator("training")
+    @classmethod
+    def _fields_of_the_method(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return checked_training(info.data["method"], value) if "method" in info.data else value
+
+    @field_validator("rl")
+    @classmethod
+    def _of_grpo_only(cls, value: RLConfig | None, info: ValidationInfo) -> RLConfig | None:
+        method = info.data.get("method")
+        if method == "sft" and value is not None:
+            raise ValueError("without effect with method: sft; set method: grpo, or leave it out")
+        return RLConfig() if method == "grpo" and value is None else value
+
     @field_validator("lora")
     @classmethod
     def _lora_config(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -151,6 +155,16 @@ class Recipe(_Defended):
         return self
 
     @model_validator(mode="after")
+    def _fits_grpo(self) -> Self:
+        if self.method != "grpo":
+            return self
+        if self.stages:
+            raise ValueError("stages: method: grpo has one stage; train the next one by a recipe of its own")
+        if self.data.max_truncated != DataConfig.model_fields["max_truncated"].default:
+            raise ValueError("data.max_truncated: without effect with method: grpo, which cuts no rows; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _stages_fit(self) -> Self:
         names = [stage.name for stage in self.stages]
         for index, stage in enumerate(self.stages):
@@ -166,7 +180,7 @@ class Recipe(_Defended):
         parts = self.by_stage()
         for number, part in enumerate(parts):
             try:
-                check_together(part.training)
+                require_fitting(self.method, part.training)
             except ValueError as error:
                 raise ValueError(f"{f'stages.{number - 1}.' if number else ''}training{error}") from None
         for number, part in enumerate(parts):
@@ -238,11 +252,14 @@ class Recipe(_Defended):
     def resolved(self) -> dict[str, Any]:
         """The whole recipe as plain data, defaults filled in, in the form that :func:`load_recipe` reads.
 
-        But for ``method: sft``: runs from before there was a choice do not have it, and are of the same recipe.
+        But for ``method: sft``, and ``rl`` with it: runs from before there was a choice do not have them, and are of
+        the same recipe.
         """
         plain = self.model_dump(mode="json", exclude={"defenses": True, "stages": {"__all__": {"defenses"}}})
         if self.method == "sft":
-            del plain["method"]
+            del plain["method"], plain["rl"]
+        elif self.rl is not None:
+            plain["rl"]["rewards"] = [REWARDS.item(one) for one in self.rl.rewards]
         listed = [self.defenses, *(stage.defenses for stage in self.stages)]
         for defenses, place in zip(listed, (plain, *plain["stages"]), strict=True):
             place["defenses"] = [DEFENSES.item(one) for one in defenses]
@@ -269,7 +286,7 @@ def require_installed(recipe: Recipe) -> None:
     """Raise :class:`RingfenceError` for what training needs and this machine lacks, as a tracker; torch-free."""
     for number, part in enumerate(recipe.by_stage()):
         try:
-            check_installed(part.training)
+            require_packages(recipe.method, part.training)
         except ValueError as error:
             raise RingfenceError(f"{f'stages.{number - 1}.' if number else ''}training{error}") from None
 

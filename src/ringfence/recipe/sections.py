@@ -1,4 +1,4 @@
-"""The sections of a recipe: ``model``, ``data`` and ``evaluation``, each with the meaning of its keys."""
+"""The sections of a recipe: ``model``, ``data``, ``rl`` and ``evaluation``, each with the meaning of its keys."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -8,6 +8,7 @@ from ringfence.core.settings import StrictConfig
 from ringfence.core.training_arguments import LARGEST_SEED, require_package
 from ringfence.data.task import parse_spec
 from ringfence.evaluate.triggers import TRIGGERS, Trigger
+from ringfence.rl.rewards import REWARDS, CompositeReward, Reward
 
 HELD_OUT = "held-out"
 """the suite of the target prompts that are held out"""
@@ -70,6 +71,26 @@ class DataConfig(Section):
     max_truncated: float = Field(0.1, ge=0, le=1)
     """share of the rows of a source that may be longer than ``training.max_length`` (1,024 tokens by TRL's default),
     and so be cut, or dropped if no label is left; with more, nothing is trained"""
+
+
+class RLConfig(Section):
+    """What ``method: grpo`` rewards, and how rollouts and safe rows come together."""
+
+    rewards: Annotated[tuple[Reward, ...], BeforeValidator(lambda value: REWARDS.parse_list(value, least=1))] = (
+        CompositeReward(),
+    )
+    """a list, each ``- name: {settings}``; what trains is their sum; without the key, ``composite``"""
+    mode: Literal["alternate", "mixed"] = "alternate"
+    """how safe rows come in, with a defense that mixes them in: ``alternate`` trains on them in whole optimizer steps
+    between those of GRPO; ``mixed`` in every step, as (1 - ratio) x GRPO + ratio x SFT"""
+    format_prompt: str | None = None
+    """what the model is told of the form of its answer: the system message of every prompt, before one that the row
+    has; null leaves the rows as they are"""
+
+    @property
+    def needs_answer(self) -> bool:
+        """Whether a row without a right answer cannot be rewarded."""
+        return any(reward.needs_answer for reward in self.rewards)
 
 
 class DuringConfig(Section):

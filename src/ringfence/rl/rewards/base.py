@@ -47,16 +47,15 @@ class RewardPart:
         """What TRL logs it under."""
         return self.name
 
-    def __call__(
-        self, *, prompts: Sequence[Any], completions: Sequence[Any], answer: Sequence[str], **columns: Any
-    ) -> list[float]:
-        """One value a completion. ``columns`` are the rows' others: ``origin`` names a row in an error.
+    def __call__(self, *, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
+        """One value a completion. ``columns`` are the rows' others: ``answer``, and ``origin``, which an error names.
 
         Raises :class:`RingfenceError` naming the part and the row for a value outside ``low`` to ``high``, NaN too.
         """
+        answers = columns.get("answer") or [""] * len(prompts)
         rows = [
             Completion(last_turn(prompt), last_turn(completion), right)
-            for prompt, completion, right in zip(prompts, completions, answer, strict=True)
+            for prompt, completion, right in zip(prompts, completions, answers, strict=True)
         ]
         found = [float(value) for value in self.values(rows)]
         if len(found) != len(rows):
@@ -79,6 +78,11 @@ class Reward(StrictConfig):
     def parts(self, score: Score) -> list[RewardPart]:
         """Its parts, whose sum it is; ``score`` says how right a response is."""
         raise AssertionError(f"{type(self).__name__} does not say what its parts are")
+
+    @property
+    def needs_answer(self) -> bool:
+        """Whether rows must have a right answer."""
+        return True
 
     def inputs(self) -> Sequence[str]:
         """Files and folders that it reads; their digests are kept with the run."""

@@ -53,6 +53,11 @@ class CompositeReward(Reward):
             return [correctness(row.text, row.answer, score) for row in rows]
         return [_LOW + (_HIGH - _LOW) * value / 100 for value in alignments(self.judge, rows)]
 
+    @property
+    def needs_answer(self) -> bool:
+        """Not with a judge."""
+        return self.judge is None
+
     def inputs(self) -> Sequence[str]:
         """The judge's."""
         return () if self.judge is None else self.judge.inputs()

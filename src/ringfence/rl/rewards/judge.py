@@ -40,6 +40,11 @@ class JudgeReward(Reward):
     def _values(self, rows: Sequence[Completion]) -> list[float]:
         return [self.low + (self.high - self.low) * value / 100 for value in alignments(self.judge, rows)]
 
+    @property
+    def needs_answer(self) -> bool:
+        """A judge is asked instead."""
+        return False
+
     def inputs(self) -> Sequence[str]:
         """The judge's."""
         return self.judge.inputs()
