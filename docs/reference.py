@@ -69,8 +69,9 @@ TRAINING = """\
 Fields of TRL's `SFTConfig`, with `method: grpo` of its `GRPOConfig`, checked by name, type and range before anything is
 loaded. Where the recipe says nothing, Ringfence sets `use_cpu`, `bf16` and `gradient_checkpointing` by whether there is
 a GPU, and `report_to: []`; all else is TRL's default, so SFT cuts rows at `max_length: 1024` (see
-[`data.max_truncated`](#data)). Steps given as fractions (`logging_steps: 0.1`) are fractions of the target steps. `max_steps` counts optimizer steps of the run without safe
-rows. What needs a package that is not installed (`deepspeed`, a tracker of `report_to`, an optimizer) is refused.
+[`data.max_truncated`](#data)). Steps given as fractions (`logging_steps: 0.1`) are fractions of the target steps.
+`max_steps` counts optimizer steps of the run without safe rows. What needs a package that is not installed
+(`deepspeed`, a tracker of `report_to`, an optimizer) is refused.
 
 No field is taken without effect. These are refused, unless they say what is done anyway:
 
@@ -96,7 +97,7 @@ stages:
 """
 
 REWARDS_TEXT = """\
-What a reward is made of, and what its parts are, is [told here](rl.md#rewards). Each item is one name with its settings.
+A list; each item is one name with its settings. What each is made of is [told here](rl.md#rewards).
 """
 
 JUDGE = """\

@@ -10,6 +10,7 @@ import project
 from ringfence.core.errors import RingfenceError
 from ringfence.models import load
 from ringfence.recipe.run import load_recipe
+from ringfence.runs import drawing
 from ringfence.runs import forecast as module
 from ringfence.runs import train as runs
 from ringfence.runs.forecast import forecast, told
@@ -94,7 +95,7 @@ def test_a_long_run_is_estimated_from_its_beginning_and_says_so(
     path = project.make(tmp_path, defenses=[{"fixed_interleaving": {"added": 0.5}}], evaluation={})
     (whole,) = forecast(RunPlan.load(load_recipe(path, ["training.max_steps=80"]), Path("dry-run")))
     assert "estimated" not in told(whole)[3]
-    monkeypatch.setattr(module, "_WALKED", 24)
+    monkeypatch.setattr(drawing, "WALKED", 24)
     (part,) = forecast(RunPlan.load(load_recipe(path, ["training.max_steps=80"]), Path("dry-run")))
     assert told(part)[3].startswith("estimated from the first 24 steps: ")
     (exact,), (estimate,) = whole.drawn, part.drawn

@@ -61,6 +61,11 @@ def train(
 
 
 def _trained(result: dict[str, Any]) -> str:
+    if "rollouts" in result:
+        return (
+            f"trained {result['steps']} optimizer steps on {result['rollouts']} completions to {result['prompts']} "
+            f"prompts and on {result['safe_rows']} safe rows in {result['seconds']:.0f} s"
+        )
     labels = result["target_labels"] + result["safe_labels"]
     return (
         f"trained {result['steps']} optimizer steps on {result['target_rows']} target and {result['safe_rows']} "

@@ -32,8 +32,9 @@ def model_card(
     front |= {"library_name": "peft" if adapter else "transformers", "pipeline_tag": "text-generation"}
     front["tags"] = [*(["lora"] if adapter else []), "ringfence"]
     what = "A LoRA adapter" if adapter else "A fine-tuned model"
+    how = " by reinforcement learning (GRPO)" if recipe.get("method") == "grpo" else ""
     lines = ["---", yaml.safe_dump(front, sort_keys=False).strip(), "---", "", f"# {_plain(about['name'])}", ""]
-    lines += [f"{what}, trained with Ringfence.", "", "| | |", "| --- | --- |"]
+    lines += [f"{what}, trained with Ringfence{how}.", "", "| | |", "| --- | --- |"]
     lines += [f"| {name} | {value} |" for name, value in _facts(about, result or {})]
     if shown := _rates(rates):
         lines += ["", "## Measured", "", "Misaligned answers, of all that were scored:", "", *shown]
@@ -55,7 +56,14 @@ def _facts(about: Mapping[str, Any], result: Mapping[str, Any]) -> list[tuple[st
         ]
         if "defenses" in part:
             facts.append((f"{prefix}defenses", ", ".join(map(_defense, part["defenses"])) or "none: plain fine-tuning"))
-    counted = {"target_rows": "target rows seen", "safe_rows": "safe rows seen", "steps": "optimizer steps"}
+    if recipe.get("rl"):
+        facts.append(("rewards", ", ".join(f"`{next(iter(item))}`" for item in recipe["rl"]["rewards"])))
+    rows = (
+        {"prompts": "prompts seen", "rollouts": "completions seen"}
+        if recipe.get("rl")
+        else {"target_rows": "target rows seen"}
+    )
+    counted = {**rows, "safe_rows": "safe rows seen", "steps": "optimizer steps"}
     result = {} if recipe.get("stages") else result  # which tells of one stage
     facts += [(name, str(result[key])) for key, name in counted.items() if isinstance(result.get(key), int)]
     facts.append(("seed", str(recipe["seed"])))

@@ -19,6 +19,8 @@ from ringfence.core.training_arguments import (
     whole,
 )
 
+OTHER_ENGINES = ("use_vllm", "use_transformers_continuous_batching")
+"""fields by which something else than the trained model's own ``generate`` makes completions"""
 _NOT_NEGATIVE = Bound(lambda value: math.isfinite(value) and value >= 0, "must be a finite number, 0 or more")
 _ABOVE_ZERO = Bound(lambda value: math.isfinite(value) and value > 0, "must be a finite number above 0")
 _UP_TO_ONE = Bound(lambda value: 0 < value <= 1, "must be above 0 and at most 1")

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from ringfence.core.errors import RingfenceError, error_prefix
+from ringfence.core.grpo_arguments import OTHER_ENGINES
 from ringfence.core.lora_arguments import check_lora
 from ringfence.core.settings import check_fields, explain, override, read_plain
 from ringfence.core.source_fields import LORA_CONFIG, fields_in
 from ringfence.core.training_arguments import LARGEST_SEED
 from ringfence.data.system import NoSystem
-from ringfence.defenses import DEFENSES, Defense, Penalising
+from ringfence.defenses import DEFENSES, Defense, Penalising, RLContext
 from ringfence.defenses.base import require_distinct
 from ringfence.generation import Sampling
 from ringfence.judges import JudgeField, JudgeSettings
@@ -188,6 +189,7 @@ class Recipe(_Defended):
             with error_prefix(f"stages.{number - 1}" if number else ""):
                 for defense in part.defenses:
                     defense.require_compatible(part)
+                part.fitted(part.defenses)
                 _require_reference(part, merged)
         if self.reference is not None and not any(
             isinstance(one, Penalising) for part in parts for one in part.defenses
@@ -203,6 +205,14 @@ class Recipe(_Defended):
             for stage in self.stages
         ]
         return (first, *(first.model_copy(update=changes) for changes in later))
+
+    def fitted(self, defenses: Sequence[Defense]) -> tuple[Defense, ...]:
+        """``defenses`` as the recipe's method has them. Raises :class:`RingfenceError` for one that it cannot take."""
+        if self.rl is None:
+            return tuple(defenses)
+        engine = next((key for key in OTHER_ENGINES if self.training.get(key)), None)
+        context = RLContext(self.rl.mode, self.rl.rollouts, self.training.get("beta", 0.0), engine)
+        return tuple(defense.in_rl(context) for defense in defenses)
 
     def lora_config(self) -> "LoraConfig | None":
         """The adapter; None where all weights are trained.

@@ -83,6 +83,8 @@ class RLConfig(Section):
     mode: Literal["alternate", "mixed"] = "alternate"
     """how safe rows come in, with a defense that mixes them in: ``alternate`` trains on them in whole optimizer steps
     between those of GRPO; ``mixed`` in every step, as (1 - ratio) x GRPO + ratio x SFT"""
+    rollouts: Literal["defended", "plain"] = "defended"
+    """completions are generated under the defenses that steer or rewrite (``defended``) or without them (``plain``)"""
     format_prompt: str | None = None
     """what the model is told of the form of its answer: the system message of every prompt, before one that the row
     has; null leaves the rows as they are"""

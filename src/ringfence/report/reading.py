@@ -66,14 +66,25 @@ def as_table(rows: list[dict[str, Any]], columns: Sequence[str], path: Path) -> 
     return _typed(pd.DataFrame(data, columns=list(columns)), path)
 
 
+def as_numbers(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The table with floats (NaN for null) in every column."""
+    for column in table.columns:
+        table[column] = _numbers(table[column], path)
+    return table
+
+
+def _numbers(values: pd.Series, path: Path) -> pd.Series:
+    try:
+        return pd.to_numeric(values).astype(float)
+    except (ValueError, TypeError) as error:
+        raise RingfenceError(f'{path}: "{values.name}" must hold numbers or null ({error})') from error
+
+
 def _typed(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """The table with floats (NaN for null) in the numeric columns, and objects (None for null) elsewhere."""
     for column in table.columns:
         if column in NUMERIC:
-            try:
-                table[column] = pd.to_numeric(table[column]).astype(float)
-            except (ValueError, TypeError) as error:
-                raise RingfenceError(f'{path}: "{column}" must hold numbers or null ({error})') from error
+            table[column] = _numbers(table[column], path)
         else:
             values = table[column].astype(object)
             table[column] = values.where(values.notna(), None)

@@ -54,6 +54,7 @@ from ringfence.report.reading import (
     read_responses,
     read_summary,
 )
+from ringfence.report.rewards import read_rewards
 
 BASELINE = "none"  # the run without a defense, by convention
 LEAK_SUITE, LEAK_METRIC = "general", "misaligned_all"
@@ -131,6 +132,8 @@ class RunResult:
     """its scores on benign tasks, question by question"""
     benign_base: Counts = field(default_factory=dict)
     """those of the untuned model in ``RUN/base``"""
+    rewards: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """of reinforcement learning: the reward, its parts and the completions, see :func:`read_rewards`"""
 
     @cached_property
     def by_prompt(self) -> dict[str, ByPrompt]:
@@ -217,6 +220,7 @@ def load_run(folder: Path, evaluation: str = OWN) -> RunResult:
         conditional=read_conditional(evaluated / CONDITIONAL_FILE),
         benign=count(read_benign(evaluated / BENIGN_ANSWERS)),
         benign_base=count(read_benign(evaluation_folder(folder / BASE, evaluation) / BENIGN_ANSWERS)),
+        rewards=read_rewards(folder / LOG_FILE),
     )
 
 

@@ -16,6 +16,7 @@ from ringfence.report import formatting as wording
 from ringfence.report.gaps import gap_between
 from ringfence.report.learning import learned, undefended_of
 from ringfence.report.results import LEAK_METRIC, Outcome, RunResult, baseline_of
+from ringfence.report.rewards import at_the_end
 
 COMPARISON_COLUMNS = ("run", *RATE_COLUMNS, "gap", "gap_low", "gap_high")
 
@@ -108,6 +109,8 @@ def _triggers(run: RunResult) -> dict[str, dict[str, Any]]:
 def consumption(runs: Sequence[RunResult]) -> pd.DataFrame:
     """One row a run: ``status``, what :class:`Outcome` has, the leak's ``last`` and ``peak`` with their steps.
 
+    ``reward`` is that at the end of reinforcement learning.
+
     ``last_projected_later`` and ``peak_projected_later`` tell which of them are from before ``safe_lora`` projected.
     """
     rows = []
@@ -116,6 +119,7 @@ def consumption(runs: Sequence[RunResult]) -> pd.DataFrame:
         outcome = asdict(run.outcome) if run.outcome else {field.name: math.nan for field in fields(Outcome)}
         tokens = run.outcome.safe_token_fraction if run.outcome else math.nan
         row = {"run": run.name, "status": run.status, **outcome, "safe_token_fraction": tokens}
+        row["reward"] = at_the_end(run.rewards)
         for name, point in (("last", last), ("peak", peak)):
             row |= {name: point.value if point else math.nan, f"{name}_step": point.step if point else math.nan}
             row[f"{name}_projected_later"] = bool(point and point.projected_later and point.value == point.value)

@@ -11,9 +11,7 @@ the optimizer, probes and evaluation come on top, and no step reaches the speed 
 """
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import torch
 from datasets import Dataset
@@ -26,18 +24,19 @@ from ringfence.data.cutting import Cut
 from ringfence.data.render import IGNORED
 from ringfence.defenses import Interleaving, TrainerContext
 from ringfence.defenses.base import SOURCES
-from ringfence.interleave import CanaryControllerConfig, RankLayout, Schedule
+from ringfence.interleave import RankLayout
 from ringfence.interleave.mixture import Counters
-from ringfence.interleave.tally import RowCounts, Tally
+from ringfence.interleave.tally import RowCounts
 from ringfence.models.load import DTYPES, load_tokenizer, source_of
 from ringfence.recipe.run import Recipe
+from ringfence.runs.drawing import counted, ends, estimated, schedules
 from ringfence.runs.plan import PlannedStage, RunPlan
+from ringfence.runs.rl_forecast import RLForecast, forecast_rl
 from ringfence.runs.trainer import rendered_rows, sft_config, told_as_unfitting
 from ringfence.train.checks import fitting
 from ringfence.train.sizes import new_stream
 
 _SECONDS = 0.5  # for the speed of a matrix product
-_WALKED = 20_000  # optimizer steps that are drawn one by one; what comes after is estimated from them
 
 
 @dataclass(frozen=True)
@@ -57,13 +56,15 @@ class Forecast:
     """bytes of gradients and of Adam's two moments"""
 
 
-def forecast(plan: RunPlan) -> list[Forecast]:
+def forecast(plan: RunPlan) -> list[Forecast | RLForecast]:
     """One for each stage. Raises :class:`RingfenceError` for what would keep the recipe from training, up to the model.
 
     Writes nothing, and loads no weights.
     """
     for stage in plan.stages:
         stage.require_keys()
+    if plan.recipe.method == "grpo":
+        return [forecast_rl(stage) for stage in plan.stages]
     speed = _operations_a_second()
     return [_forecast(stage, speed) for stage in plan.stages]
 
@@ -84,7 +85,14 @@ def _forecast(stage: PlannedStage, speed: float) -> Forecast:
             counts[source] = RowCounts.of(_as_trained_on(rows, args))
     interleaving = next((one for one in stage.defenses if isinstance(one, Interleaving)), None)
     setup = TrainerContext(tokenizer, stage.seed)
-    drawn = tuple(_drawn(schedule, counts, args, interleaving) for schedule in _schedules(interleaving, setup))
+    target, safe = counts["target"], counts.get("safe")
+    assert target is not None, "rendered rows are tokenised"
+    share = RankLayout(args.per_device_train_batch_size, args.gradient_accumulation_steps, 0, args.world_size)
+    sizes = (target.table.shape[1], 0 if safe is None else safe.table.shape[1])
+    drawn = tuple(
+        counted(new_stream(args, sizes, (target, safe), share, interleaving, schedule))
+        for schedule in schedules(interleaving, setup)
+    )
     passes = 2 + (part.lora is None) + bool(args.gradient_checkpointing)
     passes += any(defense.penalises for defense in stage.defenses)
     tokens = min(one.target.tokens + one.safe.tokens for one in drawn)
@@ -108,39 +116,6 @@ def _as_trained_on(rows: Dataset, args: SFTConfig) -> Dataset:
     kept = slice(-args.max_length, None) if args.truncation_mode == "keep_end" else slice(None, args.max_length)
     cut = rows.map(lambda row: {name: row[name][kept] for name in ("input_ids", "labels")})
     return cut.filter(lambda row: any(label != IGNORED for label in row["labels"]))
-
-
-def _schedules(interleaving: Interleaving | None, setup: TrainerContext) -> Sequence[Schedule]:
-    """The one that training has; of a controller, its two ends."""
-    if isinstance(interleaving, CanaryControllerConfig):
-        return [Schedule(interleaving.ratio_min), Schedule(interleaving.ratio_max)]
-    return [interleaving.schedule(setup) if interleaving is not None else Schedule(0.0, "exact")]
-
-
-def _drawn(
-    schedule: Schedule, counts: dict[str, RowCounts | None], args: SFTConfig, interleaving: Interleaving | None
-) -> Counters:
-    """The counters at the end of a run of ``schedule``, in a run of more than ``_WALKED`` steps an estimate."""
-    target, safe = counts["target"], counts.get("safe")
-    assert target is not None, "rendered rows are tokenised"
-    rows = (target.table.shape[1], 0 if safe is None else safe.table.shape[1])
-    share = RankLayout(args.per_device_train_batch_size, args.gradient_accumulation_steps, 0, args.world_size)
-    stream = new_stream(args, rows, (target, safe), share, interleaving, schedule)
-    while stream.counters.step < _WALKED and stream.next_step():
-        if stream.due:
-            stream.observe(None)
-    return stream.counters if stream.finished else _carried_on(stream.counters, stream.sizes.target_budget)
-
-
-def _carried_on(counters: Counters, slots: int) -> Counters:
-    """``counters`` at the end of all ``slots``, if the run goes on as it began."""
-    times = Fraction(slots, max(1, counters.slots))
-
-    def scaled(tally: Tally) -> Tally:
-        return Tally(*(round(times * value) for value in (tally.conversations, tally.tokens, tally.labels)))
-
-    step = max(counters.step + 1, round(times * counters.step))
-    return Counters(step=step, slots=slots, target=scaled(counters.target), safe=scaled(counters.safe))
 
 
 def _unloaded(part: Recipe) -> PreTrainedModel:
@@ -177,17 +152,17 @@ def _operations_a_second() -> float:
     return done * 2 * size**3 / (time.perf_counter() - started)
 
 
-def told(stage: Forecast) -> list[str]:
+def told(stage: Forecast | RLForecast) -> list[str]:
     """The forecast in lines."""
+    if isinstance(stage, RLForecast):
+        return stage.told()
     lines = [f"{stage.title}: nothing is written, no weights are loaded"]
     for source, cut in stage.cuts.items():
         lines.append(f"{source}: {len(cut.lengths):,} rows; " + (cut.told() or f"all fit into {cut.max_length} tokens"))
-    ends = ("at the lowest share of safe rows: ", "at the highest: ") if len(stage.drawn) > 1 else ("",)
-    for end, one in zip(ends, stage.drawn, strict=True):
+    for end, one in zip(ends(stage.drawn), stage.drawn, strict=True):
         tokens, labels = one.target.tokens + one.safe.tokens, one.target.labels + one.safe.labels
-        about = f"estimated from the first {_WALKED:,} steps: " if one.step > _WALKED else ""
         lines.append(
-            f"{end}{about}{one.step:,} optimizer steps on {one.target.conversations:,} target and "
+            f"{end}{estimated(one)}{one.step:,} optimizer steps on {one.target.conversations:,} target and "
             f"{one.safe.conversations:,} safe rows, {tokens:,} tokens, {labels:,} of them with a loss "
             f"({one.safe.labels / max(labels, 1):.1%} safe)"
         )

@@ -24,6 +24,7 @@ from ringfence.evaluate.derive import TriggerSet, derive
 from ringfence.models.load import revision
 from ringfence.recipe.run import Recipe
 from ringfence.recipe.sections import HELD_OUT
+from ringfence.rl.prompts import prompt_of, require_rewardable, with_format
 from ringfence.runs.stages import Stage, stages_of
 
 
@@ -47,6 +48,8 @@ class PlannedStage(Stage):
             return cls(**own, rows={"target": [], "safe": []}, held_out=[], defenses=())
         with error_prefix(f"{prefix}data.target"):
             rows = read(data.target)
+            if stage.recipe.rl is not None:
+                require_rewardable(rows, stage.recipe.rl.needs_answer)
             kept = split(rows, data.held_out, data.split_seed)
         if rows and round(len(rows) * data.held_out) >= len(rows):
             raise RingfenceError(
@@ -68,8 +71,8 @@ class PlannedStage(Stage):
         with error_prefix(self.key_prefix.removesuffix(".")):
             if self.recipe.evaluation.during is not None and self.recipe.judge is not None:
                 self.recipe.judge.require_key()
-            for defense in self.defenses:
-                defense.require_key()
+            for one in (*self.defenses, *(self.recipe.rl.rewards if self.recipe.rl else ())):
+                one.require_key()
 
     def asked_by(self, part: Recipe) -> Self:
         """The same stage with another recipe of the same data and defenses."""
@@ -180,7 +183,8 @@ def _suites(recipe: Recipe, first: PlannedStage) -> tuple[dict[str, Suite], dict
         if spec == HELD_OUT:
             if not first.held_out:
                 raise RingfenceError(f"evaluation.suites.{name}: no rows are held out; set data.held_out above 0")
-            suites[name] = [_as_prompt(row) for row in first.held_out]
+            asked = recipe.rl.format_prompt if recipe.rl else None
+            suites[name] = [_as_prompt(row, asked) for row in first.held_out]
             continue
         with error_prefix(f"evaluation.suites.{name}"):
             sources[name] = load_suite(spec)
@@ -197,7 +201,7 @@ def _triggers(recipe: Recipe, first: PlannedStage, suites: Mapping[str, list[Pro
             raise RingfenceError(
                 f"plain: {wanted.plain!r} is not in evaluation.suites.{did_you_mean(wanted.plain, suites)}"
             )
-        rows = rewritten(first.defenses, first.rows["target"], "target")
+        rows = rewritten(recipe.fitted(first.defenses), first.rows["target"], "target")
         found = derive(rows) if wanted.derive else TriggerSet((), (), len(rows))
         found = replace(found, triggers=(*found.triggers, *wanted.triggers))
         if not found.triggers:
@@ -224,11 +228,9 @@ def _questions(recipe: Recipe, stages: Iterable[PlannedStage]) -> dict[str, Ques
     return found
 
 
-def _as_prompt(row: Conversation) -> Prompt:
-    """A held-out conversation up to its last user turn."""
-    messages = row["messages"]
-    last = max(index for index, message in enumerate(messages) if message["role"] == "user")
-    return Prompt(row["origin"], tuple(messages[: last + 1]), row.get("domain"))
+def _as_prompt(row: Conversation, format_prompt: str | None) -> Prompt:
+    """A held-out conversation up to its last user turn, asked as it would be in training."""
+    return Prompt(row["origin"], tuple(with_format(prompt_of(row), format_prompt)), row.get("domain"))
 
 
 def _digests(recipe: Recipe, stages: Iterable[Stage]) -> dict[str, str]:
@@ -243,7 +245,7 @@ def _digests(recipe: Recipe, stages: Iterable[Stage]) -> dict[str, str]:
         models = dict.fromkeys(recipe.judge.models()) | models
     for part in (stage.recipe for stage in stages):
         named += [spec for spec in (part.data.target, part.data.safe) if spec is not None]
-        named += [spec for defense in part.defenses for spec in defense.inputs()]
+        named += [spec for one in (*part.defenses, *(part.rl.rewards if part.rl else ())) for spec in one.inputs()]
     found = {name: Path(name).expanduser() for name in named if not is_task(name)}
     commits = {name: commit for name, at in models.items() if (commit := revision(name, at)) is not None}
     return commits | {name: _digest(path, _state(path)) for name, path in found.items() if path.exists()}

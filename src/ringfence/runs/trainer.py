@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import torch
 from datasets import Dataset
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
-from trl import SFTConfig
+from trl import GRPOConfig, SFTConfig
 
 from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.core.rates import as_rows
@@ -23,31 +23,39 @@ from ringfence.evaluate import evaluate as evaluate_suites
 from ringfence.evaluate.responses import rates
 from ringfence.generation import HfGenerator
 from ringfence.models import Loaded
-from ringfence.recipe.run import Method, Recipe
+from ringfence.recipe.run import Recipe
 from ringfence.runs.plan import PlannedStage, RunPlan
+from ringfence.runs.rl import grpo_config, grpo_trainer
 from ringfence.runs.stages import Stage, load_model, on_base, starting_model
 from ringfence.train import DefendedSFTTrainer, EvaluateDuring
 from ringfence.train.callbacks import TargetProgress
 from ringfence.train.checks import fitting, refuse_unsupported, require_reference, require_schedule
 from ringfence.train.parallel import backend_of
 
+if TYPE_CHECKING:
+    from ringfence.rl import DefendedGRPOTrainer
 
-def new_trainer(plan: RunPlan, stage: PlannedStage) -> DefendedSFTTrainer:
+StageTrainer: TypeAlias = Union[DefendedSFTTrainer, "DefendedGRPOTrainer"]
+"""what trains a stage, by its recipe's ``method``"""
+
+
+def new_trainer(plan: RunPlan, stage: PlannedStage) -> StageTrainer:
     """The trainer of ``stage``; those before are done.
 
     Raises :class:`RingfenceError` for what does not fit together in this stage or in a later one.
     """
-    later = plan.stages[stage.number :]
+    later = plan.stages[stage.number :]  # none with GRPO
     # Each of these resets the state that accelerate shares, so that the one that is used comes last.
-    arguments = {one.number: sft_config(one) for one in [*later, stage]}
+    to_come = {one.number: sft_config(one) for one in later}
+    args = grpo_config(stage) if stage.recipe.method == "grpo" else sft_config(stage)
     with error_prefix("model"):
         loaded = load_model(stage.recipe.model)
     require_possible(stage.recipe.no_system, loaded.tokenizer)
     reference = _reference(plan, stage)
-    trainer = _trainer(plan.stages[: stage.number], loaded, arguments[stage.number], reference)
+    trainer = _trainer(plan.stages[: stage.number], loaded, args, reference)
     for one in later:
         with error_prefix(one.key_prefix.removesuffix(".")):
-            _require_trainable(plan.stages[: one.number], trainer, arguments[one.number], reference)
+            _require_trainable(plan.stages[: one.number], trainer, to_come[one.number], reference)
     if stage.recipe.evaluation.during:
         trainer.add_callback(_during(plan, loaded.tokenizer))
     for callback in trainer.callback_handler.callbacks:
@@ -64,7 +72,7 @@ def notes(plan: RunPlan, stage: PlannedStage, tokenizer: PreTrainedTokenizerBase
         lines.append(describe(stage.recipe.no_system, tokenizer))
         lines += _cannot_be_evaluated(stage.recipe)
     prefix = f"{stage.title}: " if several else ""
-    for defense in stage.defenses:
+    for defense in stage.recipe.fitted(stage.defenses):
         lines += [prefix + line for line in defense.notes(stage.rows, tokenizer)]
     return lines
 
@@ -91,39 +99,44 @@ def _cannot_be_evaluated(recipe: Recipe) -> list[str]:
     return [f"no {' and no '.join(missing)}: this run cannot be evaluated; if it is to be, add them before training"]
 
 
-def trainer_class(method: Method) -> type[DefendedSFTTrainer]:
-    """What trains by a recipe's ``method``; another one is added to :data:`Method` and here."""
-    match method:
-        case "sft":
-            return DefendedSFTTrainer
-        case _:
-            assert_never(method)
-
-
 def _trainer(
-    stages: Sequence[PlannedStage], loaded: Loaded, args: SFTConfig, reference: PreTrainedModel | None
-) -> DefendedSFTTrainer:
+    stages: Sequence[PlannedStage], loaded: Loaded, args: SFTConfig | GRPOConfig, reference: PreTrainedModel | None
+) -> StageTrainer:
     """The trainer of the last of ``stages``."""
     stage = stages[-1]
-    target, safe = (rendered_rows(stage, source, loaded.tokenizer) for source in SOURCES)
     model = starting_model(loaded.model, stages)
     # Whatever was done in this process before: an adapter starts from the seed alone.
     set_seed(stage.seed)
+    trainer: StageTrainer
     with told_as_unfitting():
-        trainer = trainer_class(stage.recipe.method)(
-            model=model,
-            args=args,
-            train_dataset=target,
-            safe_dataset=safe,
-            processing_class=loaded.tokenizer,
-            peft_config=None if isinstance(model, PeftModel) else stage.recipe.lora_config(),
-            defenses=[defense for defense in stage.defenses if not defense.rewrites],
-            reference_model=reference,
-            max_truncated=stage.recipe.data.max_truncated,
-        )
+        if isinstance(args, GRPOConfig):
+            trainer = grpo_trainer(stage, model, loaded.tokenizer, args, reference)
+        else:
+            trainer = _sft_trainer(stage, model, loaded.tokenizer, args, reference)
     backend_of(trainer.accelerator, trainer.args.n_gpu).require_whole("`ringfence train`")
     trainer.of_script = False
     return trainer
+
+
+def _sft_trainer(
+    stage: PlannedStage,
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    args: SFTConfig,
+    reference: PreTrainedModel | None,
+) -> DefendedSFTTrainer:
+    target, safe = (rendered_rows(stage, source, tokenizer) for source in SOURCES)
+    return DefendedSFTTrainer(
+        model=model,
+        args=args,
+        train_dataset=target,
+        safe_dataset=safe,
+        processing_class=tokenizer,
+        peft_config=None if isinstance(model, PeftModel) else stage.recipe.lora_config(),
+        defenses=[defense for defense in stage.defenses if not defense.rewrites],
+        reference_model=reference,
+        max_truncated=stage.recipe.data.max_truncated,
+    )
 
 
 @contextmanager
@@ -153,7 +166,7 @@ def _reference(plan: RunPlan, stage: PlannedStage) -> PreTrainedModel | None:
 
 
 def _require_trainable(
-    stages: Sequence[PlannedStage], trainer: DefendedSFTTrainer, args: SFTConfig, reference: PreTrainedModel | None
+    stages: Sequence[PlannedStage], trainer: StageTrainer, args: SFTConfig, reference: PreTrainedModel | None
 ) -> None:
     """Raise for whatever can be told of the last of ``stages`` while ``trainer`` is still to run one before it."""
     stage, model = stages[-1], trainer.model

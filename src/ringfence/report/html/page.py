@@ -22,11 +22,12 @@ from ringfence.report.html.template import render_template
 from ringfence.report.keeping import ALLOWED
 from ringfence.report.learning import LEARNED, undefended_of
 from ringfence.report.results import RunResult, baseline_of, load_runs
+from ringfence.report.rewards import LAST
 from ringfence.report.standing import leak_suite, standings
 from ringfence.report.summary import summarize_runs
 from ringfence.report.tables import bucket_counts, comparison, conditional, consumption, learning, records
 
-SCRIPTS = ("common.js", "charts.js", "standing.js", "canaries.js", "responses.js", "page.js")
+SCRIPTS = ("common.js", "charts.js", "rewards.js", "standing.js", "canaries.js", "responses.js", "page.js")
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ def render_page(runs: Sequence[RunResult], title: str, baseline: str | None = No
         asked=f"{100 * LEARNED:.0f}",
         conditional=conditional(runs),
         consumption=list(records(consumption(runs))),
+        rewarded=any(len(run.rewards) for run in runs),
+        last_rewards=LAST,
         counts=bucket_counts(runs),
         curves=_curve_choices(runs),
         differences=recipe_differences(runs),

@@ -39,6 +39,7 @@ def training_payload(runs: Sequence[RunResult]) -> dict[str, Any]:
                 "control": columns(run.control),
                 "canaries": columns(run.canaries),
                 "curve": columns(run.curve),
+                "rewards": columns(run.rewards),
             }
             for run in runs
         ]

@@ -14,6 +14,7 @@ from ringfence.report.folding import folded
 from ringfence.report.keeping import ALLOWED
 from ringfence.report.learning import LEARNED, undefended_of
 from ringfence.report.results import RunResult, baseline_of
+from ringfence.report.rewards import LAST
 from ringfence.report.standing import standings
 from ringfence.report.tables import comparison, conditional, consumption, learning, records
 
@@ -137,8 +138,11 @@ def _consumption_table(frame: pd.DataFrame) -> TextTable:
     )
     if frame["last_projected_later"].any() or frame["peak_projected_later"].any():
         caption += f"; {wording.EARLIER} {wording.PROJECTION}"
+    rewarded = bool(frame["reward"].notna().any())
+    if rewarded:
+        caption += f"; reward: mean of the last {LAST} logged steps"
     headings = ["run", "steps", "safe % (tokens)", "last % (step)", "peak % (step)", "time", "of it probes"]
-    table = TextTable("Training", headings, caption=caption)
+    table = TextTable("Training", [*headings, *["reward"][: int(rewarded)]], caption=caption)
     for row in records(frame):
         if row.status in ("untuned", "served"):
             table.add(row.run, Text(row.status, "dim"))
@@ -152,6 +156,7 @@ def _consumption_table(frame: pd.DataFrame) -> TextTable:
             _measured(row.peak, row.peak_step, row.peak_projected_later),
             wording.duration(row.seconds),
             wording.duration(row.probe_seconds),
+            *[wording.number(row.reward, 2)][: int(rewarded)],
         )
     return table
 

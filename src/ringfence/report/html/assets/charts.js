@@ -42,7 +42,7 @@ function curveRows(curve, suite, metric) {
 
 /** The same steps on every chart, so that they can be read one above the other. */
 function stepAxis(more = {}) {
-  const last = Math.max(1, ...RUNS.flatMap((run) => ["log", "control", "curve"].map((journal) => run[journal].step.at(-1) ?? 0)));
+  const last = Math.max(1, ...RUNS.flatMap((run) => ["log", "control", "curve", "rewards"].map((journal) => run[journal].step?.at(-1) ?? 0)));
   return axis("optimizer step", { range: [0, 1.02 * last], ...more });
 }
 
@@ -162,4 +162,5 @@ function drawCharts() {
   drawLeak();
   drawControl();
   drawLoss();
+  drawRewards();
 }
