@@ -40,6 +40,7 @@ from ringfence.defenses.step import Batch
 from ringfence.interleave.loader import SAFE
 from ringfence.rl import checks
 from ringfence.rl.buffer import load_buffer, save_buffer
+from ringfence.rl.generated import generated
 from ringfence.rl.inputs import completions, model_inputs, tokenised
 from ringfence.rl.loader import BESIDE, PROMPTS, PromptOrder, RLLoader
 from ringfence.rl.losses import RL, SAFE_LOSS, LossParts
@@ -301,7 +302,12 @@ class DefendedGRPOTrainer(DefendedTrainerMixin, GRPOTrainer):
         prompt_ids, _, _ = self._tokenize_prompts(prompts)
         return (prompt_ids, *others)
 
-    # 5. Checkpoints.
+    # 5. Checkpoints, and what is left when training is done.
+
+    def result(self) -> dict[str, Any]:
+        """The mixin's, whose target rows are completions; and what was generated, see :func:`generated`."""
+        counters = self.stream.counters
+        return {**super().result(), **generated(counters.target_rows, self.args, self.state.log_history)}
 
     def _restore(self, checkpoint: Path | None) -> None:
         super()._restore(checkpoint)

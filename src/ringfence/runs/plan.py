@@ -71,8 +71,10 @@ class PlannedStage(Stage):
         with error_prefix(self.key_prefix.removesuffix(".")):
             if self.recipe.evaluation.during is not None and self.recipe.judge is not None:
                 self.recipe.judge.require_key()
-            for one in (*self.defenses, *(self.recipe.rl.rewards if self.recipe.rl else ())):
-                one.require_key()
+            for defense in self.defenses:
+                defense.require_key()
+            for reward in self.recipe.rl.rewards if self.recipe.rl else ():
+                reward.require_key()
 
     def asked_by(self, part: Recipe) -> Self:
         """The same stage with another recipe of the same data and defenses."""
@@ -245,7 +247,8 @@ def _digests(recipe: Recipe, stages: Iterable[Stage]) -> dict[str, str]:
         models = dict.fromkeys(recipe.judge.models()) | models
     for part in (stage.recipe for stage in stages):
         named += [spec for spec in (part.data.target, part.data.safe) if spec is not None]
-        named += [spec for one in (*part.defenses, *(part.rl.rewards if part.rl else ())) for spec in one.inputs()]
+        named += [spec for defense in part.defenses for spec in defense.inputs()]
+        named += [spec for reward in (part.rl.rewards if part.rl else ()) for spec in reward.inputs()]
     found = {name: Path(name).expanduser() for name in named if not is_task(name)}
     commits = {name: commit for name, at in models.items() if (commit := revision(name, at)) is not None}
     return commits | {name: _digest(path, _state(path)) for name, path in found.items() if path.exists()}
