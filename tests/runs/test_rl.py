@@ -160,17 +160,3 @@ def test_a_run_from_training_to_evaluation(tmp_path: Path, capsys: pytest.Captur
     assert found["reward"].tolist() == pytest.approx(parts.tolist())
     killing.evaluate(tmp_path / "run")
     assert set(load_run(tmp_path / "run").responses["suite"]) == {"general", "in-domain"}
-
-
-def test_a_run_that_was_killed_goes_on(tmp_path: Path) -> None:
-    """Trained in one go, and killed before the second checkpoint was whole: the same adapter, to the bit."""
-    recipe = make(tmp_path)
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    killing.train(recipe, whole)
-    assert killing.killed_before("checkpoint-4/trainer_state.json", killed, killing.train, recipe, killed)
-    assert not (killed / "result.json").exists()
-    killing.train(recipe, killed)
-    first, second = (folder / "adapter" / "adapter_model.safetensors" for folder in (whole, killed))
-    assert first.read_bytes() == second.read_bytes()
-    results = [json.loads((folder / "result.json").read_text()) for folder in (whole, killed)]
-    assert results[0]["completion_tokens"] == results[1]["completion_tokens"]

@@ -14,7 +14,8 @@ from pydantic import Field, field_validator
 
 from ringfence.data.task import TASKS, Row, Split, Task
 from ringfence.tasks.drawing import draw, split_of
-from ringfence.tasks.form import answer_part
+from ringfence.tasks.form import answer_part, turns
+from ringfence.tasks.sources import chosen
 
 ASKED = "Answer in this form: <think>the working</think><answer>the number</answer>"
 """the system message"""
@@ -32,15 +33,14 @@ class Sum(NamedTuple):
 
     def turns(self) -> list[dict[str, str]]:
         """Question and reference completion."""
-        said = f"<think>{self.working}</think><answer>{self.answer}</answer>"
-        return [{"role": "user", "content": self.question}, {"role": "assistant", "content": said}]
+        return turns(self.question, f"<think>{self.working}</think><answer>{self.answer}</answer>")
 
 
 @TASKS.register("arithmetic")
 class Arithmetic(Task):
     """Sums of two numbers; the score is 1 for the right one."""
 
-    largest: int = Field(9, ge=1, le=1_000)
+    largest: int = Field(12, ge=1, le=1_000)
     """the numbers are from 0 to this"""
     operations: str = "+-*"
     """out of ``+-*``"""
@@ -56,8 +56,6 @@ class Arithmetic(Task):
 
     def rows(self, split: Split, n: int | None, seed: int) -> list[Row]:
         """All there are without ``n``: a problem in ten is for testing, and an example is in no split."""
-        from ringfence.tasks.sources import chosen
-
         shown = draw(self._size, self._sum, self.examples, random.Random("arithmetic examples"))
 
         def make(number: int) -> Sum | None:
