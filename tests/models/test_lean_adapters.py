@@ -7,7 +7,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 import tiny
-from ringfence.models.lean_adapters import lean_adapters
+from ringfence.models.lean_adapters import lean_adapters, lean_on_gpu
 
 
 def adapted(**settings: object) -> PeftModel:
@@ -60,6 +60,18 @@ def test_autocast_is_off_where_the_base_model_is_in_half_precision(dtype: torch.
             assert torch.is_autocast_enabled("cpu") is not off
             logits(model)  # no type clashes with another
         assert torch.is_autocast_enabled("cpu")
+
+
+def test_dropout_in_training_mode_computes_as_ever() -> None:
+    with lean_adapters(adapted(lora_dropout=0.5).train()) as layers:
+        assert layers == 0
+    with lean_adapters(adapted().train()) as layers:
+        assert layers > 0
+
+
+def test_a_cpu_answers_by_pefts_own_forward() -> None:
+    with lean_on_gpu(adapted()) as layers:
+        assert layers == 0
 
 
 def switched_off(model: PeftModel) -> None:

@@ -6,7 +6,7 @@ comes from a generator of its own, seeded by (seed, row id, sample). So a row's 
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,7 +27,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from ringfence.data.encode import prompt_ids
 from ringfence.generation.base import Answer, OnAnswers, Request, Sampling, row_seed
 from ringfence.models.inference import inference, left_padded
-from ringfence.models.lean_adapters import lean_adapters
+from ringfence.models.lean_adapters import lean_on_gpu
 from ringfence.models.load import Loaded
 
 _SEED_BITS = 63  # what a generator takes
@@ -57,9 +57,7 @@ class HfGenerator:
         # Longest first: little padding, and a batch that does not fit in memory fails at once.
         order = sorted(range(len(requests)), key=lambda index: -len(prompts[index]))
         answers: dict[int, Answer] = {}
-        # On a CPU arithmetic decides, and answers are those of PEFT's own forward, to the bit.
-        lean = lean_adapters(model) if model.device.type == "cuda" else nullcontext()
-        with inference(model), lean:
+        with inference(model), lean_on_gpu(model):
             for start in range(0, len(order), sampling.batch_size):
                 batch = order[start : start + sampling.batch_size]
                 asked = [requests[i] for i in batch]

@@ -11,7 +11,7 @@ every operation; where the base model is in half precision it has nothing left t
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -24,13 +24,18 @@ from transformers import PreTrainedModel
 _HALF = (torch.bfloat16, torch.float16)
 
 
+def lean_on_gpu(model: PreTrainedModel | PeftModel) -> AbstractContextManager[int]:
+    """:func:`lean_adapters` on a GPU. On a CPU arithmetic decides, and answers are those of PEFT's own forward."""
+    return lean_adapters(model) if model.device.type == "cuda" else nullcontext(0)
+
+
 @contextmanager
 def lean_adapters(model: PreTrainedModel | PeftModel) -> Iterator[int]:
     """Plain LoRA on linear layers by two products inside; gives how many layers that is.
 
     Layers that hold anything else (DoRA, a bias, several active adapters, merged or switched-off ones, quantised
-    weights) compute as ever. For evaluation mode without gradients: dropout is left out, and weights that are trained
-    inside would not be seen. The low-rank part is computed in the base layer's type, PEFT's in the adapter's.
+    weights, dropout in training mode) compute as ever. Without gradients only: weights that are trained inside would
+    not be seen. The low-rank part is computed in the base layer's type, PEFT's in the adapter's.
     """
     lean = [module for module in model.modules() if type(module) is LoraLinear and _is_plain(module)]
     rest = {one.dtype for name, one in model.named_parameters() if ".lora_" not in name}
@@ -55,6 +60,8 @@ def _is_plain(module: LoraLinear) -> bool:
     if len(active) != 1 or module.disable_adapters or module.merged or type(module.base_layer) is not nn.Linear:
         return False
     name = active[0]
+    if module.training and type(module.lora_dropout[name]) is not nn.Identity:
+        return False
     return name not in module.lora_variant and module.lora_A[name].bias is None and module.lora_B[name].bias is None
 
 

@@ -15,7 +15,8 @@ What it adds to :class:`~ringfence.train.mixin.DefendedTrainerMixin`, which hold
    (``"plain"``); they are scored as they are trained on, so that the ratio of policies holds no defense;
 4. checkpoints hold the completions that are still to be trained on.
 
-Without defenses it trains bitwise as ``GRPOTrainer`` does. docs/rl.md says what sees what.
+Without defenses it trains as ``GRPOTrainer`` does, on a CPU bitwise; on a GPU completions come from adapters that are
+computed with fewer kernels (:mod:`ringfence.models.lean_adapters`). docs/rl.md says what sees what.
 
 Source: Kaczer et al. 2025, sections 4.2 and B.3, https://arxiv.org/abs/2508.06249
 """
@@ -38,6 +39,7 @@ from ringfence.defenses import Defense, RLContext
 from ringfence.defenses.base import Source
 from ringfence.defenses.step import Batch
 from ringfence.interleave.loader import SAFE
+from ringfence.models.lean_adapters import lean_on_gpu
 from ringfence.rl import checks
 from ringfence.rl.buffer import load_buffer, save_buffer
 from ringfence.rl.generated import generated
@@ -282,7 +284,7 @@ class DefendedGRPOTrainer(DefendedTrainerMixin, GRPOTrainer):
             yield
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
-        with self._under_guards(self.model, self.rollouts == "defended"):
+        with self._under_guards(self.model, self.rollouts == "defended"), torch.no_grad(), lean_on_gpu(self.model):
             return super()._generate_single_turn(*args, **kwargs)
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
