@@ -39,6 +39,18 @@ def test_where_nothing_varies_the_rates_own_bounds_decide() -> None:
     assert found.high == pytest.approx(1 / low)
 
 
+@pytest.mark.parametrize("prompts", [40, 100, 300])
+def test_runs_that_agree_on_every_prompt_may_disagree_on_others(prompts: int) -> None:
+    """None of n differ, so up to 1 - 0.025^(1 / n) of all may, each to run a's cost: that much of run b's 80%."""
+    hits = np.arange(prompts) < 0.8 * prompts
+    found = paired_ratio((hits, np.ones(prompts)), (hits, np.ones(prompts)))
+    assert found.low == pytest.approx(1 - (1 - 0.025 ** (1 / prompts)) / 0.8, abs=0.002)
+    assert found.high > 1 / found.low - 0.01
+    four = paired_ratio(([1, 1, 0, 0], ONE), ([1, 1, 0, 0], ONE))
+    assert four.low < 0.5
+    assert four.high > 2
+
+
 def test_it_is_fiellers_interval_where_bounds_are_symmetric() -> None:
     """Many prompts of one sample: a Wald interval, so that Fieller's quadratic in c gives the same bounds nearly."""
     generator = np.random.default_rng(3)

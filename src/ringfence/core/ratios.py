@@ -8,6 +8,9 @@ The second one is for that: the ratios c at which a square-and-add interval of a
 "Closed-form confidence intervals for functions of the normal mean and standard deviation", section 2, the method of
 variance estimates recovery for a ratio; Fieller's theorem with bounds in place of standard errors). Each rate's own
 bounds are those of :class:`ringfence.core.statistics.ClusteredRate`, so that 20 hits of 20 still may be a rate of 83%.
+The correlation r of the two rates over prompts narrows it. With v the sum of squares of the prompts' mean rates about
+their mean, r is at most (v - 1/2) / (v + 1/2), or 0: as if runs that agree on every prompt had disagreed on two more,
+once each way. Else runs that agree on four prompts would be known to agree on all.
 """
 
 import math
@@ -87,10 +90,12 @@ def _by_bounds(rates: NDArray[np.float64], sizes: NDArray[np.float64], value: fl
         return NO_INTERVAL
     values, bounds = np.array([one.value for one in known]), [one.interval(confidence) for one in known]
     with np.errstate(invalid="ignore", divide="ignore"):
-        alike = np.nan_to_num(np.corrcoef(rates, rowvar=False))
+        seen = float(np.nan_to_num(np.atleast_2d(np.corrcoef(rates, rowvar=False)))[0, 1])
+    spread = float(np.square(rates.mean(axis=1) - rates.mean()).sum())
+    alike = np.full((2, 2), min(seen, max(0.0, (spread - 0.5) / (spread + 0.5))))
 
     def rest(ratio: float) -> Interval:
-        return add_distances(values, bounds, np.atleast_2d(alike), np.array([1.0, -ratio]))
+        return add_distances(values, bounds, alike, np.array([1.0, -ratio]))
 
     return Interval(_lowest(rest, value), _highest(rest, value))
 

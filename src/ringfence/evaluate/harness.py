@@ -10,6 +10,7 @@ a task file may name Python code, and loading it runs that code.
 
 import importlib.metadata
 import importlib.util
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,7 @@ def harness_scores(generator: Generator, name: str, task: HarnessTask, batch_siz
     import lm_eval
     from lm_eval.models.huggingface import HFLM
 
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of what is meant so: of a model in memory, say
     loaded = _loaded(task)
     with inference(generator.model):
         lm = HFLM(pretrained=generator.model, tokenizer=generator.tokenizer, batch_size=batch_size)

@@ -141,6 +141,13 @@ def difference(value: float, low: float, high: float) -> str:
     return f"{signed(value)} [{bounds}]"
 
 
+def learned(row: Any) -> tuple[str, str, str]:
+    """The untuned model's score, the gain and the share kept of a row of ``learning``; a dash for what is itself."""
+    untuned = (percent(row.base), difference(row.gain, row.gain_low, row.gain_high))
+    kept = rate(row.kept, row.kept_low, row.kept_high)
+    return *(("–", "–") if row.untuned else untuned), "–" if row.undefended else kept
+
+
 def duration(seconds: float) -> str:
     """``48 s``, ``3 min 20 s``, ``2 h 5 min``."""
     return NO_DATA if math.isnan(seconds) else progress.duration(seconds)

@@ -70,25 +70,29 @@ def conditional(runs: Sequence[RunResult]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run", *CONDITIONAL_COLUMNS])
 
 
-LEARNING_COLUMNS = ("task", "metric", "run", "value", "low", "high", "n", "base", "gain", "gain_low", "gain_high")
-"""of :func:`learning`, before ``kept, kept_low, kept_high, less``"""
+LEARNING_COLUMNS = (
+    *("task", "metric", "run", "value", "low", "high", "n", "base", "gain", "gain_low", "gain_high"),
+    *("kept", "kept_low", "kept_high", "less", "untuned", "undefended"),
+)
+"""of :func:`learning`"""
 
 
 def learning(runs: Sequence[RunResult], baseline: str | None = None) -> pd.DataFrame:
     """One row a benign task, metric and run: the score, the untuned model's, and what is kept of an undefended run's.
 
     Scores are fractions; ``gain`` is the score less the untuned model's, ``kept`` the share of the undefended run's and
-    ``less`` whether it is too small, see :mod:`ringfence.report.learning`. NaN where nothing is known.
+    ``less`` whether it is too small, see :mod:`ringfence.report.learning`. NaN where nothing is known. ``untuned`` and
+    ``undefended`` say whether the run is the one that ``gain`` or ``kept`` is measured from.
     """
     rows, undefended = [], undefended_of(runs, baseline)
     for run in runs:
         for one in learned(run, undefended):
             of_rate = (one.rate.value, one.rate.low, one.rate.high, one.rate.n)
             gain, kept = (one.gain.value, one.gain.low, one.gain.high), (one.kept.value, one.kept.low, one.kept.high)
-            less = one.less and run.status != "untuned"
-            rows.append((one.task, one.metric, run.name, *of_rate, one.base.value, *gain, *kept, less))
-    columns = [*LEARNING_COLUMNS, "kept", "kept_low", "kept_high", "less"]
-    frame = pd.DataFrame(rows, columns=columns).astype({"n": "Int64"})
+            untuned = run.status == "untuned"
+            marks = (one.less and not untuned, untuned, run is undefended)
+            rows.append((one.task, one.metric, run.name, *of_rate, one.base.value, *gain, *kept, *marks))
+    frame = pd.DataFrame(rows, columns=list(LEARNING_COLUMNS)).astype({"n": "Int64"})
     parts = [part for _, part in frame.groupby(["task", "metric"], sort=False)]
     return pd.concat(parts, ignore_index=True) if parts else frame
 

@@ -88,9 +88,7 @@ def _show_learning(console: Console, frame: pd.DataFrame, undefended: RunResult 
     for (task, metric), rows in frame.groupby(["task", "metric"], sort=False):
         table.group(f"{task}: {metric}")
         for row in records(rows):
-            gain = wording.difference(row.gain, row.gain_low, row.gain_high)
-            kept = wording.rate(row.kept, row.kept_low, row.kept_high)
-            table.add(row.run, wording.rate(row.value, row.low, row.high), wording.percent(row.base), gain, kept)
+            table.add(row.run, wording.rate(row.value, row.low, row.high), *wording.learned(row))
     console.print(table)
     console.print()
     for row in records(frame[frame["less"]]):
