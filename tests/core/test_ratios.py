@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from ringfence.core.comparisons import paired_difference
 from ringfence.core.errors import RingfenceError
-from ringfence.core.ratios import Ratio, paired_ratio
+from ringfence.core.ratios import Ratio, paired_gain, paired_ratio
 from ringfence.core.statistics import clustered_interval
 
 ONE = np.ones(4)
@@ -49,6 +50,19 @@ def test_runs_that_agree_on_every_prompt_may_disagree_on_others(prompts: int) ->
     four = paired_ratio(([1, 1, 0, 0], ONE), ([1, 1, 0, 0], ONE))
     assert four.low < 0.5
     assert four.high > 2
+
+
+def test_a_gain_is_a_difference_that_is_not_too_sure() -> None:
+    """As the paired difference where prompts disagree enough; where they agree on all, it may still be something."""
+    a, b, ten = [9, 4, 0, 2, 0, 8, 1, 7], [3, 6, 7, 3, 8, 1, 2, 0], np.full(8, 10)
+    found, usual = paired_gain((a, ten), (b, ten)), paired_difference(a, ten, b, ten)
+    assert (found.value, found.low, found.high, found.n) == pytest.approx((usual.value, usual.low, usual.high, 8))
+    same = paired_gain(([1, 1, 0, 0], ONE), ([1, 1, 0, 0], ONE))
+    assert (same.value, same.n) == (0, 4)
+    assert same.low < -0.2
+    assert same.high > 0.2
+    assert paired_gain(([], []), ([], [])).n == 0
+    assert math.isnan(paired_gain(([1], [1]), ([0], [1])).low)
 
 
 def test_it_is_fiellers_interval_where_bounds_are_symmetric() -> None:

@@ -15,10 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ringfence.core.comparisons import paired_difference
 from ringfence.core.errors import RingfenceError
 from ringfence.core.rates import Rate, Where
-from ringfence.core.ratios import Ratio, paired_ratio
+from ringfence.core.ratios import Ratio, paired_gain, paired_ratio
 from ringfence.core.run_folder import BENIGN_COLUMNS
 from ringfence.core.statistics import clustered_interval
 from ringfence.data.suites.prompts import Prompt
@@ -117,7 +116,7 @@ def main_metrics(counts: Counts) -> dict[str, str]:
 def difference(a: Counts, b: Counts, where: Where) -> Rate:
     """The score of run a minus that of run b on the questions that both answered; NaN where there are none."""
     both = _shared(a.get(where), b.get(where))
-    return Rate() if both is None else Rate.of(paired_difference(*both[0], *both[1]))
+    return Rate() if both is None else paired_gain(*both)
 
 
 def ratio(a: Counts, b: Counts, where: Where) -> Ratio | None:
