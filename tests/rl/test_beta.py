@@ -6,6 +6,7 @@ from typing import Any, Literal
 import pytest
 import torch
 
+import examples
 import reinforcing
 import tiny
 from reinforcing import prompts, trainer
@@ -13,6 +14,8 @@ from ringfence.core.errors import RingfenceError
 from ringfence.defenses import KL, TrainerContext
 from ringfence.rl.inputs import completions, model_inputs
 from ringfence.train.guards import DefenseStack
+
+VOCABULARY = 7
 
 
 def shaken(folder: Path, **changes: Any) -> Any:
@@ -25,8 +28,8 @@ def shaken(folder: Path, **changes: Any) -> Any:
 
 def every_token(made: Any) -> dict[str, torch.Tensor]:
     """One prompt before each token of the vocabulary: all completions of one token that there are."""
-    prompt = torch.tensor([tiny.tokenizer()("go on")["input_ids"]])
-    tokens = torch.arange(len(tiny.tokenizer()))[:, None]
+    prompt = torch.tensor([[1, 3, 5, 2]])
+    tokens = torch.arange(VOCABULARY)[:, None]
     count = len(tokens)
     inputs = {
         "prompt_ids": prompt.expand(count, -1),
@@ -58,7 +61,9 @@ def test_in_expectation_the_value_is_ours_and_so_is_a_gradient(
     k3 = q/p - log(q/p) - 1, so E_p[k3] = 1 + KL(p || q) - 1; with p fixed as the weight, sum p grad k3 = sum (p - q)
     grad log p = grad KL(q || p).
     """
-    made = shaken(tmp_path, use_bias_correction_kl=corrected)
+    model = examples.model()
+    model.resize_token_embeddings(VOCABULARY)
+    made = shaken(tmp_path, given={"model": model}, use_bias_correction_kl=corrected)
     inputs = every_token(made)
     text = model_inputs(inputs)
     with torch.no_grad():

@@ -25,10 +25,12 @@ SHAPES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("changes", SHAPES)
 def test_the_safe_loss_is_the_mean_over_its_label_tokens(tmp_path: Path, changes: dict[str, Any]) -> None:
     """Four safe rows, four a step: every safe step is over all. At any temperature, which is the rollouts' only."""
+    temperature = 0.7 if changes else 1.0
     data = tiny.rows(4, "safe")
     made = shaken(
         trainer(
-            tmp_path, FixedInterleaving(ratio=0.5), given={"safe_dataset": data}, learning_rate=0.0, temperature=0.7,
+            tmp_path, FixedInterleaving(ratio=0.5), given={"safe_dataset": data}, learning_rate=0.0,
+            temperature=temperature,
             max_steps=1, **changes,
         )
     )  # fmt: skip

@@ -1,8 +1,10 @@
 """GRPO that is killed and resumed is the uninterrupted one, bitwise; also within a generation, and with a safe step."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from transformers import TrainerCallback
 
@@ -70,6 +72,19 @@ def test_a_checkpoint_of_other_ranks_is_refused(tmp_path: Path) -> None:
     (tmp_path / "checkpoint-1" / "completions_0.safetensors").rename(tmp_path / "elsewhere")
     with pytest.raises(RingfenceError, match=r"completions_0\.safetensors: is missing"):
         again._restore(tmp_path / "checkpoint-1")
+
+
+def test_what_is_logged_of_completions_goes_on(tmp_path: Path) -> None:
+    """The table of a step is of the generation that it trains on, which a checkpoint may stand within."""
+    saving = {"save_strategy": "steps", "save_steps": 1, "max_steps": 2, "log_completions": True}
+    shape = {"steps_per_generation": 2, "num_iterations": 2}
+    trainer(tmp_path, **shape, **saving).train()
+    table = tmp_path / "completions" / "completions_00002.parquet"
+    before = pd.read_parquet(table)
+    shutil.rmtree(tmp_path / "checkpoint-2")
+    trainer(tmp_path, **shape, **saving).train(resume_from_checkpoint=True)
+    pd.testing.assert_frame_equal(pd.read_parquet(table), before)
+    assert len(before) == 8
 
 
 def test_training_again_starts_afresh(tmp_path: Path) -> None:

@@ -86,10 +86,10 @@ def train_rank(folder: Path, rank: int, world: int, port: int, defenses: list[De
     """Train as ``rank`` of ``world``, again from a checkpoint, and in the mode mixed; writes what each ended with."""
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in place.items()}, MASTER_ADDR="127.0.0.1")
-    shape = {"per_device_train_batch_size": 2, "num_iterations": 2, "save_strategy": "steps", "save_steps": 3}
+    shape = {"per_device_train_batch_size": 2, "num_iterations": 2, "save_strategy": "steps", "save_steps": 2}
     ended = []
-    for run, mode, steps in (("run", "alternate", 5), ("run", "alternate", 5), ("mixed", "mixed", 2)):
-        checkpoint = str(folder / "run" / "checkpoint-3") if len(ended) == 1 else None
+    for run, mode, steps in (("run", "alternate", 4), ("run", "alternate", 4), ("mixed", "mixed", 1)):
+        checkpoint = str(folder / "run" / "checkpoint-2") if len(ended) == 1 else None
         made = trainer(folder / run, *defenses, given={"mode": mode}, ddp_backend="gloo", max_steps=steps, **shape)
         made.train(resume_from_checkpoint=checkpoint)
         total = {name: value.double().sum().item() for name, value in training.weights(made).items()}

@@ -41,7 +41,7 @@ from ringfence.defenses.step import Batch
 from ringfence.interleave.loader import SAFE
 from ringfence.models.lean_adapters import lean_on_gpu
 from ringfence.rl import checks
-from ringfence.rl.buffer import load_buffer, save_buffer
+from ringfence.rl.buffer import load_buffer, load_logs, save_buffer, save_logs
 from ringfence.rl.generated import generated
 from ringfence.rl.inputs import completions, model_inputs, tokenised
 from ringfence.rl.loader import BESIDE, PROMPTS, PromptOrder, RLLoader
@@ -253,10 +253,12 @@ class DefendedGRPOTrainer(DefendedTrainerMixin, GRPOTrainer):
         """The mean over the label tokens of the optimizer step; the mean over ranks comes after."""
         ranks = self.accelerator.num_processes
         batch = self._of_safe(inputs)
-        inputs = {key: value for key, value in inputs.items() if key != SAFE}
+        inputs = _without(inputs, SAFE)
+        # TRL's output layer computes no logits, but divides them by the temperature.
+        fused = {"fused_lm_head": True} if self.temperature == 1 else {}
 
         def run() -> torch.Tensor:
-            loss: torch.Tensor = model(**inputs, num_items_in_batch=self._safe_items)["loss"] * ranks
+            loss: torch.Tensor = model(**inputs, **fused, num_items_in_batch=self._safe_items)["loss"] * ranks
             self._losses.add(SAFE_LOSS, loss)
             return weight * loss
 
@@ -318,10 +320,13 @@ class DefendedGRPOTrainer(DefendedTrainerMixin, GRPOTrainer):
         self._step, self._buffered_inputs = self.stream.counters.target_rows // sizes.micro_rows, None
         if checkpoint is not None and self._step % sizes.reuse:
             self._buffered_inputs = load_buffer(checkpoint, self.args.process_index, self.args.device)
+            load_logs(checkpoint, self.args.process_index, self._logs)
 
     def _save_rng_state(self, output_dir: str) -> None:
         if self._step % self.generation_sizes.reuse and self._buffered_inputs is not None:
             save_buffer(Path(output_dir), self.args.process_index, self._buffered_inputs)
+            if self.args.log_completions:
+                save_logs(Path(output_dir), self.args.process_index, self._logs)
         super()._save_rng_state(output_dir)
 
 
