@@ -31,7 +31,10 @@ def test_it_leaves_a_run_folder(tmp_path: Path) -> None:
     assert sum(layer["projected"] for layer in result["safe_lora"]) == 1
     assert (run / "adapter" / "adapter_model.safetensors").is_file()
     about = json.loads((run / "run.json").read_text())
-    assert parse_recipe(about["recipe"], "run.json").defenses == made.defenses
+    recipe = parse_recipe(about["recipe"], "run.json")
+    assert recipe.defenses == made.defenses
+    assert (recipe.method, recipe.training["num_generations"], recipe.rl.mode) == ("grpo", 2, "alternate")
+    assert "| rewards | functions of the script |" in (run / "README.md").read_text()
     log = JsonlLog(run / "log.jsonl").read()
     wanted = {"loss", "rl_loss", "reward", "rewards/reward/mean", "completions/mean_length", "ratio", "kl", "progress"}
     assert wanted <= log[0].keys()
@@ -100,6 +103,7 @@ IMAGES = Dataset.from_list([{"prompt": "a", "image": "b"}])
         ((), {"train_dataset": tiny.rows(3, "a")}, {}, r"^train_dataset: no column `prompt`, only input_ids, labels$"),
         ((), {"train_dataset": IMAGES}, {}, r"^train_dataset: images are not supported, only text"),
         ((), {"train_dataset": prompts(1)}, {}, r"^train_dataset: it has 1 prompts, and one generation takes 2; "),
+        ((), {}, {"temperature": 0.0}, r"^args\.temperature: must be a finite number above 0, got 0\.0$"),
         ((), {}, {"label_smoothing_factor": 0.1}, r"^args\.label_smoothing_factor: a completion has no labels"),
         (
             (),

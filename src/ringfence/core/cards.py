@@ -57,7 +57,8 @@ def _facts(about: Mapping[str, Any], result: Mapping[str, Any]) -> list[tuple[st
         if "defenses" in part:
             facts.append((f"{prefix}defenses", ", ".join(map(_defense, part["defenses"])) or "none: plain fine-tuning"))
     if recipe.get("rl"):
-        facts.append(("rewards", ", ".join(f"`{next(iter(item))}`" for item in recipe["rl"]["rewards"])))
+        named = [f"`{next(iter(item))}`" for item in recipe["rl"].get("rewards", ())]
+        facts.append(("rewards", ", ".join(named) or "functions of the script"))
     rows = (
         {"prompts": "prompts seen", "rollouts": "completions seen"}
         if recipe.get("rl")

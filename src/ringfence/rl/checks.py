@@ -6,8 +6,27 @@ from transformers import ProcessorMixin
 from trl import GRPOConfig
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.grpo_arguments import GRPO_BOUNDS
+from ringfence.core.training_arguments import check_bounds
 from ringfence.train.checks import require_rows
 
+TOLD = (
+    "beta",
+    "delta",
+    "epsilon",
+    "epsilon_high",
+    "loss_type",
+    "max_completion_length",
+    "min_p",
+    "num_generations",
+    "num_iterations",
+    "scale_rewards",
+    "temperature",
+    "top_k",
+    "top_p",
+    "use_vllm",
+)
+"""what a recipe's ``training`` is told of TRL's arguments, beside those of fine-tuning"""
 MODES, ROLLOUTS = ("alternate", "mixed"), ("defended", "plain")
 
 
@@ -19,7 +38,15 @@ def refuse_unsupported(args: GRPOConfig | None, prompts: Any, processing_class: 
         raise RingfenceError(f"train_dataset: no column `prompt`, only {', '.join(sorted(columns)) or 'none'}")
     if isinstance(processing_class, ProcessorMixin) or columns & {"image", "images"}:
         raise RingfenceError("train_dataset: images are not supported, only text; give a tokenizer and text prompts")
-    if args is not None and args.label_smoothing_factor:
+    if args is None:
+        return
+    try:
+        check_bounds(
+            {name: getattr(args, name, None) for name in GRPO_BOUNDS if name != "num_train_epochs"}, GRPO_BOUNDS
+        )
+    except ValueError as error:
+        raise RingfenceError(f"args{error}") from None
+    if args.label_smoothing_factor:
         raise RingfenceError("args.label_smoothing_factor: a completion has no labels to smooth; leave it out")
 
 

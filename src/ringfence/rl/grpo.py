@@ -21,8 +21,7 @@ computed with fewer kernels (:mod:`ringfence.models.lean_adapters`). docs/rl.md 
 Source: Kaczer et al. 2025, sections 4.2 and B.3, https://arxiv.org/abs/2508.06249
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -39,23 +38,21 @@ from ringfence.defenses import Defense, RLContext
 from ringfence.defenses.base import Source
 from ringfence.defenses.step import Batch
 from ringfence.interleave.loader import SAFE
-from ringfence.models.lean_adapters import lean_on_gpu
 from ringfence.rl import checks
 from ringfence.rl.buffer import load_buffer, load_logs, save_buffer, save_logs
 from ringfence.rl.generated import generated
 from ringfence.rl.inputs import completions, model_inputs, tokenised
 from ringfence.rl.loader import BESIDE, PROMPTS, PromptOrder, RLLoader
 from ringfence.rl.losses import RL, SAFE_LOSS, LossParts
+from ringfence.rl.rollouts import PLAIN, RolloutsMixin, without
 from ringfence.rl.sizes import GenerationSizes
 from ringfence.train.mixin import DefendedTrainerMixin
 
 Mode = Literal["alternate", "mixed"]
 Rollouts = Literal["defended", "plain"]
-PLAIN = "plain_prompt"
-"""column of the prompt that a completion answers, where it is trained on behind another"""
 
 
-class DefendedGRPOTrainer(DefendedTrainerMixin, GRPOTrainer):
+class DefendedGRPOTrainer(DefendedTrainerMixin, RolloutsMixin, GRPOTrainer):
     """``GRPOTrainer`` with defenses; without one, it trains bitwise as ``GRPOTrainer`` does.
 
     Example:
@@ -84,9 +81,8 @@ class DefendedGRPOTrainer(DefendedTrainerMixin, GRPOTrainer):
     """
 
     _step: int
-    _signature_columns: list[str] | None
     _buffered_inputs: list[dict[str, torch.Tensor]] | None
-    undescribed = ("method: GRPO, with reward functions of the script",)
+    undescribed = ("rl.rewards: functions of the script",)
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parent's, in its order
         self,
@@ -115,7 +111,6 @@ class DefendedGRPOTrainer(DefendedTrainerMixin, GRPOTrainer):
         self._safe_items = torch.ones(())  # label tokens of the safe rows of this optimizer step
         self._upcoming: list[Any] = []  # micro-batches of this step whose completions are not made yet
         self._made: list[dict[str, Any]] = []  # those that are, and wait for their turn
-        self._asked: list[Any] | None = None  # the prompts of a generation, where others are trained on
         super().__init__(
             model=model,
             reward_funcs=reward_funcs,
@@ -146,10 +141,6 @@ class DefendedGRPOTrainer(DefendedTrainerMixin, GRPOTrainer):
         if source == "safe" or self.rollouts == "defended" or found is dataset:
             return found
         return found.map(lambda _, index: {PLAIN: dataset[index]["prompt"]}, with_indices=True)
-
-    def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()
-        self._signature_columns = [*dict.fromkeys([*(self._signature_columns or ()), PLAIN])]
 
     def _prepare_safe(self, dataset: Dataset) -> Dataset:
         checks.require_loss_arguments(self.model_accepts_loss_kwargs, self.model)
@@ -189,13 +180,6 @@ class DefendedGRPOTrainer(DefendedTrainerMixin, GRPOTrainer):
         self._losses.begin(RL)
         # What a penalty is divided by is known once all completions of the step are.
         self._upcoming = list(batches) if self.guards.penalising else []
-
-    def training_step(self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
-        """The parent's; of a safe micro-batch past TRL's, which counts those of RL."""
-        if SAFE in inputs:
-            return Trainer.training_step(self, model, inputs, num_items_in_batch)
-        found: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
-        return found
 
     def _prepare_inputs(self, inputs: Any) -> Any:
         if SAFE in inputs:
@@ -253,7 +237,7 @@ class DefendedGRPOTrainer(DefendedTrainerMixin, GRPOTrainer):
         """The mean over the label tokens of the optimizer step; the mean over ranks comes after."""
         ranks = self.accelerator.num_processes
         batch = self._of_safe(inputs)
-        inputs = _without(inputs, SAFE)
+        inputs = without(inputs, SAFE)
         # TRL's output layer computes no logits, but divides them by the temperature.
         fused = {"fused_lm_head": True} if self.temperature == 1 else {}
 
@@ -274,39 +258,17 @@ class DefendedGRPOTrainer(DefendedTrainerMixin, GRPOTrainer):
             logs |= self._losses.take(self.accelerator)
         super().log(logs, start_time)
 
-    # 4. What sees the defenses.
+    # 4. Checkpoints, and what is left when training is done.
 
-    @contextmanager
-    def _under_guards(self, model: Any, wanted: bool = True) -> Iterator[None]:
-        """The hooks on ``model`` inside, in training only."""
-        if not (wanted and self.guards and self.model.training):
-            yield
-            return
-        with self.guards.around(self.accelerator.unwrap_model(model)):
-            yield
+    def described(self) -> dict[str, Any]:
+        """``method`` and ``rl`` of the recipe, its rewards left out."""
+        return {"method": "grpo", "rl": {"mode": self.mode, "rollouts": self.rollouts}}
 
-    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
-        with self._under_guards(self.model, self.rollouts == "defended"), torch.no_grad(), lean_on_gpu(self.model):
-            return super()._generate_single_turn(*args, **kwargs)
-
-    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
-        """TRL's; the old policy and the reference of ``beta`` are scored as the training forward is made."""
-        with self._under_guards(model):
-            return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
-
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Any:
-        self._asked = [row[PLAIN] for row in inputs] if PLAIN in inputs[0] else None
-        return super()._generate_and_score_completions([_without(row, PLAIN) for row in inputs])
-
-    def _generate(self, prompts: list[Any]) -> Any:
-        """TRL's; with plain rollouts of rewritten prompts, completions of the plain ones behind the others."""
-        if self._asked is None:
-            return super()._generate(prompts)
-        _, *others = super()._generate(self._asked)
-        prompt_ids, _, _ = self._tokenize_prompts(prompts)
-        return (prompt_ids, *others)
-
-    # 5. Checkpoints, and what is left when training is done.
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Those of fine-tuning, and those of GRPO."""
+        own_steps = self.args.steps_per_generation != self.args.gradient_accumulation_steps
+        return (*super().told, *checks.TOLD, *(("steps_per_generation",) if own_steps else ()))
 
     def result(self) -> dict[str, Any]:
         """The mixin's, whose target rows are completions; and what was generated, see :func:`generated`."""
@@ -328,7 +290,3 @@ class DefendedGRPOTrainer(DefendedTrainerMixin, GRPOTrainer):
             if self.args.log_completions:
                 save_logs(Path(output_dir), self.args.process_index, self._logs)
         super()._save_rng_state(output_dir)
-
-
-def _without(row: Mapping[str, Any], column: str) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != column}

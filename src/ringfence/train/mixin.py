@@ -30,7 +30,6 @@ It changes the trainer in five places only:
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -50,7 +49,6 @@ from ringfence.defenses import Defense, Interleaving, TrainerContext
 from ringfence.defenses.base import Source, read_defenses, require_distinct
 from ringfence.interleave import InterleavedLoader, InterleavingStream, RankLayout, Risk, Schedule
 from ringfence.interleave.tally import RowCounts
-from ringfence.train import script
 from ringfence.train.callbacks import CloseLoop, TargetProgress
 from ringfence.train.checkpoints import ResumableMixin
 from ringfence.train.checks import (
@@ -59,7 +57,7 @@ from ringfence.train.checks import (
     require_rows,
     require_same_form,
 )
-from ringfence.train.consumed import consumed
+from ringfence.train.described import DescribedMixin
 from ringfence.train.labelled import labelled_only
 from ringfence.train.parallel import backend_of
 from ringfence.train.penalties import PenalisedMixin
@@ -70,7 +68,7 @@ from ringfence.train.sizes import new_stream, target_steps
 _NO_LIMIT = 10**12
 
 
-class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
+class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
     """Takes, by keyword, what the trainer takes, plus:
 
     Args:
@@ -89,10 +87,6 @@ class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
     not have either.
     """
 
-    max_truncated = 0.1
-    """the share of rows that may be cut, by trainers that cut any"""
-    undescribed: tuple[str, ...] = ()
-    """keys of a recipe that the trainer cannot tell of its run, each with why"""
     score_all = False
     """on a CPU: True to score every position, as TRL's trainers do, and not only those with a label; it takes longer"""
 
@@ -112,10 +106,6 @@ class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
         if args is not None:
             refuse_unfit(args)
         self.given_rows = (train_dataset, safe_dataset)
-        self.metadata: dict[str, Any] | None = None
-        """``run.json`` of the run that this trains for; known once training begins"""
-        self.of_script = True
-        """whether it is for the trainer to leave a run folder"""
         require_rows(train_dataset, "train_dataset")
         if safe_dataset is not None:
             require_rows(safe_dataset, "safe_dataset")
@@ -276,45 +266,4 @@ class DefendedTrainerMixin(PenalisedMixin, ResumableMixin):
         Trainer.log(self, measured)
         self.control.should_log = due
 
-    # 4. Checkpoints, see checkpoints.py, and what is left when training is done. (5. Penalties: see penalties.py.)
-
-    def _train_from(self, checkpoint: Path | None, **kwargs: Any) -> Any:
-        """As the parent's; a script's training leaves a run folder."""
-        if self.of_script:
-            self.metadata = script.begin(self, resumed=checkpoint is not None)
-        output = super()._train_from(checkpoint, **kwargs)
-        if self.of_script:
-            script.end(self)
-        return output
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        super()._save(output_dir, state_dict)
-        if self.args.should_save:  # called on every rank, and another one's file is half-written while it is read
-            script.label(self, Path(output_dir or self.args.output_dir))
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """Ours is in ``args.output_dir`` when training is done; the parent's says what nobody has told it."""
-
-    def row_counts(self) -> dict[str, dict[str, int]]:
-        """Of each source, how many rows were given, cut short and dropped."""
-        given = zip(("target", "safe"), self.given_rows, strict=True)
-        return {source: {"given": len(rows), "truncated": 0, "dropped": 0} for source, rows in given if rows}
-
-    def result(self) -> dict[str, Any]:
-        """What was trained on, see :func:`consumed`; ``rows`` is what there was, and what ``max_length`` took of it.
-
-        After training also what a defense did last, under its name: ``safe_lora`` is a list of layers.
-        """
-        sources = {"target": self.train_dataset, "safe": self.safe_dataset}
-        tokenised = {
-            source: {"input_ids", "labels"} <= set(rows.column_names)
-            for source, rows in sources.items()
-            if rows is not None
-        }
-        return {
-            **consumed(self.stream.counters, self.args, tokenised),
-            "seconds": self.step_seconds,
-            "probe_seconds": self.probe_seconds,
-            "rows": self.row_counts(),
-            **self.guards.summaries(),
-        }
+    # 4. Checkpoints: checkpoints.py; what is left when training is done: described.py. 5. Penalties: penalties.py.

@@ -80,6 +80,14 @@ class DescribedTrainer(Protocol):
     metadata: dict[str, Any] | None
     """``run.json`` of the run that it trains for, once it is known"""
 
+    @property
+    def told(self) -> Sequence[str]:
+        """Its arguments that a recipe is told of, where they are not the default."""
+        ...
+
+    def described(self) -> dict[str, Any]:
+        """What a recipe says of how it trains, beside ``training``."""
+
     def is_world_process_zero(self) -> bool:
         """Whether this process writes."""
 
@@ -157,9 +165,10 @@ def describe(trainer: DescribedTrainer) -> dict[str, Any]:
             "held_out": 0.0,
             "max_truncated": trainer.max_truncated,
         },
-        "training": _training(trainer.args),
+        "training": _training(trainer.args, trainer.told),
         "lora": _lora(model, unknown),
         "defenses": _defenses(trainer.defenses, unknown),
+        **trainer.described(),
     }
     commit = getattr(model.config, "_commit_hash", None)
     inputs = {recipe["model"]["name"]: commit} if commit else {}
@@ -186,10 +195,10 @@ def _rows(dataset: Dataset) -> str:
     return f"{PYTHON}{digest.hexdigest()}"
 
 
-def _training(args: Any) -> dict[str, Any]:
-    """Those of the arguments :data:`TOLD` that are not the default."""
+def _training(args: Any, told: Sequence[str]) -> dict[str, Any]:
+    """Those of the arguments ``told`` that are not the default."""
     defaults = {field.name: field.default for field in dataclasses.fields(args)}
-    given = {name: getattr(args, name) for name in TOLD if getattr(args, name, None) != defaults.get(name)}
+    given = {name: getattr(args, name) for name in told if getattr(args, name, None) != defaults.get(name)}
     return {name: value.value if isinstance(value, Enum) else value for name, value in given.items()}
 
 
