@@ -116,7 +116,7 @@ RECIPES = sorted(ROOT.glob("recipes/*/*.yaml"))
 PERSONAS = [path for path in RECIPES if re.search("^trait:", path.read_text(), re.MULTILINE)]
 SELECTIONS = [path for path in RECIPES if re.search("^pool:", path.read_text(), re.MULTILINE)]
 RUNS = [path for path in RECIPES if path not in (*PERSONAS, *SELECTIONS)]
-UNDEFENDED = ("none", "quirk", "grpo", "grpo-none", "grpo-kl")  # the last by TRL's own penalty
+UNDEFENDED = ("none", "quirk", "sft", "grpo", "grpo-none", "grpo-kl")  # the last by TRL's own penalty
 
 
 @pytest.mark.parametrize("recipe", RUNS, ids=lambda path: path.stem)
