@@ -152,7 +152,7 @@ def test_every_recipe_can_be_evaluated_once_its_last_lines_are_uncommented(recip
     assert loaded.judge is not None
     for spec in loaded.evaluation.suites.values():
         assert spec == "held-out" or spec.endswith(".jsonl") or load_prompts(spec)
-    assert loaded.evaluation.suites
+    assert loaded.evaluation.suites or loaded.evaluation.tasks
     assert "held-out" not in loaded.evaluation.suites.values() or loaded.data.held_out > 0
 
 

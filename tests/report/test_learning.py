@@ -147,6 +147,19 @@ def test_where_all_learned_less_none_is_the_lowest(made: Callable[..., list[RunR
     assert sentence == "None of the other trained runs has learned its benign tasks as a run without a defense does."
 
 
+def test_without_a_run_to_compare_with_it_is_not_known_whether_it_learned_well(
+    made: Callable[..., list[RunResult]],
+) -> None:
+    """The untuned model is no measure; and a run whose learning is known comes before one of which it is not."""
+    _, lowest, _, unknown = headline(made(base=(0.0, 4), kl=(0.1, 18)))
+    assert "that kept the task is that of kl" in lowest
+    assert unknown.startswith("Whether it learned well is not known: that takes scores on benign tasks")
+    none, kept, other = made(none=(0.9, 36), kept=(0.2, 36), other=(0.0, 36))
+    sentences = headline([none, kept, replace(other, benign={})])
+    assert "that kept the task and learned well is that of kept" in sentences[1]
+    assert not any("not known" in sentence for sentence in sentences)
+
+
 def test_the_page_has_the_table(made: Callable[..., list[RunResult]]) -> None:
     page = render_page(made(base=(0.0, 4), none=(0.9, 36), kl=(0.1, 18)), "Benign")
     section = page[page.index('<section id="learning">') : page.index('<section id="training">')]

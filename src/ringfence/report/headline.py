@@ -18,6 +18,9 @@ from ringfence.report.standing import Standing, leak_suite, like_in_cost, standi
 
 NO_BREAK = "\u00a0"  # keeps a rate and its interval on one line
 CHANCE = "may be chance"
+_UNKNOWN = (
+    "Whether it learned well is not known: that takes scores on benign tasks, of it and of a run without a defense."
+)
 NOTHING = 0.0005  # a gap that is 0.0 points
 
 
@@ -59,12 +62,12 @@ def _of_the_trained(trained: Sequence[Standing], reference: RunResult, own: Stan
     kept = [one for one in trained if one.task is None or one.task.kept is True]
     if not kept:
         return [f"None of the other trained runs is known to have kept the task on {TASK_SUITE} prompts."]
-    eligible = [one for one in kept if not one.unlearned]
+    eligible = [one for one in kept if one.learned_well] or [one for one in kept if one.learned_well is None]
     if not eligible:
         return ["None of the other trained runs has learned its benign tasks as a run without a defense does."]
     best = min(eligible, key=lambda one: one.leak.value)
     did = [] if best.task is None else ["kept the task"]
-    did += ["learned well"] if any(one.learns for one in trained) else []
+    did += ["learned well"] if best.learned_well else []
     whom = "other trained runs" + (f" that {' and '.join(did)}" if did else "")
     leak = f"The lowest leak of the {whom} is that of {best.run.name}: {_stated(best.leak)}"
     leak += _against(best, reference, own, suite, LEAK_METRIC)
@@ -72,7 +75,9 @@ def _of_the_trained(trained: Sequence[Standing], reference: RunResult, own: Stan
     if best.task is not None:
         task = f"Its task is at {_stated(best.task.rate)}"
         task += _against(best, reference, own, TASK_SUITE, TASK_METRIC)
-    return [f"{leak}.", f"{task}{_learning(best)}{_cost(best)}.", *_at_like_cost(best, eligible, own, suite)]
+    learned = [_UNKNOWN] if best.learned_well is None and any(one.learns for one in trained) else []
+    like = _at_like_cost(best, eligible, own, suite)
+    return [f"{leak}.", f"{task}{_learning(best)}{_cost(best)}.", *learned, *like]
 
 
 def _against(one: Standing, reference: RunResult, own: Standing | None, suite: str, metric: str) -> str:

@@ -35,6 +35,15 @@ class Standing:
         """The benign tasks of which it, a trained run, learned less than the undefended one."""
         return [one for one in self.learns if one.less and self.run.status != "untuned"]
 
+    @property
+    def learned_well(self) -> bool | None:
+        """Whether it learned as much as the undefended run of every benign task; None where that is not known."""
+        if self.unlearned:
+            return False
+        main = [one for one in self.learns if one.is_main]
+        known = [one for one in main if one.reference == self.run.name or not math.isnan(one.kept.value)]
+        return True if main and known == main else None
+
 
 def standings(runs: Sequence[RunResult], baseline: str | None = None) -> list[Standing]:
     """One a run, in their order; the task is held against :func:`~ringfence.report.keeping.task_reference`."""
