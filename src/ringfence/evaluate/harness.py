@@ -66,11 +66,18 @@ def harness_scores(generator: Generator, name: str, task: HarnessTask, batch_siz
     from lm_eval.models.huggingface import HFLM
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of what is meant so: of a model in memory, say
-    loaded = _loaded(task)
+    manager = _manager(task)
+    loaded = _loaded(task, manager)
     with inference(generator.model):
         lm = HFLM(pretrained=generator.model, tokenizer=generator.tokenizer, batch_size=batch_size)
         found = lm_eval.simple_evaluate(
-            lm, tasks=loaded, limit=task.limit, apply_chat_template=True, bootstrap_iters=0, log_samples=True
+            lm,
+            tasks=loaded,
+            limit=task.limit,
+            apply_chat_template=True,
+            bootstrap_iters=0,
+            log_samples=True,
+            task_manager=manager,  # else it would index all tasks once more
         )
     rows = [row for part, samples in found["samples"].items() for row in _rows(task, name, part, samples)]
     return pd.DataFrame(rows)
@@ -80,9 +87,8 @@ def _version() -> str:
     return importlib.metadata.version("lm_eval")
 
 
-def _loaded(task: HarnessTask) -> list[Any]:
+def _loaded(task: HarnessTask, manager: Any) -> list[Any]:
     """Its tasks, with their data."""
-    manager = _manager(task)
     if task.name not in manager.task_index:
         near = did_you_mean(task.name, manager.all_tasks)  # else it would be all of thousands
         listed = near if near.startswith(" Did") else " `lm_eval ls tasks` lists them."

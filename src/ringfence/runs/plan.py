@@ -163,7 +163,7 @@ class RunPlan:
             if not self.recipe.evaluation.tasks:
                 raise RingfenceError(
                     "evaluation.tasks: the recipe names none, so there is nothing benign to score; give e.g. "
-                    "'evaluation.tasks={algebra: task:opswap?tier=2&n=100}' and a --name"
+                    "'evaluation.tasks.algebra=task:opswap?tier=2&n=100' and a --name"
                 )
             return
         self.recipe.require_judge()
