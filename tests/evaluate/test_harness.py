@@ -70,6 +70,16 @@ def test_generated_text_is_scored_by_exact_match(folder: Path) -> None:
     assert list(frame["score"]) == [float(row.response == row.answer) for row in frame.itertuples()]
 
 
+def test_a_group_is_one_task_of_the_questions_of_all(folder: Path) -> None:
+    group = {"group": "tiny_both", "task": ["tiny_choice", "tiny_text"], "metadata": {"version": 1}}
+    (folder / "tiny_both.yaml").write_text(yaml.safe_dump(group))
+    frame = harness_scores(generator(), "both", HarnessTask("tiny_both", 2, folder), batch_size=4)
+    assert list(frame["prompt_id"]) == ["tiny_choice/0", "tiny_choice/1", "tiny_text/0", "tiny_text/1"]
+    counts = count(frame)
+    assert list(counts) == [("both", "acc / exact_match"), ("both", "acc_norm")]
+    assert rates(counts)["both", "acc / exact_match"].n == 4
+
+
 def test_unknown_tasks_and_files_are_refused(folder: Path) -> None:
     with pytest.raises(RingfenceError, match=r"no task 'tiny_choise'\. Did you mean \"tiny_choice\"\?"):
         harness_scores(generator(), "a", HarnessTask("tiny_choise", None, folder), 4)

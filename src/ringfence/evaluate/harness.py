@@ -79,8 +79,10 @@ def harness_scores(generator: Generator, name: str, task: HarnessTask, batch_siz
             log_samples=True,
             task_manager=manager,  # else it would index all tasks once more
         )
-    rows = [row for part, samples in found["samples"].items() for row in _rows(task, name, part, samples)]
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(
+        [row for part, samples in found["samples"].items() for row in _rows(task, name, part, samples)]
+    )
+    return frame.assign(metric=" / ".join(frame["metric"].unique()))  # tasks of one group may have several
 
 
 def _version() -> str:
