@@ -15,8 +15,10 @@ with a 95% interval over problems, and less those of `none` with a paired one; s
 
 import argparse
 import json
+import os
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,7 +127,7 @@ def jobs_of(options: argparse.Namespace, chosen: dict[str, tuple[str, ...]], com
     """One a run; whole seeds first, so that what is stopped has all arms."""
     found = []
     for seed in range(options.seeds):
-        for arm, overrides in {BASE: (), **chosen}.items():
+        for arm, overrides in {**({BASE: ()} if seed == 0 else {}), **chosen}.items():
             name = name_of(arm, seed)
             changes = [f"name={name}", f"seed={seed}", *common, *overrides]
             command = [__file__, WORKER, json.dumps([str(options.out / name), arm, changes, options.samples])]
@@ -244,6 +246,12 @@ def main() -> None:
     sys.exit(bool(failed))
 
 
+def end_with_parent() -> None:
+    """However the parent ends, its end of the pipe closes."""
+    if os.environ.get("RINGFENCE_EXIT_WITH_STDIN"):
+        threading.Thread(target=lambda: sys.stdin.buffer.read() or os._exit(1), daemon=True).start()
+
+
 def worker(arguments: str) -> None:
     """:func:`work` by its arguments as JSON."""
     out, arm, overrides, samples = json.loads(arguments)
@@ -252,6 +260,7 @@ def worker(arguments: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [WORKER]:
+        end_with_parent()
         worker(sys.argv[2])
     else:
         main()

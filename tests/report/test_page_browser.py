@@ -266,3 +266,16 @@ def test_keyboard_reaches_search_and_compare(page: webdriver.Chrome) -> None:
     page.execute_script("document.querySelector('#answers .button').focus()")
     page.switch_to.active_element.send_keys(Keys.ENTER)
     assert find(page, "#compare").is_displayed()
+
+
+def test_a_panel_for_the_reward_each_part_and_the_completions(chromium, make_run, tmp_path) -> None:
+    """Two runs with five panels each, one of which has a penalty, too: eleven lines."""
+    parts = {"rewards/form/mean": 1, "rewards/answer/mean": 1, "completions/mean_length": 20}
+    log = [{"step": step, "loss": 0, "reward": 2, "ratio": 0, **parts} for step in (1, 2, 3)]
+    folders = [make_run("none", log=log), make_run("kl", log=[row | {"kl": 0.1} for row in log])]
+    chromium.get(write_page(folders, tmp_path / "rl.html").as_uri())
+    assert len(find_all(chromium, "#chart-rewards .scatterlayer .trace")) == 11
+    titles = [text.text for text in find_all(chromium, "#chart-rewards .annotation-text")]
+    assert titles == ["reward", "form", "answer", "completion length", "kl", "ratio"]
+    click(chromium, "#training .run-toggle, #training button")
+    assert [entry for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"] == []
