@@ -158,10 +158,14 @@ def test_canaries_open_one_probe_at_a_time(page: webdriver.Chrome, hostile: Any)
 
 
 def test_legend_switches_a_run_off(page: webdriver.Chrome) -> None:
-    before = len(find_all(page, "#chart-loss .scatterlayer .trace"))
+    def traces(_: object = None) -> int:
+        return len(find_all(page, "#chart-loss .scatterlayer .trace"))
+
+    WebDriverWait(page, 5).until(traces)  # charts are drawn after the page is there
+    before = traces()
     click(page, "#legend button")
     assert find(page, "#legend button").get_attribute("aria-pressed") == "false"
-    assert len(find_all(page, "#chart-loss .scatterlayer .trace")) == before - 1
+    WebDriverWait(page, 5).until(lambda _: traces() == before - 1)
 
 
 def test_theme_follows_the_system_and_the_button(page: webdriver.Chrome) -> None:
