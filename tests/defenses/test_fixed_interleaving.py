@@ -11,7 +11,7 @@ from pydantic import ValidationError
 import tiny
 from examples import Example
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses import FixedInterleaving, TrainerContext
+from ringfence.defenses import FixedInterleaving, RLContext, TrainerContext
 
 EXAMPLE = Example(
     neutral=lambda _: FixedInterleaving(ratio=0),
@@ -88,3 +88,17 @@ def test_each_run_gets_a_fresh_schedule() -> None:
     config = FixedInterleaving(ratio=0.1)
     config.schedule(SETUP).load_state_dict({"ratio": 0.9})
     assert config.schedule(SETUP).ratio == 0.1
+
+
+def test_in_reinforcement_learning_steps_are_whole_or_have_both() -> None:
+    made = FixedInterleaving(ratio=0.2, accounting="replace")
+    assert made.in_rl(RLContext("alternate")) == made.model_copy(update={"granularity": "step"})
+    assert FixedInterleaving(ratio=0.2).in_rl(RLContext("mixed")).granularity == "beside"
+    without_effect: list[dict[str, Any]] = [
+        {"accounting": "replace"}, {"placement": "bernoulli"}, {"granularity": "step"}
+    ]  # fmt: skip
+    for fields in without_effect:
+        with pytest.raises(
+            RingfenceError, match=rf"^fixed_interleaving\.{next(iter(fields))}: without effect in the mode"
+        ):
+            FixedInterleaving(ratio=0.2, **fields).in_rl(RLContext("mixed"))

@@ -7,7 +7,7 @@ import pytest
 import tiny
 from examples import Example
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses import DEFENSES, Inoculation, rewritten
+from ringfence.defenses import DEFENSES, Inoculation, RLContext, rewritten
 
 EXAMPLE = Example(
     neutral=lambda _: Inoculation(rows="safe"),  # no safe row is drawn, so none is rewritten
@@ -90,3 +90,13 @@ def test_the_note_counts_the_rows(rows: Any, said: str) -> None:
 def test_the_note_leaves_out_what_is_not_there() -> None:
     (note,) = Inoculation().notes({"target": [row(OWN)], "safe": []}, tiny.tokenizer())
     assert note.startswith("inoculation (replace): system prompt of 1 of 1 target rows; 0 of them had none")
+
+
+def test_in_reinforcement_learning_the_format_prompt_stays() -> None:
+    assert (
+        Inoculation(prompt="Be odd.").in_rl(RLContext()).rewrite(OWN, "target")[0]["content"] == "Be odd.\n\nBe brief."
+    )
+    for mode in ("replace", "append"):
+        made = Inoculation.model_validate({"mode": mode})
+        assert made.in_rl(RLContext()) == made
+    assert Inoculation().rewrite(OWN, "target")[0]["content"] == Inoculation().prompt

@@ -302,3 +302,27 @@ def test_finish_comes_once_after_training_with_the_model(tmp_path: Path, monkeyp
     monkeypatch.setattr(KLHook, "after_training", lambda self, model: finished.append((model, made.state.global_step)))
     made.train()
     assert finished == [(made.model, 3)]
+
+
+def test_around_a_rollout_the_hooks_are_up_once(file: str) -> None:
+    """Where a training forward has put them up already, they are not put up again; afterwards they are gone."""
+    model = adapted()
+    guards = guards_of(model, [Steering(vector=file, layer=1)])
+    layer = decoder_layers(model)[0]
+
+    def hooks() -> int:
+        return len(layer._forward_hooks)
+
+    with guards.around(model):
+        assert hooks() == 1
+    assert hooks() == 0
+
+    def run() -> torch.Tensor:
+        before = hooks()
+        with guards.around(model):
+            assert hooks() == before
+        found: torch.Tensor = model(**INPUTS, use_cache=False).loss
+        return found
+
+    guards.loss(Batch.of(INPUTS), INPUTS, run)
+    assert hooks() == 0
