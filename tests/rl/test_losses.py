@@ -123,6 +123,20 @@ def test_a_penalty_stands_beside_every_loss_of_trls(tmp_path: Path, loss_type: s
     assert row["kl"] > 1e-3
 
 
+def test_trls_defaults_change_nothing(tmp_path: Path) -> None:
+    """Gradient checkpointing gives the same; in bfloat16 an adapter that does nothing yet is at no distance."""
+    defenses = (KL(weight=2.0), Steering(vector=examples.vectors(tmp_path), layer=1), FixedInterleaving(ratio=0.5))
+    found = []
+    for checkpointing in (False, True):
+        made = trainer(tmp_path / str(checkpointing), *defenses, gradient_checkpointing=checkpointing, max_steps=2)
+        made.train()
+        found.append([row[key] for row in rows(made) for key in ("loss", "kl")])
+    assert found[0] == pytest.approx(found[1], rel=1e-4, abs=1e-6)
+    half = trainer(tmp_path / "half", *defenses, bf16=True, gradient_checkpointing=True, max_steps=1)
+    half.train()
+    assert rows(half)[0]["kl"] == 0
+
+
 def forwards(folder: Path, *defenses: Defense, cls: type | None = None, **given: Any) -> list[int]:
     """Rows of each pass through the decoder, generation's included, at learning rate 0: two steps of RL."""
     made = trainer(folder, *defenses, given=given, learning_rate=0.0, max_steps=2, **({"cls": cls} if cls else {}))
