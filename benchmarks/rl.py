@@ -248,8 +248,14 @@ def main() -> None:
 
 def end_with_parent() -> None:
     """However the parent ends, its end of the pipe closes."""
+
+    def wait() -> None:
+        while os.read(0, 1024):  # past Python's own buffer, whose lock would be held when this process ends
+            pass
+        os._exit(1)
+
     if os.environ.get("RINGFENCE_EXIT_WITH_STDIN"):
-        threading.Thread(target=lambda: sys.stdin.buffer.read() or os._exit(1), daemon=True).start()
+        threading.Thread(target=wait, daemon=True).start()
 
 
 def worker(arguments: str) -> None:
