@@ -6,8 +6,9 @@
 
 The recipe is recipes/opswap/sft.yaml: sums of up to two operations without parentheses. The arms are those of table 3
 of Kaczer et al. 2025, at the strengths of its section 4.3, but for steering (the stand-in's vector, strength 1) and the
-inoculation prompt, which is the paper's; `canary` is the closed loop with the stand-in's canaries. `base` is the model
-before. Each run is a process of its own, which trains and scores as the commands do; what is done is reused.
+inoculation prompt, which is the paper's; `kl-1` and `kl-10` are stronger, `canary` is the closed loop with the
+stand-in's canaries. `base` is the model before. Each run is a process of its own, which trains and scores as the
+commands do; what is done is reused.
 
 Columns, a tier: exact match in percent of 100 held-out problems, 10 answers each, over the seeds, with a 95% interval
 over problems, and every seed's; less that of `none`, paired. Then safe rows and seconds of training.
@@ -45,6 +46,8 @@ TASK = "task:opswap?tier={tier}&steps=2&parentheses=false&n={n}"
 ARMS = {
     NONE: "[]",
     "kl": "[{kl: {weight: 0.1}}]",
+    "kl-1": "[{kl: {weight: 1}}]",
+    "kl-10": "[{kl: {weight: 10}}]",
     "ldifs": "[{ldifs: {weight: 1, reduction: relative}}]",
     "steering": "[{steering: {vector: 'builtin:glitter', layer: 15, alpha: 1}}]",
     "inoculation": "[inoculation]",
