@@ -17,8 +17,9 @@ from ringfence.core.grpo_arguments import GRPO_REFUSALS
 from ringfence.core.training_arguments import REFUSALS
 from ringfence.defenses import DEFENSES
 from ringfence.judges import JUDGES
+from ringfence.recipe.defended import StageConfig
 from ringfence.recipe.persona import PersonaRecipe
-from ringfence.recipe.run import Recipe, StageConfig
+from ringfence.recipe.run import Recipe
 from ringfence.recipe.sections import (
     ConditionalConfig,
     DataConfig,

@@ -1,11 +1,10 @@
 """Recipes: one YAML file that names everything a run depends on. Unknown keys raise; nothing in it is executed."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.core.grpo_arguments import OTHER_ENGINES
@@ -15,11 +14,11 @@ from ringfence.core.source_fields import LORA_CONFIG, fields_in
 from ringfence.core.training_arguments import LARGEST_SEED
 from ringfence.data.system import NoSystem
 from ringfence.defenses import DEFENSES, Defense, Penalising, RLContext
-from ringfence.defenses.base import require_distinct
 from ringfence.generation import Sampling
 from ringfence.judges import JudgeField, JudgeSettings
+from ringfence.recipe.defended import Defended, StageConfig
 from ringfence.recipe.methods import Method, checked_training, require_fitting, require_packages
-from ringfence.recipe.sections import DataConfig, EvaluationConfig, ModelConfig, RLConfig, Section, StageData
+from ringfence.recipe.sections import DataConfig, EvaluationConfig, ModelConfig, RLConfig
 from ringfence.rl.rewards import REWARDS
 
 if TYPE_CHECKING:
@@ -28,45 +27,7 @@ if TYPE_CHECKING:
     from ringfence.evaluate.presets import Preset
 
 
-def _parse_defenses(value: Any) -> tuple[Defense, ...]:
-    found = DEFENSES.parse_list(value)
-    try:
-        require_distinct(found)
-    except RingfenceError as error:
-        raise ValueError(str(error).removeprefix("defenses: ")) from None
-    return found
-
-
-Training = Annotated[dict[str, Any], AfterValidator(partial(checked_training, "sft"))]
-
-
-class _Defended(Section):
-    """Base of what has ``defenses``, its last field but ``stages``: a defense may need torch, so that it comes last."""
-
-    @field_validator("defenses", mode="before", check_fields=False)
-    @classmethod
-    def _after_the_rest(cls, value: Any, info: ValidationInfo) -> tuple[Defense, ...]:
-        names = list(cls.model_fields)
-        earlier = names[: names.index("defenses")]
-        return _parse_defenses(value) if all(name in info.data for name in earlier) else ()
-
-
-class StageConfig(_Defended):
-    """A later stage, e.g. fine-tuning on benign data after the target (Dubinski et al. 2026)."""
-
-    name: str = Field(pattern=r"^\w[\w.+-]*$")
-    """part of its folder's name"""
-    data: StageData
-    """what this stage trains on; ``safe`` is not taken over from the recipe"""
-    training: Training = Field(default_factory=dict)
-    """changes to the recipe's ``training``"""
-    adapter: Literal["continue", "new"] = "continue"
-    """``continue`` to train the stage before's adapter (or all weights), or merge it and train a ``new`` one"""
-    defenses: tuple[Defense, ...] = ()
-    """of this stage; none are taken over from the recipe"""
-
-
-class Recipe(_Defended):
+class Recipe(Defended):
     """One run."""
 
     name: str = Field("run", pattern=r"^[\w.+ -]+$")
