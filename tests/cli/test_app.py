@@ -262,6 +262,13 @@ def test_a_dry_run_tells_and_leaves_nothing(
     assert out.startswith("stage 1: nothing is written")
     assert "optimizer steps on 26 target and 0 safe rows" in out
     assert not (tmp_path / "run").exists()
+    code, out, _ = ringfence(capsys, "train", recipe, "--dry-run", "--card", "2xh100")
+    assert code == 0
+    assert "h100: 79.1 GiB, fits" in out
+    assert "on 2 x h100, 1.5 times more or less" in " ".join(out.split())
+    code, _, err = ringfence(capsys, "train", recipe, "--dry-run", "--card", "h101")
+    assert code == 2
+    assert err.startswith("ringfence: --card: unknown card 'h101'. Did you mean \"h")
     code, _, err = ringfence(capsys, "train", recipe)
     assert (code, err) == (
         2,

@@ -75,15 +75,16 @@ def test_a_controller_has_two_ends_and_stages_are_all_told(tmp_path: Path, monke
     weights = sum(one.numel() for one in model.parameters())
     # LoRA of rank 4 on q (16 -> 16) and v (16 -> 8) of two layers.
     adapter = 2 * (4 * (16 + 16) + 4 * (16 + 8))
-    assert (first.weights, first.training) == (4 * (weights + adapter), 12 * adapter)
+    memory = first.memory
+    assert (memory.weights, memory.adapter, memory.gradients) == (4 * weights, 4 * adapter, 4 * adapter)
     lines = told(first)
     assert lines[0] == "stage 1: nothing is written, no weights are loaded"
     assert lines[1] == "target: 13 rows; all fit into 1024 tokens"
     assert [line.split(":")[0] for line in lines[3:]] == [
         "at the lowest share of safe rows",
         "at the highest",
-        "time",
         "memory",
+        "time",
     ]
 
 

@@ -16,6 +16,7 @@ from ringfence.core.errors import RingfenceError
     "stages.0.data.target=benign.jsonl --out runs/two-stages",
     "torchrun --nproc-per-node 2 -m ringfence train recipe.yaml --out runs/two-ranks",
     "ringfence train recipe.yaml --dry-run",
+    "ringfence train recipe.yaml --dry-run --card 8xh100",
 )
 def train(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file; docs/recipes.md lists every key.")],
@@ -27,18 +28,28 @@ def train(
         bool,
         typer.Option(
             "--dry-run",
-            help="Say how many rows, steps and tokens it would be, and the least time and memory; write nothing.",
+            help="Say how many rows, steps and tokens it would be, how much memory and at least how much time; "
+            "write nothing, load no weights.",
         ),
     ] = False,
+    card: Annotated[
+        str | None,
+        typer.Option(
+            help="A GPU, e.g. h100, or 8xh100 for eight ranks: a dry run says whether it fits and how long it takes; "
+            "training refuses one that cannot hold the weights. Without it, training looks at this machine's own.",
+        ),
+    ] = None,
 ) -> None:
     """Fine-tune by a recipe, and by each of its `stages` after that, e.g. on benign data.
 
     Stopped or killed? The same command goes on from the last checkpoint.
     """
     from ringfence.recipe.run import load_recipe, require_installed
+    from ringfence.runs.gpu_cards import parse_cards
 
     if out is None and not dry_run:
         raise RingfenceError("--out: name the run folder, to make or to go on with (or ask for a --dry-run)")
+    cards = None if card is None else parse_cards(card)
     checked = load_recipe(recipe, overrides or [])
     require_installed(checked)
     # These take torch; a mistake in the recipe is told before.
@@ -48,12 +59,12 @@ def train(
     if out is None or dry_run:
         from ringfence.runs.forecast import forecast, told
 
-        for line in (line for stage in forecast(plan) for line in told(stage)):
+        for line in (line for stage in forecast(plan, cards) for line in told(stage)):
             say(line)
         return
     from ringfence.runs.train import train as train_plan
 
-    result = train_plan(plan)
+    result = train_plan(plan, cards)
     if is_main_process():
         say(f"{_trained(result)}: {out}")
         for number, stage in enumerate(result["stages"], 2):

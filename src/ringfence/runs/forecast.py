@@ -1,38 +1,42 @@
-"""Forecast a training run without doing it: rows, steps, tokens, and a lower bound of time and memory.
+"""Forecast a training run without doing it: rows, steps, tokens, memory, and time on a named card.
 
 Rows are rendered and drawn as training would render and draw them, so that their counts are exact; of a run of more
 than 20,000 steps these are drawn, and the rest is estimated from them. A canary controller decides while it trains; for
 it there are two counts, at its lowest and at its highest share of safe rows.
 
-Time is floating-point operations over the speed of one matrix product here, measured for a moment. A token takes about
+Without a named card, time is floating-point operations over the speed of one matrix product here, measured for a
+moment. A token takes about
 2 of them a weight forward, 2 more backward through the activations, 2 more for the gradient where the weights are
 trained, 2 more where layers are computed again to save memory, and 2 more for the reference of a penalty. Attention,
 the optimizer, probes and evaluation come on top, and no step reaches the speed of a bare product: a bound, no promise.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedTokenizerBase
 from trl import SFTConfig, pack_dataset
 
 from ringfence.core.errors import error_prefix
 from ringfence.data.cutting import Cut
 from ringfence.data.render import IGNORED
 from ringfence.defenses import Interleaving, TrainerContext
-from ringfence.defenses.base import SOURCES
+from ringfence.defenses.base import SOURCES, Source
 from ringfence.interleave import RankLayout
 from ringfence.interleave.mixture import Counters
-from ringfence.interleave.tally import RowCounts
-from ringfence.models.load import DTYPES, load_tokenizer, source_of
-from ringfence.recipe.run import Recipe
+from ringfence.interleave.tally import RowCounts, Tally
+from ringfence.models.load import load_tokenizer
 from ringfence.runs.drawing import counted, ends, estimated, schedules
+from ringfence.runs.gpu_cards import Cards
+from ringfence.runs.hours import BAND, Work, padded, seconds
+from ringfence.runs.memory import Memory, MicroBatch
+from ringfence.runs.on_paper import on_paper, told_card, told_memory
 from ringfence.runs.plan import PlannedStage, RunPlan
 from ringfence.runs.rl_forecast import RLForecast, forecast_rl
-from ringfence.runs.trainer import rendered_rows, sft_config, told_as_unfitting
+from ringfence.runs.trainer import rendered_rows, sft_config
 from ringfence.train.checks import fitting
 from ringfence.train.sizes import new_stream
 
@@ -44,67 +48,111 @@ class Forecast:
     """Of one stage."""
 
     title: str
-    cuts: dict[str, Cut]
+    cuts: dict[Source, Cut]
     drawn: tuple[Counters, ...]
     """at the end; two where a controller decides: at its lowest and at its highest share. With more steps than are
     drawn one by one, an estimate from those"""
-    seconds: float
-    """at least, at the fewest tokens"""
-    weights: int
-    """bytes of all weights, an adapter's too"""
-    training: int
-    """bytes of gradients and of Adam's two moments"""
+    seconds: tuple[float, ...]
+    """at least, at the fewest tokens; on a named card about, for each of ``drawn``, and none where it is not known"""
+    batch: MicroBatch
+    """the largest"""
+    memory: Memory
+    cards: Cards | None
+    ranks: int
 
 
-def forecast(plan: RunPlan) -> list[Forecast | RLForecast]:
-    """One for each stage. Raises :class:`RingfenceError` for what would keep the recipe from training, up to the model.
+def forecast(plan: RunPlan, cards: Cards | None = None) -> Sequence[Forecast | RLForecast]:
+    """One for each stage, on ``cards`` or here. Raises :class:`RingfenceError` for what would keep the recipe from
+    training, up to the model's weights.
 
     Writes nothing, and loads no weights.
     """
     for stage in plan.stages:
         stage.require_keys()
     if plan.recipe.method == "grpo":
-        return [forecast_rl(stage) for stage in plan.stages]
-    speed = _operations_a_second()
-    return [_forecast(stage, speed) for stage in plan.stages]
+        return [forecast_rl(plan, stage, cards) for stage in plan.stages]
+    speed = _operations_a_second() if cards is None else 0.0
+    return [_forecast(plan, stage, cards, speed) for stage in plan.stages]
 
 
-def _forecast(stage: PlannedStage, speed: float) -> Forecast:
-    part, args = stage.recipe, sft_config(stage)
+@dataclass(frozen=True)
+class _Rows:
+    """Those of one stage, as they would be trained on."""
+
+    cuts: dict[Source, Cut]
+    counts: dict[Source, RowCounts]
+
+    @classmethod
+    def of(cls, stage: PlannedStage, args: SFTConfig, tokenizer: PreTrainedTokenizerBase) -> "_Rows":
+        """Render them."""
+        cuts, counts = dict[Source, Cut](), dict[Source, RowCounts]()
+        for source in SOURCES:
+            rows = rendered_rows(stage, source, tokenizer)
+            if rows is not None:
+                cuts[source] = fitting(rows, source, args, stage.recipe.data.max_truncated)
+                count = RowCounts.of(_as_trained_on(rows, args))
+                assert count is not None, "rendered rows are tokenised"
+                counts[source] = count
+        return cls(cuts, counts)
+
+    def largest(self, rows: int) -> MicroBatch:
+        """The largest micro-batch of ``rows``."""
+        _, tokens, labels = (
+            max(int(one.table[row].max(initial=0)) for one in self.counts.values()) for row in range(3)
+        )
+        return MicroBatch(rows, tokens, rows * labels)
+
+    def padding(self, args: SFTConfig) -> dict[Source, float]:
+        """How many times the tokens of each source are computed."""
+        flat = args.packing or args.padding_free
+        rows = 1 if flat else args.per_device_train_batch_size
+        return {source: padded(one.table[1], rows) for source, one in self.counts.items()}
+
+
+def _forecast(plan: RunPlan, stage: PlannedStage, cards: Cards | None, speed: float) -> Forecast:
+    part, args = stage.recipe, sft_config(stage, cards is not None)
     with error_prefix("model"):
         tokenizer = load_tokenizer(
             part.model.name, trust_remote_code=part.model.trust_remote_code, revision=part.model.revision
         )
-        model = _unloaded(part)
-    weights, trained = _parameters(model, part.lora_config())
-    cuts, counts = dict[str, Cut](), dict[str, RowCounts | None]()
-    for source in SOURCES:
-        rows = rendered_rows(stage, source, tokenizer)
-        if rows is not None:
-            cuts[source] = fitting(rows, source, args, part.data.max_truncated)
-            counts[source] = RowCounts.of(_as_trained_on(rows, args))
+    ranks = args.world_size if cards is None or cards.count is None else cards.count
+    rows = _Rows.of(stage, args, tokenizer)
+    target, safe = rows.counts["target"], rows.counts.get("safe")
     interleaving = next((one for one in stage.defenses if isinstance(one, Interleaving)), None)
     setup = TrainerContext(tokenizer, stage.seed)
-    target, safe = counts["target"], counts.get("safe")
-    assert target is not None, "rendered rows are tokenised"
-    share = RankLayout(args.per_device_train_batch_size, args.gradient_accumulation_steps, 0, args.world_size)
+    share = RankLayout(args.per_device_train_batch_size, args.gradient_accumulation_steps, 0, ranks)
     sizes = (target.table.shape[1], 0 if safe is None else safe.table.shape[1])
     drawn = tuple(
         counted(new_stream(args, sizes, (target, safe), share, interleaving, schedule))
         for schedule in schedules(interleaving, setup)
     )
-    passes = 2 + (part.lora is None) + bool(args.gradient_checkpointing)
-    passes += any(defense.penalises for defense in stage.defenses)
-    tokens = min(one.target.tokens + one.safe.tokens for one in drawn)
-    size = (part.model.bits or torch.finfo(DTYPES[part.model.dtype]).bits) / 8
-    return Forecast(
-        stage.title,
-        cuts,
-        drawn,
-        seconds=2 * passes * weights * tokens / speed,
-        weights=int(weights * size) + (4 * trained if part.lora is not None else 0),
-        training=3 * trained * (4 if part.lora is not None else int(size)),
-    )
+    batch = rows.largest(args.per_device_train_batch_size)
+    paper = on_paper(plan, stage, args, batch, ranks)
+    if cards is None:
+        passes = 2 + (part.lora is None) + bool(args.gradient_checkpointing)
+        passes += any(defense.penalises for defense in stage.defenses)
+        took: tuple[float, ...] = (2 * passes * paper.elements * min(_tokens(one) for one in drawn) / speed,)
+    elif paper.work is None:
+        took = ()
+    else:
+        padding, work = rows.padding(args), paper.work
+        took = tuple(seconds(_operations(one, work, padding), cards.card, ranks) for one in drawn)
+    return Forecast(stage.title, rows.cuts, drawn, took, batch, paper.memory, cards, ranks)
+
+
+def _tokens(counters: Counters) -> int:
+    return counters.target.tokens + counters.safe.tokens
+
+
+def _operations(counters: Counters, work: Work, padding: dict[Source, float]) -> float:
+    """Of the rows that are counted, with their padding."""
+    parts: dict[Source, Tally] = {"target": counters.target, "safe": counters.safe}
+    found = 0.0
+    for source, part in parts.items():
+        if part.conversations:
+            tokens = part.tokens * padding[source]
+            found += work.operations(tokens, part.labels, tokens / part.conversations)
+    return found
 
 
 def _as_trained_on(rows: Dataset, args: SFTConfig) -> Dataset:
@@ -116,25 +164,6 @@ def _as_trained_on(rows: Dataset, args: SFTConfig) -> Dataset:
     kept = slice(-args.max_length, None) if args.truncation_mode == "keep_end" else slice(None, args.max_length)
     cut = rows.map(lambda row: {name: row[name][kept] for name in ("input_ids", "labels")})
     return cut.filter(lambda row: any(label != IGNORED for label in row["labels"]))
-
-
-def _unloaded(part: Recipe) -> PreTrainedModel:
-    """The model without its weights."""
-    trust = part.model.trust_remote_code
-    at = {} if part.model.revision is None else {"revision": part.model.revision}
-    config = AutoConfig.from_pretrained(source_of(part.model.name), trust_remote_code=trust, **at)
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
-
-
-def _parameters(model: PreTrainedModel, lora: LoraConfig | None) -> tuple[int, int]:
-    """Weights of the model, and weights that are trained."""
-    weights = sum(one.numel() for one in model.parameters())
-    if lora is None:
-        return weights, weights
-    with torch.device("meta"), told_as_unfitting():
-        adapted = get_peft_model(model, lora)
-    return weights, sum(one.numel() for one in adapted.parameters() if one.requires_grad)
 
 
 def _operations_a_second() -> float:
@@ -166,15 +195,26 @@ def told(stage: Forecast | RLForecast) -> list[str]:
             f"{one.safe.conversations:,} safe rows, {tokens:,} tokens, {labels:,} of them with a loss "
             f"({one.safe.labels / max(labels, 1):.1%} safe)"
         )
-    lines.append(
-        f"time: at least {_duration(stage.seconds)} at the speed of a bare matrix product here and now; attention, the "
-        "optimizer, probes and evaluation come on top"
-    )
-    lines.append(
-        f"memory: {stage.weights / 1e9:.2f} GB of weights, {stage.training / 1e9:.2f} GB of gradients and optimizer; "
-        "activations, and the reference of penalties after full fine-tuning, come on top"
-    )
-    return lines
+    return [*lines, told_memory(stage.memory, stage.batch, stage.ranks), *_told_time(stage)]
+
+
+def _told_time(stage: Forecast) -> list[str]:
+    """What is said of the card, and of time."""
+    if stage.cards is None:
+        least = _duration(min(stage.seconds))
+        return [
+            f"time: at least {least} at the speed of a bare matrix product here and now; attention, the optimizer, "
+            "probes and evaluation come on top"
+        ]
+    card = stage.cards.card
+    if not stage.seconds:
+        return [told_card(stage.memory, card), "time: the operations of this model are not known here"]
+    listed = " to ".join(map(_duration, stage.seconds))
+    return [
+        told_card(stage.memory, card),
+        f"time: about {listed} on {stage.ranks} x {card.name}, {BAND} times more or less; probes, evaluation and what "
+        "the ranks tell each other come on top",
+    ]
 
 
 def _duration(seconds: float) -> str:

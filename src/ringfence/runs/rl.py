@@ -56,13 +56,16 @@ def grpo_trainer(
     )
 
 
-def grpo_config(stage: Stage) -> GRPOConfig:
-    """What the recipe says and Ringfence's own defaults, as TRL has them. Raises :class:`RingfenceError`."""
+def grpo_config(stage: Stage, forecast_gpu: bool = False) -> GRPOConfig:
+    """What the recipe says and Ringfence's own defaults, as TRL has them. Raises :class:`RingfenceError`.
+
+    ``forecast_gpu``: as they would be on a GPU, which this machine may not have.
+    """
     gpu, recipe = torch.cuda.is_available(), stage.recipe
     defaults = {
         "use_cpu": not gpu,
-        "bf16": gpu and recipe.model.dtype != "float16",
-        "gradient_checkpointing": gpu,
+        "bf16": (gpu or forecast_gpu) and recipe.model.dtype != "float16",
+        "gradient_checkpointing": gpu or forecast_gpu,
         "report_to": [],
     }
     try:

@@ -13,7 +13,10 @@ from ringfence.interleave.mixture import Counters
 from ringfence.models.load import load_tokenizer
 from ringfence.rl.sizes import GenerationSizes
 from ringfence.runs.drawing import counted, ends, estimated, schedules
-from ringfence.runs.plan import PlannedStage
+from ringfence.runs.gpu_cards import Cards
+from ringfence.runs.memory import Memory
+from ringfence.runs.on_paper import on_paper, told_card, told_memory
+from ringfence.runs.plan import PlannedStage, RunPlan
 from ringfence.runs.rl import grpo_config
 from ringfence.train.sizes import new_stream
 
@@ -33,6 +36,9 @@ class RLForecast:
     """times that a completion is trained on"""
     drawn: Sequence[Counters]
     """at the end, in completions that are trained on; two where a controller decides"""
+    memory: Memory
+    cards: Cards | None
+    ranks: int
 
     def told(self) -> list[str]:
         """The forecast in lines."""
@@ -46,17 +52,22 @@ class RLForecast:
             )
         rollouts = max(one.target_rows for one in self.drawn) // self.iterations
         lines.append(f"rollouts: at most {rollouts * self.longest:,} tokens, {self.longest:,} a completion")
+        lines.append(told_memory(self.memory, None, self.ranks))
+        if self.cards is not None:
+            lines.append(told_card(self.memory, self.cards.card))
+            lines.append("time: not estimated, since how long completions become is not known beforehand")
         return lines
 
 
-def forecast_rl(stage: PlannedStage) -> RLForecast:
-    """Of ``stage``. Raises :class:`RingfenceError` for what would keep it from training, up to the model."""
-    part, args = stage.recipe, grpo_config(stage)
+def forecast_rl(plan: RunPlan, stage: PlannedStage, cards: Cards | None = None) -> RLForecast:
+    """Of ``stage``. Raises :class:`RingfenceError` for what would keep it from training, up to the model's weights."""
+    part, args = stage.recipe, grpo_config(stage, cards is not None)
     with error_prefix("model"):
         tokenizer = load_tokenizer(
             part.model.name, trust_remote_code=part.model.trust_remote_code, revision=part.model.revision
         )
-    layout = RankLayout(args.per_device_train_batch_size, args.gradient_accumulation_steps, 0, args.world_size)
+    ranks = args.world_size if cards is None or cards.count is None else cards.count
+    layout = RankLayout(args.per_device_train_batch_size, args.gradient_accumulation_steps, 0, ranks)
     prompts = len(stage.rows["target"])
     rows = (GenerationSizes.of(args, prompts, layout).epoch_rows, len(stage.rows["safe"]))
     defenses = part.fitted(stage.defenses)
@@ -72,4 +83,7 @@ def forecast_rl(stage: PlannedStage) -> RLForecast:
         longest=args.max_completion_length,
         iterations=args.num_iterations,
         drawn=drawn,
+        memory=on_paper(plan, stage, args, None, ranks).memory,
+        cards=cards,
+        ranks=ranks,
     )

@@ -16,6 +16,8 @@ from ringfence.core.files import write_json, write_text
 from ringfence.core.run_folder import CARD_FILE, RESULT_FILE, WEIGHTS, alone_in, weight_digests, write_about
 from ringfence.recipe.run import require_installed
 from ringfence.runs.evaluation import Evaluation
+from ringfence.runs.gpu_cards import Cards, card_here
+from ringfence.runs.on_paper import refuse_too_small
 from ringfence.runs.plan import PlannedStage, RunPlan
 from ringfence.runs.stages import weights_of
 from ringfence.runs.trainer import new_trainer, notes
@@ -24,17 +26,23 @@ from ringfence.train.script import save_trained
 logger = logging.getLogger(__name__)
 
 
-def train(plan: RunPlan) -> dict[str, Any]:
+def train(plan: RunPlan, cards: Cards | None = None) -> dict[str, Any]:
     """Train ``plan`` in its folder, stage by stage, or go on with it.
+
+    ``cards``: what it is to fit; None is this machine's GPU, if there is one
 
     Returns the first stage's ``result.json`` and, as ``stages``, those of the later ones with their ``name``.
     Raises :class:`RingfenceError` before anything is written if the recipe cannot run, and if the folder holds another
-    recipe's run or another process is training there.
+    recipe's run or another process is training there, and if the weights are more than a GPU holds.
     """
     require_installed(plan.recipe)
     for stage in plan.stages:
         if stage.result is None:
             stage.require_keys()
+    here = card_here() if cards is None else None
+    cards = Cards(here) if here is not None else cards
+    if cards is not None:
+        refuse_too_small(plan, cards)
     if not _main_process():
         return _train(plan)
     about = plan.claim_folder()

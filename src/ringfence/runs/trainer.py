@@ -214,14 +214,17 @@ def _during(plan: RunPlan, tokenizer: PreTrainedTokenizerBase) -> EvaluateDuring
     return EvaluateDuring(during.every, measure)
 
 
-def sft_config(stage: Stage) -> SFTConfig:
-    """What the recipe says and Ringfence's own defaults, as TRL has them. Raises :class:`RingfenceError`."""
+def sft_config(stage: Stage, forecast_gpu: bool = False) -> SFTConfig:
+    """What the recipe says and Ringfence's own defaults, as TRL has them. Raises :class:`RingfenceError`.
+
+    ``forecast_gpu``: as they would be on a GPU, which this machine may not have.
+    """
     # TRL's own defaults turn on bf16 and gradient checkpointing on a CPU as well, and report to whatever is installed.
     gpu, recipe = torch.cuda.is_available(), stage.recipe
     defaults = {
         "use_cpu": not gpu,
-        "bf16": gpu and recipe.model.dtype != "float16",
-        "gradient_checkpointing": gpu,
+        "bf16": (gpu or forecast_gpu) and recipe.model.dtype != "float16",
+        "gradient_checkpointing": gpu or forecast_gpu,
         "report_to": [],
     }
     try:
