@@ -1,5 +1,7 @@
 """Cards by name."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -12,6 +14,12 @@ def test_names_and_numbers() -> None:
     assert (parse_cards("8xRTX 4090").card, parse_cards("8xRTX 4090").count) == (CARDS["rtx4090"], 8)
     assert parse_cards("A100_40GB").card.memory < CARDS["a100"].memory
     assert all(card.name == name and card.peak > 0 and card.memory > 0 for name, card in CARDS.items())
+
+
+def test_the_table_in_the_docs_is_this_one() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
+    for card in CARDS.values():
+        assert f"| `{card.name}` | {card.memory} | {card.peak} |\n" in text
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Qwen2.5's shapes without weights."""
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ def unloaded(size: str, dtype: torch.dtype = torch.bfloat16) -> Any:
         return AutoModelForCausalLM.from_config(config, dtype=dtype)
 
 
+@cache
 def adapted(size: str) -> Any:
     """With LoRA of rank 32 on all linear layers, as the benchmark on a GPU has it."""
     with torch.device("meta"):

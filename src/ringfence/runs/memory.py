@@ -20,15 +20,16 @@ from ringfence.models.divergence import CHUNK_ELEMENTS
 from ringfence.runs.layer_memory import Bytes, Layer, layers_of
 
 BAND = 0.1
-"""how far a peak may be off; the five that were measured are within 3%"""
+"""how far a peak may be off; the three that were measured are within 2%"""
 OUTSIDE = 1.0
 """GiB of a card that are not the allocator's: the CUDA context, and what the libraries take"""
 _CHUNKS = 5
 """float32 chunks that the KL divergence holds at once"""
 _GRADIENTS = 3
-"""gradients of the MLP's width that are alive at once in a layer's backward pass"""
+"""gradients of the MLP's width that are alive at once in a layer's backward pass; one more where an adapter casts its
+input, whose gradient is then in the adapter's type first"""
 _TILE = (4096, 32768)
-"""positions and tokens of the vocabulary that TRL takes through the output layer at once"""
+"""positions and tokens of the vocabulary that TRL takes through the output layer at once; its buffer is no narrower"""
 _SMALL = 4096
 """tensors with fewer elements have 32-bit moments in 8-bit optimizers of bitsandbytes"""
 _MOMENTS = {"adamw_torch": 2, "adamw_torch_fused": 2, "adagrad": 1, "rmsprop": 1, "sgd": 0}
@@ -190,7 +191,8 @@ def estimate(
     fixed = weights + adapter + state + penalties.reference
     buckets = gradients if training.ranks > 1 else 0
     before = buckets + (gradients if training.accumulates else 0)
-    working = layer + _GRADIENTS * max(one.widest for one in known) * size.product * batch.positions
+    alive = _GRADIENTS + (not full and size.copies(normed=False))
+    working = layer + alive * max(one.widest for one in known) * size.product * batch.positions
     if training.bits is not None:  # one matrix at a time is widened
         working += max(one.widest * one.matrices["gate_proj"].inputs for one in known) * size.product
     end_of_forward = before + kept + moments.forward(full)
@@ -216,7 +218,7 @@ class _Moments:
         vocabulary, width = self.model.get_output_embeddings().weight.shape
         labels = self.batch.labels * width
         found = self.hidden * (4 + self.size.weight) + labels * (self.size.product + 4)
-        found += self.size.product * min(self.batch.labels, _TILE[0]) * min(vocabulary, _TILE[1])
+        found += self.size.product * min(self.batch.labels, _TILE[0]) * _TILE[1]
         if self.penalties.last:
             chunks = _CHUNKS * 4 * min(CHUNK_ELEMENTS, self.batch.labels * vocabulary)
             found += self.hidden * self.size.weight + labels * (4 + self.size.weight) + chunks
