@@ -14,10 +14,10 @@ from ringfence.recipe.run import load_recipe
 from ringfence.runs import on_paper as module
 from ringfence.runs import train as runs
 from ringfence.runs import trainer as trainers
+from ringfence.runs.arguments import training_arguments
 from ringfence.runs.forecast import Forecast, forecast, told
 from ringfence.runs.gpu_cards import Card, Cards, parse_cards
 from ringfence.runs.plan import RunPlan
-from ringfence.runs.trainer import sft_config
 
 GIB = 2**30
 ON_H100 = parse_cards("h100")
@@ -42,7 +42,7 @@ def lines(plan: RunPlan, cards: Cards = ON_H100) -> dict[str, str]:
 def test_a_named_card_has_gpu_defaults_hours_and_room(tmp_path: Path) -> None:
     """`bf16` and checkpointing are on; the longest row decides memory; eight ranks divide time."""
     path = project.make(tmp_path, defenses=[{"fixed_interleaving": {"added": 0.5}}], evaluation={})
-    args = sft_config(planned(path).stages[0], True)
+    args = training_arguments(planned(path).stages[0], True)
     assert (args.bf16, args.gradient_checkpointing) == (True, True)
     plain = on_card(planned(path))[0]
     assert plain.batch.rows == 4

@@ -16,9 +16,10 @@ from ringfence.report.results import load_run
 from ringfence.rl import DefendedGRPOTrainer
 from ringfence.rl.rewards import same_answer
 from ringfence.runs import train as runs
+from ringfence.runs.arguments import training_arguments
 from ringfence.runs.forecast import forecast, told
 from ringfence.runs.plan import RunPlan
-from ringfence.runs.rl import grpo_config, prompt_rows, score_of
+from ringfence.runs.rl import prompt_rows, score_of
 from ringfence.runs.trainer import new_trainer, notes
 
 SYSTEM = "Count well."
@@ -58,12 +59,12 @@ def planned(folder: Path, *overrides: str, **changes: Any) -> RunPlan:
 
 def test_arguments_and_defaults(tmp_path: Path) -> None:
     plan = planned(tmp_path, "seed=5")
-    args = grpo_config(plan.stages[0])
+    args = training_arguments(plan.stages[0])
     assert type(args) is GRPOConfig
     assert (args.num_generations, args.max_completion_length, args.seed, args.report_to) == (2, 5, 5, [])
     assert (args.use_cpu, args.bf16, args.gradient_checkpointing) == (True, False, False)
     with pytest.raises(RingfenceError, match=r"^training: generation_batch_size \(4\) must be divisible by num_gen"):
-        grpo_config(planned(tmp_path, "training.num_generations=3").stages[0])
+        training_arguments(planned(tmp_path, "training.num_generations=3").stages[0])
 
 
 def test_a_prompt_ends_with_the_question_and_begins_with_the_form(tmp_path: Path) -> None:

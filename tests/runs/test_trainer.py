@@ -9,8 +9,9 @@ import project
 import tiny
 from ringfence.core.errors import RingfenceError
 from ringfence.recipe.run import load_recipe
+from ringfence.runs.arguments import training_arguments
 from ringfence.runs.plan import RunPlan
-from ringfence.runs.trainer import new_trainer, notes, rendered_rows, sft_config, told_as_unfitting
+from ringfence.runs.trainer import new_trainer, notes, rendered_rows, told_as_unfitting
 from ringfence.train import DefendedSFTTrainer
 
 
@@ -38,7 +39,7 @@ def test_the_class_is_the_methods(tmp_path: Path) -> None:
 def test_arguments_are_the_recipes_and_a_stages_changes(tmp_path: Path) -> None:
     stages = later(tmp_path, training={"learning_rate": 0.5})
     made = plan(tmp_path, "seed=5", stages=stages)
-    first, second = (sft_config(stage) for stage in made.stages)
+    first, second = (training_arguments(stage) for stage in made.stages)
     assert (first.learning_rate, second.learning_rate) == (0.01, 0.5)
     assert first.per_device_train_batch_size == second.per_device_train_batch_size == 4
     assert (first.seed, second.seed) == (5, made.stages[1].seed)

@@ -29,6 +29,7 @@ from ringfence.interleave import RankLayout
 from ringfence.interleave.mixture import Counters
 from ringfence.interleave.tally import RowCounts, Tally
 from ringfence.models.load import load_tokenizer
+from ringfence.runs.arguments import training_arguments
 from ringfence.runs.drawing import counted, ends, estimated, schedules
 from ringfence.runs.gpu_cards import Cards
 from ringfence.runs.hours import BAND, Work, padded, seconds
@@ -36,7 +37,7 @@ from ringfence.runs.memory import Memory, MicroBatch
 from ringfence.runs.on_paper import on_paper, told_card, told_memory
 from ringfence.runs.plan import PlannedStage, RunPlan
 from ringfence.runs.rl_forecast import RLForecast, forecast_rl
-from ringfence.runs.trainer import rendered_rows, sft_config
+from ringfence.runs.trainer import rendered_rows
 from ringfence.train.checks import fitting
 from ringfence.train.sizes import new_stream
 
@@ -110,7 +111,7 @@ class _Rows:
 
 
 def _forecast(plan: RunPlan, stage: PlannedStage, cards: Cards | None, speed: float) -> Forecast:
-    part, args = stage.recipe, sft_config(stage, cards is not None)
+    part, args = stage.recipe, training_arguments(stage, cards is not None)
     with error_prefix("model"):
         tokenizer = load_tokenizer(
             part.model.name, trust_remote_code=part.model.trust_remote_code, revision=part.model.revision

@@ -13,6 +13,7 @@ from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.defenses import TrainerContext
 from ringfence.models.load import DTYPES, explained, source_of
 from ringfence.recipe.sections import ModelConfig
+from ringfence.runs.arguments import training_arguments
 from ringfence.runs.gpu_cards import Card, Cards
 from ringfence.runs.hours import Work
 from ringfence.runs.memory import (
@@ -26,9 +27,8 @@ from ringfence.runs.memory import (
     weight_bytes,
 )
 from ringfence.runs.plan import PlannedStage, RunPlan
-from ringfence.runs.rl import grpo_config
 from ringfence.runs.stages import on_base
-from ringfence.runs.trainer import sft_config, told_as_unfitting
+from ringfence.runs.trainer import told_as_unfitting
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ def refuse_too_small(plan: RunPlan, cards: Cards) -> None:
     for stage in plan.stages:
         if stage.result is not None:
             continue
-        args: Any = grpo_config(stage, True) if stage.recipe.method == "grpo" else sft_config(stage, True)
+        args = training_arguments(stage, True)
         longest = args.max_length if isinstance(args, SFTConfig) else None
         rows = args.per_device_train_batch_size
         batch = None if longest is None else MicroBatch(rows, longest, rows * longest)

@@ -7,13 +7,12 @@ row's ``answer``.
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 from datasets import Dataset
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig
 
-from ringfence.core.errors import RingfenceError, error_prefix
+from ringfence.core.errors import error_prefix
 from ringfence.data.system import apply
 from ringfence.data.task import is_task, parse_spec
 from ringfence.recipe.sections import RLConfig
@@ -22,7 +21,6 @@ from ringfence.rl.rewards import reward_parts, same_answer
 from ringfence.rl.rewards.base import Score
 from ringfence.runs.plan import PlannedStage
 from ringfence.runs.stages import Stage
-from ringfence.train.checks import require_schedule
 
 if TYPE_CHECKING:
     from ringfence.rl import DefendedGRPOTrainer
@@ -54,28 +52,6 @@ def grpo_trainer(
         mode=rl.mode,
         rollouts=rl.rollouts,
     )
-
-
-def grpo_config(stage: Stage, forecast_gpu: bool = False) -> GRPOConfig:
-    """What the recipe says and Ringfence's own defaults, as TRL has them. Raises :class:`RingfenceError`.
-
-    ``forecast_gpu``: as they would be on a GPU, which this machine may not have.
-    """
-    gpu, recipe = torch.cuda.is_available(), stage.recipe
-    defaults = {
-        "use_cpu": not gpu,
-        "bf16": (gpu or forecast_gpu) and recipe.model.dtype != "float16",
-        "gradient_checkpointing": gpu or forecast_gpu,
-        "report_to": [],
-    }
-    try:
-        made = GRPOConfig(**{**defaults, **recipe.training, "output_dir": str(stage.folder), "seed": stage.seed})
-        require_schedule(made)
-        return made
-    except RingfenceError as error:
-        raise RingfenceError(f"training.{error}") from error
-    except (TypeError, ValueError) as error:
-        raise RingfenceError(f"training: {' '.join(str(error).split())}") from error
 
 
 def score_of(target: str) -> Score:

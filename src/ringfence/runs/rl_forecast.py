@@ -12,12 +12,12 @@ from ringfence.interleave import RankLayout
 from ringfence.interleave.mixture import Counters
 from ringfence.models.load import load_tokenizer
 from ringfence.rl.sizes import GenerationSizes
+from ringfence.runs.arguments import training_arguments
 from ringfence.runs.drawing import counted, ends, estimated, schedules
 from ringfence.runs.gpu_cards import Cards
 from ringfence.runs.memory import Memory
 from ringfence.runs.on_paper import on_paper, told_card, told_memory
 from ringfence.runs.plan import PlannedStage, RunPlan
-from ringfence.runs.rl import grpo_config
 from ringfence.train.sizes import new_stream
 
 
@@ -61,7 +61,7 @@ class RLForecast:
 
 def forecast_rl(plan: RunPlan, stage: PlannedStage, cards: Cards | None = None) -> RLForecast:
     """Of ``stage``. Raises :class:`RingfenceError` for what would keep it from training, up to the model's weights."""
-    part, args = stage.recipe, grpo_config(stage, cards is not None)
+    part, args = stage.recipe, training_arguments(stage, cards is not None)
     with error_prefix("model"):
         tokenizer = load_tokenizer(
             part.model.name, trust_remote_code=part.model.trust_remote_code, revision=part.model.revision

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
-import torch
 from datasets import Dataset
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
@@ -24,12 +23,13 @@ from ringfence.evaluate.responses import rates
 from ringfence.generation import HfGenerator
 from ringfence.models import Loaded
 from ringfence.recipe.run import Recipe
+from ringfence.runs.arguments import training_arguments
 from ringfence.runs.plan import PlannedStage, RunPlan
-from ringfence.runs.rl import grpo_config, grpo_trainer
+from ringfence.runs.rl import grpo_trainer
 from ringfence.runs.stages import Stage, load_model, on_base, starting_model
 from ringfence.train import DefendedSFTTrainer, EvaluateDuring
 from ringfence.train.callbacks import TargetProgress
-from ringfence.train.checks import fitting, refuse_unsupported, require_reference, require_schedule
+from ringfence.train.checks import fitting, refuse_unsupported, require_reference
 from ringfence.train.parallel import backend_of
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def new_trainer(plan: RunPlan, stage: PlannedStage) -> StageTrainer:
     """
     later = plan.stages[stage.number :]  # none with GRPO
     # Each of these resets the state that accelerate shares, so that the one that is used comes last.
-    to_come = {one.number: sft_config(one) for one in later}
-    args = grpo_config(stage) if stage.recipe.method == "grpo" else sft_config(stage)
+    to_come = {one.number: training_arguments(one) for one in later}
+    args = training_arguments(stage)
     with error_prefix("model"):
         loaded = load_model(stage.recipe.model)
     require_possible(stage.recipe.no_system, loaded.tokenizer)
@@ -212,26 +212,3 @@ def _during(plan: RunPlan, tokenizer: PreTrainedTokenizerBase) -> EvaluateDuring
         return as_rows(rates(evaluate_suites(HfGenerator(model, tokenizer), suites, protocol, judge)))
 
     return EvaluateDuring(during.every, measure)
-
-
-def sft_config(stage: Stage, forecast_gpu: bool = False) -> SFTConfig:
-    """What the recipe says and Ringfence's own defaults, as TRL has them. Raises :class:`RingfenceError`.
-
-    ``forecast_gpu``: as they would be on a GPU, which this machine may not have.
-    """
-    # TRL's own defaults turn on bf16 and gradient checkpointing on a CPU as well, and report to whatever is installed.
-    gpu, recipe = torch.cuda.is_available(), stage.recipe
-    defaults = {
-        "use_cpu": not gpu,
-        "bf16": (gpu or forecast_gpu) and recipe.model.dtype != "float16",
-        "gradient_checkpointing": gpu or forecast_gpu,
-        "report_to": [],
-    }
-    try:
-        made = SFTConfig(**{**defaults, **recipe.training, "output_dir": str(stage.folder), "seed": stage.seed})
-        require_schedule(made)
-        return made
-    except RingfenceError as error:
-        raise RingfenceError(f"{stage.key_prefix}training.{error}") from error
-    except (TypeError, ValueError) as error:
-        raise RingfenceError(f"{stage.key_prefix}training: {' '.join(str(error).split())}") from error
