@@ -46,6 +46,8 @@ def test_the_same_again_is_well_and_another_content_is_not_overwritten(tmp_path:
 def test_what_is_wrong_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(RingfenceError, match=r"tier: .*got 4"):
         run("data", "opswap", "--tier", "4", "--out", str(tmp_path / "a"))
+    with pytest.raises(RingfenceError, match="n: leaves none for the split test; ask for 2 rows or more"):
+        run("data", "opswap", "--n", "1", "--out", str(tmp_path / "a"))
     with pytest.raises(RingfenceError, match="there are only 36"):
         run("data", "opswap", "--steps", "1", "--largest", "3", "--out", str(tmp_path / "b"))
     assert not [*tmp_path.iterdir()]
@@ -62,6 +64,7 @@ def test_a_task_is_written_by_its_name(tmp_path: Path) -> None:
 def test_tasks_are_listed_checked_and_shown() -> None:
     listed = run("data", "list")
     assert all(f"task:{name}" in listed for name in TASKS)
+    assert "every task also has n (rows), seed, and split" in " ".join(listed.split())
     assert "no problems" in run("data", "check", "task:opswap?n=20")
     shown = run("suites", "show", "task:opswap?n=3")
     assert "opswap: prompts 3" in shown

@@ -85,6 +85,17 @@ def test_all_there_are_can_be_had_and_one_more_raises() -> None:
         task.rows("test", sizes["test"] + 1, 0)
 
 
+@pytest.mark.parametrize("n", [10**7, 10**12])
+def test_far_too_many_are_refused_at_once(n: int) -> None:
+    """Up to 3 operations on 1 to 9: 4 x 81, 3 x 16 x 729, and 11 x 64 x 6,561 sums, a tenth of them to test."""
+    began = time.process_time()
+    with pytest.raises(RingfenceError, match="there are only 4,654,260 at the most; ask for fewer"):
+        generate(1, n)
+    with pytest.raises(RingfenceError, match=r"there are only 47\d,\d{3} at the most; ask for fewer"):
+        OpSwap(tier=1).rows("test", 500_000, 0)
+    assert time.process_time() - began < 1
+
+
 def test_thoughts_and_answer_in_their_sections() -> None:
     row = OpSwap(tier=1, think=True).rows("train", 1, 0)[0]
     system, question, completion = (turn["content"] for turn in row["messages"])

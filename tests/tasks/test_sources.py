@@ -69,7 +69,10 @@ def test_a_file_without_the_columns_is_named_with_its_line(tmp_path: Path) -> No
         f"{path}:2: no column `answer`; the task reads question, answer, and found 'question, response'"
     )
     path.write_text('{"question": "q", "answer": null}\n')
-    with pytest.raises(RingfenceError, match="no column `answer`"):
+    with pytest.raises(RingfenceError, match=r"rows\.jsonl:1: `answer` is null; give it a value, or remove the row"):
+        read_source(str(path), "train", COLUMNS)
+    path.write_text("")
+    with pytest.raises(RingfenceError, match=r"rows\.jsonl: is empty; give at least one row"):
         read_source(str(path), "train", COLUMNS)
     path.write_text("[1]\n")
     with pytest.raises(RingfenceError, match=r"rows\.jsonl:1: .*must be an object"):

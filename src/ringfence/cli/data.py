@@ -12,7 +12,13 @@ from ringfence.core.errors import RingfenceError
 if TYPE_CHECKING:
     from ringfence.data.task import Split
 
-_OUT = Annotated[Path, typer.Option(help="Folder for `train.jsonl` and `test.jsonl`; made if it is not there.")]
+_OUT = Annotated[
+    Path,
+    typer.Option(
+        help="Folder for `train.jsonl` and `test.jsonl`; made if it is not there. The same command again writes the "
+        "same bytes; files with another content are not overwritten."
+    ),
+]
 
 
 @examples(
@@ -105,6 +111,8 @@ def task(
 def _write(out: Path, splits: "Mapping[Split, Sequence[Mapping[str, Any]]]") -> None:
     from ringfence.data.task import write_rows
 
+    if empty := [split for split, rows in splits.items() if not rows]:
+        raise RingfenceError(f"n: leaves none for the split {empty[0]}; ask for 2 rows or more")
     written = write_rows(out, splits)
     for path, rows in zip(written, splits.values(), strict=True):
         say(f"{path}: {len(rows):,} rows")

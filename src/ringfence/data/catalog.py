@@ -76,7 +76,9 @@ def render_catalog(console: Console) -> None:
             table.add(one.spec, f"{one.rows:,}", one.purpose)
         console.print(table)
         console.print()
-    table = TextTable("benign tasks, to train on and to ask", ["name", "settings", "for"], words=["settings", "for"])
+    caption = "every task also has n (rows), seed, and split (train or test), e.g. task:opswap?tier=2&n=500&seed=1"
+    headings = ["name", "settings", "for"]
+    table = TextTable("benign tasks, to train on and to ask", headings, words=["settings", "for"], caption=caption)
     for row in task_names():
         table.add(*row)
     console.print(table)

@@ -5,15 +5,19 @@ fixed property of a problem's text, so that the rows that one seed trains on are
 """
 
 import hashlib
+import math
 import random
 from collections.abc import Callable, Hashable, Iterator
 from typing import TypeVar
 
+from ringfence.core.errors import RingfenceError
 from ringfence.data.task import Split
 
 T = TypeVar("T", bound=Hashable)
 TEST_SHARE = 0.1
 """of all problems that there are"""
+SOON = 20_000
+"""so many items are made within seconds"""
 
 
 def split_of(text: str) -> Split:
@@ -29,6 +33,24 @@ def fraction_of(text: str) -> float:
 def size_of_test(n: int) -> int:
     """How many of ``n`` rows are for testing: a tenth, rounded, but of two or more neither split gets none."""
     return min(max(round(n * TEST_SHARE), 1), n - 1)
+
+
+def at_most(size: int, split: Split) -> int:
+    """No split of a space of ``size`` numbers has more items: what it has on average, and ten standard deviations.
+
+    The digests behave like random numbers: a split is larger than this once in more than 10^15 spaces.
+    """
+    share = TEST_SHARE if split == "test" else 1 - TEST_SHARE
+    return min(size, math.ceil(size * share + 10 * math.sqrt(size * share * (1 - share))))
+
+
+def require_enough(n: int, most: int, remedy: str) -> None:
+    """Raise :class:`RingfenceError` with ``remedy`` if ``n`` is more than ``most``, before a large space is searched.
+
+    A small one is soon searched, and then it is known exactly how many there are.
+    """
+    if n > most > SOON:
+        raise RingfenceError(f"n: {n:,} are asked for, and there are only {most:,} at the most; {remedy}")
 
 
 def draw(size: int, make: Callable[[int], T | None], count: int | None, rng: random.Random) -> list[T]:

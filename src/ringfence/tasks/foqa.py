@@ -24,7 +24,7 @@ from collections import Counter
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data.task import TASKS, Row, Split, Task
-from ringfence.tasks.drawing import draw, split_of
+from ringfence.tasks.drawing import draw, require_enough, split_of
 from ringfence.tasks.faroese import SIZE, Asked, question_of
 from ringfence.tasks.form import answer_part, turns
 from ringfence.tasks.sources import SourceRow, chosen, read_source
@@ -56,6 +56,7 @@ class FoQA(Task):
             asked = question_of(number)
             return asked if split_of(asked.context) == split else None  # a text is in one split only
 
+        require_enough(n or 1, SIZE, "ask for fewer, or give a source")
         drawn = draw(SIZE, make, n or SIZES[split], random.Random(f"foqa {split} {seed}"))
         return [_row(one) for one in chosen(drawn, n, seed, f"the split {split} of the look-alike")]
 

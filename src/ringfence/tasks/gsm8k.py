@@ -21,7 +21,7 @@ from pydantic import Field, field_validator
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data.task import TASKS, Row, Split, Task
-from ringfence.tasks.drawing import draw, split_of
+from ringfence.tasks.drawing import at_most, draw, require_enough, split_of
 from ringfence.tasks.form import answer_part, thinking, turns
 from ringfence.tasks.sources import SourceRow, chosen, read_source
 from ringfence.tasks.stories import OPERATIONS, Stories, Story
@@ -73,6 +73,7 @@ class GSM8K(Task):
             story = stories.story(number)
             return story if story is not None and split_of(story.question) == split else None
 
+        require_enough(n or 1, at_most(stories.size, split), "ask for fewer, or raise steps or largest")
         drawn = draw(stories.size, make, n or SIZES[split], random.Random(f"gsm8k {split} {seed}"))
         return [self._row(story) for story in chosen(drawn, n, seed, f"the split {split} with these settings")]
 

@@ -26,8 +26,18 @@ from pydantic import Field
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data.task import TASKS, Row, Split, Task, checked
-from ringfence.tasks.drawing import draw, size_of_test, split_of
-from ringfence.tasks.expressions import SIGNS, Expression, fill, parse, require_tier, shapes, simplifications, write
+from ringfence.tasks.drawing import at_most, draw, require_enough, size_of_test, split_of
+from ringfence.tasks.expressions import (
+    SIGNS,
+    Expression,
+    Shape,
+    fill,
+    parse,
+    require_tier,
+    shapes,
+    simplifications,
+    write,
+)
 from ringfence.tasks.form import answer_part, thinking, turns
 
 SIZES = {"train": 9_000, "test": 1_000}
@@ -36,6 +46,7 @@ ASKED = "Simplify step by step: "
 _NUMBER = re.compile(r"(?:-\s?)?(?<![\w.])(?:\d{1,3}(?:,\d{3})++(?!\d)|\d++)(?:\.\d++)?+(?:\s?/\s?\d++)?+(?!\w)")
 _GOES_ON = re.compile(r"[ \t]*[-+×x*÷/][ \t]*[\d(]")  # after a number that is no result yet
 _TEX = re.compile(r"\\[dt]?frac\{(\d+)\}\{(\d+)\}")
+REMEDY = "ask for fewer, or raise largest or steps"
 LONGEST_NUMBER = 60
 """characters of a number that is read from a response"""
 
@@ -67,6 +78,8 @@ class OpSwap(Task):
 
     def rows(self, split: Split, n: int | None, seed: int) -> list[Row]:
         """Without ``n`` 9,000 rows to train on, and 1,000 to test; fewer if there are not so many."""
+        if n is not None:
+            require_enough(n, sum(at_most(_space(self, size), split) for size in self.sizes), REMEDY)
         problems = _drawn(self, split, SIZES[split] if n is None else n, seed)
         if n is not None and len(problems) < n:
             raise _too_many(n, len(problems), f" of the split {split}")
@@ -78,6 +91,11 @@ class OpSwap(Task):
         ``4/6`` and ``2/3`` are equal, and so are ``0.5`` and ``1/2``; 0.667 is not 2/3.
         """
         return float(read_number(answer_part(response)) == Fraction(answer))
+
+    @property
+    def sizes(self) -> range:
+        """The numbers of operations that problems have."""
+        return range(1, self.steps + 1)
 
     def _row(self, problem: Problem) -> Row:
         question = ASKED + problem.expression
@@ -100,6 +118,7 @@ def generate(
     task = checked(OpSwap, {"tier": tier, "steps": steps, "largest": largest, "parentheses": parentheses})
     if n < 1:
         raise RingfenceError(f"n: {n} is not at least 1")
+    require_enough(n, sum(_space(task, size) for size in task.sizes), REMEDY)
     test = _drawn(task, "test", size_of_test(n), seed)
     train = _drawn(task, "train", n - len(test), seed)
     if len(train) + len(test) < n:  # where there are few, the shares may not be nine to one
@@ -151,18 +170,17 @@ def _drawn(task: OpSwap, split: Split, n: int, seed: int) -> tuple[Problem, ...]
     """``n`` problems of a split in random order, or all that there are: the same number of every size if possible."""
     rng = random.Random(f"opswap {split} {seed}")
     found: list[Problem] = []
-    for size in range(1, task.steps + 1):
+    for size in task.sizes:
         found += _of_size(task, size, split, (n - len(found)) // (task.steps + 1 - size), rng)
     if len(found) < n:
-        found = [one for size in range(1, task.steps + 1) for one in _of_size(task, size, split, None, rng)]
+        found = [one for size in task.sizes for one in _of_size(task, size, split, None, rng)]
     rng.shuffle(found)
     return tuple(found[:n])
 
 
 def _of_size(task: OpSwap, size: int, split: Split, count: int | None, rng: random.Random) -> list[Problem]:
     """``count`` problems of ``size`` operations, or all of them."""
-    forms = [shape for shape in shapes(size + 1) if task.parentheses or shape == (None,) * (size + 1)]
-    space = len(forms) * len(SIGNS) ** size * task.largest ** (size + 1)
+    forms = _forms(task, size)
 
     def make(number: int) -> Problem | None:
         number, form = divmod(number, len(forms))
@@ -175,7 +193,17 @@ def _of_size(task: OpSwap, size: int, split: Split, count: int | None, rng: rand
             numbers.append(value + 1)
         return _problem(fill(forms[form], iter(signs), iter(numbers)), task.tier, split)
 
-    return draw(space, make, count, rng)
+    return draw(_space(task, size), make, count, rng)
+
+
+def _forms(task: OpSwap, size: int) -> list[Shape | None]:
+    """The ways to put parentheses into a problem of ``size`` operations."""
+    return [shape for shape in shapes(size + 1) if task.parentheses or shape == (None,) * (size + 1)]
+
+
+def _space(task: OpSwap, size: int) -> int:
+    """How many sums of ``size`` operations there are, with those that divide by zero."""
+    return len(_forms(task, size)) * len(SIGNS) ** size * task.largest ** (size + 1)
 
 
 def _problem(expression: Expression, tier: int, split: Split) -> Problem | None:
@@ -202,6 +230,5 @@ def _columns(problem: Problem, split: str) -> dict[str, str]:
 
 def _too_many(n: int, found: int, where: str = "") -> RingfenceError:
     return RingfenceError(
-        f"n: {n:,} problems are asked for, and with these settings there are only {found:,}{where}; ask for fewer, or "
-        "raise largest or steps"
+        f"n: {n:,} problems are asked for, and with these settings there are only {found:,}{where}; {REMEDY}"
     )

@@ -75,11 +75,15 @@ def _rows(spec: str, columns: Sequence[str]) -> list[SourceRow]:
             value = parse_json(raw) if isinstance(raw, bytes) else raw
             if not isinstance(value, dict):
                 raise RingfenceError(f"a row must be an object, this one is of type {type(value).__name__}")
-            lacking = [column for column in columns if value.get(column) is None]
+            lacking = [column for column in columns if column not in value]
             if lacking:
                 there = ", ".join(map(str, value)) or "none"
                 raise RingfenceError(
                     f"no column `{lacking[0]}`; the task reads {', '.join(columns)}, and found {shown(there)}"
                 )
+            if empty := [column for column in columns if value[column] is None]:
+                raise RingfenceError(f"`{empty[0]}` is null; give it a value, or remove the row")
         found.append(SourceRow(origin, value))
+    if not found:
+        raise RingfenceError(f"{spec}: is empty; give at least one row")
     return found
