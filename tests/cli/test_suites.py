@@ -148,6 +148,11 @@ def test_json_is_the_whole_suite_for_a_program(whole: Path) -> None:
     ]
 
 
+def test_show_has_the_end_of_a_long_prompt_where_the_question_is() -> None:
+    question = load_suite("task:foqa?n=1").prompts[0].text.rpartition("Question: ")[2]
+    assert question in suites("show", "task:foqa?n=1")
+
+
 def test_show_says_which_columns_were_used(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "Hi there", "system_prompt": "Be brief.", "note": 1}\n{"prompt": "Bye"}\n')

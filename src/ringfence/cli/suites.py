@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _FILL = "Text for a placeholder of the questions, as NAME=TEXT; may be given again."
 _WITHOUT = "A column or key without which every question is complete; may be given again."
-_SHOWN = 80  # characters of a question in the table
+_SHOWN = 80  # characters of a question in the table: of its beginning and, where many ask, of its end
 
 
 @examples(
@@ -98,8 +98,13 @@ def show(
         before = ", ".join(turn["role"] for turn in prompt.messages[:-1])
         text = " ".join(prompt.text.split())
         form = loaded.settings[prompt.id].variant or ""
-        table.add(prompt.id, form, before, text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…")
+        table.add(prompt.id, form, before, _in_short(text))
     console.print(table)
+
+
+def _in_short(text: str) -> str:
+    """At most :data:`_SHOWN` characters; what is left out stands in the middle."""
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]}…{text[1 - _SHOWN // 2 :]}"
 
 
 def _plain(suite: "Suite") -> dict[str, Any]:
