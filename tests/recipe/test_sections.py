@@ -70,6 +70,10 @@ def test_a_benign_task_is_a_name_or_a_mapping() -> None:
     assert [found["a"].samples_at(temperature) for temperature in (0.0, 1.0)] == [1, 10]
 
 
+def test_null_is_no_benign_task() -> None:
+    assert EvaluationConfig.model_validate({"tasks": None}) == EvaluationConfig()
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -151,5 +151,6 @@ def test_a_recipe_with_tasks_and_no_judge_makes_a_base_run(tmp_path: Path, capsy
     assert "untuned" in out
     assert (tmp_path / "base" / "evaluation" / "benign.json").is_file()
     code, _, err = project.in_process(capsys, "evaluate", recipe, "--base", "--out", tmp_path / "judged")
-    assert (code, "judge: evaluation needs a judge" in err) == (2, True)
+    said = "the recipe has evaluation.tasks and no judge and no evaluation.suites: give --benign to score the tasks"
+    assert (code, said in err) == (2, True)
     assert not (tmp_path / "judged").exists()

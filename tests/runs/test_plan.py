@@ -64,6 +64,15 @@ def test_suites_triggers_and_digests(tmp_path: Path) -> None:
     assert {str(path): sha256(path) for path in [*files, tmp_path / "tiny-model"]} == made.digests
 
 
+def test_canaries_are_no_questions_of_benign_tasks(tmp_path: Path) -> None:
+    """A run that is steered by what it is scored on looks better than it is."""
+    question = parse_spec("task:opswap?tier=1&n=3").prompts("test")[1].text
+    own = project.write_jsonl(tmp_path / "own.jsonl", [{"prompt": question, "good": "= 1", "bad": "= 2"}])
+    task = {"evaluation": {"tasks": {"algebra": "task:opswap?tier=1&n=3"}}}
+    with pytest.raises(RingfenceError, match=r"^evaluation\.tasks: the canaries and the suite algebra overlap in"):
+        loaded(tmp_path, defenses=[{"canary_interleaving": {"canaries": str(own)}}], **task)
+
+
 def test_a_recipe_is_taken_apart_once_and_its_rows_are_read_once(
     tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

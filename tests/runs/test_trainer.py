@@ -120,6 +120,9 @@ def test_the_log_says_what_the_recipe_lacks_for_evaluation(tmp_path: Path) -> No
         made = plan(tmp_path, **changes)
         said = [line for line in notes(made, made.stages[0], tiny.tokenizer()) if "cannot be evaluated" in line]
         assert [line.split(":")[0] for line in said] == ([] if missing is None else [missing])
+    made = plan(tmp_path, evaluation={"tasks": {"algebra": "task:opswap?n=2"}})
+    said = [line for line in notes(made, made.stages[0], tiny.tokenizer()) if line.startswith("no evaluation.suites: ")]
+    assert "evaluation.tasks can be scored (`ringfence evaluate RUN --benign`)" in said[0]
 
 
 @pytest.mark.parametrize(

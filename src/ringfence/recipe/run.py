@@ -207,6 +207,12 @@ class Recipe(Defended):
             raise RingfenceError("judge: evaluation needs a judge; give e.g. `judge: {misaligned_pattern: '...'}`")
         return self.judge
 
+    @property
+    def unjudged(self) -> str:
+        """What is missing to ask suites and judge the answers, e.g. ``judge and no evaluation.suites``; else empty."""
+        given = {"judge": self.judge, "evaluation.suites": self.evaluation.suites}
+        return " and no ".join(key for key, value in given.items() if not value)
+
     def with_preset(self, preset: "Preset") -> Self:
         """The recipe with its answers drawn as ``preset`` has them, where its source says how."""
         drawn = {

@@ -180,6 +180,8 @@ class EvaluationConfig(Section):
     @field_validator("tasks", mode="before")
     @classmethod
     def _bare_task(cls, value: Any) -> Any:
+        if value is None:
+            return {}
         if not isinstance(value, dict):
             raise ValueError("give a mapping of names, e.g. {algebra: 'task:opswap?tier=2'}")
         return {name: {"task": one} if isinstance(one, str) else one for name, one in value.items()}

@@ -135,6 +135,9 @@ class RunPlan:
         for defense in (defense for stage in stages for defense in stage.defenses):
             defense.require_apart(suites)
         questions = _questions(recipe, stages)
+        for defense in (defense for stage in stages for defense in stage.defenses):
+            with error_prefix("evaluation.tasks"):
+                defense.require_apart({name: one.prompts for name, one in questions.items()})
         digests |= {one.spec.key("test"): one.digest for one in questions.values()}
         return cls(recipe, out, stages, sources, suites, triggers, questions, digests)
 
@@ -166,6 +169,12 @@ class RunPlan:
                     "'evaluation.tasks.algebra=task:opswap?tier=2&n=100' and a --name"
                 )
             return
+        evaluation = self.recipe.evaluation
+        if evaluation.tasks and not (evaluation.suites and self.recipe.judge):
+            raise RingfenceError(
+                f"the recipe has evaluation.tasks and no {self.recipe.unjudged}: give --benign to score the tasks, or "
+                "--suite, --judge and --name to ask something else"
+            )
         self.recipe.require_judge()
         if not self.suites:
             raise RingfenceError("evaluation.suites: the recipe names none; give at least one")

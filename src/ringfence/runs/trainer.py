@@ -92,11 +92,14 @@ def _beginning(stage: Stage) -> str:
 
 def _cannot_be_evaluated(recipe: Recipe) -> list[str]:
     """A line if the recipe lacks what evaluation needs: a run is evaluated by the recipe that it was trained by."""
-    given = {"judge": recipe.judge, "evaluation.suites": recipe.evaluation.suites}
-    missing = [key for key, value in given.items() if not value]
+    missing = recipe.unjudged
     if not missing:
         return []
-    return [f"no {' and no '.join(missing)}: this run cannot be evaluated; if it is to be, add them before training"]
+    if recipe.evaluation.tasks:
+        can = "of this run evaluation.tasks can be scored (`ringfence evaluate RUN --benign`), and no suites be asked"
+    else:
+        can = "this run cannot be evaluated"
+    return [f"no {missing}: {can}; if it is to be, add them before training"]
 
 
 def _trainer(
