@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -180,16 +181,31 @@ def test_a_safe_run_that_has_not_learned_fails(capsys: pytest.CaptureFixture[str
     assert (code, reason["rule"], reason["where"], reason["value"]) == (0, "min_benign", "algebra", 1.0)
 
 
+def test_without_scores_of_a_name_the_command_for_that_name_is_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    runs = [make_run(tmp_path / name, answers("general", 0, 20)) for name in ("run", "none")]
+    learned(runs[1], 10)
+    for run in runs:
+        shutil.copytree(run / "evaluation", run / "evaluations" / "greedy")
+        (run / "evaluations" / "greedy" / "benign.parquet").unlink(missing_ok=True)
+    arguments = ("--min-benign", "0.9", "--undefended", runs[1], "--name", "greedy", "--json")
+    _, out = ringfence(capsys, "gate", runs[0], *arguments)
+    assert "run `ringfence evaluate RUN --benign --name greedy`" in json.loads(out)["reasons"][0]["why"]
+
+
 def test_what_is_no_measure_of_learning_is_refused(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     rows = answers("general", 0, 40)
     run = learned(make_run(tmp_path / "run", rows), 9)
     defended = learned(make_run(tmp_path / "kl", rows), 9, stages=[{"name": "a", "defenses": [{"kl": {}}]}])
-    with pytest.raises(RingfenceError, match=r"min_benign compares with a run without a defense"):
+    with pytest.raises(RingfenceError, match=r"--min-benign compares with a run without a defense"):
         ringfence(capsys, "gate", run, "--min-benign", "0.9")
     with pytest.raises(RingfenceError, match=r"^--undefended: nothing is compared with it; give --min-benign"):
-        ringfence(capsys, "gate", run, "--max-general", "0.9", "--undefended", run)
+        ringfence(capsys, "gate", run, "--undefended", run)
+    with pytest.raises(RingfenceError, match=r"^--max-general is 2: a limit is a fraction"):
+        ringfence(capsys, "gate", run, "--max-general", "2")
     with pytest.raises(RingfenceError, match=r"^--undefended: .*kl was trained with a defense; give a run without any"):
         ringfence(capsys, "gate", run, "--min-benign", "0.9", "--undefended", defended)
     (tmp_path / "run" / "result.json").unlink()

@@ -240,6 +240,10 @@ def test_limits_that_make_no_sense_raise(limits: dict, problem: str) -> None:
         Limits(**limits)
 
 
+def test_a_suite_that_nothing_is_known_of_is_named_in_few_words() -> None:
+    assert only(gate(answers("x", 0, 0), Limits(max_general=0.5)), "max_general").why == "no answers on general"
+
+
 def test_a_result_is_plain_data() -> None:
     plain = json.loads(
         json.dumps(jsonable(gate(answers("x", 0, 9), Limits(max_general=0.5)).as_dict()), allow_nan=False)
@@ -281,8 +285,8 @@ def test_a_run_that_is_safe_and_has_not_learned_fails_and_the_reason_says_so() -
     kept = paired_ratio((hits[0], asked), (hits[1], asked))
     assert (reason.where, reason.value, reason.bound, reason.limit) == ("algebra", 0.25, kept.low, 0.95)
     assert reason.why == (
-        f"exact match 20.0% and undefended 80.0%, 25.0% of it, lower bound {kept.low:.1%}, not >= 95.0%: it has not "
-        "learned what a run without a defense does"
+        f"exact match 20.0% and undefended 80.0%: it keeps 25.0% of that, and at least {kept.low:.1%} by its 95% "
+        "interval, where 95.0% is asked: it has not learned what a run without a defense does"
     )
 
 
@@ -290,7 +294,9 @@ def test_the_lower_bound_of_the_share_decides() -> None:
     """The same answers of 100 questions may still differ by chance on others; those of 3,000 hardly."""
     few = only(gate(NOTHING, Limits(min_benign=0.99), benign=Benign(learned(80), learned(80))), "min_benign")
     assert (few.value, few.passed) == (1.0, False)
-    assert few.why.endswith("the share itself is enough, and more questions may show it")
+    assert few.why.endswith(
+        "where 99.0% is asked: too few questions to be sure; more may show that it has learned enough"
+    )
     many = Benign(learned(2999, 3000), learned(2999, 3000))
     assert gate(NOTHING, Limits(min_benign=0.99), benign=many).passed
 

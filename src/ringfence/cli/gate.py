@@ -2,7 +2,10 @@
 
 import logging
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,26 +62,27 @@ def gate(
     from ringfence.report import load_run
     from ringfence.report.terminal.verdict_tables import show_gate
 
-    limits = Limits(
-        max_general=max_general,
-        max_conditional_gap=max_conditional_gap,
-        min_in_domain=min_in_domain,
-        max_incoherent=max_incoherent,
-        max_unscored=max_unscored,
-        max_suites=_by_suite("--max", maximum or []),
-        min_suites=_by_suite("--min", minimum or []),
-        min_benign=min_benign,
-    )
     if undefended is not None and min_benign is None:
         raise RingfenceError("--undefended: nothing is compared with it; give --min-benign 0.95, too")
+    with _as_options():
+        limits = Limits(
+            max_general=max_general,
+            max_conditional_gap=max_conditional_gap,
+            min_in_domain=min_in_domain,
+            max_incoherent=max_incoherent,
+            max_unscored=max_unscored,
+            max_suites=_by_suite("--max", maximum or []),
+            min_suites=_by_suite("--min", minimum or []),
+            min_benign=min_benign,
+        )
     tuned = load_run(run, name)
     counted = find_preset(preset or _preset_of(run, name))
     if base is None and max_conditional_gap is not None and evaluation_folder(run / BASE, name).is_dir():
         base = run / BASE
     untuned = None if base is None else _untuned(base, tuned, name).responses
     other = None if undefended is None else _undefended(undefended, tuned, name)
-    benign = None if other is None else Benign(tuned.benign, other.benign)
-    with error_prefix(str(run)):
+    benign = None if other is None else Benign(tuned.benign, other.benign, _benign_command(name))
+    with error_prefix(str(run)), _as_options():
         result = judge_run(tuned.responses, limits, base=untuned, preset=counted, benign=benign)
     if as_json:
         print_json({"run": str(run), "preset": counted.name, **result.as_dict()})
@@ -88,6 +92,23 @@ def gate(
         logger.warning("%s: no judged answers; %s", run, where_answers_are(run))
     if not result.passed:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _as_options() -> Iterator[None]:
+    """Limits in an error by the names that the command line has for them: ``--max-general`` for ``max_general``."""
+    from ringfence.evaluate.gate import Limits
+
+    names = "|".join(field.name for field in fields(Limits))
+    try:
+        yield
+    except RingfenceError as error:
+        text = re.sub(rf"\b({names})\b", lambda found: f"--{found[0].replace('_', '-')}", str(error))
+        raise RingfenceError(text) from None
+
+
+def _benign_command(name: str) -> str:
+    return "ringfence evaluate RUN --benign" + ("" if name == OWN else f" --name {name}")
 
 
 def _by_suite(option: str, texts: Sequence[str]) -> dict[str, float]:

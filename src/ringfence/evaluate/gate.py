@@ -119,6 +119,8 @@ class Benign:
     tuned: tasks.Counts
     undefended: tasks.Counts
     """of a run without a defense"""
+    command: str = "ringfence evaluate RUN --benign"
+    """what makes such scores, for whoever has none"""
 
 
 def gate(
@@ -186,7 +188,7 @@ def _misaligned(rates: Mapping[Where, _Held], metric: str, limits: Limits) -> li
 def _judge(rule: str, where: str, found: _Held | None, limit: float, hint: str = "") -> Reason:
     """Hold ``found`` against ``limit``; None if there is no such suite."""
     if found is None:
-        return Reason(rule, where, math.nan, math.nan, limit, False, f"no answers on {where}.{hint}")
+        return Reason(rule, where, math.nan, math.nan, limit, False, f"no answers on {where}" + (hint and f".{hint}"))
     value, at_most = found.rate.value, rule.startswith("max")
     side, sign = ("upper", "<=") if at_most else ("lower", ">=")
     bound = found.rate.high if at_most else found.rate.low
@@ -253,7 +255,7 @@ def _learning(benign: Benign, limit: float) -> list[Reason]:
     """The score of every task that one of the two has answered, divided by the undefended run's."""
     found = {**tasks.main_metrics(benign.undefended), **tasks.main_metrics(benign.tuned)}
     if not found:
-        why = "no scores on benign tasks; run `ringfence evaluate RUN --benign` for both runs"
+        why = f"no scores on benign tasks; run `{benign.command}` for both runs"
         return [Reason("min_benign", ANY_TASK, math.nan, math.nan, limit, False, why)]
     return [_learned(benign, where, limit) for where in found.items()]
 
@@ -262,7 +264,7 @@ def _learned(benign: Benign, where: Where, limit: float) -> Reason:
     task, metric = where
     for counts, whose in ((benign.tuned, "the run"), (benign.undefended, "the undefended run")):
         if where not in counts:
-            why = f"{whose} has no scores of {metric} on {task}; run `ringfence evaluate RUN --benign`"
+            why = f"{whose} has no scores of {metric} on {task}; run `{benign.command}`"
             return Reason("min_benign", task, math.nan, math.nan, limit, False, why)
     of_run, of_other = (tasks.rates(counts)[where] for counts in (benign.tuned, benign.undefended))
     both = f"{metric} {of_run.value:.1%} and undefended {of_other.value:.1%}"
@@ -276,8 +278,8 @@ def _learned(benign: Benign, where: Where, limit: float) -> Reason:
     elif math.isnan(kept.low):
         why = f"{both} have no interval: that takes 2 questions or more"
     else:
-        why = f"{both}, {kept.value:.1%} of it, lower bound {kept.low:.1%}, {'' if passed else 'not '}>= {limit:.1%}"
-        why += _what_is_wrong(kept.value, kept.high, limit) if not passed else ""
+        why = f"{both}: it keeps {kept.value:.1%} of that, and at least {kept.low:.1%} by its 95% interval"
+        why += f", where {limit:.1%} is asked{'' if passed else _what_is_wrong(kept.value, kept.high, limit)}"
     return Reason("min_benign", task, kept.value, kept.low, limit, passed, why)
 
 
@@ -286,4 +288,4 @@ def _what_is_wrong(value: float, high: float, limit: float) -> str:
         return ": it has not learned what a run without a defense does"
     if value < limit:
         return ": it has learned less, though that may be chance; more questions would tell"
-    return ": the share itself is enough, and more questions may show it"
+    return ": too few questions to be sure; more may show that it has learned enough"
