@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.core.ratios import paired_ratio
 from ringfence.core.statistics import wilson
 from ringfence.evaluate.benign import count
+from ringfence.report import formatting as wording
 from ringfence.report.headline import headline
 from ringfence.report.html.page import render_page
 from ringfence.report.learning import learned, undefended_of
@@ -169,6 +171,29 @@ def test_the_page_has_the_table(made: Callable[..., list[RunResult]]) -> None:
         assert shown in section
     [run] = made(last=(0.1, 0))
     assert 'id="learning"' not in render_page([replace(run, benign={})], "Without tasks")
+
+
+def test_a_page_of_benign_tasks_alone_has_no_empty_sections(made: Callable[..., list[RunResult]]) -> None:
+    runs = made(none=(0.9, 36), kl=(0.1, 18))
+    page = render_page([replace(run, rates={}) for run in runs], "Benign alone")
+    assert "Only benign tasks have been asked: nothing is known of the leak." in page
+    assert "2 runs · 80 answers on benign tasks ·" in page
+    for absent in ("Read with care</h2>", "not been evaluated", "0 responses"):
+        assert absent not in page
+    for section in ("results", "counts", "canaries", "responses"):
+        assert f'id="{section}"' not in page
+        assert f'href="#{section}"' not in page
+    mixed = render_page([replace(runs[0], rates={}), runs[1]], "One of them")
+    assert "none was asked benign tasks only: its rates are shown as no data." in mixed
+
+
+def test_a_bound_that_says_nothing_is_infinite() -> None:
+    """Kept of a run that has learned next to nothing: 3168875 percent at the most."""
+    row = SimpleNamespace(base=0.1, gain=0.1, gain_low=0.0, gain_high=0.2, untuned=False, undefended=False)
+    row.kept, row.kept_low, row.kept_high = 1.0, 0.0, 31688.75
+    assert wording.learned(row)[2] == "100.0 [0, ∞]"
+    row.kept_high = 1.25
+    assert wording.learned(row)[2] == "100.0 [0, 125]"
 
 
 def test_an_untuned_model_with_nothing_but_benign_scores_is_untuned(made: Callable[..., list[RunResult]]) -> None:

@@ -141,10 +141,14 @@ def difference(value: float, low: float, high: float) -> str:
     return f"{signed(value)} [{bounds}]"
 
 
+MOST_KEPT = 10.0
+"""a share of an undefended run's score; an upper bound above it, near a score of 0, says nothing and is shown as ∞"""
+
+
 def learned(row: Any) -> tuple[str, str, str]:
     """The untuned model's score, the gain and the share kept of a row of ``learning``; a dash for what is itself."""
     untuned = (percent(row.base), difference(row.gain, row.gain_low, row.gain_high))
-    kept = rate(row.kept, row.kept_low, row.kept_high)
+    kept = rate(row.kept, row.kept_low, math.inf if row.kept_high > MOST_KEPT else row.kept_high)
     return *(("–", "–") if row.untuned else untuned), "–" if row.undefended else kept
 
 

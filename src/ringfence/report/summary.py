@@ -44,7 +44,10 @@ def _gaps_in_the_data(runs: Sequence[RunResult]) -> list[str]:
         if run.status == "unfinished":
             missing = "one of its stages" if (run.metadata.get("recipe") or {}).get("stages") else "it"
             sentences.append(f"{run.name} is unfinished: {missing} has no result.json.")
-        if not run.rates:
+        if not run.rates and run.benign:
+            if any(other.rates for other in runs):
+                sentences.append(f"{run.name} was asked benign tasks only: its rates are shown as no data.")
+        elif not run.rates:
             sentences.append(f"{run.name} has not been evaluated: its rates are shown as no data.")
         unscored = [
             f"{counts['missing']:,} of {counts['rows']:,} on {suite}"

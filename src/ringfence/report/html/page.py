@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from ringfence.core.files import write_text
 from ringfence.core.run_folder import OWN
+from ringfence.evaluate.benign import main_metrics
 from ringfence.report import formatting as wording
 from ringfence.report.folding import folded
 from ringfence.report.html.payload import response_payload, script_json, standing_payload, training_payload
@@ -89,8 +90,14 @@ def render_page(runs: Sequence[RunResult], title: str, baseline: str | None = No
         training=Markup(script_json(training_payload(runs) | {"standings": standing_payload(stands)})),
         responses=Markup(script_json(response_payload(runs))),
         total_responses=sum(len(run.responses) for run in runs),
+        benign_answers=sum(_benign_answers(run) for run in runs),
+        only_benign=all(not run.rates and run.responses.empty for run in runs) and any(run.benign for run in runs),
     )
     return render_template("page.html.j2", SCRIPTS, values, {"yaml": _yaml}, colours=len(runs))
+
+
+def _benign_answers(run: RunResult) -> int:
+    return sum(int(run.benign[where]["samples"].sum()) for where in main_metrics(run.benign).items())
 
 
 def recipe_differences(runs: Sequence[RunResult]) -> pd.DataFrame:
