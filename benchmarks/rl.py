@@ -1,11 +1,11 @@
 """Does reward rise on a tiny task of reinforcement learning, and what does each defense cost? Three seeds, one table.
 
-    python benchmarks/rl.py --out runs/rl --seeds 3                    # two CPU cores: about ten minutes a run
+    python benchmarks/rl.py --out runs/rl --seeds 3                    # one CPU core a run: about five minutes
     python benchmarks/rl.py --out runs/rl --seeds 3 --jobs 12          # one GPU, several runs on it at a time
     python benchmarks/rl.py --out runs/rl --tiny                       # a random model: does every arm run at all?
 
 The recipe is recipes/arithmetic/grpo.yaml: GRPO on sums of numbers up to 12 with the composite reward, the embedded
-model, 40 steps of 16 completions. The arms differ in their defense, and in whether completions are steered. Each run is
+model, 20 steps of 8 completions. The arms differ in their defense, and in whether completions are steered. Each run is
 a process of its own with one thread, which trains and then answers the held-out problems, `--samples` times each, as
 in training. `base` is the same model before. What is done is reused; `--table` prints what there is.
 

@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
+from ringfence.core.errors import RingfenceError
 from ringfence.core.grpo_arguments import (
     GRPO_BOUNDS,
     GRPO_REFUSALS,
     check_grpo,
     check_grpo_installed,
     check_grpo_together,
+    require_whole_groups,
 )
 from ringfence.core.source_fields import GRPO_CONFIG, SFT_CONFIG, fields_in
 
@@ -79,3 +81,17 @@ def test_what_table_8_sets_may_be_set() -> None:
     check_grpo(values)
     check_grpo_together(values)
     check_grpo_installed(values)
+
+
+def test_a_generation_has_whole_groups_on_all_ranks() -> None:
+    """2 x 3 completions on a rank: groups of 4 fit on two ranks only."""
+    sizes = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 3, "num_generations": 4}
+    free = {"steps_per_generation": None, "generation_batch_size": None}
+    require_whole_groups(sizes | free, 2)
+    require_whole_groups(sizes | free | {"steps_per_generation": 2}, 1)
+    require_whole_groups(sizes | free | {"generation_batch_size": 7}, 1)  # TRL's to refuse
+    said = r"^num_generations: 4 does not divide per_device_train_batch_size \(2\) x gradient_accumulation_steps \(3\)"
+    with pytest.raises(RingfenceError, match=said + " = 6; change"):
+        require_whole_groups(sizes | free, 1)
+    with pytest.raises(RingfenceError, match=said + " x 3 ranks = 18; change"):
+        require_whole_groups(sizes | free, 3)

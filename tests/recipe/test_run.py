@@ -91,9 +91,15 @@ def fault(tmp_path: Path, text: str, *overrides: str) -> str:
         ("method: grpo\nrl: {rewards: [composit]}\n", """: rl.rewards.0: unknown reward 'composit'. Did you mean"""),
         ("method: grpo\nrl: {rewards: []}\n", ": rl.rewards: give a list of at least one, e.g. `- composite`"),
         ("method: grpo\nrl: {mode: both}\n", ": rl.mode: Input should be 'alternate' or 'mixed', got 'both'"),
-        ("method: grpo\ntraining: {packing: true}\n", ": training.packing: GRPOConfig has no such field."),
-        ("method: grpo\ntraining: {max_length: 5}\n", ": training.max_length: GRPOConfig has no such field."),
-        ("training: {num_generations: 4}\n", ": training.num_generations: SFTConfig has no such field."),
+        (
+            "method: grpo\ntraining: {packing: true}\n",
+            ": training.packing: a field of SFT; with method: grpo leave it out",
+        ),
+        (
+            "method: grpo\ntraining: {max_length: 5}\n",
+            ": training.max_length: a field of SFT; with method: grpo use max_completion_length",
+        ),
+        ("training: {num_generations: 4}\n", ": training.num_generations: a field of GRPO; set method: grpo, or"),
         ("method: grpo\ntraining: {num_generations: 1}\n", ": training.num_generations: must be at least 2, got 1"),
         ("method: grpo\ntraining: {vllm_mode: server}\n", ": training.vllm_mode: without effect unless use_vllm"),
         (

@@ -10,6 +10,7 @@ from trl import GRPOConfig
 
 import killing
 import project
+import tiny
 from ringfence.core.errors import RingfenceError
 from ringfence.recipe.run import load_recipe
 from ringfence.report.results import load_run
@@ -63,8 +64,17 @@ def test_arguments_and_defaults(tmp_path: Path) -> None:
     assert type(args) is GRPOConfig
     assert (args.num_generations, args.max_completion_length, args.seed, args.report_to) == (2, 5, 5, [])
     assert (args.use_cpu, args.bf16, args.gradient_checkpointing) == (True, False, False)
-    with pytest.raises(RingfenceError, match=r"^training: generation_batch_size \(4\) must be divisible by num_gen"):
+    said = r"^training\.num_generations: 3 does not divide per_device_train_batch_size \(4\) x gradient_accumulation_"
+    with pytest.raises(RingfenceError, match=said):
         training_arguments(planned(tmp_path, "training.num_generations=3").stages[0])
+
+
+def test_epochs_beside_steps_are_told(tmp_path: Path) -> None:
+    """TRL goes by `max_steps`."""
+    plan = planned(tmp_path, "training.num_train_epochs=2")
+    assert "training.num_train_epochs is without effect, since max_steps is set" in notes(
+        plan, plan.stages[0], tiny.tokenizer()
+    )
 
 
 def test_a_prompt_ends_with_the_question_and_begins_with_the_form(tmp_path: Path) -> None:

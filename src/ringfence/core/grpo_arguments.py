@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ringfence.core.errors import RingfenceError
 from ringfence.core.training_arguments import (
     BOUNDS,
     REFUSALS,
@@ -70,6 +71,25 @@ def check_grpo_together(values: Mapping[str, Any]) -> None:
         raise ValueError(".generation_batch_size: steps_per_generation says the same; keep one")
     if values.get("sync_ref_model") and not values.get("beta"):
         raise ValueError(".sync_ref_model: without effect unless beta is above 0; set that, or leave it out")
+
+
+def require_whole_groups(values: Mapping[str, Any], ranks: int) -> None:
+    """Raise :class:`RingfenceError` unless a generation has whole groups of ``num_generations`` completions.
+
+    ``values``: defaults included. TRL itself would name ``generation_batch_size``, which few recipes have; of one that
+    has it, this is left to TRL.
+    """
+    if values["generation_batch_size"] is not None:
+        return
+    asked = values["steps_per_generation"] is not None
+    key = "steps_per_generation" if asked else "gradient_accumulation_steps"
+    rows, several = values["per_device_train_batch_size"], f" x {ranks} ranks" if ranks > 1 else ""
+    total = rows * values[key] * ranks
+    if total % values["num_generations"]:
+        raise RingfenceError(
+            f"num_generations: {values['num_generations']} does not divide per_device_train_batch_size ({rows}) x "
+            f"{key} ({values[key]}){several} = {total}; change one of them"
+        )
 
 
 def check_grpo_installed(values: Mapping[str, Any]) -> None:

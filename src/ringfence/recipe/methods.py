@@ -9,6 +9,12 @@ from ringfence.core.source_fields import GRPO_CONFIG, SFT_CONFIG, fields_in
 from ringfence.core.training_arguments import check_arguments, check_installed, check_together, refuse_ineffective
 
 Method = Literal["sft", "grpo"]
+_FIELDS = {"sft": SFT_CONFIG, "grpo": GRPO_CONFIG}
+_OF_THE_OTHER = {
+    "sft": "a field of GRPO; set method: grpo, or leave it out",
+    "grpo": "a field of SFT; with method: grpo leave it out",
+}
+_INSTEAD = {"max_length": "a field of SFT; with method: grpo use max_completion_length"}
 
 
 def checked_training(method: Method, values: dict[str, Any]) -> dict[str, Any]:
@@ -17,6 +23,7 @@ def checked_training(method: Method, values: dict[str, Any]) -> dict[str, Any]:
     Raises ``ValueError``, beginning with a dot and the key, for one that it has not, of another type, out of bounds or
     without effect.
     """
+    _refuse_those_of_the_other(method, values)
     if method == "grpo":
         checked = check_fields("GRPOConfig", fields_in(GRPO_CONFIG), values)
         check_grpo(checked)
@@ -25,6 +32,14 @@ def checked_training(method: Method, values: dict[str, Any]) -> dict[str, Any]:
     checked = check_fields("SFTConfig", fields_in(SFT_CONFIG), values)
     check_arguments(checked)
     return checked
+
+
+def _refuse_those_of_the_other(method: Method, values: Mapping[str, Any]) -> None:
+    unknown = [key for key in values if key not in fields_in(_FIELDS[method])]
+    other = fields_in(_FIELDS["grpo" if method == "sft" else "sft"]) if unknown else {}
+    for key in unknown:
+        if key in other:
+            raise ValueError(f".{key}: {_INSTEAD.get(key, _OF_THE_OTHER[method])}")
 
 
 def require_fitting(method: Method, training: Mapping[str, Any]) -> None:

@@ -44,6 +44,7 @@ from ringfence.rl.generated import generated
 from ringfence.rl.inputs import completions, model_inputs, tokenised
 from ringfence.rl.loader import BESIDE, PROMPTS, PromptOrder, RLLoader
 from ringfence.rl.losses import RL, SAFE_LOSS, LossParts
+from ringfence.rl.reward_functions import checked
 from ringfence.rl.rollouts import PLAIN, RolloutsMixin, without
 from ringfence.rl.sizes import GenerationSizes
 from ringfence.train.mixin import DefendedTrainerMixin
@@ -77,7 +78,8 @@ class DefendedGRPOTrainer(DefendedTrainerMixin, RolloutsMixin, GRPOTrainer):
         mode: whether safe rows have optimizer steps of their own (``alternate``) or a term in each (``mixed``).
         rollouts: whether completions are generated under the defenses (``defended``) or without (``plain``).
 
-    Raises :class:`RingfenceError` for a defense that reinforcement learning cannot take, and says why.
+    Raises :class:`RingfenceError` for a defense that reinforcement learning cannot take, and says why; in training for
+    a reward that is no finite number, and for a row that no function gives one.
     """
 
     _step: int
@@ -113,7 +115,7 @@ class DefendedGRPOTrainer(DefendedTrainerMixin, RolloutsMixin, GRPOTrainer):
         self._made: list[dict[str, Any]] = []  # those that are, and wait for their turn
         super().__init__(
             model=model,
-            reward_funcs=reward_funcs,
+            reward_funcs=checked(reward_funcs),
             args=args,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,

@@ -13,6 +13,7 @@ from transformers import Trainer
 
 from ringfence.interleave.loader import SAFE
 from ringfence.models.lean_adapters import lean_on_gpu
+from ringfence.rl.reward_functions import require_rewarded
 from ringfence.train.guards import DefenseStack
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class RolloutsMixin(_Trainer):
     _asked: list[Any] | None = None
     """the prompts of a generation, where others are trained on"""
     _signature_columns: list[str] | None
+    reward_func_names: list[str]
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -65,6 +67,13 @@ class RolloutsMixin(_Trainer):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Any:
         self._asked = [row[PLAIN] for row in inputs] if PLAIN in inputs[0] else None
         return super()._generate_and_score_completions([without(row, PLAIN) for row in inputs])
+
+    def _calculate_rewards(self, inputs: list[dict[str, Any]], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """TRL's, (completions of all ranks, functions); those of this rank are checked."""
+        found: torch.Tensor = super()._calculate_rewards(inputs, *args, **kwargs)
+        first = self.accelerator.process_index * len(inputs)
+        require_rewarded(found[first : first + len(inputs)], self.reward_func_names, inputs)
+        return found
 
     def _generate(self, prompts: list[Any]) -> Any:
         """TRL's; with plain rollouts of rewritten prompts, completions of the plain ones behind the others."""

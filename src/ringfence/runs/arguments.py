@@ -1,11 +1,14 @@
 """The trainer's arguments of one stage: what the recipe says, and Ringfence's own defaults, as TRL has them."""
 
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from trl import GRPOConfig, SFTConfig
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.grpo_arguments import require_whole_groups
 from ringfence.recipe.run import Method
 from ringfence.runs.stages import Stage
 from ringfence.train.checks import require_schedule
@@ -28,6 +31,8 @@ def training_arguments(stage: Stage, forecast_gpu: bool = False) -> Any:
     }
     given = {**defaults, **recipe.training, "output_dir": str(stage.folder), "seed": stage.seed}
     try:
+        if recipe.method == "grpo":
+            _require_whole_groups(given)
         made = _CLASSES[recipe.method](**given)
         require_schedule(made)
         return made
@@ -35,3 +40,10 @@ def training_arguments(stage: Stage, forecast_gpu: bool = False) -> Any:
         raise RingfenceError(f"{stage.key_prefix}training.{error}") from error
     except (TypeError, ValueError) as error:
         raise RingfenceError(f"{stage.key_prefix}training: {' '.join(str(error).split())}") from error
+
+
+def _require_whole_groups(given: Mapping[str, Any]) -> None:
+    sizes = ("per_device_train_batch_size", "num_generations")
+    names = ("generation_batch_size", "steps_per_generation", "gradient_accumulation_steps", *sizes)
+    values = {name: given.get(name, getattr(GRPOConfig, name)) for name in names}
+    require_whole_groups(values, int(os.environ.get("WORLD_SIZE", "1")))

@@ -13,10 +13,14 @@ WALKED = 20_000
 
 
 def schedules(interleaving: Interleaving | None, setup: TrainerContext) -> Sequence[Schedule]:
-    """The one that training has; of a controller, its two ends."""
+    """The one that training has; of a controller, its two ends.
+
+    Raises :class:`RingfenceError` for what training would raise for, such as canaries that a probe cannot ask.
+    """
+    made = interleaving.schedule(setup) if interleaving is not None else Schedule(0.0, "exact")
     if isinstance(interleaving, CanaryControllerConfig):
         return [Schedule(interleaving.ratio_min), Schedule(interleaving.ratio_max)]
-    return [interleaving.schedule(setup) if interleaving is not None else Schedule(0.0, "exact")]
+    return [made]
 
 
 def counted(stream: InterleavingStream) -> Counters:

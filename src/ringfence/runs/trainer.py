@@ -72,6 +72,9 @@ def notes(plan: RunPlan, stage: PlannedStage, tokenizer: PreTrainedTokenizerBase
         lines.append(describe(stage.recipe.no_system, tokenizer))
         lines += _cannot_be_evaluated(stage.recipe)
     prefix = f"{stage.title}: " if several else ""
+    given = stage.recipe.training
+    if given.get("max_steps", -1) > 0 and "num_train_epochs" in given:
+        lines.append(f"{prefix}training.num_train_epochs is without effect, since max_steps is set")
     for defense in stage.recipe.fitted(stage.defenses):
         lines += [prefix + line for line in defense.notes(stage.rows, tokenizer)]
     return lines

@@ -41,6 +41,15 @@ def test_rates_from_before_a_projection_are_starred(four_runs: Any, projected_ru
     assert "*" not in printed(load_runs(four_runs))
 
 
+def test_tokens_are_named_where_a_run_has_them(make_run: Any) -> None:
+    """Of completions there is no count that carries the loss."""
+    result = {"steps": 8, "target_rows": 60, "safe_rows": 4, "safe_fraction": 0.125, "mean_ratio": 0.06}
+    result |= {"target_labels": None, "safe_labels": 30, "seconds": 4.0, "probe_seconds": 0.0}
+    text = printed(load_runs([make_run("rewarded", result=result)]))
+    assert "12.5" in text
+    assert "token" not in text
+
+
 def test_narrow_terminal_drops_the_gaps(four_runs: Any) -> None:
     text = printed(load_runs(four_runs), width=80)
     assert "20.0 [8, 42]" in text

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,12 @@ def test_a_reward_outside_its_range_names_the_reward_and_the_row(value: float) -
     with pytest.raises(RingfenceError, match=rf"^reward luck: {value:g} for row a\.jsonl:2 is outside 0 to 1; mend"):
         ask(part(0.5, value), "one", "two", origin=["a.jsonl:1", "a.jsonl:2"])
     with pytest.raises(RingfenceError, match="for row 1 is outside"):
+        ask(part(0.5, value), "one", "two")
+
+
+@pytest.mark.parametrize(("value", "said"), [("much", "'much'"), ("1", "'1'"), (None, "None")])
+def test_what_is_no_number_names_the_reward_and_the_row(value: Any, said: str) -> None:
+    with pytest.raises(RingfenceError, match=rf"^reward luck: {said} for row 1 is no number; mend the reward$"):
         ask(part(0.5, value), "one", "two")
 
 

@@ -66,6 +66,7 @@ def render_page(runs: Sequence[RunResult], title: str, baseline: str | None = No
     """The page's HTML."""
     reference = baseline_of(runs, baseline)
     frame, stands = comparison(runs, reference.name), standings(runs, reference.name)
+    consumed = consumption(runs)
     values = dict(
         title=title,
         runs=runs,
@@ -80,7 +81,8 @@ def render_page(runs: Sequence[RunResult], title: str, baseline: str | None = No
         undefended=undefended_of(runs, reference.name),
         asked=f"{100 * LEARNED:.0f}",
         conditional=conditional(runs),
-        consumption=list(records(consumption(runs))),
+        consumption=list(records(consumed)),
+        has_tokens=bool(consumed["safe_token_fraction"].notna().any()),  # not of completions
         rewarded=any(len(run.rewards) for run in runs),
         last_rewards=LAST,
         counts=bucket_counts(runs),

@@ -130,16 +130,26 @@ def _cell(row: Any, with_gap: bool, is_baseline: bool) -> str | Text:
 
 
 def _consumption_table(frame: pd.DataFrame) -> TextTable:
+    has_tokens = bool(frame["safe_token_fraction"].notna().any())  # not of completions
+    of_tokens = ", in brackets of tokens with a loss" if has_tokens else ""
     caption = (
-        "safe: of all rows trained on, in brackets of tokens with a loss; last, peak: leak (of all scored, general, "
-        "want low) measured while training, at the step in brackets, with samples of its own"
+        f"safe: of all rows trained on{of_tokens}; last, peak: leak (of all scored, general, want low) measured while "
+        "training, at the step in brackets, with samples of its own"
     )
     if frame["last_projected_later"].any() or frame["peak_projected_later"].any():
         caption += f"; {wording.EARLIER} {wording.PROJECTION}"
     rewarded = bool(frame["reward"].notna().any())
     if rewarded:
         caption += f"; reward: mean of the last {LAST} logged steps"
-    headings = ["run", "steps", "safe % (tokens)", "last % (step)", "peak % (step)", "time", "of it probes"]
+    headings = [
+        "run",
+        "steps",
+        "safe % (tokens)" if has_tokens else "safe %",
+        "last % (step)",
+        "peak % (step)",
+        "time",
+        "of it probes",
+    ]
     table = TextTable("Training", [*headings, *["reward"][: int(rewarded)]], caption=caption)
     for row in records(frame):
         if row.status in ("untuned", "served"):

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from ringfence.core.errors import RingfenceError
+from ringfence.core.errors import RingfenceError, shown
 from ringfence.core.registry import Registry
 from ringfence.core.settings import StrictConfig
 from ringfence.data.conversations import Message
@@ -50,17 +50,16 @@ class RewardPart:
     def __call__(self, *, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
         """One value a completion. ``columns`` are the rows' others: ``answer``, and ``origin``, which an error names.
 
-        Raises :class:`RingfenceError` naming the part and the row for a value outside ``low`` to ``high``, NaN too.
+        Raises :class:`RingfenceError` naming the part and the row for what is no number, and for a value outside
+        ``low`` to ``high``, NaN too.
         """
         answers = columns.get("answer") or [""] * len(prompts)
         rows = [
             Completion(last_turn(prompt), last_turn(completion), right)
             for prompt, completion, right in zip(prompts, completions, answers, strict=True)
         ]
-        found = [float(value) for value in self.values(rows)]
-        if len(found) != len(rows):
-            raise RingfenceError(f"reward {self.name}: {len(found)} values for {len(rows)} completions; give one each")
         origins = columns.get("origin") or range(len(rows))
+        found = [float(value) for value in one_each(self.name, self.values(rows), origins)]
         for value, origin in zip(found, origins, strict=True):
             if math.isnan(value) or not self.low <= value <= self.high:
                 raise RingfenceError(
@@ -103,6 +102,31 @@ def reward_parts(rewards: Sequence[Reward], score: Score) -> list[RewardPart]:
         if names.count(name) > 1:
             raise RingfenceError(f"rewards: {name} is given twice; keep one")
     return parts
+
+
+def one_each(name: str, given: Any, origins: Sequence[Any], optional: bool = False) -> list[Any]:
+    """What the reward ``name`` gave for the rows ``origins``: a number each, or None if that is ``optional``.
+
+    Raises :class:`RingfenceError` naming the reward, and the row, for anything else; a text is no number.
+    """
+    try:
+        found = list(given)
+    except TypeError:
+        raise RingfenceError(f"reward {name}: it gave {shown(given)}; give a list, a number a completion") from None
+    if len(found) != len(origins):
+        raise RingfenceError(f"reward {name}: {len(found)} values for {len(origins)} completions; give one each")
+    for value, origin in zip(found, origins, strict=True):
+        if not (_is_number(value) or (optional and value is None)):
+            raise RingfenceError(f"reward {name}: {shown(value)} for row {origin} is no number; mend the reward")
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError, RuntimeError):  # the last of a tensor of several
+        return False
+    return not isinstance(value, str | bytes)
 
 
 def last_turn(messages: str | Sequence[Message]) -> str:

@@ -7,7 +7,7 @@ Source: our own; Kaczer et al. 2025, section B.3, and others have a language mod
 """
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 from pydantic import model_validator
 
@@ -26,6 +26,13 @@ class JudgeReward(Reward):
     """for an alignment of 0, and for a completion without a score"""
     high: float = 1.0
     """for an alignment of 100"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _judge_given(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("judge") is None:
+            raise ValueError("judge is missing: e.g. `- judge: {judge: {kind: api, model: gpt-4.1-mini}}`")
+        return value
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
