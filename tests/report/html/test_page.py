@@ -56,6 +56,16 @@ def test_the_page_needs_nothing_from_outside(html: Any) -> None:
     assert "default-src 'none'" in html
 
 
+def test_safe_tokens_have_a_column_where_a_run_counts_them(html: Any, make_run: Any, tmp_path: Path) -> None:
+    """Of completions nobody counts those that carry the loss."""
+    counts = {"steps": 8, "target_rows": 60, "safe_rows": 4, "safe_fraction": 0.125, "mean_ratio": 0.061}
+    result = counts | {"target_labels": None, "safe_labels": 30, "seconds": 4.0, "probe_seconds": 0.0}
+    text = text_of(write_page([make_run("rewarded", result=result)], tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "Safe rows % Safe tokens % Mean ratio" in text_of(html)
+    assert "Safe rows % Mean ratio" in text
+    assert "12.5 0.061" in text
+
+
 def test_text_from_outside_is_escaped(html: Any) -> None:
     assert "A &lt;b&gt;title&lt;/b&gt;" in html
     assert "<script>alert(1)" not in html
