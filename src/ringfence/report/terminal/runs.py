@@ -141,15 +141,8 @@ def _consumption_table(frame: pd.DataFrame) -> TextTable:
     rewarded = bool(frame["reward"].notna().any())
     if rewarded:
         caption += f"; reward: mean of the last {LAST} logged steps"
-    headings = [
-        "run",
-        "steps",
-        "safe % (tokens)" if has_tokens else "safe %",
-        "last % (step)",
-        "peak % (step)",
-        "time",
-        "of it probes",
-    ]
+    safe = "safe % (tokens)" if has_tokens else "safe %"
+    headings = ["run", "steps", safe, "last % (step)", "peak % (step)", "time", "of it probes"]
     table = TextTable("Training", [*headings, *["reward"][: int(rewarded)]], caption=caption)
     for row in records(frame):
         if row.status in ("untuned", "served"):
