@@ -27,6 +27,7 @@ from rich.console import Console
 from runs import ENVIRONMENT, markdown
 
 from ringfence.core.files import write_json
+from ringfence.core.parent import leave_with_parent
 from ringfence.core.plain import read_json
 from ringfence.core.run_folder import BENIGN_ANSWERS, BENIGN_FILE, OWN, RESULT_FILE, evaluation_folder
 from ringfence.evaluate.benign import Counts, count, difference, rates
@@ -149,6 +150,7 @@ def table(options: argparse.Namespace) -> str:
 def main() -> None:
     """Run what is missing, and print the table."""
     if sys.argv[1:2] == [WORKER]:
+        leave_with_parent(1)
         folder, arm, overrides = json.loads(sys.argv[2])
         work(Path(folder), arm, overrides)
         return

@@ -15,10 +15,8 @@ with a 95% interval over problems, and less those of `none` with a paired one; s
 
 import argparse
 import json
-import os
 import statistics
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ from runs import ENVIRONMENT, markdown
 from scipy.stats import bootstrap
 
 from ringfence.core.files import JsonlLog, write_json
+from ringfence.core.parent import leave_with_parent
 from ringfence.core.plain import read_json
 from ringfence.core.run_folder import LOG_FILE, RESULT_FILE
 from ringfence.core.statistics import clustered_interval
@@ -246,18 +245,6 @@ def main() -> None:
     sys.exit(bool(failed))
 
 
-def end_with_parent() -> None:
-    """However the parent ends, its end of the pipe closes."""
-
-    def wait() -> None:
-        while os.read(0, 1024):  # past Python's own buffer, whose lock would be held when this process ends
-            pass
-        os._exit(1)
-
-    if os.environ.get("RINGFENCE_EXIT_WITH_STDIN"):
-        threading.Thread(target=wait, daemon=True).start()
-
-
 def worker(arguments: str) -> None:
     """:func:`work` by its arguments as JSON."""
     out, arm, overrides, samples = json.loads(arguments)
@@ -266,7 +253,7 @@ def worker(arguments: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [WORKER]:
-        end_with_parent()
+        leave_with_parent(1)
         worker(sys.argv[2])
     else:
         main()

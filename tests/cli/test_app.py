@@ -16,6 +16,7 @@ import project
 import tiny
 from ringfence.cli.console import console
 from ringfence.core import progress
+from ringfence.core.parent import LEAVE
 from ringfence.data import proxy
 from ringfence.data.suites.load import builtin_names
 
@@ -126,7 +127,7 @@ def test_a_child_of_the_demo_leaves_with_its_parent(tmp_path: Path) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "RINGFENCE_EXIT_WITH_STDIN": "1"},
+        env={**os.environ, LEAVE: "1"},
     )
     assert child.stdin is not None
     while not (tmp_path / "run" / "log.jsonl").exists():

@@ -30,6 +30,7 @@ from ringfence.cli import (
 from ringfence.cli.console import is_main_process, say
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import DISK_FULL
+from ringfence.core.parent import leave_with_parent
 
 BAD_INPUT, INTERRUPTED = 2, 130  # exit codes
 HELP = (
@@ -90,8 +91,7 @@ def main() -> None:
     """Entry point: bad input is one line on stderr and exit code 2, Ctrl-C is 130."""
     _quiet_libraries()
     _show_log()
-    if os.environ.get("RINGFENCE_EXIT_WITH_STDIN"):
-        _exit_with_stdin()
+    leave_with_parent(BAD_INPUT)
     try:
         # Outside its standalone mode typer returns the exit code of typer.Exit, 130 for Ctrl-C, and None otherwise.
         code = app(standalone_mode=False, prog_name="ringfence")
@@ -178,14 +178,3 @@ def _show_log() -> None:
 def _fail(message: str, code: int = BAD_INPUT) -> None:
     print(f"ringfence: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)
-
-
-def _exit_with_stdin() -> None:
-    """Leave when the parent does, however it ends: its end of our standard input closes."""
-    import threading
-
-    def watch() -> None:
-        sys.stdin.read()
-        os._exit(BAD_INPUT)
-
-    threading.Thread(target=watch, daemon=True).start()

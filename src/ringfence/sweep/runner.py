@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import JsonlLog
+from ringfence.core.parent import LEAVE
 from ringfence.core.progress import Lines
 from ringfence.core.run_folder import LOG_FILE, RESULT_FILE
 from ringfence.core.terminal import say
@@ -27,7 +28,7 @@ RINGFENCE = ("-m", "ringfence")
 ONE_THREAD = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),  # jobs side by side do not fight for the cores
     "TOKENIZERS_PARALLELISM": "false",
-    "RINGFENCE_EXIT_WITH_STDIN": "1",  # however the parent ends, its end of the pipe closes
+    LEAVE: "1",  # however the parent ends, its end of the pipe closes
 }
 EVALUATION_SHARE = 0.15  # of a job's bar; the rest is training
 MOST_BARS = 8
