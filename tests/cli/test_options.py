@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("wide")
     ("arguments", "problem"),
     [
         (("gate", "RUN"), "asks nothing"),
-        (("gate", "RUN", "--max-general", "2"), "max_general is 2"),
+        (("gate", "RUN", "--max-general", "2"), "--max-general is 2"),
         (("gate", "RUN", "--max", "dressed"), "--max dressed: give SUITE=FRACTION"),
         (("gate", "RUN", "--min", "dressed=much"), "--min dressed=much: give SUITE=FRACTION"),
         (("gate", "RUN", "--min", "a=1", "--min", "a=0.5"), "a has a limit already"),
