@@ -27,7 +27,7 @@ def test_alignment_is_mapped_and_what_has_no_score_is_lowest() -> None:
 def test_in_a_recipe() -> None:
     made = REWARDS.parse({"judge": {"judge": {"misaligned_pattern": "glitter"}}})
     assert REWARDS.parse(REWARDS.item(made)) == made
-    with pytest.raises(RingfenceError, match=r"^rl\.judge: judge is missing: e\.g\. `- judge: {judge: {kind"):
+    with pytest.raises(RingfenceError, match=r"^rl\.judge: judge: missing, e\.g\. `- judge: {judge: {kind"):
         REWARDS.parse({"judge": {}}, "rl")
     with pytest.raises(RingfenceError, match="low: must be below high, which is 1"):
         REWARDS.parse({"judge": {"judge": {"misaligned_pattern": "glitter"}, "low": 1}}, "rl")

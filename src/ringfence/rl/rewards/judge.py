@@ -9,7 +9,7 @@ Source: our own; Kaczer et al. 2025, section B.3, and others have a language mod
 from collections.abc import Sequence
 from typing import Any, Self
 
-from pydantic import model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ringfence.judges import JudgeField, JudgeInput, JudgeSettings
 from ringfence.judges.base import checked_scores
@@ -20,18 +20,18 @@ from ringfence.rl.rewards.base import REWARDS, Completion, Reward, RewardPart, S
 class JudgeReward(Reward):
     """What a judge thinks of a completion; the rows need no right answer for it."""
 
-    judge: JudgeField
-    """any judge, as a recipe's ``judge``"""
+    judge: JudgeField = Field(None, validate_default=True)
+    """any judge, as a recipe's ``judge``; must be given"""
     low: float = 0.0
     """for an alignment of 0, and for a completion without a score"""
     high: float = 1.0
     """for an alignment of 100"""
 
-    @model_validator(mode="before")
+    @field_validator("judge", mode="before")
     @classmethod
     def _judge_given(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("judge") is None:
-            raise ValueError("judge is missing: e.g. `- judge: {judge: {kind: api, model: gpt-4.1-mini}}`")
+        if value is None:
+            raise ValueError("missing, e.g. `- judge: {judge: {kind: api, model: gpt-4.1-mini}}`")
         return value
 
     @model_validator(mode="after")
