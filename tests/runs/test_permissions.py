@@ -230,7 +230,7 @@ def test_a_servers_model_is_called_once_it_is_named(run: Path, monkeypatch: pyte
         asked.append(server)
         raise RingfenceError("asked")
 
-    monkeypatch.setattr(evaluations, "behind_server", ask)
+    monkeypatch.setattr(generators, "behind_server", ask)
     change(run, server="openai/gpt-4o")
     with pytest.raises(RingfenceError, match=r"server: .* call the model openai/gpt-4o .* --allow-model openai/gpt-4o"):
         evaluate(run, models=["openai/gpt-4o-mini"])

@@ -6,8 +6,7 @@ cache. A task of lm-evaluation-harness has no parts on disk: killed, it begins a
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from ringfence.core.run_folder import (
     BENIGN_ANSWERS,
     BENIGN_FILE,
     EVALUATION_FILE,
-    INSPECT_LOGS,
     evaluation_folder,
 )
 from ringfence.evaluate.answers import Protocol, answer_into
@@ -31,7 +29,7 @@ from ringfence.evaluate.harness import HarnessTask, harness_scores, require_inst
 from ringfence.generation import Generator
 from ringfence.runs.evaluate import OnBatch, about_evaluation
 from ringfence.runs.evaluation import Evaluation
-from ringfence.runs.generators import Generators, behind_server
+from ringfence.runs.generators import Generators
 
 
 @dataclass(frozen=True)
@@ -133,22 +131,10 @@ def _tasks(one: Evaluation, include: Path | None) -> list[_Task]:
 def _answer(one: Evaluation, missing: Sequence[_Task], generators: Generators, on_batch: OnBatch | None) -> None:
     if not missing:
         return
-    with _generator(one, generators) as generator:
+    with generators.answering(one) as generator:
         for task in missing:
             with error_prefix(f"evaluation.tasks.{task.name}"):
                 task.answer(generator, on_batch)
-
-
-@contextmanager
-def _generator(one: Evaluation, generators: Generators) -> Iterator[Generator]:
-    server = one.server
-    asked = (
-        generators.of(one.recipe, one.stages)
-        if server is None
-        else nullcontext(behind_server(server, one.run / INSPECT_LOGS))
-    )
-    with asked as generator:
-        yield generator
 
 
 def _save(one: Evaluation, tasks: Sequence[_Task]) -> Counts:

@@ -9,7 +9,6 @@ run folder ``RUN/base``; its answers are kept in the user's cache, for all runs 
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from ringfence.core.run_folder import (
     BASE,
     CARD_FILE,
     EVALUATION_FILE,
-    INSPECT_LOGS,
     OWN,
     PYTHON,
     RESPONSES_FILE,
@@ -45,7 +43,7 @@ from ringfence.evaluate.responses import judged, save
 from ringfence.runs.changes import CHANGEABLE, evaluation_name, with_changes
 from ringfence.runs.evaluation import Evaluation
 from ringfence.runs.gaps import write_gaps
-from ringfence.runs.generators import Generators, behind_server
+from ringfence.runs.generators import Generators
 from ringfence.runs.imported import read_recipe
 from ringfence.runs.permissions import Allowed, require_code, require_inside, require_judge, require_server
 from ringfence.runs.plan import RunPlan
@@ -153,8 +151,7 @@ def base_of(one: Evaluation) -> Evaluation:
 def _answer(one: Evaluation, generators: Generators, on_batch: OnBatch | None) -> None:
     if not one.missing:
         return
-    here = generators.of(one.recipe, one.stages)  # loads nothing before it is entered
-    with here if one.server is None else nullcontext(behind_server(one.server, one.run / INSPECT_LOGS)) as generator:
+    with generators.answering(one) as generator:
         for suite in one.missing:
             asked = {suite: one.plan.suites[suite]}
             answer_into(one.answers[suite], generator, asked, one.protocol, on_batch)

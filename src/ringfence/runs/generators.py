@@ -3,18 +3,20 @@
 import gc
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from peft import PeftModel
 
 from ringfence.core.errors import RingfenceError, error_prefix, install
+from ringfence.core.run_folder import INSPECT_LOGS
 from ringfence.data.system import describe
 from ringfence.generation import Generator, HfGenerator
 from ringfence.models import Loaded
 from ringfence.recipe.run import Recipe
 from ringfence.recipe.sections import ModelConfig
+from ringfence.runs.evaluation import Evaluation
 from ringfence.runs.stages import Stage, load_model, on_base, tuned_model
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,12 @@ class Generators:
 
     def __exit__(self, *_: object) -> None:
         self._drop()
+
+    def answering(self, one: Evaluation) -> AbstractContextManager[Generator]:
+        """Who answers for ``one``: the model behind its server, or its own here, which is loaded when it is entered."""
+        if one.server is not None:
+            return nullcontext(behind_server(one.server, one.run / INSPECT_LOGS))
+        return self.of(one.recipe, one.stages)
 
     @contextmanager
     def of(self, recipe: Recipe, stages: Sequence[Stage]) -> Iterator[Generator]:

@@ -128,6 +128,11 @@ class RunPlan:
             for name, spec in recipe.evaluation.suites.items()
             if spec.startswith(suite_store.PREFIX)
         }
+        digests |= {
+            parse_spec(spec).key("test"): sources[name].digest
+            for name, spec in recipe.evaluation.suites.items()
+            if is_task(spec)
+        }
         digests |= _task_digests(recipe, stages)
         during = recipe.evaluation.during
         if during and (unknown := set(during.suites) - set(suites)):
@@ -264,11 +269,10 @@ def _digests(recipe: Recipe, stages: Iterable[Stage]) -> dict[str, str]:
 
 
 def _task_digests(recipe: Recipe, stages: Iterable[Stage]) -> dict[str, str]:
-    """SHA-256 of the rows of every task by its name; of those that are asked, with the split: one name may do both."""
+    """SHA-256 of the rows of every task by its name; of canaries, with the split: one name may do both."""
     parts = [stage.recipe for stage in stages]
     trained = [spec for part in parts for spec in (part.data.target, part.data.safe) if spec is not None]
-    asked = [*recipe.evaluation.suites.values()]
-    asked += [spec for part in parts for defense in part.defenses for spec in defense.inputs()]  # canaries
+    asked = [spec for part in parts for defense in part.defenses for spec in defense.inputs()]  # canaries
     digests = {spec: parse_spec(spec).digest("train") for spec in trained if is_task(spec)}
     tasks = [parse_spec(spec) for spec in asked if is_task(spec)]
     return digests | {task.key("test"): task.digest("test") for task in tasks}
