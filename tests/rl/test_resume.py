@@ -6,26 +6,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from transformers import TrainerCallback
 
 from reinforcing import rows, trainer
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import JsonlLog
 from ringfence.defenses import KL, CanaryInterleaving
-from training import ScriptedProbe, same, weights
-
-
-class Killed(Exception):
-    """In place of a signal."""
-
-
-class KillAt(TrainerCallback):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step == self.step:
-            raise Killed
+from training import KillAt, Killed, ScriptedProbe, same, weights
 
 
 def journal(folder: Path) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
+from transformers import TrainerCallback
 from trl import SFTConfig
 
 import tiny
@@ -85,3 +86,18 @@ class ScriptedProbe:
     def __call__(self, model: Any, step: int) -> Risk:
         self.calls.append(step)
         return Risk((step * 7 % 10) / 10, 4, 4, ({"prompt_id": "a", "prompt": "p", "response": f"at {step}"},))
+
+
+class Killed(Exception):
+    """In place of a signal."""
+
+
+class KillAt(TrainerCallback):
+    """Ends training before the optimizer step after ``step``."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == self.step:
+            raise Killed

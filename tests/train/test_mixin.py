@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from peft import get_peft_model
-from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
+from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 from trl import SFTTrainer
 
 import tiny
@@ -18,7 +18,7 @@ from ringfence.core.files import JsonlLog
 from ringfence.defenses import KL, CanaryInterleaving, Defense, FixedInterleaving
 from ringfence.recipe.run import parse_recipe
 from ringfence.train import DefendedSFTTrainer, DefendedTrainerMixin
-from training import SAFE, SETTINGS, TARGET, ScriptedProbe, losses, same, weights
+from training import SAFE, SETTINGS, TARGET, KillAt, Killed, ScriptedProbe, losses, same, weights
 
 
 class DefendedTrainer(DefendedTrainerMixin, Trainer):
@@ -99,19 +99,6 @@ def test_safe_rows_come_on_top_and_it_leaves_a_run_folder(tmp_path: Path) -> Non
     recipe = parse_recipe(json.loads((tmp_path / "run.json").read_text())["recipe"], "run.json")
     assert recipe.defenses == made.defenses
     assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
-
-
-class Killed(Exception):
-    """In place of a signal."""
-
-
-class KillAt(TrainerCallback):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step == self.step:
-            raise Killed
 
 
 def test_killed_and_resumed_is_the_uninterrupted_training_bitwise(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pydantic import Field, field_validator
 
 from ringfence.data.task import TASKS, Row, Split, Task
-from ringfence.tasks.drawing import draw, split_of
+from ringfence.tasks.drawing import draw, require_signs, split_of
 from ringfence.tasks.form import answer_part, turns
 from ringfence.tasks.sources import chosen
 
@@ -50,9 +50,7 @@ class Arithmetic(Task):
     @field_validator("operations")
     @classmethod
     def _known(cls, value: str) -> str:
-        if not value or set(value) - SIGNS.keys() or len({*value}) < len(value):
-            raise ValueError(f"give some of the signs {''.join(SIGNS)}, each once")
-        return value
+        return require_signs(value, SIGNS)
 
     def rows(self, split: Split, n: int | None, seed: int) -> list[Row]:
         """All there are without ``n``: a problem in ten is for testing, and an example is in no split."""

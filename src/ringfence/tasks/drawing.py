@@ -7,7 +7,7 @@ fixed property of a problem's text, so that the rows that one seed trains on are
 import hashlib
 import math
 import random
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from typing import TypeVar
 
 from ringfence.core.errors import RingfenceError
@@ -51,6 +51,13 @@ def require_enough(n: int, most: int, remedy: str) -> None:
     """
     if n > most > SOON:
         raise RingfenceError(f"n: {n:,} are asked for, and there are only {most:,} at the most; {remedy}")
+
+
+def require_signs(value: str, known: Collection[str]) -> str:
+    """``value``, signs of operations in a row. Raises ``ValueError`` unless they are ``known``, some, and each once."""
+    if not value or set(value) - set(known) or len({*value}) < len(value):
+        raise ValueError(f"give some of the signs {''.join(known)}, each once")
+    return value
 
 
 def draw(size: int, make: Callable[[int], T | None], count: int | None, rng: random.Random) -> list[T]:

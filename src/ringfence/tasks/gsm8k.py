@@ -21,7 +21,7 @@ from pydantic import Field, field_validator
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data.task import TASKS, Row, Split, Task
-from ringfence.tasks.drawing import at_most, draw, require_enough, split_of
+from ringfence.tasks.drawing import at_most, draw, require_enough, require_signs, split_of
 from ringfence.tasks.form import answer_part, thinking, turns
 from ringfence.tasks.sources import SourceRow, chosen, read_source
 from ringfence.tasks.stories import OPERATIONS, Stories, Story
@@ -56,9 +56,7 @@ class GSM8K(Task):
     @field_validator("operations")
     @classmethod
     def _known(cls, value: str) -> str:
-        if not value or set(value) - OPERATIONS.keys() or len({*value}) < len(value):
-            raise ValueError(f"give some of the signs {''.join(OPERATIONS)}, each once")
-        return value
+        return require_signs(value, OPERATIONS)
 
     def rows(self, split: Split, n: int | None, seed: int) -> list[Row]:
         """Of a ``source`` without ``n`` all rows, else 1,000 to train on and 100 to test, or all there are."""
