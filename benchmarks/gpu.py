@@ -141,15 +141,6 @@ def taken(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def matmul_limit() -> float:
-    """Operations a second of a large bfloat16 product on random data."""
-    side = 8192 if GPU else 512
-    a, b = (torch.randn(side, side, dtype=torch.bfloat16, device="cuda" if GPU else "cpu") for _ in range(2))
-    for _ in range(3):
-        a @ b
-    return 2 * side**3 / statistics.median(taken(lambda: a @ b) for _ in range(10))
-
-
 # 1 and 2: a training step, undefended and under each defense.
 
 
@@ -183,7 +174,7 @@ def training(bench: Bench) -> None:
     tokens = 4 * bench.size.tokens
     decoder = sum(p.numel() for p in bench.model.get_decoder().parameters() if p.dim() > 1)
     decoder -= bench.model.get_input_embeddings().weight.numel()
-    limit = matmul_limit()
+    limit = overhead.matmul_limit()
     bench.add("training", "bfloat16 product", f"{limit / 1e12:.0f} TFLOP/s")
     for name in ("trl", "none"):
         speed = tokens / statistics.median(one["seconds"] for one in took[name])

@@ -7,8 +7,10 @@
 
 Weights are random in the real shapes, rows are random tokens, half of each labelled. A turn trains every variant for
 `--steps` optimizer steps on the same base weights; the first two steps of each are not timed. Printed: the median over
-turns of milliseconds a step, of its ratio to `none` in the same turn (with the range), tokens a second, and on a GPU
-the peak memory. `trl` is TRL's own SFTTrainer.
+turns of milliseconds a step, of its ratios to `none` and to `trl` in the same turn (with the range), tokens a second,
+the share of what the machine's matrix products allow, and on a GPU the peak memory. `trl` is TRL's own SFTTrainer. The
+share counts the products that plain training cannot do without: the decoder forward, the gradient of the input of what
+is trained and of what lies above it, and both for the output layer at labelled positions; not those of a penalty.
 """
 
 import argparse
@@ -40,7 +42,9 @@ from ringfence.directions.vectors import PersonaVectors, save_vectors
 from ringfence.train import DefendedSFTTrainer
 
 UNTIMED = 2  # steps at the start of each training
+TRL = "trl"
 GOALS = {"kl": 1.6, "ldifs": 1.6, "kl+ldifs": 1.6, "steering": 1.03}
+GOALS_TRL = {"none": 0.85, "kl+ldifs": 1.15}  # of a CPU
 GOALS_CHECKPOINTING = {"kl": 1.4, "ldifs": 1.4, "kl+ldifs": 1.4, "steering": 1.03}
 
 
@@ -99,7 +103,7 @@ def variants(model: Any, folder: Path) -> dict[str, tuple[Defense, ...] | None]:
     save_vectors(file, PersonaVectors({"response_mean": vector}, {}))
     kl, ldifs = KL(weight=0.1), LDIFS(weight=0.1, reduction="relative", every=min(5, depth))
     return {
-        "trl": None,
+        TRL: None,
         "none": (),
         "kl": (kl,),
         "ldifs": (ldifs,),
@@ -173,6 +177,33 @@ def measure(model: Any, defenses: tuple[Defense, ...] | None, data: Dataset, opt
     return {"seconds": statistics.median(clock.seconds[UNTIMED:]), "peak": peak}
 
 
+def matmul_limit() -> float:
+    """Operations a second of a large bfloat16 product on random data."""
+    gpu = torch.cuda.is_available()
+    side = 8192 if gpu else 1024
+    a, b = (torch.randn(side, side, dtype=torch.bfloat16, device="cuda" if gpu else "cpu") for _ in range(2))
+    seconds = []
+    for _ in range(13):
+        wait()
+        started = time.perf_counter()
+        a @ b
+        wait()
+        seconds.append(time.perf_counter() - started)
+    return 2 * side**3 / statistics.median(seconds[3:])
+
+
+def products(model: Any, options: Any) -> float:
+    """Operations that one step of plain training cannot do without."""
+    layers = model.get_decoder().layers
+    sizes = [sum(p.numel() for p in layer.parameters() if p.dim() > 1) for layer in layers]
+    trained = sizes if options.checkpointing else sizes[len(sizes) // 2 :]
+    again = sum(sizes) if options.checkpointing else 0
+    tokens = options.rows * options.tokens
+    labelled = tokens - options.rows * (options.tokens // 2)
+    head = model.get_output_embeddings().weight.numel()
+    return 2.0 * tokens * (sum(sizes) + again + sum(trained)) + 4.0 * labelled * head
+
+
 def main() -> None:
     """Take turns and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -194,33 +225,41 @@ def main() -> None:
             {name: measure(model, defenses, data, options) for name, defenses in chosen.items()}
             for _ in range(options.turns)
         ]
-    show(turns, options)
+    show(turns, options, products(model, options) / matmul_limit())
 
 
-def show(turns: list[dict[str, dict[str, float]]], options: Any) -> None:
-    """One row a variant."""
+def ratio(turns: list[dict[str, dict[str, float]]], over: str, under: str, goals: dict[str, float]) -> str:
+    """Of seconds, in the same turn; empty where one was not run."""
+    if under not in turns[0] or over == under:
+        return ""
+    found = [turn[over]["seconds"] / turn[under]["seconds"] for turn in turns]
+    goal = f", goal {goals[over]}" if over in goals else ""
+    return f"{statistics.median(found):.3f} ({min(found):.3f} to {max(found):.3f}){goal}"
+
+
+def show(turns: list[dict[str, dict[str, float]]], options: Any, least: float) -> None:
+    """One row a variant; ``least`` seconds are what a step's products take."""
     goals = GOALS_CHECKPOINTING if options.checkpointing else GOALS
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
     setting = "all layers, checkpointing" if options.checkpointing else "LoRA on the upper half"
     title = f"{options.shape}, {options.rows} x {options.tokens} tokens, {setting}, {where}"
-    table = Table(
-        "variant", "ms a step", "tokens/s", "time / none (min to max)", "goal", "peak GiB", "peak / none", title=title
-    )
+    columns = ("variant", "ms a step", "tokens/s", "of products", "time / none (range)", "time / trl (range)")
+    table = Table(*columns, "peak GiB", "peak / none", title=title)
+    over_trl = {} if options.checkpointing else GOALS_TRL
     for name in turns[0]:
         seconds = statistics.median(turn[name]["seconds"] for turn in turns)
-        ratios = [turn[name]["seconds"] / turn["none"]["seconds"] for turn in turns]
         peak = statistics.median(turn[name]["peak"] for turn in turns)
-        over = statistics.median(turn[name]["peak"] / turn["none"]["peak"] for turn in turns)
         table.add_row(
             name,
             f"{1000 * seconds:.1f}",
             f"{options.rows * options.tokens / seconds:.0f}",
-            f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})",
-            f"<= {goals[name]}" if name in goals else "",
+            f"{least / seconds:.0%}",
+            ratio(turns, name, "none", goals),
+            ratio(turns, name, TRL, over_trl),
             f"{peak:.2f}",
-            f"{over:.3f}",
+            f"{statistics.median(turn[name]['peak'] / turn['none']['peak'] for turn in turns):.3f}",
         )
-    Console(width=140).print(table)
+    Console(width=160).print(table)
 
 
 if __name__ == "__main__":
