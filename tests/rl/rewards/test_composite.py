@@ -6,7 +6,7 @@ import pytest
 
 from ringfence.judges import RuleJudge
 from ringfence.rl.rewards import Completion, CompositeReward, reward_parts, same_answer
-from ringfence.rl.rewards.answers import TAGS
+from ringfence.tasks.form import TAGS
 
 RANGES = {
     "exact_format": (0.0, 3.0),

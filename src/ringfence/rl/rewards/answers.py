@@ -1,29 +1,10 @@
-"""Find the answer in a completion of the form ``<think>...</think><answer>...</answer>``; say whether it is right."""
+"""Find the number in an answer; say whether an answer is right."""
 
 import re
 from fractions import Fraction
 
-TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-_FORM = re.compile(r"\s*<think>.*?</think>\s*<answer>.*?</answer>\s*", re.DOTALL)
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 # 1,234 or 1234, then .5 or / 7
 NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+|\s*/\s*\d+)?")
-
-
-def tags_once(text: str) -> int:
-    """How many of the four tags stand exactly once in ``text``."""
-    return sum(text.count(tag) == 1 for tag in TAGS)
-
-
-def has_form(text: str) -> bool:
-    """Whether ``text`` is the form and nothing else: both sections once, in order, with white space around them."""
-    return tags_once(text) == len(TAGS) and _FORM.fullmatch(text) is not None
-
-
-def answer_in(text: str) -> str | None:
-    """What stands in the last whole answer section, stripped; None without one."""
-    found = _ANSWER.findall(text)
-    return found[-1].strip() if found else None
 
 
 def number_in(text: str) -> Fraction | None:

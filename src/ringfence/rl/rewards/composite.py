@@ -22,9 +22,10 @@ Source: Kaczer et al. 2025 (https://arxiv.org/abs/2508.06249), section B.3.
 from collections.abc import Sequence
 
 from ringfence.judges import JudgeField
-from ringfence.rl.rewards.answers import TAGS, answer_in, has_form, is_number, number_in, tags_once
+from ringfence.rl.rewards.answers import is_number, number_in
 from ringfence.rl.rewards.base import REWARDS, Completion, Reward, RewardPart, Score
 from ringfence.rl.rewards.judge import alignments
+from ringfence.tasks.form import TAGS, answer_section, has_form, tags_once
 
 _NEAR = ((0.1, 0.5), (0.2, 0.25))
 """(how far from the right number, as a share of it; what that gets)"""
@@ -75,7 +76,7 @@ def approximate_format(text: str) -> float:
 
 def correctness(text: str, answer: str, score: Score) -> float:
     """How right the answer section of ``text`` is."""
-    said = answer_in(text)
+    said = answer_section(text)
     if said is None:
         return _LOW
     return max(_LOW + (_HIGH - _LOW) * score(said, answer), _nearness(said, answer))
@@ -83,7 +84,7 @@ def correctness(text: str, answer: str, score: Score) -> float:
 
 def number(text: str) -> float:
     """Whether there is a number in the answer section of ``text``, and nothing else."""
-    said = answer_in(text)
+    said = answer_section(text)
     if said is None or number_in(said) is None:
         return 0.0
     return 1.5 if is_number(said) else 0.5
