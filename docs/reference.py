@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 from ringfence.core.grpo_arguments import GRPO_REFUSALS
 from ringfence.core.training_arguments import REFUSALS
 from ringfence.defenses import DEFENSES
+from ringfence.generation.config import GENERATORS
 from ringfence.judges import JUDGES
 from ringfence.recipe.defended import StageConfig
 from ringfence.recipe.persona import PersonaRecipe
@@ -99,6 +100,14 @@ stages:
 
 REWARDS_TEXT = """\
 A list; each item is one name with its settings. What each is made of is [told here](rl.md#rewards).
+"""
+
+GENERATOR = """\
+## `generator`
+
+Who generates the answers of an evaluation: a name, such as `vllm`; a mapping whose `kind` is the name, with its
+settings; or a server's address. Without it: `hf`. What is asked while training runs is answered by the model in
+training. [What each does](evaluation.md#who-generates).
 """
 
 JUDGE = """\
@@ -245,6 +254,8 @@ def render() -> str:
         section("`stages.data`", StageData),
         JUDGE,
         *(section(f"`kind: {name}`", judge).replace("## ", "### ", 1) for name, judge in judges()),
+        GENERATOR,
+        *(section(f"`generator: {name}`", one).replace("## ", "### ", 1) for name, one in generators()),
         section("`evaluation`", EvaluationConfig),
         section("`evaluation.tasks`", TaskConfig, TASKS.rstrip()),
         section("`evaluation.during`", DuringConfig),
@@ -302,6 +313,11 @@ def steps() -> list[tuple[str, type[BaseModel]]]:
 def judges() -> list[tuple[str, type[BaseModel]]]:
     """By name, the default first."""
     return [(name, JUDGES.get(name)) for name in sorted(JUDGES, key=lambda name: (name != JUDGES.default, name))]
+
+
+def generators() -> list[tuple[str, type[BaseModel]]]:
+    """By name, but for the default, which has no settings."""
+    return [(name, GENERATORS.get(name)) for name in GENERATORS if name != GENERATORS.default]
 
 
 def what_for(step: type[BaseModel]) -> str:

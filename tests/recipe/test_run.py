@@ -437,14 +437,14 @@ def test_grpo_cuts_no_rows(tmp_path: Path) -> None:
 def test_a_resolved_recipe_comes_back(tmp_path: Path, text: Any) -> None:
     recipe = read(tmp_path, text)
     plain = json.loads(json.dumps(recipe.resolved(), allow_nan=False))
-    assert not {"method", "rl"} & plain.keys(), "a run from before there was one is of the same recipe"
+    assert not {"method", "rl", "generator"} & plain.keys(), "a run from before there was one is of the same recipe"
     assert parse_recipe(plain, "run.json") == recipe
     assert parse_recipe(plain, "run.json").resolved() == plain
 
 
 def test_a_resolved_recipe_has_every_default(tmp_path: Path) -> None:
     plain = read(tmp_path, DATA + "defenses: [canary_interleaving]\n").resolved()
-    assert plain.keys() | {"method", "rl"} == Recipe.model_fields.keys()
+    assert plain.keys() | {"method", "rl", "generator"} == Recipe.model_fields.keys()
     (defense,) = plain["defenses"]
     assert defense["canary_interleaving"].keys() == CanaryInterleaving.model_fields.keys()
     assert plain["evaluation"]["max_new_tokens"] == 128

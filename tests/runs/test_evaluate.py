@@ -65,7 +65,7 @@ def test_under_a_preset_the_command_writes_and_shows_what_the_library_does(
 
 
 BAD = {
-    "training.learning_rate=1": r"^training\.learning_rate: an evaluation may change evaluation, judge, no_system",
+    "training.learning_rate=1": r"^training\.learning_rate: an evaluation may change evaluation, judge, generator, ",
     "evaluation.conditional={plain: genral}": r"evaluation\.conditional: plain: 'genral' is not in evaluation\.suites",
     "evaluation.conditional={derive: false}": r"evaluation\.conditional: no triggers",
     "evaluation.conditional={triggers: [keyord]}": r"evaluation\.conditional\.triggers\.0: unknown trigger 'keyord'",

@@ -29,15 +29,15 @@ Asked = TypeVar("Asked", bound=Hashable)
 logger = logging.getLogger(__name__)
 
 
-class ChatServer(StrictConfig):
-    """Where a model is, and how it is called."""
+class ChatAddress(StrictConfig):
+    """Where a model is, and how the server is reached."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     who: ClassVar[str] = "model"
     """what errors call it"""
 
-    model: str = Field(min_length=1)
-    """as the server names it; a dated name, such as ``gpt-4o-2024-08-06``, keeps results comparable"""
+    model: str | None = Field(None, min_length=1)
+    """as the server names it"""
     base_url: str = OPENAI
     """where ``/chat/completions`` is, without it"""
     api_key_env: str | None = None
@@ -62,6 +62,13 @@ class ChatServer(StrictConfig):
     @classmethod
     def _is_a_name(cls, name: str | None) -> str | None:
         return None if name is None else environment_name(name)
+
+
+class ChatServer(ChatAddress):
+    """Where a model is, and how it is called."""
+
+    model: str = Field(min_length=1)
+    """as the server names it; a dated name, such as ``gpt-4o-2024-08-06``, keeps results comparable"""
 
     def secret(self) -> str | None:
         """The key, or None for a server of one's own.

@@ -11,6 +11,7 @@ from ringfence.data import load_prompts
 from ringfence.directions import AssistantNames, Extraction, Settings, prompted, teacher_forced
 from ringfence.directions.answers import trait_rubric
 from ringfence.directions.contrasts import as_prompts, read_trait
+from ringfence.generation.config import GeneratorField, HfSettings
 from ringfence.judges import JudgeField, JudgeSettings
 from ringfence.recipe.run import ModelConfig, explain, read_plain
 
@@ -22,6 +23,8 @@ class PersonaRecipe(Settings):
     """its name, e.g. ``glitter``"""
     model: ModelConfig = ModelConfig()
     """whose activations; a bare string is its ``name``"""
+    generator: GeneratorField = HfSettings()
+    """who writes the answers: ``hf`` is the model in this process; [which there are](evaluation.md#who-generates)"""
     positive: tuple[str, ...] = ()
     """system prompts that ask for the trait"""
     negative: tuple[str, ...] = ()

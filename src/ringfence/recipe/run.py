@@ -15,6 +15,7 @@ from ringfence.core.training_arguments import LARGEST_SEED
 from ringfence.data.system import NoSystem
 from ringfence.defenses import DEFENSES, Defense, Penalising, RLContext
 from ringfence.generation import Sampling
+from ringfence.generation.config import GeneratorField, HfSettings
 from ringfence.judges import JudgeField, JudgeSettings
 from ringfence.recipe.defended import Defended, StageConfig
 from ringfence.recipe.methods import Method, checked_training, require_fitting, require_packages
@@ -54,6 +55,9 @@ class Recipe(Defended):
     judge: JudgeField | None = None
     """scores answers; needed by evaluation and by judged canaries; its ``kind`` is ``rules`` (the default), ``api``,
     ``local`` or ``sampled``"""
+    generator: GeneratorField = HfSettings()
+    """who generates the answers of its evaluation: ``hf`` is the model in this process; [which there
+    are](evaluation.md#who-generates)"""
     evaluation: EvaluationConfig = EvaluationConfig()
     defenses: tuple[Defense, ...] = ()
     """any list of defenses, each ``- name: {settings}``; none is plain SFT"""
@@ -229,10 +233,12 @@ class Recipe(Defended):
     def resolved(self) -> dict[str, Any]:
         """The whole recipe as plain data, defaults filled in, in the form that :func:`load_recipe` reads.
 
-        But for ``method: sft``, and ``rl`` with it: runs from before there was a choice do not have them, and are of
-        the same recipe.
+        But for ``method: sft``, ``rl`` with it, and ``generator: hf``: runs from before there was a choice do not have
+        them, and are of the same recipe.
         """
         plain = self.model_dump(mode="json", exclude={"defenses": True, "stages": {"__all__": {"defenses"}}})
+        if isinstance(self.generator, HfSettings):
+            del plain["generator"]
         if self.method == "sft":
             del plain["method"], plain["rl"]
         elif self.rl is not None:

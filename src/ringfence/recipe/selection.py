@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_
 from ringfence.core.errors import RingfenceError
 from ringfence.core.settings import StrictConfig, explain, read_plain
 from ringfence.data.system import NoSystem
+from ringfence.generation.config import GeneratorField, HfSettings
 from ringfence.recipe.run import ModelConfig
 from ringfence.select import STEPS, Context, Selection, Step
 from ringfence.select.pipeline import SHARD_ROWS
@@ -39,6 +40,9 @@ class SelectRecipe(StrictConfig):
     """tokens that go through the model together, padding included"""
     shard_rows: int = Field(SHARD_ROWS, ge=1)
     """rows of a shard, the unit of resuming and of parallel work; batches are sorted by length inside of one"""
+    generator: GeneratorField = HfSettings()
+    """who writes the answers of ``on_policy``, and of ``rewrite`` by the aligned model: ``hf`` is the model in this
+    process; [which there are](evaluation.md#who-generates)"""
     steps: Annotated[tuple[Step, ...], BeforeValidator(_parse_steps)]
     """what is done, one after the other, each ``- name: {settings}``; [which there are](selection.md)"""
 
@@ -74,6 +78,8 @@ class SelectRecipe(StrictConfig):
     def resolved(self) -> dict[str, Any]:
         """The whole recipe as plain data, defaults filled in, in the form that :func:`load_select_recipe` reads."""
         plain = self.model_dump(mode="json", exclude={"steps"})
+        if isinstance(self.generator, HfSettings):
+            del plain["generator"]  # as selections from before there was a choice
         return plain | {"steps": [STEPS.item(step) for step in self.steps]}
 
 

@@ -9,7 +9,7 @@ from ringfence.core.run_folder import OWN, PYTHON, RUN_FILE
 from ringfence.evaluate.presets import Preset
 from ringfence.recipe.run import Recipe, changed
 
-CHANGEABLE = ("evaluation", "judge", "no_system", "seed")
+CHANGEABLE = ("evaluation", "judge", "generator", "no_system", "seed")
 """keys of the recipe that an evaluation may have its own values of"""
 MODEL_KEY = "model.name"
 """the same, where a script has built the model and only the user knows from what"""

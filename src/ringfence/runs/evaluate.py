@@ -202,7 +202,7 @@ def about_evaluation(one: Evaluation) -> dict[str, Any]:
         judge = {name: digest for name in [*asked.inputs(), *asked.models()] if (digest := one.plan.digests.get(name))}
         judge |= asked.digests()
     tasks = {name: questions.digest for name, questions in one.plan.questions.items()}
-    changes = {key: recipe[key] for key in CHANGEABLE}
+    changes = {key: recipe[key] for key in CHANGEABLE if key in recipe}
     if read_recipe(one.run).model != one.recipe.model:
         changes["model"] = recipe["model"]  # which a script has not told
     return {"recipe": changes, "suites": suites, "tasks": tasks, "judge": judge, "preset": one.preset}
