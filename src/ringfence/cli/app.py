@@ -19,6 +19,7 @@ from ringfence.cli import (
     differences,
     direction,
     evaluate,
+    figure,
     gate,
     persona,
     properties,
@@ -46,6 +47,7 @@ COMMANDS: list[Callable[..., None]] = [
     differences.differences,
     agreement.agreement,
     report.report,
+    figure.figure,
     demo.demo,
 ]
 GROUPS: dict[str, tuple[str, list[Callable[..., None]]]] = {

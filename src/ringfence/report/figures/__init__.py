@@ -1,0 +1,5 @@
+"""Figures for a paper: one function each, drawn by matplotlib from runs that have been read."""
+
+from ringfence.report.figures.drawing import FIGURES, Asked, Drawing, draw, figure_of
+
+__all__ = ["FIGURES", "Asked", "Drawing", "draw", "figure_of"]

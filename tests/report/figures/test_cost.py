@@ -1,0 +1,17 @@
+"""Leak and task against what they cost."""
+
+from pathlib import Path
+
+import pytest
+
+from ringfence.report import load_runs
+from ringfence.report.figures import figure_of
+
+
+def test_safe_tokens_and_time_of_every_trained_run(strengths: list[Path]) -> None:
+    tokens, time, task, _ = figure_of("cost", load_runs(strengths)).axes
+    drawn = {c.get_label(): (c.lines[0].get_xdata()[0], c.lines[0].get_ydata()[0]) for c in tokens.containers}
+    assert drawn["kl-1"] == pytest.approx((10, 30))  # 100 of 1,000 labels
+    assert drawn["none"] == pytest.approx((0, 80))
+    assert {c.get_label(): c.lines[0].get_xdata()[0] for c in time.containers}["kl-1"] == pytest.approx(1.5)
+    assert {c.get_label(): c.lines[0].get_ydata()[0] for c in task.containers}["kl-10"] == pytest.approx(30)
