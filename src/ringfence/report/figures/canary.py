@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import pearsonr
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.rates import Rate
@@ -82,4 +83,4 @@ def said(found: Rate) -> str:
 def _pearson(pairs: NDArray[np.float64]) -> float:
     if len(pairs) < 3 or not np.ptp(pairs, axis=0).all():
         return math.nan
-    return float(np.corrcoef(pairs[:, 0], pairs[:, 1])[0, 1])  # type: ignore[index]
+    return float(pearsonr(pairs[:, 0], pairs[:, 1]).statistic)
