@@ -52,6 +52,9 @@ class Loopback:
     """used up first, one a call"""
     seconds: float = 0.0
     """that every answer takes"""
+    models: list[str] = field(default_factory=lambda: ["loopback"])
+    score: Callable[[Body], list[float | None]] | None = None
+    """log probability of each token of a completion's prompt, and of one token more; None: it has no completions"""
     url: str = ""
     bodies: list[Body] = field(default_factory=list)
     """of every call, the broken ones too"""
@@ -103,10 +106,13 @@ class Handler(BaseHTTPRequestHandler):
         fault = state.opened(body, self.headers.get("Authorization", ""))
         try:
             time.sleep(state.seconds)
-            if fault is None and self.path != "/v1/chat/completions":
+            scores = state.score if self.path == "/v1/completions" else None
+            if fault is None and scores is None and self.path != "/v1/chat/completions":
                 fault = Fault(404, f"no such path {self.path}")
             if fault:
                 self._fail(fault)
+            elif scores is not None:
+                self._send(200, json.dumps({"choices": [{"logprobs": {"token_logprobs": scores(body)}}]}).encode())
             else:
                 self._send(200, json.dumps(completion(state.answer(body))).encode())
                 state.count_answer()
@@ -114,7 +120,9 @@ class Handler(BaseHTTPRequestHandler):
             state.closed()
 
     def do_GET(self) -> None:
-        self._send(200, json.dumps({"object": "list", "data": [{"id": "loopback"}]}).encode())
+        self._send(
+            200, json.dumps({"object": "list", "data": [{"id": name} for name in self.server.state.models]}).encode()
+        )
 
     def _fail(self, fault: Fault) -> None:
         if fault is TORN:

@@ -175,7 +175,7 @@ class ChatGenerator:
         Raises :class:`RingfenceError` for what is wrong for every row (see :mod:`ringfence.generation.chat_transport`),
         and if no call at all is answered.
         """
-        require_uncut(self.name, sampling)
+        self._require(sampling)
         if not requests:
             return []
         stop, tally = threading.Event(), Tally()
@@ -191,6 +191,14 @@ class ChatGenerator:
         outcomes = [found[place] for place in range(len(requests))]
         self._warn(requests, outcomes)
         return [_answer(outcome) for outcome in outcomes]
+
+    def _require(self, sampling: Sampling) -> None:
+        """Raise :class:`RingfenceError` for what cannot be drawn as asked."""
+        require_uncut(self.name, sampling)
+
+    def _drawn(self, sampling: Sampling) -> dict[str, Any]:
+        """How to draw, as the body of a request has it."""
+        return {"temperature": sampling.temperature}
 
     def _warn(self, requests: Sequence[Request], outcomes: Sequence[Outcome]) -> None:
         """Log the first failure. Raise if all calls failed and not for what is the matter with their rows."""
@@ -215,7 +223,7 @@ class ChatGenerator:
         return self.server.body(
             asked.messages,
             **{self.server.token_limit: sampling.max_new_tokens},
-            temperature=sampling.temperature,
+            **self._drawn(sampling),
             seed=row_seed(SEED_BITS, sampling.seed, *row),
         )
 

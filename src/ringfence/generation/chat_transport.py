@@ -1,5 +1,8 @@
 """Calls to an OpenAI-compatible server: the request, the reply, and which failures are retried.
 
+Beside chat completions a server may score the tokens of a prompt, and list its models; where it does not, that is a
+:class:`Failure` with ``of_row``.
+
 Three things can come of a call:
 
 - a :class:`Reply`
@@ -13,9 +16,9 @@ import json
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -34,6 +37,7 @@ _HEADERS = frozenset(
 )
 """what a server needs of a call; the rest may be the user's own"""
 _PASSING = {408, 409, 429}
+_NOT_READY = {401, 403, 502, 503, 504}
 _OF_ONE_ROW = ("context_length_exceeded", "content_filter", "content_policy_violation")
 _TOO_LONG = ("maximum context length", "context window")  # servers that give no code
 
@@ -74,6 +78,9 @@ class Server(Protocol):
     def timeout(self) -> float: ...
     @property
     def max_retries(self) -> int: ...
+
+
+Said = TypeVar("Said")
 
 
 class Stopped(Exception):
@@ -117,33 +124,58 @@ class Transport:
 
     def ask(self, request: Mapping[str, Any]) -> Reply | Failure:
         """Post ``request``, the body of a chat completion; see the module for what comes of it."""
+        create = self._client.chat.completions.with_raw_response.create
+        return self._tried(lambda: create(**request), _reply, self._refused)
+
+    def probe(self, request: Mapping[str, Any]) -> Reply | Failure:
+        """As :meth:`ask`, for a ``request`` with something in it that the server may well not have."""
+        create = self._client.chat.completions.with_raw_response.create
+        return self._tried(lambda: create(**request), _reply, self._not_offered)
+
+    def score(self, model: str, ids: Sequence[int]) -> tuple[float, ...] | Failure:
+        """(tokens - 1,) natural log probability of each of ``ids`` after the first, by the completions' ``echo``."""
+        create = self._client.completions.with_raw_response.create
+        asked = {"model": model, "prompt": list(ids), "max_tokens": 1, "temperature": 1.0, "echo": True, "logprobs": 1}
+        return self._tried(lambda: create(**asked), lambda body: _scores(body, len(ids)), self._not_offered)
+
+    def models(self) -> tuple[str, ...] | Failure:
+        """What the server calls its models."""
+        listed = self._client.models.with_raw_response.list
+        return self._tried(listed, _names, self._not_offered)
+
+    def _tried(
+        self,
+        call: Callable[[], Any],
+        read: Callable[[bytes], Said | Failure],
+        refused: Callable[[Any], tuple[Failure, float | None]],
+    ) -> Said | Failure:
+        """What ``read`` makes of the body that ``call`` brings, after some tries."""
         failure = Failure("not tried")
         for retry in range(self._server.max_retries + 1):
             if self._stop.is_set():
                 raise Stopped
-            found, asked = self._once(request)
-            if isinstance(found, Reply) or asked is None:
-                return found
-            failure = found
+            try:
+                return read(call().content)
+            except self._errors.APIStatusError as error:
+                failure, wait = refused(error)
+            except self._errors.APITimeoutError:
+                failure, wait = Failure(f"no answer within {self._server.timeout:g} s"), 0
+            except self._errors.APIConnectionError as error:
+                failure, wait = Failure(self._clean(f"connection failed ({error.__cause__ or error})")), 0
+            except ValidationError:
+                failure, wait = Failure("the answer is not a chat completion"), 0
+            if wait is None:
+                return failure
             last = retry == self._server.max_retries
-            if not last and self._stop.wait(max(asked, 0) or _delay(retry)):
+            if not last and self._stop.wait(max(wait, 0) or _delay(retry)):
                 raise Stopped
         return failure
 
-    def _once(self, request: Mapping[str, Any]) -> tuple[Reply | Failure, float | None]:
-        """One try, and the seconds the server asks to wait before another: 0 leaves it to us, None is for never."""
-        try:
-            raw = self._client.chat.completions.with_raw_response.create(**request)
-        except self._errors.APIStatusError as error:
+    def _not_offered(self, error: Any) -> tuple[Failure, float | None]:
+        """What a refusal comes to where a server may well not have what it was asked for."""
+        if error.status_code in _PASSING | _NOT_READY:
             return self._refused(error)
-        except self._errors.APITimeoutError:
-            return Failure(f"no answer within {self._server.timeout:g} s"), 0
-        except self._errors.APIConnectionError as error:
-            return Failure(self._clean(f"connection failed ({error.__cause__ or error})")), 0
-        try:
-            return _reply(raw.content), 0
-        except ValidationError:
-            return Failure("the answer is not a chat completion"), 0
+        return Failure(f"{error.status_code} {self._said(error)}".strip(), of_row=True), None
 
     def _refused(self, error: Any) -> tuple[Failure, float | None]:
         status, code, said = error.status_code, error.code or "", self._said(error)
@@ -209,6 +241,46 @@ def _reply(body: bytes) -> Reply:
         return Reply(text, None, choice.finish_reason)
     top = tuple((one.token, one.logprob) for one in tokens[0].top_logprobs) if tokens else ()
     return Reply(text, top, choice.finish_reason)
+
+
+class _Scored(BaseModel):
+    token_logprobs: list[float | None] = []
+
+
+class _Echo(BaseModel):
+    logprobs: _Scored | None = None
+
+
+class _Echoed(BaseModel):
+    choices: list[_Echo] = Field(min_length=1)
+
+
+def _scores(body: bytes, tokens: int) -> tuple[float, ...] | Failure:
+    """Log probabilities of all ``tokens`` but the first; a failure where they are not there, whatever the status."""
+    try:
+        scored = _Echoed.model_validate_json(body).choices[0].logprobs
+    except ValidationError:
+        return Failure("the answer is not a completion", of_row=True)
+    found = [] if scored is None else scored.token_logprobs[1:tokens]
+    kept = tuple(value for value in found if value is not None)
+    if len(kept) != tokens - 1:
+        return Failure(f"log probabilities of {len(kept)} of {tokens - 1} tokens of a prompt", of_row=True)
+    return kept
+
+
+class _Named(BaseModel):
+    id: str
+
+
+class _Models(BaseModel):
+    data: list[_Named]
+
+
+def _names(body: bytes) -> tuple[str, ...] | Failure:
+    try:
+        return tuple(one.id for one in _Models.model_validate_json(body).data)
+    except ValidationError:
+        return Failure("the answer is not a list of models", of_row=True)
 
 
 def _is_plain(header: str) -> bool:
