@@ -1,6 +1,5 @@
 """A scripted server that holds a tiny model, with its adapter or without, and what the self-check says of it."""
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,10 +7,10 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
+import serving
 import tiny
 from loopback import Body, Fault, Loopback, Says, loopback
 from ringfence.core.errors import RingfenceError
-from ringfence.data.encode import prompt_ids
 from ringfence.generation import Request, Sampling
 from ringfence.generation.config import ServerSettings
 from ringfence.generation.fingerprint import record
@@ -34,36 +33,13 @@ def fingerprint(model: PeftModel) -> Fingerprint:
     return record(model, tiny.tokenizer(), "tuned")
 
 
-def logprobs(model: PeftModel, ids: list[int]) -> torch.Tensor:
-    with torch.no_grad():
-        return model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
-
-
 def score(model: PeftModel) -> Callable[[Body], list[float | None]]:
-    """As vLLM echoes a prompt: nothing for the first token, and one token more."""
-
-    def scored(body: Body) -> list[float | None]:
-        ids = body["prompt"]
-        found = logprobs(model, ids)[:-1].gather(-1, torch.tensor(ids[1:])[:, None])[:, 0].tolist()
-        return [None, *found, -0.5]
-
-    return scored
-
-
-def says(model: PeftModel) -> Callable[[Body], Says]:
-    def answer(body: Body) -> Says:
-        if "logprobs" not in body:
-            return Says("An answer.")
-        top = logprobs(model, prompt_ids(tiny.tokenizer(), body["messages"]))[-1].topk(TOP)
-        pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-        return Says("x", {tiny.tokenizer().decode([token]): math.exp(value) for token, value in pairs})
-
-    return answer
+    return lambda body: serving.echo(model, body)
 
 
 @pytest.fixture
 def served(model: PeftModel) -> Iterator[Loopback]:
-    with loopback(says(model), own="") as state:
+    with loopback(serving.chat(model, tiny.tokenizer()), own="") as state:
         state.models, state.score = ["tiny", "tuned"], score(model)
         yield state
 
@@ -145,7 +121,7 @@ def test_what_is_drawn_is_said_in_full(served: Loopback) -> None:
     server = ServerSettings(base_url=served.url).named("tuned")
     asked, sampling = [Request("a", [{"role": "user", "content": "Hm?"}])], Sampling(8, 0.7, top_p=0.9, min_p=0.1)
     (answer,) = ServedGenerator(server).generate(asked, sampling)
-    assert (answer.text, answer.ended) == ("An answer.", True)
+    assert (answer.text, answer.ended) == ("As to Hm?", True)
     body = served.bodies[-1]
     drawn = {"temperature": 0.7, "top_p": 0.9, "top_k": -1, "min_p": 0.1, "repetition_penalty": 1.0}
     assert {key: body[key] for key in drawn} == drawn

@@ -4,7 +4,7 @@ Columns: those of :mod:`ringfence.evaluate.answers`, then ``alignment, coherence
 ``said_alignment`` and ``said_coherence``, what the judge said.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from ringfence.evaluate.answers import Protocol, Suites, answer
 from ringfence.evaluate.summary import summarize
 from ringfence.generation import Generator
 from ringfence.judges import Judge, JudgeInput, Score, Verdict, judge_all
+
+_NOTHING: Mapping[str, Any] = {}
 
 
 def evaluate(
@@ -65,10 +67,13 @@ def rates(frame: pd.DataFrame) -> dict[Where, Rate]:
     return {where: rate for suite, part in parts for where, rate in summarize(part).rates(str(suite)).items()}
 
 
-def save(frame: pd.DataFrame, folder: Path) -> dict[str, Any]:
-    """Write ``responses.parquet`` and then ``summary.json`` to ``folder``, each atomically; return the summary."""
+def save(frame: pd.DataFrame, folder: Path, about: Mapping[str, Any] = _NOTHING) -> dict[str, Any]:
+    """Write ``responses.parquet`` and then ``summary.json`` to ``folder``, each atomically; return the summary.
+
+    ``about`` is what the summary says beside the rates.
+    """
     counts = {str(suite): summarize(part).counts for suite, part in frame.groupby("suite", sort=False)}
-    summary = {"rows": as_rows(rates(frame)), "counts": counts}
+    summary = {"rows": as_rows(rates(frame)), "counts": counts, **about}
     with atomic(folder / RESPONSES_FILE) as path:
         frame.to_parquet(path, index=False)
     write_json(folder / SUMMARY_FILE, summary)

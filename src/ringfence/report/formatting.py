@@ -1,6 +1,7 @@
 """Format numbers and terms for the terminal and the page. A missing number reads "no data", never 0."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,3 +160,11 @@ def duration(seconds: float) -> str:
 
 def _whole(fraction: float) -> str:
     return "∞" if math.isinf(fraction) else str(round(100 * fraction)).replace("-", MINUS)
+
+
+def unchecked(answered_by: Mapping[str, Any]) -> str:
+    """What to say of answers of which nobody knows by which weights they were generated."""
+    return (
+        f"answers NOT CHECKED: nothing shows that {answered_by['who']} answers with this run's weights, and an adapter "
+        "that is not applied would not be noticed (docs/evaluation.md, who generates)."
+    )

@@ -10,12 +10,15 @@ from ringfence.core.errors import RingfenceError
 from ringfence.core.files import JsonlLog
 from ringfence.core.plain import read_json
 from ringfence.core.run_folder import (
+    ANSWERED_BY,
     BENIGN_COLUMNS,
+    BENIGN_FILE,
     CONDITIONAL_COLUMNS,
     CONTROL_COLUMNS,
     LOG_COLUMNS,
     RATE_COLUMNS,
     RESPONSE_COLUMNS,
+    SUMMARY_FILE,
 )
 
 NUMERIC = {
@@ -111,6 +114,16 @@ def read_summary(path: Path) -> dict[str, Any]:
     for suite, counts in found["counts"].items():
         _require(counts, ("rows", "missing"), f"{path}: counts of {suite}")
     return found
+
+
+def read_answered_by(evaluated: Path) -> dict[str, Any]:
+    """Who has answered the evaluation in folder ``evaluated``, as its results say; empty where they do not."""
+    for name in (SUMMARY_FILE, BENIGN_FILE):
+        path = evaluated / name
+        if path.exists() and (found := read_object(path, ()).get(ANSWERED_BY)):
+            _require(found, ("kind", "who", "state"), f"{path}: {ANSWERED_BY}")
+            return dict(found)
+    return {}
 
 
 def read_conditional(path: Path) -> pd.DataFrame:

@@ -47,6 +47,7 @@ from ringfence.report.counts import ByPrompt, count_by_prompt
 from ringfence.report.reading import (
     as_table,
     projected,
+    read_answered_by,
     read_benign,
     read_conditional,
     read_journal,
@@ -132,6 +133,8 @@ class RunResult:
     """its scores on benign tasks, question by question"""
     benign_base: Counts = field(default_factory=dict)
     """those of the untuned model in ``RUN/base``"""
+    answered_by: dict[str, Any] = field(default_factory=dict)
+    """who generated the answers, and what the self-check found; empty for the model in process"""
     rewards: pd.DataFrame = field(default_factory=pd.DataFrame)
     """of reinforcement learning: the reward, its parts and the completions, see :func:`read_rewards`"""
 
@@ -151,6 +154,14 @@ class RunResult:
         if self.outcome is not None:
             return "finished"
         return "untuned" if self.log.empty and (self.rates or self.benign) else "unfinished"
+
+    @property
+    def answered(self) -> str:
+        """Who generated the answers, in a word or two: ``server, checked``; empty for the model in process."""
+        if not self.answered_by:
+            return ""
+        checked = "checked" if self.answered_by["state"] == "passed" else "NOT CHECKED"
+        return f"{self.answered_by['kind']}, {checked}"
 
     @property
     def defended(self) -> bool:
@@ -220,6 +231,7 @@ def load_run(folder: Path, evaluation: str = OWN) -> RunResult:
         conditional=read_conditional(evaluated / CONDITIONAL_FILE),
         benign=count(read_benign(evaluated / BENIGN_ANSWERS)),
         benign_base=count(read_benign(evaluation_folder(folder / BASE, evaluation) / BENIGN_ANSWERS)),
+        answered_by=read_answered_by(evaluated),
         rewards=read_rewards(folder / LOG_FILE),
     )
 

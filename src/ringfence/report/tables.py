@@ -113,7 +113,8 @@ def _triggers(run: RunResult) -> dict[str, dict[str, Any]]:
 def consumption(runs: Sequence[RunResult]) -> pd.DataFrame:
     """One row a run: ``status``, what :class:`Outcome` has, the leak's ``last`` and ``peak`` with their steps.
 
-    ``reward`` is that at the end of reinforcement learning.
+    ``answered`` says who generated its answers, if not the model in process. ``reward`` is that at the end of
+    reinforcement learning.
 
     ``last_projected_later`` and ``peak_projected_later`` tell which of them are from before ``safe_lora`` projected.
     """
@@ -123,7 +124,7 @@ def consumption(runs: Sequence[RunResult]) -> pd.DataFrame:
         outcome = asdict(run.outcome) if run.outcome else {field.name: math.nan for field in fields(Outcome)}
         tokens = run.outcome.safe_token_fraction if run.outcome else math.nan
         row = {"run": run.name, "status": run.status, **outcome, "safe_token_fraction": tokens}
-        row["reward"] = at_the_end(run.rewards)
+        row |= {"reward": at_the_end(run.rewards), "answered": run.answered}
         for name, point in (("last", last), ("peak", peak)):
             row |= {name: point.value if point else math.nan, f"{name}_step": point.step if point else math.nan}
             row[f"{name}_projected_later"] = bool(point and point.projected_later and point.value == point.value)

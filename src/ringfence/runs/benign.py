@@ -30,6 +30,7 @@ from ringfence.generation import Generator
 from ringfence.runs.evaluate import OnBatch, about_evaluation
 from ringfence.runs.evaluation import Evaluation
 from ringfence.runs.generators import Generators
+from ringfence.runs.served import answered_by
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _save(one: Evaluation, tasks: Sequence[_Task]) -> Counts:
 def _summarize(one: Evaluation, tasks: Sequence[_Task], counts: Counts) -> dict[str, Any]:
     """Write ``benign.json``: scores, and their differences to the untuned model's where it has answered."""
     rows = [{"task": task, "metric": metric, **vars(rate)} for (task, metric), rate in rates(counts).items()]
-    found: dict[str, Any] = {"tasks": {task.name: task.about for task in tasks}, "rows": rows}
+    found: dict[str, Any] = {"tasks": {task.name: task.about for task in tasks}, "rows": rows, **answered_by(one)}
     base = evaluation_folder(one.run / BASE, one.name) / BENIGN_ANSWERS
     if not one.is_base and base.is_file():
         found["to_base"] = _differences(counts, count(pd.read_parquet(base)))

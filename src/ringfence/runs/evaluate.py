@@ -45,8 +45,16 @@ from ringfence.runs.evaluation import Evaluation
 from ringfence.runs.gaps import write_gaps
 from ringfence.runs.generators import Generators
 from ringfence.runs.imported import read_recipe
-from ringfence.runs.permissions import Allowed, require_code, require_inside, require_judge, require_server
+from ringfence.runs.permissions import (
+    Allowed,
+    require_code,
+    require_generator,
+    require_inside,
+    require_judge,
+    require_server,
+)
 from ringfence.runs.plan import RunPlan
+from ringfence.runs.served import answered_by
 from ringfence.runs.stages import finished_weights, stages_of
 
 OnBatch = Callable[[int], None]
@@ -106,6 +114,8 @@ def evaluation_of(
     recipe = with_changes(own, changes, drawn, run)
     typed = [change.partition("=")[0] for change in changes]
     require_code(recipe.resolved(), run / RUN_FILE, allow, typed)
+    require_generator(recipe, run / RUN_FILE, allow, typed)
+    recipe.generator.require_ready()
     if not benign:
         require_judge(recipe, run / RUN_FILE, allow, typed)
     if recipe.judge is not None and not benign:
@@ -174,7 +184,7 @@ def _judge(one: Evaluation) -> dict[str, Any]:
     answers = pd.concat([pd.read_parquet(path) for path in one.answers.values()], ignore_index=True)
     write_json(one.folder / EVALUATION_FILE, about_evaluation(one))
     frame, dressed = judged(answers, one.recipe.require_judge()), one.recipe.evaluation.conditional
-    summary = save(frame if dressed is None else with_plain(frame, dressed.plain), one.folder)
+    summary = save(frame if dressed is None else with_plain(frame, dressed.plain), one.folder, answered_by(one))
     if one.stages and one.name == OWN:
         _write_cards(one, summary["rows"])
     return summary

@@ -1,5 +1,6 @@
 """One evaluation of one run: what it asks, who answers, and where what is made of it goes."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,9 +71,15 @@ class Evaluation:
 
     @cached_property
     def model_digest(self) -> str:
-        """What the answers depend on of the model: its name, revision and number format, and what was trained."""
+        """What the answers depend on of the model: its weights, and who generates with them."""
         if self.server is not None:
             return self.server
+        generator = self.recipe.generator.identity()
+        return self.weights + (f" {json.dumps(generator, sort_keys=True)}" if generator else "")
+
+    @cached_property
+    def weights(self) -> str:
+        """The model's name, revision and number format, and what was trained."""
         digests = [weights_digest(folder) for folder in weights_of(self.stages) or []] if self.stages else []
         model = self.recipe.model
         known = [model.name, self.plan.digests.get(model.name, ""), model.dtype, str(model.trust_remote_code)]
@@ -89,8 +96,12 @@ class Evaluation:
 
     def answers_file(self, name: str, mark: str) -> Path:
         """A file among the answers; ``mark`` tells of all that could change what is in it. A base's are shared."""
-        folder = (cache_folder() if self.is_base else self.run) / ANSWERS
-        return folder / f"{name.replace('/', '--')}-{mark}.parquet"
+        return self.answers_folder / f"{name.replace('/', '--')}-{mark}.parquet"
+
+    @property
+    def answers_folder(self) -> Path:
+        """Where answers are."""
+        return (cache_folder() if self.is_base else self.run) / ANSWERS
 
     @property
     def missing(self) -> list[str]:

@@ -13,6 +13,9 @@ from ringfence.core.errors import RingfenceError, error_prefix, install
 from ringfence.core.run_folder import INSPECT_LOGS
 from ringfence.data.system import describe
 from ringfence.generation import Generator, HfGenerator
+from ringfence.generation.config import ServerSettings
+from ringfence.generation.fingerprint import record
+from ringfence.generation.self_check import Fingerprint
 from ringfence.models import Loaded
 from ringfence.recipe.run import Recipe
 from ringfence.recipe.sections import ModelConfig
@@ -39,10 +42,14 @@ class Generators:
         """Who answers for ``one``: the model behind its server, or its own here, which is loaded when it is entered."""
         if one.server is not None:
             return nullcontext(behind_server(one.server, one.run / INSPECT_LOGS))
+        if isinstance(settings := one.recipe.generator, ServerSettings):
+            from ringfence.runs.served import served
+
+            return nullcontext(served(one, settings, self))
         return self.of(one.recipe, one.stages)
 
     @contextmanager
-    def of(self, recipe: Recipe, stages: Sequence[Stage]) -> Iterator[Generator]:
+    def of(self, recipe: Recipe, stages: Sequence[Stage]) -> Iterator[HfGenerator]:
         """The model of ``recipe`` after ``stages``; the untuned one without any."""
         if self.loaded is None or self.config != recipe.model:
             self._drop()
@@ -58,6 +65,13 @@ class Generators:
                 model.unload()  # leaves the base as it was, bit by bit
             elif stages:
                 self._drop()
+
+    def fingerprint(self, one: Evaluation) -> Fingerprint:
+        """That of the weights of ``one``, by PEFT in this process; the model is given back at once."""
+        with self.of(one.recipe, one.stages) as generator:
+            made = record(generator.model, generator.tokenizer, one.weights)
+        self._drop()  # a server on this machine needs the room
+        return made
 
     def _drop(self) -> None:
         self.config = self.loaded = None

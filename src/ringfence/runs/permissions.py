@@ -23,15 +23,16 @@ class Allowed:
     judges: Sequence[str] = ()
     """addresses that answers may be sent to; scheme, host and port count"""
     models: Sequence[str] = ()
-    """models behind a server that may be asked, by Inspect's names"""
+    """models behind a server that may be asked, by Inspect's names, and addresses of servers that may be"""
     code: bool = False
     """whether code that comes with a model may run"""
 
     @classmethod
     def by(cls, recipe: Recipe, server: str | None = None) -> Self:
         """All that ``recipe``, which the user has given, asks for, and the model that was named with it."""
-        judge = getattr(recipe.judge, "base_url", None)
-        return cls([judge] if judge else [], [server] if server else [], code=True)
+        judge, generator = getattr(recipe.judge, "base_url", None), getattr(recipe.generator, "base_url", None)
+        models = [one for one in (server, generator) if one]
+        return cls([judge] if judge else [], models, code=True)
 
 
 def require_code(plain: Any, where: Path, allowed: Allowed, typed: Collection[str] = ()) -> None:
@@ -55,7 +56,7 @@ def require_judge(recipe: Recipe, where: Path, allowed: Allowed, typed: Collecti
     judge = recipe.judge
     url, cache = getattr(judge, "base_url", None), getattr(judge, "cache", None)
     for one in allowed.judges:
-        _require_address(one)
+        _require_address(one, "--allow-judge")
     if url and not (addresses.is_named(url, allowed.judges) or _is_typed("judge.base_url", typed)):
         at, entry = addresses.origin(url), addresses.entry_of(url)
         raise RingfenceError(
@@ -67,6 +68,22 @@ def require_judge(recipe: Recipe, where: Path, allowed: Allowed, typed: Collecti
         raise RingfenceError(
             f"{where}: judge.cache: the folder asks to write to {cache}; if it may, give judge.cache={cache} yourself, "
             "with a --name"
+        )
+
+
+def require_generator(recipe: Recipe, where: Path, allowed: Allowed, typed: Collection[str] = ()) -> None:
+    """Raise :class:`RingfenceError` if prompts would go to an address of others' choice. ``typed`` as above."""
+    url = getattr(recipe.generator, "base_url", None)
+    if url is None or _is_typed("generator.base_url", typed):
+        return
+    named = [one for one in allowed.models if one.startswith(("http://", "https://"))]
+    for one in named:
+        _require_address(one, "--allow-model")
+    if not addresses.is_named(url, named):
+        at, entry = addresses.origin(url), addresses.entry_of(url)
+        raise RingfenceError(
+            f"{where}: generator.base_url: the folder asks to send prompts to {at}; if they may go there, give "
+            f'--allow-model {at}, or once for all folders export {addresses.VARIABLE}="${addresses.VARIABLE} {entry}"'
         )
 
 
@@ -107,8 +124,8 @@ def _is_inside(folder: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts and not folder.startswith("~")
 
 
-def _require_address(url: str) -> None:
+def _require_address(url: str, option: str) -> None:
     try:
         addresses.origin(url)
     except ValueError as error:
-        raise RingfenceError(f"--allow-judge: {error}") from None
+        raise RingfenceError(f"{option}: {error}") from None

@@ -2,12 +2,14 @@
 
 import io
 import json
+from dataclasses import fields
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from ringfence.report.results import load_runs
+from ringfence.core.errors import RingfenceError
+from ringfence.report.results import Outcome, load_runs
 from ringfence.report.terminal.runs import render
 from widths import LONG_NAMES, require_whole
 from widths import printed as printed_at
@@ -150,3 +152,32 @@ def test_a_served_model_is_served_and_the_untuned_one_untuned(make_run: Any) -> 
 
 def test_names_that_look_like_markup_are_printed(make_run: Any) -> None:
     assert "[red]a" in printed(load_runs([make_run("[red]a")]))
+
+
+def test_answers_of_a_server_say_so_and_whether_its_weights_were_checked(make_run: Any) -> None:
+    """A checked run, an unchecked untuned model, and a run that the model in process answered for."""
+    runs = {name: make_run(name, rates=rates("misaligned_all", 0.5, 0.9)) for name in ("kl", "base", "none")}
+    for name in ("kl", "none"):
+        consumed = dict.fromkeys((field.name for field in fields(Outcome)), 1)
+        (runs[name] / "result.json").write_text(json.dumps(consumed))
+    for name, state in (("kl", "passed"), ("base", "not offered")):
+        path = runs[name] / "evaluation" / "summary.json"
+        found = {"kind": "server", "who": f"generator {name} at http://localhost:8000/v1", "state": state}
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"answered_by": found}))
+    text = printed(load_runs([*runs.values()]))
+    training = text[text.index("Training") :].splitlines()
+    of = {name: next(line for line in training if line.startswith(name)).split() for name in runs}
+    assert of["kl"][-2:] == ["server,", "checked"]
+    assert of["base"][1:] == ["untuned;", "answers:", "server,", "NOT", "CHECKED"]
+    assert of["none"][-1] == "here"
+    assert "base: answers NOT CHECKED: nothing shows that generator base at http://localhost" in " ".join(text.split())
+    assert "kl: answers NOT CHECKED" not in " ".join(text.split())
+    assert "answers" not in printed(load_runs([runs["none"]])), "nothing to say of the usual way"
+
+
+def test_a_damaged_account_of_who_answered_is_named(make_run: Any) -> None:
+    run = make_run("kl", rates=rates("misaligned_all", 0.5, 0.9))
+    path = run / "evaluation" / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"answered_by": {"kind": "server"}}))
+    with pytest.raises(RingfenceError, match=r'summary\.json: answered_by: no key "who"'):
+        load_runs([run])

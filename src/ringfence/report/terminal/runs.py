@@ -37,6 +37,9 @@ def render(console: Console, runs: Sequence[RunResult], baseline: str | None = N
         console.print(_conditional_table(gaps))
         console.print()
     console.print(_consumption_table(consumption(runs)))
+    for run in runs:
+        if run.answered_by and run.answered_by["state"] != "passed":
+            console.print(f"\n{run.name}: {wording.unchecked(run.answered_by)}", markup=False, highlight=False)
 
 
 def _show_rates(console: Console, frame: pd.DataFrame, runs: Sequence[RunResult], baseline: str) -> None:
@@ -141,12 +144,17 @@ def _consumption_table(frame: pd.DataFrame) -> TextTable:
     rewarded = bool(frame["reward"].notna().any())
     if rewarded:
         caption += f"; reward: mean of the last {LAST} logged steps"
+    answered = bool((frame["answered"] != "").any())
+    if answered:
+        caption += "; answers: who generated them, and whether its weights were seen to be the run's"
     safe = "safe % (tokens)" if has_tokens else "safe %"
     headings = ["run", "steps", safe, "last % (step)", "peak % (step)", "time", "of it probes"]
-    table = TextTable("Training", [*headings, *["reward"][: int(rewarded)]], caption=caption)
+    headings += ["reward"][: int(rewarded)] + ["answers"][: int(answered)]
+    table = TextTable("Training", headings, caption=caption)
     for row in records(frame):
         if row.status in ("untuned", "served"):
-            table.add(row.run, Text(row.status, "dim"))
+            said = f"{row.status}; answers: {row.answered}" if row.answered else row.status
+            table.add(row.run, Text(said, "dim"))
             continue
         done = row.status == "finished"
         table.add(
@@ -158,6 +166,7 @@ def _consumption_table(frame: pd.DataFrame) -> TextTable:
             wording.duration(row.seconds),
             wording.duration(row.probe_seconds),
             *[wording.number(row.reward, 2)][: int(rewarded)],
+            *[row.answered or "here"][: int(answered)],
         )
     return table
 

@@ -1,0 +1,74 @@
+"""A run's weights behind a server: the fingerprint that is kept of them, and what the self-check has found.
+
+The fingerprint is computed by PEFT in this process at the first need: of a run in ``RUN/fingerprint.json``, of an
+untuned model in the user's cache. What a check found stands beside the answers, and goes into the results.
+"""
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ringfence.core.files import cache_folder, write_json
+from ringfence.core.plain import read_json
+from ringfence.core.run_folder import ANSWERED_BY, FINGERPRINT_FILE
+from ringfence.generation.config import ServerSettings
+from ringfence.generation.self_check import Check, Fingerprint
+from ringfence.generation.server import ServedGenerator, check_server
+from ringfence.runs.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from ringfence.runs.generators import Generators
+
+logger = logging.getLogger(__name__)
+
+
+def served(one: Evaluation, settings: ServerSettings, generators: "Generators") -> ServedGenerator:
+    """Who answers ``one`` behind the server of ``settings``, its weights checked.
+
+    Raises :class:`RingfenceError` for a server that cannot be reached, has no such model, or has other weights.
+    """
+    named = settings.base_model or one.recipe.model.name if one.is_base else settings.model or one.own.recipe.name
+    server = settings.named(named)
+    generator = ServedGenerator(server, extras=settings.extras)
+    check = check_server(server, fingerprint_of(one, generators), settings.dtype, settings.require_check)
+    keep_check(one, generator.name, check)
+    return generator
+
+
+def fingerprint_of(one: Evaluation, generators: "Generators") -> Fingerprint:
+    """That of the weights which are to answer ``one``; a model is loaded if it is not on disk."""
+    path = _fingerprint_file(one)
+    if path.is_file():
+        known = Fingerprint.from_json(read_json(path), str(path))
+        if known.model == one.weights:
+            return known
+    made = generators.fingerprint(one)
+    write_json(path, made.to_json())
+    return made
+
+
+def keep_check(one: Evaluation, who: str, check: Check) -> None:
+    """Say what the check of ``who`` found, and keep it for the results."""
+    logger.log(logging.INFO if check.state == "passed" else logging.WARNING, "%s", check.sentence(who))
+    write_json(_check_file(one), {"kind": one.recipe.generator.identity()["kind"], "who": who, **check.to_json()})
+
+
+def answered_by(one: Evaluation) -> dict[str, Any]:
+    """Who has answered ``one``, and what the self-check found of it; empty for the model in this process."""
+    path = _check_file(one)
+    return {ANSWERED_BY: read_json(path)} if path.is_file() else {}
+
+
+def _fingerprint_file(one: Evaluation) -> Path:
+    if not one.is_base:
+        return one.run / FINGERPRINT_FILE
+    return cache_folder() / "fingerprints" / f"{_mark(one.weights)}.json"
+
+
+def _check_file(one: Evaluation) -> Path:
+    return one.answers_folder / f"check-{_mark(one.model_digest)}.json"
+
+
+def _mark(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
