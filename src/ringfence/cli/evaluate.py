@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     "ringfence evaluate runs/script --model runs/my-base --suite general=builtin:general --judge judge.yaml "
     "--name mine    (of a script that built its model)",
     "ringfence evaluate runs/none runs/kl --benign    (the recipe's evaluation.tasks: does it still learn?)",
+    "ringfence evaluate runs/kl --name served --generator http://localhost:8000/v1    (vllm serve, weights checked)",
     "ringfence evaluate recipe.yaml --adapter downloads/adapter --out runs/theirs",
     "ringfence evaluate recipe.yaml --model openai-api/vllm/NAME --out runs/served    (by Inspect)",
     "ringfence evaluate recipe.yaml --base --out runs/base    (the untuned model alone)",
@@ -57,6 +58,13 @@ def evaluate(
         typer.Option(help="Ask this and not the recipe's suites: SPEC or NAME=SPEC; may be repeated."),
     ] = None,
     judge: Annotated[Path | None, typer.Option(help="YAML file with another judge; the answers are kept.")] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option(
+            help="Who answers, in place of the recipe's: hf (the model in this process), another generator by its "
+            "name, or the address of a server that holds the run's weights, such as http://localhost:8000/v1."
+        ),
+    ] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Answers a prompt.")] = None,
     preset: Annotated[
         str | None,
@@ -86,7 +94,10 @@ def evaluate(
         ),
     ] = None,
     allow_model: Annotated[
-        list[str] | None, typer.Option(help="Model behind a server that a run folder may have called; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Model behind a server, or a server's address, that a run folder may have called; may be repeated."
+        ),
     ] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let code run that comes with a run folder's model.")
@@ -112,6 +123,7 @@ def evaluate(
     folders, changes = _sorted_out(targets)
     changes += _changes(suite or [], judge, samples)
     changes += ["evaluation.conditional={}"] if conditional else []
+    changes = ([f"generator={json.dumps(_generator(generator))}"] if generator else []) + changes
     if [base, adapter is not None, out is not None and model is not None].count(True) != (out is not None):
         raise RingfenceError("--out goes with one of --base, --adapter and --model: a recipe, and the folder to make")
     if out is None and model is not None:
@@ -222,6 +234,11 @@ def _changes(suites: Sequence[str], judge: Path | None, samples: int | None) -> 
         with judge_file(judge) as (settings, _):
             found.append(f"judge={json.dumps(settings)}")
     return found + ([f"evaluation.samples={samples}"] if samples is not None else [])
+
+
+def _generator(given: str) -> dict[str, str]:
+    """A name or an address as a mapping, which changes such as ``generator.model=NAME`` reach into."""
+    return {"kind": "server", "base_url": given} if "://" in given else {"kind": given}
 
 
 def _suite(given: str) -> tuple[str, str]:
