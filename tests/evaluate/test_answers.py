@@ -198,6 +198,49 @@ def test_a_row_that_failed_is_an_error() -> None:
         answer(failed, SUITES, PROTOCOL)
 
 
+@dataclass
+class Flaky:
+    """A server that fails for some rows, and is asked again."""
+
+    broken: set[tuple[str, int]]
+    asked: list[tuple[str, int]] = field(default_factory=list)
+    name = "flaky"
+    tokenizer = None
+    resumes = False
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, on_answers: OnAnswers | None = None
+    ) -> list[Answer]:
+        rows = [(one.id, one.sample) for one in requests]
+        self.asked += rows
+        if on_answers is not None:
+            on_answers(len(rows))
+        return [
+            Answer("", False, failure=Failure("503")) if row in self.broken else Answer(f"{row}", True, "stop")
+            for row in rows
+        ]
+
+
+def test_rows_that_failed_are_asked_again_and_those_beside_them_are_not(tmp_path: Path) -> None:
+    """9 rows in shards of 4: two of the second shard fail, then one of them, then none."""
+    protocol, file = Protocol(Sampling(batch_size=1), samples=3), tmp_path / "answers.parquet"
+    asked = {"general": SUITES["general"]}
+    flaky = Flaky({("general/b", 1), ("general/c", 0)})
+    for count in (8, 10):
+        with pytest.raises(RingfenceError, match="flaky: no answer to general/"):
+            answer_into(file, flaky, asked, protocol)
+        assert len(flaky.asked) == count
+        flaky.broken.discard(("general/b", 1))
+    flaky.broken.clear()
+    seen: list[int] = []
+    answer_into(file, flaky, asked, protocol, seen.append)
+    assert len(flaky.asked) == 9 + 2 + 1
+    assert sum(seen) == 9
+    whole = answer(Flaky(set()), asked, protocol)
+    pd.testing.assert_frame_equal(pd.read_parquet(file), whole)
+    assert not file.with_suffix(".parts").exists()
+
+
 def test_what_a_servers_template_inserts_cannot_be_checked() -> None:
     with pytest.raises(RingfenceError, match=r'no_system: "none" cannot be checked'):
         answer(Elsewhere(True), SUITES, replace(PROTOCOL, no_system="none"))

@@ -6,7 +6,8 @@ chat template inserts, ``(template default: none)``, ``(empty)`` or ``(none)``; 
 so there it is ``(template default: not known)``, and a column more, ``stop_reason``, has what the server said.
 
 On disk a suite's answers are one file, named by a hash of model, prompts and sampling settings. While they are drawn
-they are in a folder beside it, a file for every few batches: what was killed goes on with the first that is missing.
+they are in a folder beside it, a file (a shard) for every few batches: what was killed goes on with the first that is
+missing. Where a server has failed for some rows of a shard, the others are kept, too.
 """
 
 import hashlib
@@ -130,11 +131,38 @@ def _in_parts(
             if on_batch is not None:
                 on_batch(len(chosen))
         else:
-            frame = _answered(generator, [asked[at] for at in chosen], protocol, on_batch)
-            with atomic(part) as path:
-                frame.to_parquet(path, index=False)
-        rows.append(pd.read_parquet(part).set_axis(chosen))
+            held, wanted = part.with_suffix(".held"), {at: asked[at] for at in chosen}
+            _write(part, _shard(held, generator, wanted, protocol, on_batch))
+        rows.append(pd.read_parquet(part))
     return pd.concat(rows).sort_index()
+
+
+def _shard(
+    held: Path,
+    generator: Generator,
+    asked: Mapping[int, _Asked],
+    protocol: Protocol,
+    on_batch: Callable[[int], None] | None,
+) -> pd.DataFrame:
+    """The answers to ``asked``, by its keys; those that came where others failed are in the file ``held`` meanwhile."""
+    known = [pd.read_parquet(held)] if held.is_file() else []
+    waiting = [at for at in asked if not known or at not in known[0].index]
+    if known and on_batch is not None:
+        on_batch(len(known[0]))
+    requests, answers = _generated(generator, [asked[at] for at in waiting], protocol, on_batch)
+    came = {at: one for at, one in zip(waiting, answers, strict=True) if one.failure is None}
+    if came:
+        frame = _frame([asked[at] for at in came], [*came.values()], generator, protocol)
+        known = [pd.concat([*known, frame.set_axis([*came])])]
+    if came and len(came) < len(waiting):
+        _write(held, known[0])
+    _require_all(generator, requests, answers)
+    return known[0]
+
+
+def _write(file: Path, frame: pd.DataFrame) -> None:
+    with atomic(file) as path:
+        frame.to_parquet(path)
 
 
 def _order(generator: Generator, asked: Sequence[_Asked], protocol: Protocol) -> list[int]:
@@ -152,10 +180,26 @@ def _answered(
     protocol: Protocol,
     on_batch: Callable[[int], None] | None,
 ) -> pd.DataFrame:
+    requests, answers = _generated(generator, asked, protocol, on_batch)
+    _require_all(generator, requests, answers)
+    return _frame(asked, answers, generator, protocol)
+
+
+def _generated(
+    generator: Generator,
+    asked: Sequence[_Asked],
+    protocol: Protocol,
+    on_batch: Callable[[int], None] | None,
+) -> tuple[list[Request], list[Answer]]:
+    """What is asked, and what came of each, failures too."""
     require_possible(protocol.no_system, generator.tokenizer)
     requests = [_request(one, protocol) for one in asked]
-    answers = generator.generate(requests, protocol.sampling, on_batch)
-    _require_all(generator, requests, answers)
+    return requests, generator.generate(requests, protocol.sampling, on_batch)
+
+
+def _frame(
+    asked: Sequence[_Asked], answers: Sequence[Answer], generator: Generator, protocol: Protocol
+) -> pd.DataFrame:
     rows = _rows(asked, answers, _unsaid(protocol.no_system, generator.tokenizer))
     frame = pd.DataFrame(rows, columns=list(ANSWER_COLUMNS))
     if any(reasons := [one.stop_reason for one in answers]):
