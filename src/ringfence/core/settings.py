@@ -149,6 +149,14 @@ def _set(data: dict[str, Any], one: str, names: Collection[str]) -> None:
         raise RingfenceError(f"{key}: {given}is not a YAML value; quote it") from None
     except RingfenceError as error:
         raise RingfenceError(f"{key}: {error}") from None
+    assign(data, key, value, names)
+
+
+def assign(data: dict[str, Any], key: str, value: Any, names: Collection[str] = ("model",)) -> None:
+    """Set ``value``, plain data, at the dotted ``key`` in ``data``; ``names`` as in :func:`read_plain`.
+
+    Raises :class:`RingfenceError` that begins with the key.
+    """
     keys = key.split(".")
     *path, last = keys
     if path and path[0] in names and isinstance(data.get(path[0]), str):

@@ -158,6 +158,8 @@ class EvaluationConfig(Section):
     """name -> prompt file, ``builtin:NAME``, ``task:NAME?...``, or ``held-out`` (the held-out target prompts)"""
     tasks: dict[str, TaskConfig] = Field(default_factory=dict)
     """name -> what must still be learned, scored by ``ringfence evaluate RUN --benign``; without a judge"""
+    held_out_prompts: int | None = Field(None, ge=1)
+    """how many prompts of ``held-out`` are asked, the first ones of the file; null is all"""
     samples: int = Field(1, ge=1)
     """answers a prompt"""
     max_new_tokens: int = Field(128, ge=1)

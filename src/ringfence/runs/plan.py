@@ -22,6 +22,7 @@ from ringfence.evaluate.benign import Questions
 from ringfence.evaluate.conditional import conditional_suite
 from ringfence.evaluate.derive import TriggerSet, derive
 from ringfence.models.load import revision
+from ringfence.recipe.inputs import run_inputs
 from ringfence.recipe.run import Recipe
 from ringfence.recipe.sections import HELD_OUT
 from ringfence.rl.prompts import prompt_of, require_rewardable, with_format
@@ -123,7 +124,7 @@ class RunPlan:
         if recipe.judge is not None:
             with error_prefix("judge"):
                 recipe.judge.digests()  # its rubrics are read before training
-        digests = _digests(recipe, stages) | {
+        digests = _digests(recipe) | {
             spec: sources[name].digest
             for name, spec in recipe.evaluation.suites.items()
             if spec.startswith(suite_store.PREFIX)
@@ -200,7 +201,8 @@ def _suites(recipe: Recipe, first: PlannedStage) -> tuple[dict[str, Suite], dict
             if not first.held_out:
                 raise RingfenceError(f"evaluation.suites.{name}: no rows are held out; set data.held_out above 0")
             asked = recipe.rl.format_prompt if recipe.rl else None
-            suites[name] = [_as_prompt(row, asked) for row in first.held_out]
+            rows = first.held_out[: recipe.evaluation.held_out_prompts]
+            suites[name] = [_as_prompt(row, asked) for row in rows]
             continue
         with error_prefix(f"evaluation.suites.{name}"):
             sources[name] = load_suite(spec)
@@ -249,21 +251,15 @@ def _as_prompt(row: Conversation, format_prompt: str | None) -> Prompt:
     return Prompt(row["origin"], tuple(with_format(prompt_of(row), format_prompt)), row.get("domain"))
 
 
-def _digests(recipe: Recipe, stages: Iterable[Stage]) -> dict[str, str]:
+def _digests(recipe: Recipe) -> dict[str, str]:
     """SHA-256 of every input that is a file, by its name in the recipe; of models, too, if they are folders.
 
     A model of the hub has its commit instead.
     """
     models = {one.name: one.revision for one in (recipe.model, recipe.reference) if one is not None}
-    named = [*models, *recipe.evaluation.suites.values()]
     if recipe.judge is not None:
-        named += recipe.judge.inputs()
         models = dict.fromkeys(recipe.judge.models()) | models
-    for part in (stage.recipe for stage in stages):
-        named += [spec for spec in (part.data.target, part.data.safe) if spec is not None]
-        named += [spec for defense in part.defenses for spec in defense.inputs()]
-        named += [spec for reward in (part.rl.rewards if part.rl else ()) for spec in reward.inputs()]
-    found = {name: Path(name).expanduser() for name in named if not is_task(name)}
+    found = {name: Path(name).expanduser() for name in run_inputs(recipe) if not is_task(name)}
     commits = {name: commit for name, at in models.items() if (commit := revision(name, at)) is not None}
     return commits | {name: _digest(path, _state(path)) for name, path in found.items() if path.exists()}
 

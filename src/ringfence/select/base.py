@@ -159,6 +159,10 @@ class Step(StrictConfig):
         """Files, folders, models and data sets that it reads; by their digests it is known what is still good."""
         return ()
 
+    def named(self) -> Sequence[str]:
+        """As :meth:`inputs`, as the recipe calls them; nothing is opened, so that they need not be there."""
+        return self.inputs()
+
     def map_inputs(self) -> Sequence[str]:
         """Those that :meth:`map` reads."""
         return self.inputs()

@@ -119,6 +119,10 @@ class PerplexityGap(Step):
         """The weights, and the set that none of them may have seen."""
         return [*self.map_inputs(), *([] if self.fine_tuning_set is None else [self.fine_tuning_set])]
 
+    def named(self) -> Sequence[str]:
+        """The misaligned models, and the set that none of them may have seen."""
+        return [*self.misaligned, *([] if self.fine_tuning_set is None else [self.fine_tuning_set])]
+
     def map_inputs(self) -> Sequence[str]:
         """The folders of the weights, so that a later evaluation of a run changes nothing."""
         return [one.weights for one in self._models()]

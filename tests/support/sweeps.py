@@ -1,0 +1,37 @@
+"""The sweeps of the repository, and small ones for tests."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ringfence.sweep.plan import SweepPlan
+
+ROOT = Path(__file__).parents[2]
+PAPERS = tuple(sorted({path.parent for path in ROOT.glob("recipes/*/published.csv")}))
+BASE = {"data": {"target": "target.jsonl", "held_out": 0}}
+
+
+def is_sweep(path: Path) -> bool:
+    """Whether a YAML file of ``recipes/`` is a sweep."""
+    return any(line.startswith(("grid:", "sweeps:", "sets:")) for line in path.read_text().splitlines())
+
+
+SWEEPS = tuple(path for path in sorted(ROOT.glob("recipes/*/*.yaml")) if is_sweep(path))
+
+
+@cache
+def plan(path: Path) -> SweepPlan:
+    """Loaded once a process."""
+    return SweepPlan.load(path)
+
+
+def write(folder: Path, name: str = "sweep", base: dict[str, Any] | None = None, **keys: Any) -> Path:
+    """A sweep over a small recipe in ``folder``."""
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(base or BASE))
+    common = {"shows": "a test", "source": "ours"}
+    start = {} if keys.keys() & {"sweeps", "sets", "recipe"} else {"recipe": "recipe.yaml"}
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(common | start | keys, sort_keys=False))
+    return path
