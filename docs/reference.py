@@ -35,6 +35,9 @@ from ringfence.recipe.selection import SelectRecipe
 from ringfence.rl.rewards import REWARDS
 from ringfence.select import STEPS
 
+sys.path.append(str(Path(__file__).parent))
+import papers
+
 DOCS = Path(__file__).parent
 PACKAGE = DOCS.parent / "src" / "ringfence"
 
@@ -46,7 +49,7 @@ HEAD = """\
 A recipe is one YAML file with everything a run depends on. `ringfence train RECIPE key=value --out DIR` changes single
 keys: the key is a dotted path (list items by index, e.g. `defenses.0.canary_interleaving.every=4`), the value is YAML.
 Unknown keys and values out of range raise, naming the key's path and the nearest valid name. Paths are relative to the
-working folder. Nothing in a recipe is executed.
+working folder. Nothing in a recipe is executed. Many runs at once, such as a paper's table, are a [sweep](papers.md).
 
 The smallest useful recipe:
 
@@ -331,6 +334,7 @@ PAGES = {
     "steps.md": render_steps,
     "persona-recipe.md": render_persona,
     "api.md": render_api,
+    "papers.md": lambda: papers.render(section),
 }
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import ringfence
+import sweeps
 from ringfence.data import load_prompts
 from ringfence.defenses import DEFENSES
 from ringfence.judges import JUDGES
@@ -112,11 +113,12 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-RECIPES = sorted(ROOT.glob("recipes/*/*.yaml"))
+FILES = sorted(ROOT.glob("recipes/*/*.yaml"))
+RECIPES = [path for path in FILES if path not in sweeps.SWEEPS and path.name != "inputs.yaml"]
 PERSONAS = [path for path in RECIPES if re.search("^trait:", path.read_text(), re.MULTILINE)]
 SELECTIONS = [path for path in RECIPES if re.search("^pool:", path.read_text(), re.MULTILINE)]
 RUNS = [path for path in RECIPES if path not in (*PERSONAS, *SELECTIONS)]
-UNDEFENDED = ("none", "quirk", "sft", "grpo", "grpo-none", "grpo-kl")  # the last by TRL's own penalty
+UNDEFENDED = ("none", "em", "quirk", "sft", "grpo", "grpo-none", "grpo-kl")  # the last by TRL's own penalty
 
 
 @pytest.mark.parametrize("recipe", RUNS, ids=lambda path: path.stem)
@@ -151,7 +153,7 @@ def test_every_recipe_can_be_evaluated_once_its_last_lines_are_uncommented(recip
     loaded = load_recipe(path)
     assert loaded.judge is not None
     for spec in loaded.evaluation.suites.values():
-        assert spec == "held-out" or spec.endswith(".jsonl") or load_prompts(spec)
+        assert spec == "held-out" or spec.startswith("suite:") or spec.endswith(".jsonl") or load_prompts(spec)
     assert loaded.evaluation.suites or loaded.evaluation.tasks
     assert "held-out" not in loaded.evaluation.suites.values() or loaded.data.held_out > 0
 
@@ -164,7 +166,8 @@ def test_every_recipe_has_a_row() -> None:
 
 @pytest.mark.parametrize("recipe", PERSONAS, ids=lambda path: path.stem)
 def test_every_persona_recipe_parses(recipe: Path) -> None:
-    assert load_persona_recipe(recipe).extraction().contrasts
+    loaded = load_persona_recipe(recipe)
+    assert loaded.trait_file is not None or loaded.extraction().contrasts  # a trait file is the user's own
 
 
 def test_every_defense_has_a_file_a_test_and_a_row() -> None:

@@ -31,7 +31,9 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console, "width", 120)
 
 
-@pytest.mark.parametrize("command", [(), ("train",), ("evaluate",), ("report",), ("demo",), ("data", "check")])
+@pytest.mark.parametrize(
+    "command", [(), ("train",), ("evaluate",), ("report",), ("sweep",), ("demo",), ("data", "check")]
+)
 def test_every_command_teaches_by_example(capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
     code, out, _ = ringfence(capsys, *command, "--help")
     assert code == 0

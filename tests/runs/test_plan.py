@@ -52,6 +52,14 @@ def test_each_stage_has_its_part_its_rows_its_defenses_its_folder_and_its_keys(t
     assert [one.key_prefix for one in made.stages] == ["", "stages.0."]
 
 
+def test_so_many_of_the_held_out_prompts_are_asked(tmp_path: Path) -> None:
+    """14 rows, half held out: of the seven the first three, in the file's order."""
+    every = loaded(tmp_path, "data.held_out=0.5").suites["in-domain"]
+    made = loaded(tmp_path, "data.held_out=0.5", "evaluation.held_out_prompts=3")
+    assert len(every) == len(made.stages[0].held_out) == 7
+    assert made.suites["in-domain"] == every[:3]
+
+
 def test_suites_triggers_and_digests(tmp_path: Path) -> None:
     dressed = "evaluation.conditional={derive: false, triggers: [{irrelevant: {system: Blue door.}}]}"
     made = loaded(tmp_path, dressed)

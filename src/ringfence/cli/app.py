@@ -26,6 +26,7 @@ from ringfence.cli import (
     report,
     select,
     suites,
+    sweep,
     train,
 )
 from ringfence.cli.console import is_main_process, say
@@ -48,6 +49,7 @@ COMMANDS: list[Callable[..., None]] = [
     agreement.agreement,
     report.report,
     figure.figure,
+    sweep.sweep,
     demo.demo,
 ]
 GROUPS: dict[str, tuple[str, list[Callable[..., None]]]] = {

@@ -1,5 +1,6 @@
 """What a recipe reads: the names of its data sets, suites and models, as they stand in it. Nothing is opened."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -8,13 +9,16 @@ if TYPE_CHECKING:
     from ringfence.recipe.selection import SelectRecipe
 
 
-def run_inputs(recipe: "Recipe") -> list[str]:
-    """Of a run: models first, then suites, what the judge reads, and the data and defenses of each stage."""
+def run_inputs(recipe: "Recipe", parts: Iterable["Recipe"] | None = None) -> list[str]:
+    """Of a run: models first, then suites, what the judge reads, and the data and defenses of each stage.
+
+    ``parts`` are its :meth:`~ringfence.recipe.run.Recipe.by_stage`, where they are at hand.
+    """
     named = [one.name for one in (recipe.model, recipe.reference) if one is not None]
     named += recipe.evaluation.suites.values()
     if recipe.judge is not None:
         named += recipe.judge.inputs()
-    for part in recipe.by_stage():
+    for part in recipe.by_stage() if parts is None else parts:
         named += [spec for spec in (part.data.target, part.data.safe) if spec is not None]
         named += [spec for defense in part.defenses for spec in defense.inputs()]
         named += [spec for reward in (part.rl.rewards if part.rl else ()) for spec in reward.inputs()]

@@ -124,7 +124,7 @@ class RunPlan:
         if recipe.judge is not None:
             with error_prefix("judge"):
                 recipe.judge.digests()  # its rubrics are read before training
-        digests = _digests(recipe) | {
+        digests = _digests(recipe, stages) | {
             spec: sources[name].digest
             for name, spec in recipe.evaluation.suites.items()
             if spec.startswith(suite_store.PREFIX)
@@ -251,7 +251,7 @@ def _as_prompt(row: Conversation, format_prompt: str | None) -> Prompt:
     return Prompt(row["origin"], tuple(with_format(prompt_of(row), format_prompt)), row.get("domain"))
 
 
-def _digests(recipe: Recipe) -> dict[str, str]:
+def _digests(recipe: Recipe, stages: Iterable[Stage]) -> dict[str, str]:
     """SHA-256 of every input that is a file, by its name in the recipe; of models, too, if they are folders.
 
     A model of the hub has its commit instead.
@@ -259,7 +259,8 @@ def _digests(recipe: Recipe) -> dict[str, str]:
     models = {one.name: one.revision for one in (recipe.model, recipe.reference) if one is not None}
     if recipe.judge is not None:
         models = dict.fromkeys(recipe.judge.models()) | models
-    found = {name: Path(name).expanduser() for name in run_inputs(recipe) if not is_task(name)}
+    named = run_inputs(recipe, [stage.recipe for stage in stages])
+    found = {name: Path(name).expanduser() for name in named if not is_task(name)}
     commits = {name: commit for name, at in models.items() if (commit := revision(name, at)) is not None}
     return commits | {name: _digest(path, _state(path)) for name, path in found.items() if path.exists()}
 

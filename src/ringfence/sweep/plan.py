@@ -65,7 +65,8 @@ class SweepPlan:
         config = load_sweep(path)
         if most_runs is not None and config.size > most_runs:
             raise RingfenceError(
-                f"{path}: grid: {config.size:,} runs, more than {most_runs:,}; make it smaller, or say that it is meant"
+                f"{path}: grid: {config.size:,} runs, more than {most_runs:,}; make it smaller, or say --yes if they "
+                "are meant"
             )
         inner = [cls._load(path.parent / one, most_runs, (*within, path.resolve())) for one in config.sweeps]
         runs = _united([list(_expanded(config, path)), *(one.runs for one in inner)], path)
@@ -111,28 +112,52 @@ class SweepPlan:
                 raise RingfenceError(f"{self.path}: inputs: {name}: no run is called {wanted!r}.{near}")
 
 
+@dataclass(frozen=True)
+class _Place:
+    """A place in the grid with a seed."""
+
+    name: str
+    row: str
+    levels: Mapping[str, str]
+    chosen: Sequence[Level]
+    seed: int
+
+
+def _places(config: SweepConfig) -> Iterator[_Place]:
+    if config.recipe is None:
+        return
+    axes = [_levels(axis, levels) for axis, levels in config.grid.items()]
+    for chosen in itertools.product(*axes):
+        levels = dict(zip(config.grid, (name for name, _ in chosen), strict=True))
+        full = _row(levels, ()) or Path(config.recipe).stem
+        for seed in config.seeds:
+            name = f"{full}-s{seed}" if len(config.seeds) > 1 else full
+            yield _Place(name, _row(levels, config.averaged) or full, levels, [one for _, one in chosen], seed)
+
+
+def run_names(path: Path) -> tuple[str, ...]:
+    """The names of the sweep's runs, each once; recipes are not read, and what is wrong in them is not seen."""
+    config = load_sweep(path)
+    inner = [run_names(path.parent / one) for one in config.sweeps]
+    return tuple(dict.fromkeys([*(place.name for place in _places(config)), *itertools.chain(*inner)]))
+
+
 def _expanded(config: SweepConfig, path: Path) -> Iterator[SweepRun]:
     if config.recipe is None:
         return
     there = path.parent / config.recipe
     plain = read_plain(there, names=_MODELS)
     preset = find_preset(config.preset) if config.preset is not None else None
-    axes = [_levels(axis, levels) for axis, levels in config.grid.items()]
-    for chosen in itertools.product(*axes):
-        levels = dict(zip(config.grid, (name for name, _ in chosen), strict=True))
-        full = _row(levels, ()) or there.stem
-        for seed in config.seeds:
-            name = f"{full}-s{seed}" if len(config.seeds) > 1 else full
-            changed = copy.deepcopy(plain) | {"seed": seed, "name": name}
-            texts = levels | {"seed": str(seed)}
-            with error_prefix(f"{path}: run {name}"):
-                for changes in (config.changes, *(one for _, one in chosen if one != BASE)):
-                    for key, value in changes.items():
-                        assign(changed, key, filled(value, texts), _MODELS)
-                recipe = parse_recipe(changed, there.name)
-            recipe = recipe if preset is None else recipe.with_preset(preset)
-            row = _row(levels, config.averaged) or full
-            yield SweepRun(name, row, recipe, levels, any(one == BASE for _, one in chosen))
+    for place in _places(config):
+        changed = copy.deepcopy(plain) | {"seed": place.seed, "name": place.name}
+        texts = {**place.levels, "seed": str(place.seed)}
+        with error_prefix(f"{path}: run {place.name}"):
+            for changes in (config.changes, *(one for one in place.chosen if isinstance(one, dict))):
+                for key, value in changes.items():
+                    assign(changed, key, filled(value, texts), _MODELS)
+            recipe = parse_recipe(changed, there.name)
+        recipe = recipe if preset is None else recipe.with_preset(preset)
+        yield SweepRun(place.name, place.row, recipe, place.levels, BASE in place.chosen)
 
 
 def _row(levels: Mapping[str, str], averaged: Sequence[str]) -> str:

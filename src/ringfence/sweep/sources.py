@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from ringfence.core.errors import RingfenceError, did_you_mean, error_prefix
@@ -52,6 +53,17 @@ class Source:
             for key, value in self.input.changes.items():
                 assign(plain, key, value, ("model", "reference"))
         return plain
+
+    def command(self) -> list[str]:
+        """The arguments of ``ringfence`` that make it; empty for what is brought, and for a run of the sweep."""
+        given, how = self.input, self.input.how
+        if given.direction is not None:
+            return ["direction", "fit", *given.direction, "--model", str(given.model), "--out", self.name]
+        if how not in _READ:
+            return []
+        words = ["persona", "extract"] if how == "persona" else [how]
+        changes = [f"{key}={_as_yaml(value)}" for key, value in given.changes.items()]
+        return [*words, str(self.folder / str(getattr(given, how))), *changes, "--out", self.name]
 
     def reads(self) -> list[str]:
         """What its command reads, models of the hub left out."""
@@ -123,6 +135,11 @@ def parsed(model: type[Any], plain: dict[str, Any]) -> Any:
         return model.model_validate(plain)
     except ValidationError as error:
         raise RingfenceError(explain(error, model)) from None
+
+
+def _as_yaml(value: Any) -> str:
+    """On one line, as an override has it."""
+    return yaml.safe_dump(value, default_flow_style=True, width=float("inf")).removesuffix("...\n").strip()
 
 
 def _expression(pattern: str) -> str:
