@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from ringfence.sweep.config import Input, SweepConfig, load_sweep
+from ringfence.sweep.config import Input, SweepConfig, is_sweep, load_sweep
 from ringfence.sweep.plan import run_names
 from ringfence.sweep.published import FILE, load_published
 
@@ -53,7 +53,7 @@ ringfence train recipes-of-table-2/legal-kl.yaml --out runs/legal-kl
 `ringfence sweep` checks every recipe and lists the runs; the readings taken where the paper is silent or contradicts
 itself; the commands that make the files that runs need (selected sets, vectors, misaligned adapters), in their order;
 and each file that is missing: what it is, where it is from, and how to check it. It trains nothing. `--recipes` writes
-one recipe a run.
+one recipe a run. In Python they are `ringfence.sweep.plan.SweepPlan.load(path).runs`, each with its name and recipe.
 
 Two runs of one name, a cycle, a file that nothing says the source of, an unknown key, and a grid of more than 10,000
 runs (without `--yes`) are refused.
@@ -84,7 +84,7 @@ def listed(paper: Path) -> str:
     published = load_published(paper / FILE)
     rows, readings = [], dict[str, list[str]]()
     for path in sorted(paper.glob("*.yaml"), key=_order):
-        if not is_sweep(path):
+        if not is_sweep(path.read_text()):
             continue
         config, numbers = load_sweep(path), sum(one.table == path.stem for one in published)
         runs = f"{len(run_names(path))}" if not config.sets else f"{len(config.sets)} sets"
@@ -96,11 +96,6 @@ def listed(paper: Path) -> str:
     parts += ["| --- | --- | --- | --- |", *rows, "\nReadings taken:\n"]
     parts += [textwrap.fill(one, 120, initial_indent="- ", subsequent_indent="  ", **UNBROKEN) for one in told]
     return "\n".join(parts) + "\n"
-
-
-def is_sweep(path: Path) -> bool:
-    """Whether a YAML file of a paper's folder is a sweep."""
-    return any(line.startswith(("grid:", "sweeps:", "sets:")) for line in path.read_text().splitlines())
 
 
 def _order(path: Path) -> tuple[str, int]:

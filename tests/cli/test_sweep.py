@@ -47,6 +47,19 @@ def test_one_recipe_a_run_is_written(path: Path, capsys: pytest.CaptureFixture[s
     planned = {run.name: run.recipe for run in SweepPlan.load(path).runs}
     assert load_recipe(tmp_path / "made" / "b-kl.yaml") == planned["b-kl"]
     assert "b-untrained" not in out
+    code, out, _ = project.in_process(capsys, "sweep", path, "--only", "a-kl")
+    assert "data/b.jsonl" not in out, "only what the chosen runs need"
+
+
+def test_published_numbers_are_counted_and_must_have_a_run(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    head = "table,row,column,value,spread,source\n"
+    Path("published.csv").write_text(f"{head}sweep,a-kl,x,1,,t\nother,z,x,1,,t\n")
+    code, out, _ = project.in_process(capsys, "sweep", path)
+    assert code == 0
+    assert "published: 1 numbers in published.csv, none for a-untrained, b-untrained, b-kl\n" in out
+    Path("published.csv").write_text(f"{head}sweep,a-lk,x,1,,t\n")
+    code, _, err = project.in_process(capsys, "sweep", path)
+    assert (code, err) == (2, "ringfence: published.csv:2: sweep has no row 'a-lk'. Did you mean \"a-kl\"?\n")
 
 
 def test_sets_are_listed(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

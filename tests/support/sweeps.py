@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from ringfence.sweep.config import is_sweep
 from ringfence.sweep.plan import SweepPlan
 
 ROOT = Path(__file__).parents[2]
@@ -13,12 +14,7 @@ PAPERS = tuple(sorted({path.parent for path in ROOT.glob("recipes/*/published.cs
 BASE = {"data": {"target": "target.jsonl", "held_out": 0}}
 
 
-def is_sweep(path: Path) -> bool:
-    """Whether a YAML file of ``recipes/`` is a sweep."""
-    return any(line.startswith(("grid:", "sweeps:", "sets:")) for line in path.read_text().splitlines())
-
-
-SWEEPS = tuple(path for path in sorted(ROOT.glob("recipes/*/*.yaml")) if is_sweep(path))
+SWEEPS = tuple(path for path in sorted(ROOT.glob("recipes/*/*.yaml")) if is_sweep(path.read_text()))
 
 
 @cache

@@ -41,7 +41,8 @@ def sweep(
     say(f"\nsource: {plan.config.source}")
     for reading in plan.config.readings:
         say(f"reading: {reading}")
-    _tell_sources(plan)
+    _tell_published(plan)
+    _tell_sources(plan, runs)
     if recipes is not None:
         if not runs:
             raise RingfenceError(f"--recipes: {file} trains nothing; leave it out")
@@ -77,15 +78,29 @@ def _defenses(run: "SweepRun") -> list[str]:
     return [DEFENSES.name_of(type(one)) for one in run.recipe.defenses]
 
 
-def _tell_sources(plan: "SweepPlan") -> None:
+def _tell_published(plan: "SweepPlan") -> None:
+    """How many numbers the paper has, and for what it has none; each of them must have a run."""
+    from ringfence.sweep.published import FILE, load_published, require_counterparts, without_numbers
+
+    path = plan.path.parent / FILE
+    if not path.is_file():
+        return
+    numbers = [one for one in load_published(path) if one.table == plan.table]
+    require_counterparts(numbers, [plan], path)
+    bare = without_numbers(numbers, [plan]).get(plan.table, ())
+    said = "" if not bare else ", none for any row" if not numbers else f", none for {', '.join(bare)}"
+    say(f"published: {len(numbers):,} numbers in {path}{said}")
+
+
+def _tell_sources(plan: "SweepPlan", runs: list["SweepRun"]) -> None:
     """The commands that make files, in their order, and what is missing."""
-    sources = plan.sources.graph(plan.reads()).values()
+    sources = plan.sources.graph(plan.reads(runs)).values()
     made = [shlex.join(["ringfence", *one.command()]) for one in sources if one.command()]
     if made:
         say("\nmade first, by:")
         for line in made:
             say(f"  {line}")
-    missing = plan.missing()
+    missing = plan.missing(runs)
     if missing:
         say("\nmissing, for you to bring:")
         for line in missing:

@@ -175,6 +175,11 @@ class _InputFile(Strict):
     inputs: dict[str, Input]
 
 
+def is_sweep(text: str) -> bool:
+    """Whether the ``text`` of a YAML file is a sweep's and no recipe's."""
+    return re.search("^shows:", text, re.MULTILINE) is not None
+
+
 def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
     """Read and check a sweep; ``overrides`` are ``dotted.key=value`` with the value in YAML.
 

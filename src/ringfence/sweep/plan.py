@@ -89,18 +89,21 @@ class SweepPlan:
         """The places of its grid, or the names of its sets."""
         return tuple(dict.fromkeys(run.row for run in self.runs)) or tuple(self.config.sets)
 
-    def reads(self) -> dict[str, None]:
-        """What its recipes name: data sets, suites, vectors, adapters; models of the hub are left out."""
+    def reads(self, runs: Sequence[SweepRun] | None = None) -> dict[str, None]:
+        """What the recipes of ``runs`` name, by default of all: data sets, suites, vectors, adapters.
+
+        Models of the hub are left out.
+        """
         found = dict[str, None]()
-        for run in self.runs:
+        for run in self.runs if runs is None else runs:
             models = {one.name for one in (run.recipe.model, run.recipe.reference) if one is not None}
             found |= dict.fromkeys(name for name in run_inputs(run.recipe) if name not in models)
         direction = [] if self.config.direction is None else [self.config.direction]
         return found | dict.fromkeys([*self.config.sets.values(), *direction])
 
-    def missing(self) -> list[str]:
+    def missing(self, runs: Sequence[SweepRun] | None = None) -> list[str]:
         """One line for each file that is not there and that nothing makes: which, where from, how to check."""
-        return self.sources.missing(self.reads())
+        return self.sources.missing(self.reads(runs))
 
     def _require_known_runs(self) -> None:
         names = {run.name for run in self.runs}

@@ -173,7 +173,7 @@ def _check(name: str, given: Input) -> str:
         return f"check: its SHA-256 is {given.sha256}"
     if given.git_blob is not None:
         return f"check: `git hash-object {name}` prints {given.git_blob}"
-    return f"check: `ringfence data check {name}`" if name.endswith((".jsonl", ".json", ".parquet")) else "check it"
+    return f"check: `ringfence data check {name}`" if name.endswith((".jsonl", ".parquet")) else "look at it"
 
 
 def git_blob(path: Path) -> str:
