@@ -51,6 +51,16 @@ keys: the key is a dotted path (list items by index, e.g. `defenses.0.canary_int
 Unknown keys and values out of range raise, naming the key's path and the nearest valid name. Paths are relative to the
 working folder. Nothing in a recipe is executed. Many runs at once, such as a paper's table, are a [sweep](papers.md).
 
+`base: FILE` at the top, a path relative to the recipe, makes it a short one: it is then what that recipe is, with the
+keys given here changed. Mappings go key by key; lists and all else are replaced whole. Recipes of selections and of
+persona vectors, and sweeps, may have one, too. A run's folder keeps the whole recipe: the base is not read again.
+
+```yaml
+base: none.yaml
+name: kl
+defenses: [kl: {weight: 0.1}]
+```
+
 The smallest useful recipe:
 
 ```yaml

@@ -118,6 +118,8 @@ RECIPES = [path for path in FILES if path not in sweeps.SWEEPS and path.name != 
 PERSONAS = [path for path in RECIPES if re.search("^trait:", path.read_text(), re.MULTILINE)]
 SELECTIONS = [path for path in RECIPES if re.search("^pool:", path.read_text(), re.MULTILINE)]
 RUNS = [path for path in RECIPES if path not in (*PERSONAS, *SELECTIONS)]
+OVER = {path: base[1] for path in RUNS if (base := re.search("^base: (.*?) *(#.*)?$", path.read_text(), re.MULTILINE))}
+EVALUATED = [path for path in RUNS if path not in OVER or "judge:" in path.read_text()]  # the others as their base is
 UNDEFENDED = ("none", "em", "quirk", "sft", "grpo", "grpo-none", "grpo-kl")  # the last by TRL's own penalty
 
 
@@ -143,19 +145,25 @@ def test_every_step_has_a_file_a_test_and_a_row() -> None:
         assert (ROOT / "tests" / "select" / "steps" / f"test_{module}.py").is_file()
 
 
-@pytest.mark.parametrize("recipe", RUNS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", EVALUATED, ids=lambda path: path.stem)
 def test_every_recipe_can_be_evaluated_once_its_last_lines_are_uncommented(recipe: Path, tmp_path: Path) -> None:
     """Its suites are there, but for those that are the user's own."""
     text = recipe.read_text()
     head, marked, tail = text.rpartition("# judge:")
     path = tmp_path / "recipe.yaml"
-    path.write_text(head + re.sub("^# ?", "", marked + tail, flags=re.MULTILINE) if marked else text)
+    shown = head + re.sub("^# ?", "", marked + tail, flags=re.MULTILINE) if marked else text
+    path.write_text(re.sub("^base: ", f"base: {recipe.parent}/", shown, flags=re.MULTILINE))
     loaded = load_recipe(path)
     assert loaded.judge is not None
     for spec in loaded.evaluation.suites.values():
         assert spec == "held-out" or spec.startswith("suite:") or spec.endswith(".jsonl") or load_prompts(spec)
     assert loaded.evaluation.suites or loaded.evaluation.tasks
     assert "held-out" not in loaded.evaluation.suites.values() or loaded.data.held_out > 0
+
+
+def test_every_base_is_a_recipe_that_can_be_evaluated() -> None:
+    for path, base in OVER.items():
+        assert (path.parent / base).resolve() in EVALUATED
 
 
 def test_every_recipe_has_a_row() -> None:

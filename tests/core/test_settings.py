@@ -106,3 +106,43 @@ def test_a_number_is_finite(value: float) -> None:
 
     with pytest.raises(ValidationError, match="finite number"):
         Some(share=value)
+
+
+def written(folder: Path, **texts: str) -> Path:
+    """The last of the files."""
+    for name, text in texts.items():
+        path = folder / f"{name}.yaml"
+        path.write_text(text)
+    return path
+
+
+def test_a_recipe_over_a_base_changes_mappings_key_by_key_and_all_else_whole(tmp_path: Path) -> None:
+    base = "model: {name: m, dtype: float32}\ntraining: {a: 1, b: {c: 2, d: 3}}\ndefenses: [kl, ldifs]\nlora: {r: 4}\n"
+    (tmp_path / "far").mkdir()
+    written(tmp_path / "far", first=base)
+    written(tmp_path, second="base: far/first.yaml\ntraining: {b: {c: 5}}\nlora: null\n")
+    path = written(tmp_path, third="base: second.yaml\nname: x\ndefenses: [kl]\ntraining: {e: 6}\n")
+    assert read_plain(path, ["training.a=7"]) == {
+        "model": {"name": "m", "dtype": "float32"},
+        "training": {"a": 7, "b": {"c": 5, "d": 3}, "e": 6},
+        "defenses": ["kl"],
+        "lora": None,
+        "name": "x",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("base: a.yaml", "a.yaml: base: a.yaml leads back to this recipe; leave it out"),
+        ("base: b.yaml", "b.yaml: base: a.yaml leads back to this recipe"),
+        ("base: gone.yaml", "gone.yaml: cannot read the recipe"),
+        ("base: [b.yaml]", "a.yaml: base: give the path of another recipe"),
+        ("base:", "a.yaml: base: give the path of another recipe"),
+    ],
+)
+def test_a_base_that_cannot_be_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    path = written(tmp_path, b="base: a.yaml", a=text)
+    with pytest.raises(RingfenceError, match=message) as raised:
+        read_plain(path)
+    assert "\n" not in str(raised.value)

@@ -66,10 +66,34 @@ def check_fields(config: str, known: Mapping[str, Any], values: dict[str, Any]) 
 def read_plain(path: Path, overrides: Sequence[str] = (), names: Collection[str] = ("model",)) -> dict[str, Any]:
     """A recipe's YAML as plain data with ``overrides`` in it; its keys are not checked yet.
 
-    The top-level keys ``names`` may be written as a bare string, the ``name`` of the mapping that overrides reach into.
+    Its key ``base`` names another recipe, relative to it, whose keys it changes and adds to, mappings key by key. The
+    top-level keys ``names`` may be written as a bare string, the ``name`` of the mapping that overrides reach into.
 
     Raises :class:`RingfenceError` with the file and the line for what is no YAML mapping, and for a bad override.
     """
+    return override(_over_its_base(path, ()), overrides, names)
+
+
+def _over_its_base(path: Path, within: tuple[Path, ...]) -> dict[str, Any]:
+    data = _read(path)
+    if "base" not in data:
+        return data
+    base, here = data.pop("base"), path.resolve()
+    if not isinstance(base, str) or not base:
+        raise RingfenceError(f"{path}: base: give the path of another recipe, relative to this one")
+    there = path.parent / base
+    if there.resolve() in (*within, here):
+        raise RingfenceError(f"{path}: base: {base} leads back to this recipe; leave it out")
+    return merged(_over_its_base(there, (*within, here)), data)
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes``: mappings key by key, anything else is replaced whole."""
+    both = {key for key in changes if isinstance(base.get(key), dict) and isinstance(changes[key], dict)}
+    return {**base, **changes, **{key: merged(base[key], changes[key]) for key in both}}
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         refuse_pointer_at(path)
         text = path.read_text(encoding="utf-8")
@@ -88,7 +112,7 @@ def read_plain(path: Path, overrides: Sequence[str] = (), names: Collection[str]
         raise RingfenceError(f"{path}: {error}") from None
     if not isinstance(data, dict):
         raise RingfenceError(f"{path}: a recipe is a mapping of keys such as model, data and defenses")
-    return override(data, overrides, names)
+    return data
 
 
 def _load(text: str) -> Any:
