@@ -1,10 +1,6 @@
-"""A step of 4 rows is the same step as one batch, as 2 x 2 by accumulation, and on two ranks."""
+"""A step of 4 rows is the same step as one batch, as 2 x 2 by accumulation, and on two ranks, DDP or FSDP2."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,50 +8,25 @@ import pytest
 import torch
 
 import examples
+import splitting
+from ringfence.core.run_folder import CANARIES_FILE, CURVE_FILE
 from training import losses, trainer, weights
 
-SCRIPT = Path(__file__).parent / "two_ranks.py"
+UNEQUAL = ("probe_seconds", "entropy", "mean_token_accuracy", "num_tokens")
+COUNTS = ("steps", "rows", "mean_ratio", *(f"{a}_{b}" for a in ("target", "safe") for b in ("rows", "tokens", "labels")))
 
 
-def alone(folder: Path, name: str, **changes: Any) -> Any:
+def alone(folder: Path, **changes: Any) -> Any:
     """One process, 18 rows in steps of 4: the last step of an epoch is short."""
-    made = trainer(folder, *examples.together(name), given={"model": examples.model()}, **changes)
+    made = trainer(folder, *examples.together("canary"), given={"model": examples.model()}, **changes)
     made.train()
     return made
 
 
-def two_ranks(folder: Path, name: str, resume: bool = False) -> list[dict[str, Any]]:
-    folder.mkdir(exist_ok=True)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run(
-        [*torchrun, str(SCRIPT), str(folder), "resume" if resume else "fresh", name],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(2)]
-
-
-def assert_as_alone(ranks: list[dict[str, Any]], whole: Any) -> None:
-    first, second = ranks
-    for key in ("weights", "ratio", "penalties"):
-        assert first[key] == second[key]
-    counts = [f"{source}_{what}" for source in ("target", "safe") for what in ("rows", "tokens", "labels")]
-    for key in ("steps", *counts, "mean_ratio", "rows"):
-        assert first["result"][key] == second["result"][key] == whole.result()[key]
-    assert [row[1] for row in first["losses"]] == pytest.approx([row[1] for row in losses(whole)], rel=1e-5)
-    for name, total in first["weights"].items():
-        assert total == pytest.approx(weights(whole)[name].double().sum().item(), rel=1e-3, abs=1e-4)
-
-
 def test_accumulation_does_not_change_a_step(tmp_path: Path) -> None:
-    whole = alone(tmp_path / "a", "canary")
-    split = alone(tmp_path / "b", "canary", per_device_train_batch_size=2, gradient_accumulation_steps=2)
-    single = alone(tmp_path / "c", "canary", per_device_train_batch_size=1, gradient_accumulation_steps=4)
+    whole = alone(tmp_path / "a")
+    split = alone(tmp_path / "b", per_device_train_batch_size=2, gradient_accumulation_steps=2)
+    single = alone(tmp_path / "c", per_device_train_batch_size=1, gradient_accumulation_steps=4)
     for other in (split, single):
         assert [loss for _, loss, _ in losses(other)] == pytest.approx([loss for _, loss, _ in losses(whole)], rel=1e-5)
         assert other.result()["safe_rows"] == whole.result()["safe_rows"]
@@ -63,29 +34,62 @@ def test_accumulation_does_not_change_a_step(tmp_path: Path) -> None:
             torch.testing.assert_close(value, weights(whole)[name], rtol=1e-3, atol=1e-5)
 
 
-def test_two_ranks_agree_with_each_other_and_with_one_and_resume_bitwise(tmp_path: Path) -> None:
-    """Only rank 0 probes; source, ratio and weights are the same on both. Then kill, resume, and compare bitwise."""
-    first, second = two_ranks(tmp_path / "two", "canary")
-    assert first["calls"]
-    assert not second["calls"]
-    assert_as_alone([first, second], alone(tmp_path / "alone", "canary"))
-
-    run = tmp_path / "two" / "run"
-    for folder in run.glob("checkpoint-*"):
-        if folder.name != "checkpoint-4":
-            shutil.rmtree(folder)
-    again, _ = two_ranks(tmp_path / "two", "canary", resume=True)
-    assert again["weights"] == first["weights"]
-    assert again["losses"] == first["losses"]
-    assert again["ratio"] == first["ratio"]
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Where one process has trained every case, and what each ended with."""
+    folder = tmp_path_factory.mktemp("one")
+    splitting.prepare(folder, several=False)
+    return folder, {case: splitting.trained(folder, case, splitting.DefendedSFTTrainer) for case in splitting.CASES}
 
 
-def test_two_ranks_penalise_as_one_does(tmp_path: Path) -> None:
-    """Each penalty is a mean over the units of both ranks, in the loss, the gradient and the log."""
-    whole = alone(tmp_path / "alone", "penalties")
-    ranks = two_ranks(tmp_path / "two", "penalties")
-    assert_as_alone(ranks, whole)
-    for key, values in ranks[0]["penalties"].items():
-        assert values == pytest.approx(examples.logged(whole, key), rel=1e-3, abs=1e-8)
-        assert values[0] == 0
-        assert max(values) > 1e-3
+@pytest.mark.parametrize("split", [False, True], ids=["ddp", "fsdp2"])
+def test_two_ranks_train_every_defense_as_one_does_and_resume_bitwise(
+    tmp_path: Path, one: tuple[Path, dict[str, Any]], split: bool
+) -> None:
+    """Losses, gradients, penalties, risk and weights to 1e-6, over accumulated micro-batches, and what is drawn."""
+    splitting.prepare(tmp_path, several=True)
+    first, second = splitting.on_two_ranks(splitting.all_cases, tmp_path, split)
+    folder, whole = one
+    for case in splitting.CASES:
+        assert_same_log(logged(first[case]), logged(whole[case]), rel=1e-6)
+        results = [found.get("result", found) for found in (first[case], second[case], whole[case])]
+        assert [*({key: result[key] for key in COUNTS} for result in results[:2])] == [
+            {key: results[2][key] for key in COUNTS}
+        ] * 2
+        assert_same_weights(splitting.weights(tmp_path, case), splitting.weights(folder, case))
+    assert logged(first["guards"]) == logged(second["guards"])
+    assert max(row.get("kl", 0) for row in logged(first["guards"])) > 1e-3
+    assert [found["likelihood"]["calls"] > 0 for found in (first, second)] == [True, split]
+    assert [layer["projected"] for layer in first["projected"]["result"]["safe_lora"]].count(True) == 3
+    for name in (CANARIES_FILE, CURVE_FILE):
+        assert rows(tmp_path, name) == rows(folder, name) != []
+
+    assert logged(first["resumed"]) == logged(first["guards"])
+    again = splitting.weights(tmp_path, "guards")
+    before = splitting.weights(tmp_path, "uninterrupted")
+    assert all(torch.equal(again[name], before[name]) for name in before)
+    checkpoints = [*(tmp_path / "guards").glob("checkpoint-*")]
+    parts = [*(tmp_path / "guards").glob("checkpoint-*/pytorch_model_fsdp_0/*.distcp")]
+    assert len(parts) == (2 * len(checkpoints) if split else 0), "each rank writes its part of each checkpoint"
+
+
+def logged(found: dict[str, Any]) -> list[dict[str, float]]:
+    """What is logged, but for times and for what TRL means or counts by micro-batch; the last row is of the whole run."""
+    rows = [row for row in found.get("log", []) if "train_runtime" not in row]
+    return [{key: value for key, value in row.items() if key not in UNEQUAL} for row in rows]
+
+
+def assert_same_log(found: list[dict[str, float]], wanted: list[dict[str, float]], rel: float) -> None:
+    assert len(found) == len(wanted)
+    for row, other in zip(found, wanted, strict=True):
+        assert row == pytest.approx(other, rel=rel, abs=1e-8)
+
+
+def assert_same_weights(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-6)
+
+
+def rows(folder: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "recipe" / "run" / name).read_text().splitlines()]

@@ -55,10 +55,10 @@ def trainer(
         "processing_class": tiny.tokenizer(),
         "peft_config": lora(dropout),
     }
-    if cls is DefendedSFTTrainer:
+    if issubclass(cls, DefendedSFTTrainer):
         settings |= {"defenses": defenses, "safe_dataset": tiny.rows(SAFE, "safe")}
     settings |= given or {}
-    if cls is not DefendedSFTTrainer:
+    if not issubclass(cls, DefendedSFTTrainer):
         settings.pop("safe_dataset", None)
     return cls(**settings)
 

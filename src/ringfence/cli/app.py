@@ -29,10 +29,11 @@ from ringfence.cli import (
     sweep,
     train,
 )
-from ringfence.cli.console import is_main_process, say
+from ringfence.cli.console import say
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import DISK_FULL
 from ringfence.core.parent import leave_with_parent
+from ringfence.core.ranks import is_main_process
 
 BAD_INPUT, INTERRUPTED = 2, 130  # exit codes
 HELP = (

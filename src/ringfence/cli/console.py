@@ -1,6 +1,5 @@
 """The one console of the command line, and what every command's help ends with."""
 
-import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -16,11 +15,6 @@ console = Console(emoji=False)
 def say(text: str) -> None:
     """Print ``text`` as it is: a part of it may be a user's."""
     terminal.say(console, text)
-
-
-def is_main_process() -> bool:
-    """Whether this process speaks for all ranks of a distributed run."""
-    return int(os.environ.get("RANK", "0")) == 0
 
 
 def examples(*lines: str) -> Callable[[Command], Command]:

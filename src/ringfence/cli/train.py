@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ringfence.cli.console import examples, is_main_process, say
+from ringfence.cli.console import examples, say
 from ringfence.core.errors import RingfenceError
+from ringfence.core.ranks import is_main_process
 
 
 @examples(

@@ -40,6 +40,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.defenses.base import DEFENSES, Defense, DefenseHook, RecipePart, TrainerContext
 from ringfence.models.activations import Model, bare
 from ringfence.models.load import DTYPES, load
+from ringfence.models.sharded import overwrite, whole
 
 logger = logging.getLogger(__name__)
 _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
@@ -154,8 +155,7 @@ class SafeLoRAHook(DefenseHook):
         found = {name: _project(v, *_factors(model, layers[name])) for name, v in self.directions(model, layers)}
         chosen = self._chosen({name: one.cosine for name, one in found.items()})
         for name in chosen:
-            factor = _factors(model, layers[name])[0]
-            factor.copy_(found[name].factor)
+            overwrite(layers[name].lora_B[model.active_adapter].weight, found[name].factor)
         self.report = tuple(Projection(name, one.cosine, one.kept, name in chosen) for name, one in found.items())
         logger.info("safe_lora: %d of %d layers projected\n%s", len(chosen), len(found), _table(self.report))
 
@@ -283,13 +283,13 @@ def _require_linear(name: str, layer: LoraLayer, adapter: str) -> None:
 
 def _weight(layer: LoraLayer) -> torch.Tensor:
     """(out, in), under the adapter."""
-    return layer.get_base_layer().weight
+    return whole(layer.get_base_layer().weight)
 
 
 def _factors(model: Model, layer: LoraLayer) -> tuple[torch.Tensor, torch.Tensor]:
     """B, (out, r), and A, (r, in)."""
     adapter = model.active_adapter
-    return layer.lora_B[adapter].weight, layer.lora_A[adapter].weight
+    return whole(layer.lora_B[adapter].weight), whole(layer.lora_A[adapter].weight)
 
 
 def _parameter(model: nn.Module, name: str) -> torch.Tensor | None:

@@ -6,8 +6,9 @@ comes from a generator of its own, seeded by (seed, row id, sample). So a row's 
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -29,6 +30,7 @@ from ringfence.generation.base import Answer, OnAnswers, Request, Sampling, row_
 from ringfence.models.inference import inference, left_padded
 from ringfence.models.lean_adapters import lean_on_gpu
 from ringfence.models.load import Loaded
+from ringfence.models.sharded import is_sharded, run_inside
 
 _SEED_BITS = 63  # what a generator takes
 
@@ -57,11 +59,12 @@ class HfGenerator:
         # Longest first: little padding, and a batch that does not fit in memory fails at once.
         order = sorted(range(len(requests)), key=lambda index: -len(prompts[index]))
         answers: dict[int, Answer] = {}
-        with inference(model), lean_on_gpu(model):
+        with inference(model), nullcontext() if is_sharded(model) else lean_on_gpu(model):
             for start in range(0, len(order), sampling.batch_size):
                 batch = order[start : start + sampling.batch_size]
                 asked = [requests[i] for i in batch]
-                new = _generate_batch(model, tokenizer, [prompts[i] for i in batch], asked, sampling)
+                read = [prompts[i] for i in batch]
+                new = run_inside(model, partial(_generate_batch, model, tokenizer, read, asked, sampling))
                 for index, ids in zip(batch, new, strict=True):
                     # The padding behind a shorter answer may be a stop token, too, but an answer that goes on has none.
                     text = tokenizer.decode(ids, skip_special_tokens=True).strip()
@@ -92,7 +95,11 @@ def _generate_batch(
     with _without_own_settings(inner):
         cache = _shared_prefill(inner, prompts, tokenizer.pad_token_id)
         output = inner.generate(
-            **inputs, **cache, generation_config=config, logits_processor=LogitsProcessorList(noise)
+            **inputs,
+            **cache,
+            generation_config=config,
+            logits_processor=LogitsProcessorList(noise),
+            synced_gpus=is_sharded(inner),  # a rank that is done goes on for its part of the weights
         )
     return output[:, inputs["input_ids"].shape[1] :].tolist()
 
@@ -102,11 +109,12 @@ def _shared_prefill(
 ) -> dict[str, DynamicCache]:
     """``past_key_values`` of all rows, each distinct prompt read once, up to its last token.
 
-    Empty if no two prompts are the same, or if what the model keeps of them is not keys and values alone.
+    Empty if no two prompts are the same, if what the model keeps of them is not keys and values alone, or if weights are
+    split over ranks.
     """
     rows = [tuple(prompt) for prompt in prompts]
     distinct = {row: index for index, row in enumerate(dict.fromkeys(rows))}
-    if len(distinct) == len(rows) or min(map(len, rows)) < 2 or isinstance(model, PeftModel):
+    if len(distinct) == len(rows) or min(map(len, rows)) < 2 or isinstance(model, PeftModel) or is_sharded(model):
         return {}
     cache = DynamicCache(config=model.config)
     if not all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers):

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.ranks import is_main_process
 from ringfence.data.suites.load import Prompt
 from ringfence.generation import HfGenerator, Request, Sampling
 from ringfence.judges import Judge, JudgeInput, judge_all
@@ -42,7 +43,11 @@ class Risk:
 
 
 class Probe(Protocol):
-    """Measures the risk of ``model`` after optimizer step ``step``; leaves the model and global RNG as they were."""
+    """Measures the risk of ``model`` after optimizer step ``step``; leaves the model and global RNG as they were.
+
+    The main process calls it. Where each rank holds a part of the weights (FSDP2) all ranks do, and must run the model
+    the same number of times; what it gives on the main process counts.
+    """
 
     def __call__(self, model: PreTrainedModel, step: int) -> Risk: ...
 
@@ -60,6 +65,8 @@ class JudgedProbe:
         requests = [Request(prompt.id, prompt.messages, sample=step) for prompt in self.prompts]
         sampling = replace(self.sampling, batch_size=len(requests))
         answers = HfGenerator(model, self.tokenizer).generate(requests, sampling)
+        if not is_main_process():  # it was needed for its part of the weights
+            return Risk(math.nan, 0, len(answers))
         rows = [JudgeInput(prompt.text, answer.text) for prompt, answer in zip(self.prompts, answers, strict=True)]
         verdicts = judge_all(self.judge, rows)
         labels = [verdict.label for verdict in verdicts]

@@ -51,6 +51,8 @@ class Loading:
     """which attention; None is the library's choice"""
     bits: int | None = None
     """4 or 8 for weights quantised by bitsandbytes"""
+    on_cpu: bool = False
+    """leave the weights there, for each rank to take its part of them to its GPU"""
 
     def arguments(self, dtype: torch.dtype, device: str) -> dict[str, Any]:
         """Of ``from_pretrained``; those that are not set are left out."""
@@ -100,7 +102,7 @@ def load(name: str, *, dtype: str = "float32", trust_remote_code: bool = False, 
     model.config.pad_token_id = tokenizer.pad_token_id
     if model.generation_config is not None:
         model.generation_config.pad_token_id = tokenizer.pad_token_id
-    if loading.bits is None:
+    if loading.bits is None and not loading.on_cpu:
         model = model.to(device)
     return Loaded(model.eval(), tokenizer, source)
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from ringfence.models.activations import Model, adapted, bare
+from ringfence.models.sharded import whole
 
 HALF = (torch.float16, torch.bfloat16)
 VOCABULARY_SLICE = 2**15
@@ -34,7 +35,9 @@ class OutputHead:
                 scale *= value
         if (divisor := getattr(config, "logits_scaling", None)) is not None:
             scale = scale * divisor if config.model_type == "hyperclovax" else scale / divisor
-        return cls(layer.weight, layer.bias, scale, getattr(config, "final_logit_softcapping", None), layer)
+        weight, bias = (None if part is None else whole(part) for part in (layer.weight, layer.bias))
+        assert weight is not None, "an output layer has a weight"
+        return cls(weight, bias, scale, getattr(config, "final_logit_softcapping", None), layer)
 
     def logits(self, hidden: torch.Tensor, rounded: bool = False) -> torch.Tensor:
         """(positions, vocabulary) from the last hidden states (positions, hidden), in float32 (float64 of float64).

@@ -129,6 +129,7 @@ class DefendedGRPOTrainer(DefendedTrainerMixin, RolloutsMixin, GRPOTrainer):
             defenses=defenses,
             reference_model=reference_model,
         )
+        self.backend.require_unsplit("reinforcement learning")
 
     # 1. Rows.
 

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.plain import read_json
+from ringfence.core.ranks import is_split_run
 from ringfence.core.run_folder import (
     ADAPTER,
     FULL_MODEL,
@@ -130,7 +131,7 @@ def load_model(config: ModelConfig) -> Loaded:
         raise RingfenceError(
             "name: a script has built the model; save it, and evaluate with `ringfence evaluate RUN --model FOLDER`"
         )
-    loading = Loading(config.revision, config.attn_implementation, config.bits)
+    loading = Loading(config.revision, config.attn_implementation, config.bits, on_cpu=is_split_run())
     return load(config.name, dtype=config.dtype, trust_remote_code=config.trust_remote_code, loading=loading)
 
 

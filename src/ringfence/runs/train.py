@@ -8,11 +8,11 @@ command again goes on where it stopped.
 
 import gc
 import logging
-import os
 from typing import Any
 
 from ringfence.core.cards import model_card
 from ringfence.core.files import write_json, write_text
+from ringfence.core.ranks import is_main_process
 from ringfence.core.run_folder import CARD_FILE, RESULT_FILE, WEIGHTS, alone_in, weight_digests, write_about
 from ringfence.recipe.run import require_installed
 from ringfence.runs.evaluation import Evaluation
@@ -43,7 +43,7 @@ def train(plan: RunPlan, cards: Cards | None = None) -> dict[str, Any]:
     cards = Cards(here) if here is not None else cards
     if cards is not None:
         refuse_too_small(plan, cards)
-    if not _main_process():
+    if not is_main_process():
         return _train(plan)
     about = plan.claim_folder()
     with alone_in(plan.out):
@@ -84,8 +84,8 @@ def _train_stage(plan: RunPlan, stage: PlannedStage, about: dict[str, Any] | Non
             logger.info(line)
     trainer.train_or_resume()
     result = trainer.result()
+    save_trained(trainer, stage.weights)
     if trainer.is_world_process_zero():
-        save_trained(trainer, stage.weights)
         result[WEIGHTS] = weight_digests(stage.weights)
         if about is not None:
             write_text(plan.out / CARD_FILE, model_card(about, plan.stages[0].result or result))
@@ -93,7 +93,3 @@ def _train_stage(plan: RunPlan, stage: PlannedStage, about: dict[str, Any] | Non
     trainer.accelerator.wait_for_everyone()  # the next stage reads what rank 0 has written
     trainer.accelerator.free_memory()
     return result
-
-
-def _main_process() -> bool:
-    return int(os.environ.get("RANK", "0")) == 0

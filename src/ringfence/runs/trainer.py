@@ -11,14 +11,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from trl import GRPOConfig, SFTConfig
 
 from ringfence.core.errors import RingfenceError, error_prefix
+from ringfence.core.ranks import is_main_process
 from ringfence.core.rates import as_rows
 from ringfence.data import render_all
 from ringfence.data.conversations import Conversation
 from ringfence.data.system import apply, describe, require_possible
 from ringfence.defenses import DEFENSES, Interleaving, TrainerContext, rewritten
 from ringfence.defenses.base import SOURCES, Source
-from ringfence.evaluate import Protocol
-from ringfence.evaluate import evaluate as evaluate_suites
+from ringfence.evaluate import Protocol, answer, judged
 from ringfence.evaluate.responses import rates
 from ringfence.generation import HfGenerator
 from ringfence.models import Loaded
@@ -30,7 +30,6 @@ from ringfence.runs.stages import Stage, load_model, on_base, starting_model
 from ringfence.train import DefendedSFTTrainer, EvaluateDuring
 from ringfence.train.callbacks import TargetProgress
 from ringfence.train.checks import fitting, refuse_unsupported, require_reference
-from ringfence.train.parallel import backend_of
 
 if TYPE_CHECKING:
     from ringfence.rl import DefendedGRPOTrainer
@@ -119,7 +118,7 @@ def _trainer(
             trainer = grpo_trainer(stage, model, loaded.tokenizer, args, reference)
         else:
             trainer = _sft_trainer(stage, model, loaded.tokenizer, args, reference)
-    backend_of(trainer.accelerator, trainer.args.n_gpu).require_whole("`ringfence train`")
+    trainer.backend.require_whole("`ringfence train`")
     trainer.of_script = False
     return trainer
 
@@ -215,6 +214,8 @@ def _during(plan: RunPlan, tokenizer: PreTrainedTokenizerBase) -> EvaluateDuring
     protocol = Protocol(recipe.sampling(), recipe.evaluation.samples, recipe.no_system)
 
     def measure(model: PreTrainedModel, step: int) -> list[dict[str, Any]]:
-        return as_rows(rates(evaluate_suites(HfGenerator(model, tokenizer), suites, protocol, judge)))
+        answers = answer(HfGenerator(model, tokenizer), suites, protocol)
+        # Others are here for their part of the weights.
+        return as_rows(rates(judged(answers, judge))) if is_main_process() else []
 
     return EvaluateDuring(during.every, measure)

@@ -15,6 +15,7 @@ from ringfence.core.files import JsonlLog
 from ringfence.core.progress import Lines
 from ringfence.core.run_folder import CANARIES_FILE, CONTROL_FILE, CURVE_FILE, LOG_FILE
 from ringfence.interleave import InterleavingStream, Risk
+from ringfence.models.sharded import is_sharded
 
 logger = logging.getLogger(__name__)
 EvaluateFn = Callable[[PreTrainedModel, int], list[dict[str, Any]]]
@@ -114,9 +115,15 @@ class EvaluateDuring(TrainerCallback):
         self.every, self.evaluate = every, evaluate
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Only the main process evaluates; the others wait at the next collective call."""
-        if state.global_step % self.every == 0 and state.is_world_process_zero:
-            rows = self.evaluate(kwargs["model"], state.global_step)
+        """Only the main process evaluates; the others wait at the next collective call.
+
+        Where each rank holds a part of the weights, all of them answer in step; the main process's rows are kept.
+        """
+        main = state.is_world_process_zero
+        if state.global_step % self.every or not (main or is_sharded(kwargs["model"])):
+            return
+        rows = self.evaluate(kwargs["model"], state.global_step)
+        if main:
             JsonlLog(Path(args.output_dir) / CURVE_FILE).append({"step": state.global_step, **row} for row in rows)
 
 

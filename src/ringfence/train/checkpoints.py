@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from accelerate.utils import broadcast_object_list
+from peft import PeftModel
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import JsonlLog, write_json
 from ringfence.core.run_folder import CHECKPOINT, JOURNALS, STATE_FILE
 from ringfence.interleave import InterleavingStream
 from ringfence.models.adapters import sort_sets
+from ringfence.models.sharded import is_sharded, trained_state
 from ringfence.train.guards import DefenseStack
+from ringfence.train.lost_ranks import explained, require_shared
 from ringfence.train.state import commit, flaw, newest_checkpoint, read_state, rotate, withdraw
 
 if TYPE_CHECKING:
@@ -59,10 +62,12 @@ class ResumableMixin(_Trainer):
         return self._from_main(lambda: newest_checkpoint(Path(self.args.output_dir)))
 
     def _train_from(self, checkpoint: Path | None, **kwargs: Any) -> Any:
-        self._restore(checkpoint)
-        output = super().train(str(checkpoint) if checkpoint else None, **kwargs)
-        self.guards.after_training()
-        return output
+        with explained(self.args.ddp_timeout):
+            require_shared(Path(self.args.output_dir))
+            self._restore(checkpoint)
+            output = super().train(str(checkpoint) if checkpoint else None, **kwargs)
+            self.guards.after_training()
+            return output
 
     def _restore(self, checkpoint: Path | None) -> None:
         state = read_state(checkpoint) if checkpoint else self._fresh_state
@@ -98,6 +103,17 @@ class ResumableMixin(_Trainer):
         if self.args.should_save:
             commit(folder)
             rotate(folder, limit, self.state.best_model_checkpoint)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The parent's; of weights that are split over ranks the adapter, or all of a model without one, in one piece.
+
+        A call for all ranks. Checkpoints of a model without an adapter hold the parts alone.
+        """
+        if not is_sharded(self.model):
+            super().save_model(output_dir, _internal_call)
+        elif isinstance(self.model, PeftModel) or not _internal_call:
+            state = trained_state(self.model, keep=self.args.should_save)
+            self._save(output_dir or self.args.output_dir, state)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)

@@ -29,6 +29,7 @@ from ringfence.models.activations import (
     without_adapters,
 )
 from ringfence.models.output_head import OutputHead
+from ringfence.models.sharded import run_inside, split_again
 from ringfence.train.checks import require_reference
 
 logger = logging.getLogger(__name__)
@@ -139,12 +140,13 @@ class DefenseStack:
                     stack.enter_context(guard.apply(model, batch))
             above = frozenset(k for k in self.layers if k > self.shared)
             kept = stack.enter_context(capture_hidden_states(model, above, last=self.needs_last))
-            bare(model).get_decoder()(**inputs)
+            run_inside(model, lambda: bare(model).get_decoder()(**inputs))
             below = {k: trained.layers[k].detach() for k in self.layers - above}
             return HiddenStates(kept.layers | below, kept.last, OutputHead.of(model) if self.needs_last else None)
 
     def after_training(self) -> None:
         """What is left to do after training."""
+        split_again(self.model)
         for guard in self.guards.values():
             guard.after_training(self.model)
 

@@ -59,7 +59,6 @@ from ringfence.train.checks import (
 )
 from ringfence.train.described import DescribedMixin
 from ringfence.train.labelled import labelled_only
-from ringfence.train.parallel import backend_of
 from ringfence.train.penalties import PenalisedMixin
 from ringfence.train.rewriting import rewrite_dataset
 from ringfence.train.sizes import new_stream, target_steps
@@ -118,7 +117,7 @@ class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
         self.safe_dataset = self._prepare_safe(safe_dataset) if safe_dataset is not None and len(safe_dataset) else None
         self.stream = self._new_stream()
         if self.stream.probe is not None:
-            backend_of(self.accelerator, self.args.n_gpu).require_whole("canary_interleaving")
+            self.backend.require_whole("canary_interleaving")
         self._put_up_guards(self._setup(), reference_model)
         self._resolve_fractions()
         self._fresh_state = self._state()
@@ -245,7 +244,10 @@ class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
     # 3. Risk.
 
     def measure(self, step: int) -> Risk | None:
-        """The stream's probe on the main process; its result on every rank. None where nothing is measured."""
+        """The stream's probe on the main process; its result on every rank. None where nothing is measured.
+
+        Where each rank holds a part of the weights all of them ask, in step.
+        """
         probe = self.stream.probe
         if probe is None:
             return None
@@ -254,6 +256,9 @@ class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
             with self.compute_loss_context_manager():
                 return probe(self.accelerator.unwrap_model(self.model), step)
 
+        if self.backend.split:
+            found = ask()
+            return self._from_main(lambda: found)
         return self._from_main(ask)
 
     def log_measured(self, measured: dict[str, float]) -> None:

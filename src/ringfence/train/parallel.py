@@ -2,9 +2,10 @@
 
     backend                                  rows    whole    guards
     one process; DDP, one process a GPU      yes     yes      yes
+    FSDP2 by accelerate                      yes     yes      yes; every rank takes part in all of it
     one process with several GPUs            yes     yes      no, the hooks of all copies would write to one place
     DeepSpeed, ZeRO 1 and 2                  yes     yes      no, its engine runs the forward pass
-    FSDP; DeepSpeed, ZeRO 3                  yes     no       no
+    FSDP 1; DeepSpeed, ZeRO 3                yes     no       no
     tensor, context, sequence parallelism    yes     no       no
 
 - rows: safe rows at a fixed or replayed ratio, and inoculation;
@@ -12,8 +13,9 @@
 - guards: kl, ldifs, steering, safe_lora.
 
 Rows are drawn the same on all ranks, so they need nothing of the model. The canaries are asked by the main process
-alone, which would wait for ever for weights that others hold; what is saved in one piece is saved by it, too. Hooks
-look at whole decoder layers. Tested are one process and DDP; the rest of the table follows from how backends work.
+alone, where it has all weights; under FSDP2 all ranks ask them in step, and the main process judges. Hooks look at
+whole decoder layers. Tested are one process, DDP and FSDP2, two ranks of each on a CPU; the rest of the table follows
+from how backends work.
 """
 
 from dataclasses import dataclass
@@ -24,7 +26,8 @@ from accelerate import Accelerator, DistributedType
 from ringfence.core.errors import RingfenceError
 
 _ZERO_3 = 3  # from this stage on DeepSpeed splits the weights
-_PLAIN = "use one process or plain data parallelism (torchrun)"
+_FSDP2 = "FSDP2 (accelerate launch --use_fsdp --fsdp_version 2)"
+_PLAIN = f"use one process, plain data parallelism (torchrun) or {_FSDP2}"
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,13 @@ class Backend:
     runs: str
     """as messages have it: it does not run ..."""
     whole: bool
-    """whether the main process has all weights, to ask and to save them alone"""
+    """whether canaries can be asked, and weights be saved in one piece"""
     guards: bool
     """whether defenses can work around the forward pass"""
     instead: str = _PLAIN
     """of defenses around the forward pass"""
+    split: bool = False
+    """whether each rank holds a part of the weights, so that all of them run the model in step"""
 
     def require_guards(self) -> None:
         """Raise :class:`RingfenceError` unless defenses can work around the forward pass."""
@@ -46,9 +51,16 @@ class Backend:
             raise RingfenceError(f"defenses around the forward pass do not run {self.runs}; {self.instead}")
 
     def require_whole(self, who: str) -> None:
-        """Raise :class:`RingfenceError` unless the main process has all weights, which ``who`` needs."""
+        """Raise :class:`RingfenceError` unless the weights can be had in one piece, which ``who`` needs."""
         if not self.whole:
             raise RingfenceError(f"{who} does not run {self.runs}, as no process has all weights; {_PLAIN}")
+
+    def require_unsplit(self, who: str) -> None:
+        """Raise :class:`RingfenceError` where each rank holds a part of the weights, which ``who`` cannot do with."""
+        if self.split:
+            raise RingfenceError(
+                f"{who} does not run {self.runs}; use one process or plain data parallelism (torchrun)"
+            )
 
 
 def backend_of(accelerator: Accelerator, gpus: int = 1) -> Backend:
@@ -57,12 +69,16 @@ def backend_of(accelerator: Accelerator, gpus: int = 1) -> Backend:
     if gpus > 1:
         instead = "start one process a GPU (torchrun), or set CUDA_VISIBLE_DEVICES to one"
         return Backend(f"on {gpus} GPUs in one process", whole=True, guards=False, instead=instead)
-    if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-        whole = kind == DistributedType.DEEPSPEED and _zero_stage(accelerator) < _ZERO_3
-        instead = f"{_PLAIN}, or interleaving and inoculation only"
-        return Backend(f"under {kind.value} yet", whole, guards=False, instead=instead)
     if getattr(accelerator, "parallelism_config", None) is not None:
         return Backend("with tensor, context or sequence parallelism (parallelism_config)", whole=False, guards=False)
+    if kind == DistributedType.FSDP:
+        if getattr(accelerator.state.fsdp_plugin, "fsdp_version", 1) == 2:
+            return Backend("under FSDP2", whole=True, guards=True, split=True)
+        return Backend("under FSDP 1", whole=False, guards=False, instead=f"use {_FSDP2}")
+    if kind == DistributedType.DEEPSPEED:
+        stage = _zero_stage(accelerator)
+        instead = f"{_PLAIN}, or interleaving and inoculation only"
+        return Backend(f"under DeepSpeed ZeRO {stage}", whole=stage < _ZERO_3, guards=False, instead=instead)
     return Backend("here", whole=True, guards=True)
 
 

@@ -11,7 +11,8 @@ from ringfence.defenses.step import Batch
 from ringfence.interleave.loader import SAFE
 from ringfence.train.checks import refuse_unmarked_padding
 from ringfence.train.guards import DefenseStack
-from ringfence.train.parallel import backend_of
+from ringfence.train.parallel import Backend, backend_of
+from ringfence.train.splitting import require_splittable, require_whole_weights, split_reference
 
 if TYPE_CHECKING:
     from transformers import Trainer as _Trainer
@@ -30,10 +31,20 @@ class PenalisedMixin(_Trainer):
     _penalty_sums: dict[str, torch.Tensor]
     _steps_unlogged: int
 
+    @property
+    def backend(self) -> Backend:
+        """What it trains on."""
+        return backend_of(self.accelerator, self.args.n_gpu)
+
     def _put_up_guards(self, setup: TrainerContext, reference: PreTrainedModel | None) -> None:
+        require_whole_weights(self.model)
+        if self.backend.split:
+            require_splittable(self.model, self.accelerator)
         self.guards = DefenseStack(self.in_force, setup, reference)
         if self.guards:
-            backend_of(self.accelerator, self.args.n_gpu).require_guards()
+            self.backend.require_guards()
+        if self.backend.split and self.guards.reference is not None:
+            self.guards.reference = split_reference(self.guards.reference, self.accelerator)
         if self.guards.penalising:
             refuse_unmarked_padding(self.args, self.data_collator)
         self._units = torch.ones(len(self.guards.penalising), dtype=torch.long)

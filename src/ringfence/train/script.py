@@ -41,6 +41,7 @@ from ringfence.core.run_folder import (
 from ringfence.defenses import DEFENSES, Defense
 from ringfence.models.adapters import CONFIG_NAME, name_base, sort_sets
 from ringfence.models.load import EMBEDDED
+from ringfence.models.sharded import is_sharded, trained_state
 from ringfence.train.parallel import backend_of
 from ringfence.train.state import checkpoint_step
 
@@ -118,22 +119,30 @@ def begin(trainer: DescribedTrainer, resumed: bool) -> dict[str, Any] | None:
 def end(trainer: DescribedTrainer) -> None:
     """Write ``adapter/`` (all weights of a model are left to ``save_model``), the model card and ``result.json``."""
     folder, model = Path(trainer.args.output_dir), trainer.accelerator.unwrap_model(trainer.model)
+    saved = isinstance(model, PeftModel) and backend_of(trainer.accelerator, trainer.args.n_gpu).whole
+    if saved:
+        save_trained(trainer, folder / ADAPTER)
     if not trainer.is_world_process_zero():
         return
     result = trainer.result()
-    if isinstance(model, PeftModel) and backend_of(trainer.accelerator, trainer.args.n_gpu).whole:
-        save_trained(trainer, folder / ADAPTER)
+    if saved:
         result[WEIGHTS] = weight_digests(folder / ADAPTER)
     write_text(folder / CARD_FILE, model_card(trainer.metadata or {}, result))
     write_json(folder / RESULT_FILE, result)
 
 
 def save_trained(trainer: DescribedTrainer, folder: Path) -> None:
-    """What was trained, its tokenizer and a card into ``folder``, anew if it is there: what a kill left is not read."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    """What was trained, its tokenizer and a card into ``folder``, anew if it is there: what a kill left is not read.
+
+    A call for all ranks; the main process writes.
+    """
+    model, writes = trainer.accelerator.unwrap_model(trainer.model), trainer.is_world_process_zero()
+    state = trained_state(model, keep=writes) if is_sharded(model) else None
+    if not writes:
+        return
     shutil.rmtree(folder, ignore_errors=True)
     with atomic(folder) as path:
-        model.save_pretrained(path)
+        model.save_pretrained(path, state_dict=state)
         sort_sets(model, path)
         trainer.processing_class.save_pretrained(path)
         label(trainer, path)

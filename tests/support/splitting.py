@@ -1,0 +1,190 @@
+"""Trainings on two ranks that share one CPU: by DDP, and by FSDP2, which accelerate offers for accelerators only."""
+
+import multiprocessing
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import DistributedType, PartialState
+from accelerate.utils import FullyShardedDataParallelPlugin
+from safetensors.torch import load_file
+
+import examples
+import project
+import tiny
+from ringfence.data.suites.load import Prompt
+from ringfence.defenses import (
+    KL,
+    LDIFS,
+    CanaryInterleaving,
+    Defense,
+    FixedInterleaving,
+    Inoculation,
+    ReplayInterleaving,
+    SafeLoRA,
+    Steering,
+)
+from ringfence.interleave import LikelihoodProbe, Risk
+from ringfence.models.identity import identity
+from ringfence.recipe.run import load_recipe
+from ringfence.runs import trainer as trainers
+from ringfence.runs.plan import RunPlan
+from ringfence.runs.train import train
+from ringfence.train import DefendedSFTTrainer
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["ringfence.train", "ringfence.runs.train", "trl", "torch.distributed.checkpoint"])
+_LATE, _STEPS = 2, "checkpoint-2"
+
+
+def fsdp2(**changes: Any) -> FullyShardedDataParallelPlugin:
+    """FSDP2 as ``accelerate launch --use_fsdp --fsdp_version 2`` sets it up, a unit a decoder layer."""
+    settings = {
+        "fsdp_version": 2,
+        "auto_wrap_policy": "transformer_based_wrap",
+        "transformer_cls_names_to_wrap": ["LlamaDecoderLayer"],
+        "cpu_ram_efficient_loading": False,
+    }
+    return FullyShardedDataParallelPlugin(**{**settings, **changes})
+
+
+class Split(DefendedSFTTrainer):
+    """The trainer on FSDP2. Accelerate has a CPU for DDP only: what it sets on a GPU is set here, and all else is its.
+
+    ``plugin`` are changes of its settings.
+    """
+
+    plugin: dict[str, Any] = {}
+
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        PartialState._shared_state["distributed_type"] = DistributedType.FSDP  # as accelerate does
+        self.accelerator.state.distributed_type = DistributedType.FSDP
+        self.accelerator.state.fsdp_plugin = fsdp2(**self.plugin)
+        self.is_fsdp_enabled = True
+
+
+def on_two_ranks(work: Callable[..., Any], folder: Path, *args: Any, timeout: float = 300) -> list[Any]:
+    """What ``work(folder, *args)`` gives on each of two gloo ranks. Processes are forked from one that has torch."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ranks = start_ranks(work, folder, *args)
+    for process in ranks:
+        process.join(timeout)
+    assert [process.exitcode for process in ranks] == [0, 0]
+    return [torch.load(folder / f"rank-{rank}.pt", weights_only=False) for rank in range(2)]
+
+
+def start_ranks(work: Callable[..., Any], folder: Path, *args: Any) -> list[Any]:
+    """The two processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = [_CONTEXT.Process(target=_rank, args=(rank, port, folder, work, args)) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    return ranks
+
+
+def _rank(rank: int, port: int, folder: Path, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in told.items()}, MASTER_ADDR="127.0.0.1")
+    torch.save(work(folder, *args), folder / f"rank-{rank}.pt")
+    import time; print('CPU', rank, time.process_time(), flush=True)
+    torch.distributed.destroy_process_group()
+
+
+class CountedProbe(LikelihoodProbe):
+    """One that counts its calls."""
+
+    calls = 0
+
+    def __call__(self, model: Any, step: int) -> Risk:
+        self.calls += 1
+        return super().__call__(model, step)
+
+
+CASES = ("guards", "likelihood", "projected", "whole", "recipe")
+"""together they have every defense"""
+
+
+def prepare(folder: Path, several: bool) -> None:
+    """What the cases read, written before there are ranks."""
+    (folder / "recipe").mkdir(parents=True)
+    examples.vectors(folder / "vectors", base=identity(examples.model()))
+    examples.other_base(folder / "base")
+    training = {
+        "per_device_train_batch_size": 2 if several else 4,
+        "num_train_epochs": 1,
+        "learning_rate": 0.01,
+        "disable_tqdm": True,
+        "ddp_backend": "gloo" if several else None,
+    }
+    project.make(folder / "recipe", training=training, lora={"r": 4, "target_modules": ["q_proj", "v_proj"]})
+
+
+def defenses(case: str, folder: Path) -> list[Defense]:
+    """Those of ``case``; their files are in ``folder``."""
+    if case == "guards":
+        steering = Steering(vector=str(folder / "vectors" / "vectors.safetensors"), layer=1, alpha=0.5)
+        distance = LDIFS(weight=3, every=1, reduction="relative", sources="safe")
+        return [KL(weight=3), distance, steering, Inoculation(prompt="Be odd."), FixedInterleaving(ratio=0.25)]
+    if case == "likelihood":
+        canaries = [Prompt(str(n), ({"role": "user", "content": f"How is {n}?"},), good="ab ab", bad="yes") for n in range(3)]
+        probe = CountedProbe(canaries, tiny.tokenizer())
+        return [CanaryInterleaving(every=2, ratio_init=0.1, ratio_max=0.5, probe=probe), KL(weight=1, direction="forward")]
+    if case == "projected":
+        return [SafeLoRA(base=str(folder / "base"), top_k=3), ReplayInterleaving(run=str(folder / "likelihood"))]
+    return [KL(weight=1), LDIFS(weight=1, every=1), FixedInterleaving(ratio=0.25)]
+
+
+def trained(folder: Path, case: str, cls: type, resume: bool = False) -> dict[str, Any]:
+    """What the training of ``case`` by ``cls`` ends with on this rank, in float64; on all of them 4 rows a step."""
+    if case == "recipe":
+        trainers.DefendedSFTTrainer = cls
+        return train(RunPlan.load(load_recipe(folder / "recipe" / "recipe.yaml"), folder / "recipe" / "run"))
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    shape = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2, "ddp_backend": "gloo"}
+    model: dict[str, Any] = {"model": examples.model().double()}
+    if case == "whole":
+        model["peft_config"] = None
+    made = examples.trainer(
+        folder / case,
+        *defenses(case, folder),
+        given=model,
+        cls=cls,
+        save_strategy="steps",
+        save_steps=_LATE,
+        **(shape if several else {}),
+    )
+    made.train(resume_from_checkpoint=resume)
+    if case == "whole":
+        made.save_model(str(folder / case / "model"))
+    calls = getattr(made.stream.probe, "calls", 0)
+    return {"log": made.state.log_history, "result": made.result(), "ratio": made.stream.ratio, "calls": calls}
+
+
+def weights(folder: Path, case: str) -> dict[str, torch.Tensor]:
+    """What ``case`` has saved, from its one file."""
+    inside = {"whole": "model/model.safetensors", "recipe": "run/adapter/adapter_model.safetensors"}
+    return load_file(folder / case / inside.get(case, "adapter/adapter_model.safetensors"))
+
+
+def all_cases(folder: Path, split: bool) -> dict[str, Any]:
+    """Every case, and ``guards`` once more from its first checkpoint."""
+    cls = Split if split else DefendedSFTTrainer
+    found = {case: trained(folder, case, cls) for case in CASES}
+    rank = int(os.environ.get("RANK", "0"))
+    if rank == 0:
+        shutil.copytree(folder / "guards", folder / "uninterrupted")
+        for checkpoint in folder.glob("guards/checkpoint-*"):
+            if checkpoint.name != _STEPS:
+                shutil.rmtree(checkpoint)
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+    return {**found, "resumed": trained(folder, "guards", cls, resume=True)}
