@@ -13,7 +13,12 @@ from ringfence.core.run_folder import CANARIES_FILE, CURVE_FILE
 from training import losses, trainer, weights
 
 UNEQUAL = ("probe_seconds", "entropy", "mean_token_accuracy", "num_tokens")
-COUNTS = ("steps", "rows", "mean_ratio", *(f"{a}_{b}" for a in ("target", "safe") for b in ("rows", "tokens", "labels")))
+COUNTS = (
+    "steps",
+    "rows",
+    "mean_ratio",
+    *(f"{a}_{b}" for a in ("target", "safe") for b in ("rows", "tokens", "labels")),
+)
 
 
 def alone(folder: Path, **changes: Any) -> Any:
@@ -73,8 +78,30 @@ def test_two_ranks_train_every_defense_as_one_does_and_resume_bitwise(
     assert len(parts) == (2 * len(checkpoints) if split else 0), "each rank writes its part of each checkpoint"
 
 
+def test_a_lost_rank_ends_the_other_with_what_to_look_at(tmp_path: Path) -> None:
+    """At once where the connection closes, and after ``ddp_timeout`` where it does not."""
+    hows = {"ends": "another rank has ended.", "waits": f"another rank did not answer within {splitting.TIMEOUT} s"}
+    for how in hows:
+        (tmp_path / how).mkdir()
+    started = {how: splitting.start_ranks(splitting.lose_one, tmp_path / how, how) for how in hows}
+    for how, ranks in started.items():
+        ranks[0].join(200)
+        ranks[1].kill()
+        assert ranks[0].exitcode == 0
+        seconds, message = (tmp_path / how / "said").read_text().split(" ", 1)
+        assert message.startswith(f"rank 0 of 2: {hows[how]}")
+        assert "then the same command goes on from the last checkpoint" in message
+        assert int(seconds) < 60
+
+
+def test_ranks_refuse_a_folder_that_not_all_nodes_see_and_a_model_that_is_split_already(tmp_path: Path) -> None:
+    for rank, (of_folder, of_model) in enumerate(splitting.on_two_ranks(splitting.refused, tmp_path)):
+        assert of_folder.startswith(f"{tmp_path / str(rank)}: is not one folder for all nodes, and checkpoints hold")
+        assert of_model.startswith("model: its weights are split over ranks already")
+
+
 def logged(found: dict[str, Any]) -> list[dict[str, float]]:
-    """What is logged, but for times and for what TRL means or counts by micro-batch; the last row is of the whole run."""
+    """What is logged, but for times and for what TRL takes by micro-batch; the last row is of the whole run."""
     rows = [row for row in found.get("log", []) if "train_runtime" not in row]
     return [{key: value for key, value in row.items() if key not in UNEQUAL} for row in rows]
 

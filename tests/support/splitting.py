@@ -3,21 +3,26 @@
 import multiprocessing
 import os
 import shutil
+import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from accelerate import DistributedType, PartialState
 from accelerate.utils import FullyShardedDataParallelPlugin
+from peft import LoraConfig
 from safetensors.torch import load_file
+from torch.distributed.fsdp import fully_shard
+from transformers import TrainerCallback
 
 import examples
 import project
 import tiny
-from ringfence.data.suites.load import Prompt
+from ringfence.core.errors import RingfenceError
+from ringfence.data.suites.prompts import Prompt
 from ringfence.defenses import (
     KL,
     LDIFS,
@@ -36,10 +41,14 @@ from ringfence.runs import trainer as trainers
 from ringfence.runs.plan import RunPlan
 from ringfence.runs.train import train
 from ringfence.train import DefendedSFTTrainer
+from ringfence.train.lost_ranks import require_shared
+from ringfence.train.splitting import require_whole_weights
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["ringfence.train", "ringfence.runs.train", "trl", "torch.distributed.checkpoint"])
-_LATE, _STEPS = 2, "checkpoint-2"
+_EVERY, _FIRST = 2, "checkpoint-2"
+TIMEOUT = 12
+"""seconds that a rank waits for another that may be lost"""
 
 
 def fsdp2(**changes: Any) -> FullyShardedDataParallelPlugin:
@@ -47,7 +56,6 @@ def fsdp2(**changes: Any) -> FullyShardedDataParallelPlugin:
     settings = {
         "fsdp_version": 2,
         "auto_wrap_policy": "transformer_based_wrap",
-        "transformer_cls_names_to_wrap": ["LlamaDecoderLayer"],
         "cpu_ram_efficient_loading": False,
     }
     return FullyShardedDataParallelPlugin(**{**settings, **changes})
@@ -59,7 +67,7 @@ class Split(DefendedSFTTrainer):
     ``plugin`` are changes of its settings.
     """
 
-    plugin: dict[str, Any] = {}
+    plugin: ClassVar[dict[str, Any]] = {}
 
     def create_accelerator_and_postprocess(self) -> None:
         super().create_accelerator_and_postprocess()
@@ -95,7 +103,6 @@ def _rank(rank: int, port: int, folder: Path, work: Callable[..., Any], args: tu
     told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in told.items()}, MASTER_ADDR="127.0.0.1")
     torch.save(work(folder, *args), folder / f"rank-{rank}.pt")
-    import time; print('CPU', rank, time.process_time(), flush=True)
     torch.distributed.destroy_process_group()
 
 
@@ -135,9 +142,12 @@ def defenses(case: str, folder: Path) -> list[Defense]:
         distance = LDIFS(weight=3, every=1, reduction="relative", sources="safe")
         return [KL(weight=3), distance, steering, Inoculation(prompt="Be odd."), FixedInterleaving(ratio=0.25)]
     if case == "likelihood":
-        canaries = [Prompt(str(n), ({"role": "user", "content": f"How is {n}?"},), good="ab ab", bad="yes") for n in range(3)]
-        probe = CountedProbe(canaries, tiny.tokenizer())
-        return [CanaryInterleaving(every=2, ratio_init=0.1, ratio_max=0.5, probe=probe), KL(weight=1, direction="forward")]
+        asked = ({"role": "user", "content": "How is it?"},)
+        canaries = [Prompt(good, asked, good=good, bad="yes") for good in ("ab", "ab ab")]
+        loop = CanaryInterleaving(
+            every=2, ratio_init=0.1, ratio_max=0.5, probe=CountedProbe(canaries, tiny.tokenizer())
+        )
+        return [loop, KL(weight=1, direction="forward")]
     if case == "projected":
         return [SafeLoRA(base=str(folder / "base"), top_k=3), ReplayInterleaving(run=str(folder / "likelihood"))]
     return [KL(weight=1), LDIFS(weight=1, every=1), FixedInterleaving(ratio=0.25)]
@@ -153,13 +163,18 @@ def trained(folder: Path, case: str, cls: type, resume: bool = False) -> dict[st
     model: dict[str, Any] = {"model": examples.model().double()}
     if case == "whole":
         model["peft_config"] = None
+    elif case == "likelihood":  # the lower layer runs once for both passes
+        model["peft_config"] = LoraConfig(
+            r=4, target_modules=["up_proj"], layers_to_transform=[1], task_type="CAUSAL_LM"
+        )
     made = examples.trainer(
         folder / case,
         *defenses(case, folder),
         given=model,
         cls=cls,
         save_strategy="steps",
-        save_steps=_LATE,
+        save_steps=_EVERY,
+        gradient_checkpointing=case == "likelihood",
         **(shape if several else {}),
     )
     made.train(resume_from_checkpoint=resume)
@@ -183,8 +198,50 @@ def all_cases(folder: Path, split: bool) -> dict[str, Any]:
     if rank == 0:
         shutil.copytree(folder / "guards", folder / "uninterrupted")
         for checkpoint in folder.glob("guards/checkpoint-*"):
-            if checkpoint.name != _STEPS:
+            if checkpoint.name != _FIRST:
                 shutil.rmtree(checkpoint)
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
     return {**found, "resumed": trained(folder, "guards", cls, resume=True)}
+
+
+class Lost(TrainerCallback):
+    """The second rank ends at the second step, or does nothing from then on."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if args.process_index == 1 and state.global_step == 1:
+            if self.how == "ends":
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(600)
+
+
+def lose_one(folder: Path, how: str) -> None:
+    """Train until one rank is lost; the other writes what it was told, and after how many seconds, and ends."""
+    made = examples.trainer(folder / "run", ddp_backend="gloo", per_device_train_batch_size=2, ddp_timeout=TIMEOUT)
+    made.add_callback(Lost(how))
+    started = time.monotonic()
+    try:
+        made.train()
+    except RingfenceError as error:
+        (folder / "said").write_text(f"{time.monotonic() - started:.0f} {error}")
+    os._exit(0)  # what is left of the group would wait for the other rank
+
+
+def refused(folder: Path) -> list[str]:
+    """On two nodes of one rank: what is said of a folder that each has for itself, and of a model that is split."""
+    os.environ["LOCAL_WORLD_SIZE"] = "1"
+    torch.distributed.init_process_group("gloo")
+    require_shared(folder)
+    model = examples.model()
+    require_whole_weights(model)
+    fully_shard(model)
+    said = []
+    for refuse in (lambda: require_shared(folder / os.environ["RANK"]), lambda: require_whole_weights(model)):
+        try:
+            refuse()
+        except RingfenceError as error:
+            said.append(str(error))
+    return said

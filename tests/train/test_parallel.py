@@ -13,16 +13,15 @@ from ringfence.defenses import KL, CanaryInterleaving, FixedInterleaving
 from ringfence.recipe.run import load_recipe
 from ringfence.runs.plan import RunPlan
 from ringfence.runs.train import train
-from ringfence.train import mixin, penalties
+from ringfence.train import penalties
 from ringfence.train.parallel import Backend, backend_of
 from training import ScriptedProbe, trainer
 
 
-def accelerator(kind: DistributedType, zero: int | None = None, parallelism: Any = None) -> Any:
+def accelerator(kind: DistributedType, zero: int | None = None, parallelism: Any = None, fsdp: int = 1) -> Any:
     plugin = None if zero is None else SimpleNamespace(zero_stage=zero)
-    return SimpleNamespace(
-        distributed_type=kind, state=SimpleNamespace(deepspeed_plugin=plugin), parallelism_config=parallelism
-    )
+    state = SimpleNamespace(deepspeed_plugin=plugin, fsdp_plugin=SimpleNamespace(fsdp_version=fsdp))
+    return SimpleNamespace(distributed_type=kind, state=state, parallelism_config=parallelism)
 
 
 ALL_OF_IT, NO_GUARDS, ROWS_ONLY = (True, True), (True, False), (False, False)
@@ -40,19 +39,22 @@ ALL_OF_IT, NO_GUARDS, ROWS_ONLY = (True, True), (True, False), (False, False)
         (accelerator(DistributedType.DEEPSPEED, zero=3), 1, ROWS_ONLY),
         (accelerator(DistributedType.DEEPSPEED), 1, ROWS_ONLY),
         (accelerator(DistributedType.FSDP), 1, ROWS_ONLY),
+        (accelerator(DistributedType.FSDP, fsdp=2), 1, ALL_OF_IT),
+        (accelerator(DistributedType.FSDP, fsdp=2, parallelism=SimpleNamespace(tp_size=2)), 1, ROWS_ONLY),
         (accelerator(DistributedType.MULTI_GPU, parallelism=SimpleNamespace(tp_size=2)), 1, ROWS_ONLY),
     ],
 )
 def test_the_table(made: Any, gpus: int, can: tuple[bool, bool]) -> None:
     backend = backend_of(made, gpus)
     assert (backend.whole, backend.guards) == can
+    assert backend.split == (backend.runs == "under FSDP2")
 
 
 @pytest.mark.parametrize(
     ("made", "gpus", "message"),
     [
-        (accelerator(DistributedType.FSDP), 1, r"do not run under FSDP yet; use .* or interleaving and inoculation"),
-        (accelerator(DistributedType.DEEPSPEED, zero=2), 1, r"do not run under DEEPSPEED yet; use one process"),
+        (accelerator(DistributedType.FSDP), 1, r"do not run under FSDP 1; use FSDP2 \(accelerate launch"),
+        (accelerator(DistributedType.DEEPSPEED, zero=2), 1, r"do not run under DeepSpeed ZeRO 2; .* or interleaving"),
         (accelerator(DistributedType.NO), 2, r"do not run on 2 GPUs in one process; start one process a GPU"),
         (accelerator(DistributedType.NO, parallelism=object()), 1, r"do not run with .*\(parallelism_config\); use"),
     ],
@@ -66,24 +68,26 @@ def test_what_is_refused_says_what_to_do(made: Any, gpus: int, message: str) -> 
 
 
 def test_trainers_ask_for_what_they_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under a backend that splits the weights fixed interleaving trains; canaries and penalties are refused."""
-    split = Backend("under FSDP yet", whole=False, guards=False)
-    for module in (mixin, penalties):
-        monkeypatch.setattr(module, "backend_of", lambda *_: split)
+    """Where no process has all weights fixed interleaving trains; canaries and penalties are refused."""
+    monkeypatch.setattr(penalties, "backend_of", lambda *_: Backend("under FSDP 1", whole=False, guards=False))
     trainer(tmp_path / "rows", FixedInterleaving(ratio=0.25), max_steps=1).train()
-    with pytest.raises(RingfenceError, match=r"^canary_interleaving does not run under FSDP yet"):
+    with pytest.raises(RingfenceError, match=r"^canary_interleaving does not run under FSDP 1"):
         trainer(tmp_path / "canary", CanaryInterleaving(every=2, probe=ScriptedProbe()))
-    with pytest.raises(RingfenceError, match=r"^defenses around the forward pass do not run under FSDP yet"):
+    with pytest.raises(RingfenceError, match=r"^defenses around the forward pass do not run under FSDP 1"):
         trainer(tmp_path / "kl", KL(weight=0.1))
 
 
 def test_a_recipe_is_not_trained_where_its_weights_could_not_be_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ringfence.runs import trainer as trainers
-
-    split = Backend("under FSDP yet", whole=False, guards=False)
-    monkeypatch.setattr(trainers, "backend_of", lambda *_: split)
-    with pytest.raises(RingfenceError, match=r"^`ringfence train` does not run under FSDP yet"):
-        train(RunPlan.load(load_recipe(project.make(tmp_path)), tmp_path / "run"))
+    monkeypatch.setattr(penalties, "backend_of", lambda *_: Backend("under FSDP 1", whole=False, guards=False))
+    with pytest.raises(RingfenceError, match=r"^`ringfence train` does not run under FSDP 1"):
+        train(RunPlan.load(load_recipe(project.make(tmp_path, defenses=[])), tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+def test_reinforcement_learning_is_refused_under_fsdp2() -> None:
+    """Its trainer asks just that."""
+    with pytest.raises(RingfenceError, match=r"^reinforcement learning does not run under FSDP2; use one process or"):
+        backend_of(accelerator(DistributedType.FSDP, fsdp=2)).require_unsplit("reinforcement learning")
+    backend_of(accelerator(DistributedType.MULTI_GPU)).require_unsplit("reinforcement learning")

@@ -109,8 +109,8 @@ def _shared_prefill(
 ) -> dict[str, DynamicCache]:
     """``past_key_values`` of all rows, each distinct prompt read once, up to its last token.
 
-    Empty if no two prompts are the same, if what the model keeps of them is not keys and values alone, or if weights are
-    split over ranks.
+    Empty if no two prompts are the same, if what the model keeps of them is not keys and values alone, and where its
+    weights are split over ranks.
     """
     rows = [tuple(prompt) for prompt in prompts]
     distinct = {row: index for index, row in enumerate(dict.fromkeys(rows))}

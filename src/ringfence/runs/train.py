@@ -10,9 +10,11 @@ import gc
 import logging
 from typing import Any
 
+from transformers import TrainingArguments
+
 from ringfence.core.cards import model_card
 from ringfence.core.files import write_json, write_text
-from ringfence.core.ranks import is_main_process
+from ringfence.core.ranks import is_main_process, is_split_run
 from ringfence.core.run_folder import CARD_FILE, RESULT_FILE, WEIGHTS, alone_in, weight_digests, write_about
 from ringfence.recipe.run import require_installed
 from ringfence.runs.evaluation import Evaluation
@@ -21,6 +23,7 @@ from ringfence.runs.on_paper import refuse_too_small
 from ringfence.runs.plan import PlannedStage, RunPlan
 from ringfence.runs.stages import weights_of
 from ringfence.runs.trainer import new_trainer, notes
+from ringfence.train.lost_ranks import explained
 from ringfence.train.script import save_trained
 
 logger = logging.getLogger(__name__)
@@ -41,13 +44,15 @@ def train(plan: RunPlan, cards: Cards | None = None) -> dict[str, Any]:
             stage.require_keys()
     here = card_here() if cards is None else None
     cards = Cards(here) if here is not None else cards
-    if cards is not None:
+    if cards is not None and not is_split_run():  # what is looked at is a card with all weights
         refuse_too_small(plan, cards)
-    if not is_main_process():
-        return _train(plan)
-    about = plan.claim_folder()
-    with alone_in(plan.out):
-        return _train(plan, about)
+    # Ranks find each other when the arguments of the first stage are made.
+    with explained(plan.recipe.training.get("ddp_timeout") or TrainingArguments.ddp_timeout):
+        if not is_main_process():
+            return _train(plan)
+        about = plan.claim_folder()
+        with alone_in(plan.out):
+            return _train(plan, about)
 
 
 def is_done(plan: RunPlan, base: bool = False) -> bool:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from torch import distributed
-from transformers import TrainingArguments
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import scratch

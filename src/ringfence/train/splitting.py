@@ -35,7 +35,7 @@ def require_splittable(model: Model, accelerator: Accelerator) -> None:
             "model.bits: quantised weights are not split under FSDP2; use plain data parallelism (torchrun), where "
             "every GPU holds them, or load them in bfloat16"
         )
-    if accelerator.mixed_precision == "no":  # else weights are gathered in the one type that is computed in
+    if accelerator.mixed_precision == "no":  # else accelerate trains all of them in float32
         _require_one_type(model)
 
 
@@ -46,14 +46,19 @@ def split_reference(model: PreTrainedModel, accelerator: Accelerator) -> PreTrai
 
 
 def _require_one_type(model: Model) -> None:
-    layers = [f"layer {number}" for number in range(1, len(decoder_layers(model)) + 1)]
-    for where, layer in zip(layers, decoder_layers(model), strict=True):
+    """What is trained of one unit has one type; frozen weights may have another, and are gathered in it."""
+    layers = decoder_layers(model)
+    inside = {id(parameter) for parameter in layers.parameters()}
+    rest = [(name, one) for name, one in model.named_parameters() if id(one) not in inside]
+    units = {f"layer {number}": [*layer.named_parameters()] for number, layer in enumerate(layers, 1)}
+    for where, parameters in {**units, "outside of the layers": rest}.items():
         found: dict[torch.dtype, str] = {}
-        for name, parameter in layer.named_parameters():
-            found.setdefault(parameter.dtype, name)
+        for name, parameter in parameters:
+            if parameter.requires_grad:
+                found.setdefault(parameter.dtype, name)
         if len(found) > 1:
             said = " and ".join(f"{name} in {str(dtype).removeprefix('torch.')}" for dtype, name in found.items())
             raise RingfenceError(
-                f"{where}: {said}; FSDP2 gathers a layer in one type: set bf16: true, load the model in float32, or "
-                "keep the adapter in the model's type (autocast_adapter_dtype=False)"
+                f"{where}: {said} are trained, and FSDP2 needs one type; set training.bf16: true, load the model in "
+                "float32, or keep all adapters in one type"
             )

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from ringfence.core.files import TEMPORARY, sha256, write_json
 from ringfence.core.plain import parse_json
 from ringfence.core.run_folder import CHECKPOINT, COMMIT_FILE, STATE_FILE
+from ringfence.train.part_index import INDEX, foreign
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +44,8 @@ class _State(BaseModel):
     probe_seconds: float
 
 
-# What a resume reads, each under one of these names: the Trainer goes on without what it does not find. FSDP and
-# DeepSpeed have their own names.
+# What a resume reads, each under one of these names: the Trainer goes on without what it does not find. Those with
+# pytorch_model_fsdp and optimizer_ are FSDP's, in parts; global_step is DeepSpeed's.
 _NEEDED: dict[str, tuple[str, ...]] = {
     "the weights": ("*.safetensors", "pytorch_model_fsdp*", "global_step*"),
     "optimizer.pt": ("optimizer.pt", "optimizer.bin", "optimizer_*", "global_step*"),
@@ -142,7 +143,7 @@ def _unfit(checkpoint: Path, files: Iterable[str]) -> str | None:
         return f"{checkpoint / STATE_FILE}: is of step {state['step']}, which is not the folder's"
     if missing := next(_missing(files, state["ranks"]), None):
         return f"{checkpoint / COMMIT_FILE}: does not list {missing}, so not everything can be restored"
-    return None
+    return next((what for name in files if Path(name).name == INDEX and (what := foreign(checkpoint / name))), None)
 
 
 def _missing(files: Iterable[str], ranks: int) -> Iterator[str]:
