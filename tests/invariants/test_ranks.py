@@ -91,7 +91,7 @@ def test_a_lost_rank_ends_the_other_with_what_to_look_at(tmp_path: Path) -> None
         seconds, message = (tmp_path / how / "said").read_text().split(" ", 1)
         assert message.startswith(f"rank 0 of 2: {hows[how]}")
         assert "then the same command goes on from the last checkpoint" in message
-        assert int(seconds) < 60
+        assert int(seconds) < 100
 
 
 def test_ranks_refuse_a_folder_that_not_all_nodes_see_and_a_model_that_is_split_already(tmp_path: Path) -> None:

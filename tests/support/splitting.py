@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -47,7 +48,7 @@ from ringfence.train.splitting import require_whole_weights
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["ringfence.train", "ringfence.runs.train", "trl", "torch.distributed.checkpoint"])
 _EVERY, _FIRST = 2, "checkpoint-2"
-TIMEOUT = 12
+TIMEOUT = 20
 """seconds that a rank waits for another that may be lost"""
 
 
@@ -220,6 +221,8 @@ class Lost(TrainerCallback):
 
 def lose_one(folder: Path, how: str) -> None:
     """Train until one rank is lost; the other writes what it was told, and after how many seconds, and ends."""
+    # On a CPU transformers does not pass `ddp_timeout` on.
+    torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=TIMEOUT))
     made = examples.trainer(folder / "run", ddp_backend="gloo", per_device_train_batch_size=2, ddp_timeout=TIMEOUT)
     made.add_callback(Lost(how))
     started = time.monotonic()

@@ -4,14 +4,14 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from torch import distributed
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.files import scratch
-from ringfence.core.ranks import several_nodes
+from ringfence.core.files import TEMPORARY, scratch
+from ringfence.core.ranks import is_main_process, several_nodes
 
 _OF_RANKS = re.compile(
     r"gloo|nccl|process ?group|tcpstore|socket|connection (closed|reset|refused)|broken pipe|clients joined",
@@ -60,15 +60,15 @@ def require_shared(folder: Path) -> None:
     """
     if not (several_nodes() and distributed.is_initialized()):
         return
-    name: list[str | None] = [uuid.uuid4().hex]
+    name = [uuid.uuid4().hex]
     distributed.broadcast_object_list(name)
-    with scratch(folder) as here:
-        (here / str(name[0])).touch()
+    seen = [False] * distributed.get_world_size()
+    with scratch(folder) if is_main_process() else nullcontext() as here:
+        if here is not None:
+            (here / name[0]).touch()
         distributed.barrier()
-        seen = [len([*folder.glob(f".tmp-*/{name[0]}")])]
-        found = [0] * distributed.get_world_size()
-        distributed.all_gather_object(found, seen[0])
-    if min(found) < len(found):
+        distributed.all_gather_object(seen, any(folder.glob(f"{TEMPORARY}*/{name[0]}")))
+    if not all(seen):
         raise RingfenceError(
             f"{folder}: is not one folder for all nodes, and checkpoints hold a part of each rank; name one on a disk "
             "that all of them share"
