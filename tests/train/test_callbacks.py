@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import TrainerControl, TrainerState
 
 from ringfence.core import progress
@@ -35,7 +36,7 @@ def test_evaluation_comes_every_n_steps_on_the_main_process_only(tmp_path: Path)
     callback, args = EvaluateDuring(3, evaluate), arguments(tmp_path)
     for step in range(1, 8):
         callback.on_step_end(args, state(step), TrainerControl(), model=None)
-    callback.on_step_end(args, state(9, main=False), TrainerControl(), model=None)
+    callback.on_step_end(args, state(9, main=False), TrainerControl(), model=torch.nn.Linear(1, 1))
     assert asked == [3, 6]
     assert JsonlLog(tmp_path / "curve.jsonl").read() == [{"step": 3, "value": 0.3}, {"step": 6, "value": 0.6}]
 
