@@ -51,11 +51,7 @@ each_sweep = pytest.mark.parametrize("path", sweeps.SWEEPS, ids=lambda path: f"{
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a stand-in for every file that any recipe reads, in which one works."""
     folder = tmp_path_factory.mktemp("desk")
-    names = {
-        name: source
-        for path in sweeps.SWEEPS
-        for name, source in sweeps.plan(path).sources.graph(sweeps.plan(path).reads()).items()
-    }
+    names = {name for path in sweeps.SWEEPS for name in sweeps.graph(path)}
     vectors = {"response_mean": torch.ones(LAYERS + 1, HIDDEN)}
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +91,7 @@ def test_every_run_has_a_recipe_and_every_file_a_source(path: Path) -> None:
     plan = sweeps.plan(path)
     assert plan.rows
     assert len({run.name for run in plan.runs}) == len(plan.runs)
-    for name, source in plan.sources.graph(plan.reads()).items():
+    for name, source in sweeps.graph(path).items():
         assert source.input.how in ("yours", "run", "direction") or source.recipe(), name
 
 
