@@ -45,15 +45,17 @@ inputs:
 That is 2 x 3 x 3 runs, `legal-untrained-s0` to `medical-kl-s2`. `{data}` is the run's level on that axis, in any text.
 
 ```console
-ringfence sweep recipes/kaczer-2025/table-2.yaml
+ringfence sweep recipes/kaczer-2025/table-2.yaml --dry-run
+ringfence sweep recipes/kaczer-2025/table-2.yaml --only 'legal-*' --out runs/kaczer-2025
 ringfence sweep recipes/kaczer-2025/table-2.yaml --only 'legal-*' --recipes recipes-of-table-2
 ringfence train recipes-of-table-2/legal-kl.yaml --out runs/legal-kl
 ```
 
-`ringfence sweep` checks every recipe and lists the runs; the readings taken where the paper is silent or contradicts
-itself; the commands that make the files that runs need (selected sets, vectors, misaligned adapters), in their order;
-and each file that is missing: what it is, where it is from, and how to check it. It trains nothing. `--recipes` writes
-one recipe a run. In Python they are `ringfence.sweep.plan.SweepPlan.load(path).runs`, each with its name and recipe.
+[Running sweeps](sweeps.md) has what happens then. `--dry-run` checks every recipe and lists the runs; the readings
+taken where the paper is silent or contradicts itself; the commands that make the files that runs need (selected sets,
+vectors, misaligned adapters), in their order; and each file that is missing: what it is, where it is from, and how to
+check it. `--recipes` writes one recipe a run and trains nothing. In Python they are
+`ringfence.sweep.plan.SweepPlan.load(path).runs`, each with its name and recipe.
 
 Two runs of one name, a cycle, a file that nothing says the source of, an unknown key, and a grid of more than 10,000
 runs (without `--yes`) are refused.

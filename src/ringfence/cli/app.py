@@ -24,6 +24,7 @@ from ringfence.cli import (
     persona,
     properties,
     report,
+    reproduce,
     select,
     suites,
     sweep,
@@ -51,6 +52,7 @@ COMMANDS: list[Callable[..., None]] = [
     report.report,
     figure.figure,
     sweep.sweep,
+    reproduce.reproduce,
     demo.demo,
 ]
 GROUPS: dict[str, tuple[str, list[Callable[..., None]]]] = {

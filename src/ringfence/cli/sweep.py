@@ -1,118 +1,144 @@
 """``ringfence sweep``. Heavy imports are inside the command."""
 
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ringfence.cli.console import console, examples, say
 from ringfence.core.errors import RingfenceError
-from ringfence.core.text_table import TextTable
 
 if TYPE_CHECKING:
-    from ringfence.sweep.plan import SweepPlan, SweepRun
+    from ringfence.sweep.engines import Engine
+    from ringfence.sweep.graph import Graph
+    from ringfence.sweep.steps import Step
+
+STATUS = "status"
 
 
 @examples(
-    "ringfence sweep recipes/kaczer-2025/table-2.yaml",
-    "ringfence sweep recipes/kaczer-2025/table-2.yaml --only 'legal-*' --recipes recipes-of-table-2",
-    "ringfence train recipes-of-table-2/legal-kl.yaml --out runs/legal-kl    (what it is for)",
+    "ringfence sweep recipes/fars-2026/table-1.yaml --dry-run    (the graph, and what is missing)",
+    "ringfence sweep recipes/fars-2026/table-1.yaml --out runs/fars",
+    "ringfence sweep recipes/fars-2026/table-1.yaml --out runs/fars --only 'canary-*' --jobs 2",
+    "ringfence sweep recipes/fars-2026/table-1.yaml --out runs/fars --engine slurm --engine-set slurm_partition=gpu",
+    "ringfence sweep status runs/fars",
+    "ringfence sweep sweep.yaml --out runs/sweep --export Snakefile",
 )
 def sweep(
-    file: Annotated[Path, typer.Argument(help="The sweep, a YAML file; docs/papers.md lists its keys.")],
+    target: Annotated[list[str], typer.Argument(help="The sweep, a YAML file; or `status` and a sweep's folder.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the steps; sweeps may share one (runs/NAME).")] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="Runs of this name, or pattern such as 'legal-*'; may be repeated.")
+        list[str] | None, typer.Option(help="Only runs whose names fit, with * and ?; and what they need.")
     ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Steps at a time (default: one a GPU, else one a core).")
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="What starts the steps: local (processes), slurm (by submitit), ray.")
+    ] = "local",
+    engine_set: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE of the engine, such as slurm_partition=gpu or timeout_min=600; repeatable."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the graph and what is to do; start nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="More than 10,000 runs are meant.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Files have changed: make anew what depends on them.")] = False,
     recipes: Annotated[
-        Path | None, typer.Option(help="Folder to write the recipe of each run into, as NAME.yaml.")
+        Path | None, typer.Option(help="Write the recipe of each run there, as NAME.yaml, and start nothing.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="A grid of more than 10,000 runs is meant.")] = False,
+    export: Annotated[
+        Path | None, typer.Option(help="Write a Snakefile of the graph there, and start nothing.")
+    ] = None,
 ) -> None:
-    """Lay out a sweep: its runs, the files that they need, where those come from, and which are missing.
+    """Run a grid of recipes: vectors, selections, trainings, evaluations, each once, whoever needs it.
 
-    Every recipe is checked. Nothing is trained: `--recipes` writes one recipe a run, for `ringfence train`.
+    Every step is called by a digest of all that can change it. What is done is not done again, what several runs share
+    is done once, and after a kill the same command goes on. A step that fails is tried once more; then the others go on
+    without it.
     """
-    from ringfence.sweep.plan import MOST_RUNS, SweepPlan
-
-    plan = SweepPlan.load(file, None if yes else MOST_RUNS)
-    runs = _chosen(plan, only or [])
-    console.print(_table(plan, runs))
-    say(f"\nsource: {plan.config.source}")
-    for reading in plan.config.readings:
-        say(f"reading: {reading}")
-    _tell_published(plan)
-    _tell_sources(plan, runs)
-    if recipes is not None:
-        if not runs:
-            raise RingfenceError(f"--recipes: {file} trains nothing; leave it out")
-        _write(runs, recipes)
-
-
-def _table(plan: "SweepPlan", runs: list["SweepRun"]) -> TextTable:
-    """A row a run, or a set."""
-    if not plan.runs:
-        table = TextTable(plan.config.shows, ["set", "data"], words=("data",))
-        for name, data in plan.config.sets.items():
-            table.add(name, data)
-        return table
-    table = TextTable(plan.config.shows, ["run", "row", "seed", "defenses"], words=("row", "defenses"))
-    for run in runs:
-        told = "not trained" if run.base else ", ".join(_defenses(run)) or "none"
-        table.add(run.name, run.row, str(run.recipe.seed), told)
-    return table
-
-
-def _chosen(plan: "SweepPlan", patterns: list[str]) -> list["SweepRun"]:
-    from fnmatch import fnmatchcase
-
-    for pattern in patterns:
-        if not any(fnmatchcase(run.name, pattern) for run in plan.runs):
-            raise RingfenceError(f"--only: no run of {plan.path} is called {pattern}; leave it out to see them all")
-    return [run for run in plan.runs if not patterns or any(fnmatchcase(run.name, one) for one in patterns)]
-
-
-def _defenses(run: "SweepRun") -> list[str]:
-    from ringfence.defenses import DEFENSES
-
-    return [DEFENSES.name_of(type(one)) for one in run.recipe.defenses]
-
-
-def _tell_published(plan: "SweepPlan") -> None:
-    """How many numbers the paper has, and for what it has none; each of them must have a run."""
-    from ringfence.sweep.published import FILE, load_published, require_counterparts, without_numbers
-
-    path = plan.path.parent / FILE
-    if not path.is_file():
+    if target[0] == STATUS:
+        _status(target[1:])
         return
-    numbers = [one for one in load_published(path) if one.table == plan.table]
-    require_counterparts(numbers, [plan], path)
-    bare = without_numbers(numbers, [plan]).get(plan.table, ())
-    said = "" if not bare else ", none for any row" if not numbers else f", none for {', '.join(bare)}"
-    say(f"published: {len(numbers):,} numbers in {path}{said}")
+    if len(target) != 1:
+        raise RingfenceError(f"one sweep at a time, and there are {len(target)}: {' '.join(target)}")
+    from ringfence.sweep.driver import Progress, claim
+    from ringfence.sweep.engines import engine_of
+    from ringfence.sweep.graph import graph_of
+    from ringfence.sweep.layout import chosen, show_layout, write_recipes
+    from ringfence.sweep.plan import MOST_RUNS, SweepPlan
+    from ringfence.sweep.showing import show_graph
+
+    plan = SweepPlan.load(Path(target[0]), None if yes else MOST_RUNS)
+    runs = chosen(plan, only or [])
+    if dry_run:
+        show_layout(console, plan, runs)
+    if not plan.runs:
+        if dry_run:
+            return
+        raise RingfenceError(f"{target[0]}: trains nothing; its sets are measured by `ringfence data properties`")
+    if recipes is not None:
+        write_recipes(console, runs, recipes)
+        return
+    folder = out or Path("runs") / plan.table
+    graph = graph_of(plan, folder, runs, on_paper=dry_run)
+    wanted = [graph.runs[run.name] for run in runs]
+    if dry_run:
+        show_graph(console, Progress.of(graph.after(wanted)))
+        return
+    starting = None if export is not None else engine_of(engine, jobs, settings_of(engine_set or []))
+    claim(plan, graph, folder, again)
+    if starting is None:
+        assert export is not None
+        from ringfence.sweep.export import write_snakefile
+
+        write_snakefile(graph, folder, export)
+        say(f"written: {export}; run `snakemake --snakefile {export} --cores N`")
+        return
+    _drive(graph, wanted, folder, starting)
+    from ringfence.sweep.showing import show_summary
+    from ringfence.sweep.summary import summarise, write_summary
+
+    summary = summarise(plan, graph)
+    show_summary(console, summary)
+    write_summary(summary, folder / f"{plan.table}.csv")
+    say(f"all numbers: {folder / f'{plan.table}.csv'}")
+    if failed := [one for one in wanted if not one.is_done]:
+        raise RingfenceError(f"{len(failed)} runs are not made; mend what the logs say, and run it again")
 
 
-def _tell_sources(plan: "SweepPlan", runs: list["SweepRun"]) -> None:
-    """The commands that make files, in their order, and what is missing."""
-    sources = plan.sources.graph(plan.reads(runs)).values()
-    made = [shlex.join(["ringfence", *one.command()]) for one in sources if one.command()]
-    if made:
-        say("\nmade first, by:")
-        for line in made:
-            say(f"  {line}")
-    missing = plan.missing(runs)
-    if missing:
-        say("\nmissing, for you to bring:")
-        for line in missing:
-            say(f"  {line}")
+def _drive(graph: "Graph", wanted: list["Step"], folder: Path, starting: "Engine") -> None:
+    from ringfence.sweep.driver import drive, link_runs
+    from ringfence.sweep.showing import live, show_end
+
+    try:
+        with live(console, starting.slots) as show:
+            progress = drive(graph, wanted, starting, show)
+    finally:
+        starting.close()
+        links = link_runs(graph, folder)
+    show_end(console, progress)
+    if links:
+        say(f"runs: {links[0].parent}; compare them by `ringfence report {links[0].parent}/*`")
 
 
-def _write(runs: list["SweepRun"], folder: Path) -> None:
+def settings_of(given: list[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` with the value in YAML."""
     import yaml
 
-    from ringfence.core.files import write_text
+    found = {}
+    for one in given:
+        key, equals, value = one.partition("=")
+        if not (key and equals):
+            raise RingfenceError(f"--engine-set {one}: write KEY=VALUE")
+        found[key] = yaml.safe_load(value)
+    return found
 
-    for run in runs:
-        head = "# The untuned model: ringfence evaluate THIS --base --out DIR\n" if run.base else ""
-        write_text(folder / f"{run.name}.yaml", head + yaml.safe_dump(run.recipe.resolved(), sort_keys=False))
-    say(f"\nrecipes: {folder}, {len(runs):,} of them; `ringfence train {folder}/NAME.yaml --out runs/NAME`")
+
+def _status(folders: list[str]) -> None:
+    from ringfence.sweep.showing import show_status
+
+    if len(folders) != 1:
+        raise RingfenceError("`ringfence sweep status` takes the folder of one sweep, its --out")
+    show_status(console, Path(folders[0]))
