@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-server gpu check docs clean
+.PHONY: setup demo test test-server test-vllm gpu check docs clean
 
 setup: .venv/.ready
 
@@ -24,6 +24,10 @@ test: setup
 test-server: setup
 	scripts/test_server.sh
 
+# vLLM's engine on CPUs, in an environment of its own (minutes): its answers, adapters and log probabilities.
+test-vllm:
+	scripts/test_vllm.sh
+
 # What only a GPU decides, at Qwen2.5-7B's shape with random weights: one card of 80 GB, under 8 minutes, no network.
 gpu: setup
 	$(BIN)/python benchmarks/gpu.py --out gpu.json
@@ -41,4 +45,4 @@ docs: setup
 	$(BIN)/zensical build
 
 clean:
-	rm -rf .venv .venv-server build dist site
+	rm -rf .venv .venv-server .venv-vllm build dist site

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import scripted
 import tiny
 from contrasting import QUESTIONS, SYSTEMS, EverySecond, journal, loaded, prompting
 from ringfence.core.errors import RingfenceError
@@ -19,8 +20,9 @@ from ringfence.directions.answers import Judged
 from ringfence.directions.contrasts import AssistantNames, as_prompts, prompted, teacher_forced
 from ringfence.directions.persona import Extraction, Settings, answers_path, extract, keeps
 from ringfence.directions.vectors import load_vectors
+from ringfence.generation.config import GENERATORS
 from ringfence.judges import JudgeInput, Score
-from ringfence.models import Loaded
+from ringfence.models import Loaded, load
 from ringfence.models.identity import identity
 
 
@@ -249,3 +251,19 @@ def test_what_the_assistant_was_called_is_in_the_file(tmp_path: Path) -> None:
     assert load_vectors(out).metadata == vectors.metadata
     with pytest.raises(RingfenceError, match="these differ: assistant_names;"):
         extract(loaded(), prompting(), out)
+
+
+def test_an_engine_writes_the_answers_and_the_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny.shaken(tiny.model(), scale=0.5).save_pretrained(tmp_path / "base")
+    tiny.tokenizer().save_pretrained(tmp_path / "base")
+    subject, started = load(str(tmp_path / "base")), scripted.instead_of_vllm(monkeypatch)
+    greedy = prompting(temperature=0, samples=1, min_pairs=1)
+    wanted = extract(subject, greedy, tmp_path / "v.safetensors")
+    by_engine = replace(greedy, generator=GENERATORS.parse("vllm"))
+    made = extract(subject, by_engine, tmp_path / "w.safetensors")
+    assert torch.equal(made["response_mean"], wanted["response_mean"])
+    assert made.metadata["settings"] == {**wanted.metadata["settings"], "generator": {"kind": "vllm"}}
+    assert [one.closed for one in started] == [True]
+    with pytest.raises(RingfenceError, match="these differ: generator;"):
+        extract(subject, greedy, tmp_path / "w.safetensors")
+    assert len(started) == 1, "of a finished one no engine is asked"

@@ -39,7 +39,7 @@ def test_log_probabilities_are_those_of_a_plain_forward_pass(tmp_path: Path) -> 
     for folder, one in ((None, model), (tmp_path / "a", tuned)):
         logits = one(input_ids=torch.tensor([ids])).logits[0]
         wanted = [logits[at].log_softmax(-1)[token].item() for at, token in enumerate(ids[1:])]
-        assert engine.log_probabilities(ids, folder) == pytest.approx(wanted, abs=1e-6)
+        assert engine.log_probabilities([ids], folder)[0] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_an_engine_that_nobody_holds_gives_its_memory_back() -> None:

@@ -122,7 +122,7 @@ def test_what_it_cannot_load_is_said_in_one_line(folder: Path) -> None:
 
 def test_vllm_that_is_missing_or_of_another_release_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(RingfenceError, match=r"vLLM is missing; .*'\.\[vllm\]'.*setup_vllm"):
+    with pytest.raises(RingfenceError, match=r"vLLM is missing; .*`pip install '\.\[vllm\]'` in a new env.*setup_vllm"):
         engines.require_vllm()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace())
     monkeypatch.setattr(engines, "version", lambda: "0.41.1")

@@ -4,13 +4,17 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import tiny
+from ringfence.models import load, vllm
 from ringfence.models.engine import Draw, Drawn, Engine, Ids, Lora, OnDone
+from ringfence.models.vllm import Room
 
 
 @dataclass
@@ -25,6 +29,8 @@ class Scripted:
     asked: list[tuple[Lora | None, int]] = field(default_factory=list)
     """adapter and prompts of each call"""
     closed: bool = False
+    room: Room | None = None
+    """that it was started with"""
 
     def generate(
         self, prompts: Sequence[Ids], draws: Sequence[Draw], adapter: Lora | None, on_done: OnDone | None
@@ -62,6 +68,24 @@ class Scripted:
 
     def close(self) -> None:
         self.closed = True
+
+
+def instead_of_vllm(monkeypatch: pytest.MonkeyPatch, **wrong: Any) -> list[Scripted]:
+    """Engines are scripted ones from now on, with what is ``wrong`` about them; those that were started."""
+    started: list[Scripted] = []
+
+    def start(name: str, *, room: Room = Room(), tokenizer: Any = None, **given: Any) -> Engine:  # noqa: B008 - frozen
+        given.pop("revision", None)
+        loaded = load(name, **given) if tokenizer is None else None
+        model = loaded.model if loaded else AutoModelForCausalLM.from_pretrained(name)
+        started.append(Scripted(model.eval(), room=room, **wrong))
+        tokenizer, stop = tokenizer or loaded.tokenizer, [model.config.eos_token_id]
+        longest = room.max_length or 512
+        return Engine(started[-1], name, tokenizer, stop=stop, max_length=longest, max_rank=room.max_rank)
+
+    monkeypatch.setattr(vllm, "require_vllm", lambda: None)
+    monkeypatch.setattr(vllm, "start", start)
+    return started
 
 
 def engine(backend: Scripted, **room: int) -> Engine:

@@ -20,12 +20,15 @@ from ringfence.core.run_folder import differences
 from ringfence.data.conversations import Messages
 from ringfence.data.encode import prompt_ids
 from ringfence.data.render import require_template
-from ringfence.generation import HfGenerator, Request, Sampling
+from ringfence.generation import Generator, Request, Sampling
+from ringfence.generation.config import GeneratorSettings, HfSettings
+from ringfence.generation.untuned import beside
 from ringfence.judges import Judge, JudgeInput, checked_scores
 from ringfence.judges.rubrics import rubric_digests
 from ringfence.models import Loaded
 from ringfence.models.identity import identity
 
+_IN_PROCESS = HfSettings()
 Side = Literal["positive", "negative"]
 
 
@@ -85,7 +88,13 @@ def describe_judge(judge: Judge | None) -> dict[str, Any] | None:
     return {"name": type(judge).__name__, **settings}
 
 
-def describe(loaded: Loaded, asks: Sequence[Ask], sampling: Sampling, judge: Judge | None) -> dict[str, Any]:
+def describe(
+    loaded: Loaded,
+    asks: Sequence[Ask],
+    sampling: Sampling,
+    judge: Judge | None,
+    generator: GeneratorSettings = _IN_PROCESS,
+) -> dict[str, Any]:
     """Plain data that is the same if and only if answers and scores are to be the same, up to rounding."""
     asked = json.dumps([asdict(ask) for ask in asks], sort_keys=True, ensure_ascii=False)
     described = {
@@ -97,6 +106,8 @@ def describe(loaded: Loaded, asks: Sequence[Ask], sampling: Sampling, judge: Jud
         "seed": sampling.seed,
         "judge": describe_judge(judge),
     }
+    if generator.identity():
+        described["generator"] = generator.identity()
     return json.loads(json.dumps(described, default=str))  # as it is read back
 
 
@@ -107,20 +118,23 @@ def collect(
     judge: Judge | None,
     path: Path,
     on_progress: Callable[[int], None] | None = None,
+    generator: GeneratorSettings = _IN_PROCESS,
 ) -> list[Judged]:
     """The answers to ``asks``, in their order; those that the journal at ``path`` has are not generated again.
 
-    ``on_progress`` is told the number of answers just finished, or found. Raises :class:`RingfenceError` for a journal
-    of other settings or that is damaged, and for a chat template that refuses a prompt.
+    ``generator`` says who writes them. ``on_progress`` is told the number of answers just finished, or found. Raises
+    :class:`RingfenceError` for a journal of other settings or that is damaged, for a chat template that refuses a
+    prompt, and as :func:`~ringfence.generation.untuned.untuned` does.
     """
     journal = JsonlLog(path)
-    found, step = _resume(journal, describe(loaded, asks, sampling, judge))
+    found, step = _resume(journal, describe(loaded, asks, sampling, judge, generator))
     if on_progress is not None and found:
         on_progress(len(found))
     pending = _in_order(loaded, [ask for ask in asks if ask.key not in found])
+    writer = beside(generator, loaded) if any(ask.given is None for ask in pending) else None
     for start in range(0, len(pending), sampling.batch_size):
         batch = pending[start : start + sampling.batch_size]
-        judged, step = _answer(loaded, batch, sampling, judge), step + 1
+        judged, step = _answer(writer, batch, sampling, judge), step + 1
         journal.append(_line(ask, answer, step, len(batch)) for ask, answer in zip(batch, judged, strict=True))
         found.update(zip((ask.key for ask in batch), judged, strict=True))
         if on_progress is not None:
@@ -145,10 +159,10 @@ def render_prompt(loaded: Loaded, messages: Messages) -> list[int]:
         ) from None
 
 
-def _answer(loaded: Loaded, asks: Sequence[Ask], sampling: Sampling, judge: Judge | None) -> list[Judged]:
+def _answer(writer: Generator | None, asks: Sequence[Ask], sampling: Sampling, judge: Judge | None) -> list[Judged]:
     wanted = [ask for ask in asks if ask.given is None]
     requests = [Request(f"{ask.side}/{ask.id}", ask.messages, ask.sample) for ask in wanted]
-    generated = iter(HfGenerator.of(loaded).generate(requests, sampling))
+    generated = iter(writer.generate(requests, sampling) if writer is not None else [])
     responses = [next(generated).text if ask.given is None else ask.given for ask in asks]
     if judge is None:
         return [Judged(response) for response in responses]

@@ -32,6 +32,7 @@ from ringfence.directions.answers import Ask, Judged, collect, describe, render_
 from ringfence.directions.contrasts import AssistantNames, Contrast
 from ringfence.directions.vectors import POSITIONS, PersonaVectors, Position, load_vectors, save_vectors
 from ringfence.generation import Sampling
+from ringfence.generation.config import GeneratorSettings, HfSettings
 from ringfence.judges import Judge
 from ringfence.models import Loaded
 
@@ -75,6 +76,8 @@ class Extraction:
     settings: Settings = Settings()  # noqa: RUF009 - frozen
     assistant_names: AssistantNames | None = None
     """with which the system prompts of ``contrasts`` open; None if they have no such first sentence"""
+    generator: GeneratorSettings = HfSettings()  # noqa: RUF009 - frozen
+    """who writes the answers"""
 
     @property
     def asks(self) -> list[Ask]:
@@ -123,7 +126,7 @@ def extract(loaded: Loaded, extraction: Extraction, out: Path, on_progress: Prog
     described = {
         "trait": extraction.trait,
         "method": extraction.method,
-        **describe(loaded, extraction.asks, sampling, extraction.judge),
+        **describe(loaded, extraction.asks, sampling, extraction.judge, extraction.generator),
         **settings.model_dump(include={"min_pairs", "trait_threshold", "coherence_threshold"}),
     }
     if extraction.assistant_names is not None:
@@ -200,7 +203,7 @@ def _collect(
         if on_progress is not None:
             on_progress("answers", done, len(asks))
 
-    return collect(loaded, asks, sampling, extraction.judge, path, count)
+    return collect(loaded, asks, sampling, extraction.judge, path, count, extraction.generator)
 
 
 def _keep(extraction: Extraction, judged: Sequence[Judged]) -> tuple[list[tuple[Answered, Answered]], Counts]:

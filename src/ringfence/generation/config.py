@@ -48,6 +48,35 @@ class HfSettings(GeneratorSettings):
     """the kind of generator"""
 
 
+@GENERATORS.register("vllm")
+class VllmSettings(GeneratorSettings):
+    """vLLM's engine in this process: the base model is loaded once, and the adapters of its runs beside it in turn."""
+
+    kind: Literal["vllm"] = "vllm"
+    """the kind of generator"""
+    memory: float = Field(0.9, gt=0, le=1)
+    """share of the GPU's memory that the engine takes"""
+    cache_gib: float | None = Field(None, gt=0)
+    """GiB for the keys and values of prompts and answers; null: what ``memory`` leaves, and 1 on a CPU"""
+    eager: bool = False
+    """whether nothing is compiled: the engine starts sooner and answers slower; a CPU always goes like that"""
+    max_length: int | None = Field(None, ge=2)
+    """tokens that prompt and answer may have together; null: as many as the model has positions"""
+    merge: bool = False
+    """whether adapters are merged into a copy of the base weights first, which vLLM then loads as a model: for those
+    that it does not serve beside the base, such as DoRA"""
+
+    def identity(self) -> dict[str, Any]:
+        """Neither memory nor compiling changes more than rounding; merging rounds the weights themselves."""
+        return {"kind": self.kind, **({"merge": True} if self.merge else {})}
+
+    def require_ready(self) -> None:
+        """Raise :class:`RingfenceError` if vLLM is missing or untried."""
+        from ringfence.models.vllm import require_vllm
+
+        require_vllm()
+
+
 @GENERATORS.register("server")
 class ServerSettings(ChatAddress, GeneratorSettings):
     """A server that speaks OpenAI's chat completions, such as ``vllm serve``, and holds the run's weights."""

@@ -114,9 +114,9 @@ class Engine:
             return []
         return self._backend.generate(prompts, draws, None if adapter is None else self.lora(adapter), on_done)
 
-    def log_probabilities(self, ids: Ids, adapter: Path | None = None) -> list[float]:
-        """(tokens - 1,) natural log probability of each of ``ids`` after the first, given those before it."""
-        return self.generate([ids], [Draw(of_prompt=True)], adapter)[0].prompt
+    def log_probabilities(self, rows: Sequence[Ids], adapter: Path | None = None) -> list[list[float]]:
+        """Of each row, (tokens - 1,) natural log probability of each token after the first, given those before it."""
+        return [one.prompt for one in self.generate(rows, [Draw(of_prompt=True)] * len(rows), adapter)]
 
     def lora(self, folder: Path) -> Lora:
         """The adapter in ``folder`` as the backend is to be told of it: another one if its weights have changed."""

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.hub import cached_file, extract_commit_hash
 
 from ringfence.core.errors import RingfenceError
@@ -127,6 +127,14 @@ def load_tokenizer(
 ) -> PreTrainedTokenizerBase:
     """The tokenizer of what :func:`load` would load, without the weights. Raises :class:`RingfenceError` as it does."""
     return _tokenizer(source_of(name), trust_remote_code, revision)
+
+
+def positions(name: str, *, trust_remote_code: bool = False) -> int | None:
+    """Tokens that the model ``name`` can read, without its weights; None if there is no limit."""
+    source = source_of(name)
+    with explained(source):
+        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
 def source_of(name: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any, cast
 import torch
 from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
 
-from ringfence.core.errors import RingfenceError, install
+from ringfence.core.errors import RingfenceError
 from ringfence.core.run_folder import ADAPTER_CONFIG
 from ringfence.models.engine import Draw, Drawn, Engine, Ids, Lora, OnDone
 from ringfence.models.load import load_tokenizer, source_of
@@ -45,8 +45,8 @@ def require_vllm() -> None:
     """Raise :class:`RingfenceError` if vLLM is missing, or of a release that nobody has tried."""
     if importlib.util.find_spec("vllm") is None:
         raise RingfenceError(
-            f"vLLM is missing; {install('vllm')} in an environment of its own, or choose `generator: hf`; on a machine "
-            "without a GPU scripts/setup_vllm.sh makes one"
+            "vLLM is missing; it has a torch of its own, so in a clone of Ringfence run `pip install '.[vllm]'` in a "
+            "new environment (without a GPU scripts/setup_vllm.sh makes one), or choose `generator: hf`"
         )
     found = version()
     if found.split(".")[:2] != TESTED.split("."):

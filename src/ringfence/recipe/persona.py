@@ -101,7 +101,9 @@ class PersonaRecipe(Settings):
             sides = zip(self.assistant_names.sentences(), (positive, negative), strict=True)
             positive, negative = (tuple(f"{first} {text}" for text in texts) for first, texts in sides)
         contrasts = prompted(positive, negative, prompts, self.samples)
-        return Extraction(self.trait, "prompted", contrasts, self._checked(judge), settings, self.assistant_names)
+        return Extraction(
+            self.trait, "prompted", contrasts, self._checked(judge), settings, self.assistant_names, self.generator
+        )
 
     def _judging(self, judged: bool) -> JudgeSettings | None:
         """The judge, which takes the trait file's judge prompt, if it has one, unless it has its own for the trait."""

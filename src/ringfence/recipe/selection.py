@@ -72,6 +72,7 @@ class SelectRecipe(StrictConfig):
             no_system=self.no_system,
             max_length=self.max_length,
             batch_tokens=self.batch_tokens,
+            generator=self.generator,
         )
         return Selection(self.sets, self.steps, context, self.shard_rows)
 

@@ -21,7 +21,11 @@ from ringfence.core.registry import Registry
 from ringfence.core.settings import StrictConfig
 from ringfence.data.conversations import Conversation
 from ringfence.data.system import NoSystem
+from ringfence.generation import Generator, HfGenerator
+from ringfence.generation.config import GeneratorSettings, HfSettings
+from ringfence.generation.untuned import untuned
 from ringfence.models import Loaded, load
+from ringfence.models.load import positions
 
 Floats = NDArray[np.float64]
 
@@ -125,6 +129,14 @@ class Context:
     """tokens; longer conversations are dropped; None: as many as the model has positions"""
     batch_tokens: int = 8192
     """tokens of a batch, padding included"""
+    generator: GeneratorSettings = HfSettings()  # noqa: RUF009 - frozen
+    """who writes the answers of steps that generate"""
+
+    def answering(self) -> Generator:
+        """Who writes: the aligned model in this process, or as ``generator`` says. It is opened at each call."""
+        if isinstance(self.generator, HfSettings):
+            return HfGenerator.of(self.loaded)
+        return untuned(self.generator, self.model, dtype=self.dtype, trust_remote_code=self.trust_remote_code)
 
     @cached_property
     def loaded(self) -> Loaded:
@@ -133,8 +145,14 @@ class Context:
 
     def longest(self) -> int:
         """Tokens that a conversation may have."""
-        positions = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None) or 2**31
-        return min(self.max_length or positions, positions)
+        most = self.positions() or 2**31
+        return min(self.max_length or most, most)
+
+    def positions(self) -> int | None:
+        """Tokens that the aligned model can read; None if there is no limit."""
+        if isinstance(self.generator, HfSettings):
+            return getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
+        return positions(self.model, trust_remote_code=self.trust_remote_code)  # its weights are elsewhere
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the model."""
@@ -148,6 +166,11 @@ class Step(StrictConfig):
 
     seeded: ClassVar[bool] = False
     """whether :meth:`map` draws random numbers"""
+
+    @property
+    def generates(self) -> bool:
+        """Whether :meth:`map` has the aligned model write answers, as the recipe's ``generator`` says."""
+        return False
 
     def check(self) -> None:
         """Before any model is loaded: raise :class:`RingfenceError` for what is wrong with its files."""

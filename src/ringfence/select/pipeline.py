@@ -152,7 +152,8 @@ class _Stage:
         context = selection.context if step.seeded else replace(selection.context, seed=0)
         digests = selection.digests
         read = {name: digests.get(name) for name in (*step.map_inputs(), selection.context.model)}
-        mapped = _hash(before, self.name, step.map_settings(), read, _plain(context), _libraries())
+        writer = [one] if step.generates and (one := context.generator.identity()) else []
+        mapped = _hash(before, self.name, step.map_settings(), read, _plain(context), _libraries(), *writer)
         mapped = mapped if step.maps else before
         chosen_by = {name: digests.get(name) for name in step.inputs()}
         gathered = _hash(mapped, self.name, step.model_dump(mode="json"), chosen_by, _plain(selection.context))
@@ -302,7 +303,7 @@ def _libraries() -> dict[str, str]:
 
 
 def _plain(context: Context) -> dict[str, Any]:
-    return {name: value for name, value in vars(context).items() if name != "loaded"}
+    return {name: value for name, value in vars(context).items() if name not in ("loaded", "generator")}
 
 
 def _hash(*parts: Any) -> str:

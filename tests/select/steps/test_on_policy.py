@@ -1,20 +1,28 @@
 """Answers of the model itself: what is kept of a row, what is dropped, and that shards and batches do not matter."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import scripted
 import speaking
 import tiny
 from asking import texts
 from candidates import candidate, nobody
+from project import write_jsonl
 from ringfence.core.errors import RingfenceError
 from ringfence.generation import HfGenerator, Request, Sampling
+from ringfence.generation.config import GENERATORS
 from ringfence.models import Loaded
 from ringfence.select.base import STEPS, Candidate, Context, Dropped
+from ringfence.select.pipeline import Selection, run
+from ringfence.select.shards import read_shard, shards_in
+from ringfence.select.steps.lengths import Lengths
 from ringfence.select.steps.on_policy import OnPolicy
+from ringfence.select.steps.rewrite import Rewrite
 
 QUESTIONS = ("Hi", "How do I boil an egg?", "A", "Name three rivers in Europe, please.", "Why?", "Is it far?")
 ROWS = [
@@ -165,3 +173,27 @@ def test_a_template_that_refuses_names_the_row() -> None:
 def test_bad_settings(settings: Any) -> None:
     with pytest.raises(RingfenceError):
         STEPS.parse({"on_policy": settings}, "steps.0")
+
+
+def test_an_engine_writes_as_the_recipe_says_and_only_its_steps_are_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RINGFENCE_CACHE", str(tmp_path / "cache"))
+    tiny.shaken(tiny.model(), scale=0.3).save_pretrained(tmp_path / "base")
+    tiny.tokenizer().save_pretrained(tmp_path / "base")
+    write_jsonl(tmp_path / "pool.jsonl", [row.conversation for row in ROWS])
+    started = scripted.instead_of_vllm(monkeypatch)
+    step = OnPolicy(max_new_tokens=8, temperature=0)
+    for name in ("hf", "vllm"):
+        context = Context(model=str(tmp_path / "base"), generator=GENERATORS.parse(name))
+        chosen = Selection((str(tmp_path / "pool.jsonl"),), (Lengths(), step), context)
+        run(chosen, tmp_path / "work")
+    folders = [path for path in (tmp_path / "work").iterdir() if path.is_dir()]
+    assert sorted(path.name.partition("-")[0] for path in folders) == ["lengths", "on_policy", "on_policy", "pool"]
+    first, second = (shards_in(folder) for folder in folders if folder.name.startswith("on_policy"))
+    wanted, made = (read_shard(shards[0]) for shards in (first, second))
+    assert [row.conversation for row in made.rows] == [row.conversation for row in wanted.rows]
+    assert made.dropped == wanted.dropped
+    assert [len(one.asked) for one in started] == [2], "the self-check, and all rows at once"
+    assert Rewrite(style="hhh").generates
+    assert not Rewrite(style="hhh", model="other").generates

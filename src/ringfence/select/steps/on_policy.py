@@ -22,7 +22,7 @@ from ringfence.data.conversations import Conversation, Message
 from ringfence.data.encode import prompt_ids
 from ringfence.data.render import require_template
 from ringfence.data.system import apply, require_possible
-from ringfence.generation import Answer, Generator, HfGenerator, Request, Sampling
+from ringfence.generation import Answer, Generator, Request, Sampling
 from ringfence.select.base import STEPS, Candidate, Context, Dropped, Mapped, Mapper, Step
 from ringfence.select.shards import EMPTY
 
@@ -107,18 +107,25 @@ class OnPolicy(Step):
     batch_size: int = Field(64, ge=1)
     """rows that are generated together; changes no answer, up to rounding"""
 
+    @property
+    def generates(self) -> bool:
+        """The aligned model answers."""
+        return True
+
     def map(self, context: Context) -> Mapper:
         """The generation. Raises :class:`RingfenceError` if the chat template does not let ``no_system`` be."""
-        loaded = context.loaded
-        require_template(loaded.tokenizer)
-        require_possible(context.no_system, loaded.tokenizer)
+        generator = context.answering()
+        require_possible(context.no_system, generator.tokenizer)
         sampling = Sampling(self.max_new_tokens, self.temperature, context.seed, self.batch_size, self.top_p)
 
         def ask(conversation: Conversation) -> list[Message]:
             messages = asked(conversation)
             return apply(messages, context.no_system) if messages else []
 
-        return Generating(HfGenerator.of(loaded), sampling, ask, _answered, context.longest())
+        if generator.tokenizer is None:  # then lengths are a server's affair
+            return Generating(generator, sampling, ask, _answered)
+        require_template(generator.tokenizer)
+        return Generating(generator, sampling, ask, _answered, context.longest())
 
 
 def asked(conversation: Conversation) -> list[Message]:

@@ -72,6 +72,11 @@ class Rewrite(Step):
             raise ValueError("model and api both say who rewrites; give one")
         return self
 
+    @property
+    def generates(self) -> bool:
+        """Whether the aligned model rewrites."""
+        return self.model is None and self.api is None
+
     def check(self) -> None:
         """Raise :class:`RingfenceError` if the server's key is missing."""
         if self.api is not None:
@@ -103,9 +108,12 @@ class Rewrite(Step):
         if self.api is not None:
             return Generating(ChatGenerator(self.api), sampling, ask, self._put)
         if self.model is None:
-            loaded = context.loaded
-        else:
-            loaded = load(self.model, dtype=context.dtype, trust_remote_code=context.trust_remote_code)
+            generator = context.answering()
+            if generator.tokenizer is None:  # then lengths are a server's affair
+                return Generating(generator, sampling, ask, self._put)
+            require_template(generator.tokenizer)
+            return Generating(generator, sampling, ask, self._put, context.positions())
+        loaded = load(self.model, dtype=context.dtype, trust_remote_code=context.trust_remote_code)
         require_template(loaded.tokenizer)
         longest = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
         return Generating(HfGenerator.of(loaded), sampling, ask, self._put, longest)
