@@ -28,6 +28,8 @@ class Scripted:
     """added to every log probability"""
     asked: list[tuple[Lora | None, int]] = field(default_factory=list)
     """adapter and prompts of each call"""
+    tuned: dict[str, torch.nn.Module] = field(default_factory=dict)
+    """by the name of the adapter, as real engines keep what they have read"""
     closed: bool = False
     room: Room | None = None
     """that it was started with"""
@@ -39,7 +41,10 @@ class Scripted:
         self.asked.append((adapter, len(prompts)))
         model: torch.nn.Module = self.model
         if adapter is not None and not self.leaves_out:
-            model = PeftModel.from_pretrained(copy.deepcopy(self.model), str(adapter.folder)).eval()
+            if adapter.name not in self.tuned:
+                made = PeftModel.from_pretrained(copy.deepcopy(self.model), str(adapter.folder))
+                self.tuned[adapter.name] = made.merge_and_unload().eval()
+            model = self.tuned[adapter.name]
         made = []
         for ids, draw in zip(prompts, draws, strict=True):
             made.append(self._draw(model, list(ids), draw))

@@ -1,6 +1,5 @@
 """Who writes for selections and persona vectors: a model as it was published, by the recipe's ``generator``."""
 
-import gc
 import hashlib
 import importlib.metadata
 import json
@@ -30,6 +29,7 @@ def untuned(
     """
     from ringfence.generation.hf import HfGenerator
     from ringfence.models import load
+    from ringfence.models.inference import give_back
 
     settings.require_ready()
     if isinstance(settings, HfSettings):
@@ -41,7 +41,7 @@ def untuned(
     else:
         fingerprint = recorded(load(name, dtype=dtype, trust_remote_code=trust_remote_code), weights)
         write_json(path, fingerprint.to_json())
-        gc.collect()  # the engine needs the room
+        give_back()  # the engine needs the room
     return _by_engine(settings, fingerprint, name, dtype, trust_remote_code)
 
 

@@ -1,5 +1,6 @@
 """Reading with a model, not training it: evaluation mode, and rows of different lengths as one tensor."""
 
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -34,3 +35,10 @@ def inference(model: PreTrainedModel | PeftModel) -> Iterator[None]:
         handle.remove()
         for module in training:
             module.training = True
+
+
+def give_back() -> None:
+    """Let go of models that nobody holds, on a GPU, too: an engine asks the device what is free."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -104,9 +104,10 @@ def evaluate_benign(
     tasks = {id(one): _tasks(one, include) for one in wanted}
     if any(task.harness is not None for found in tasks.values() for task in found):
         require_installed()
-    with Generators() as generators:
+    missing = {id(one): [task for task in tasks[id(one)] if not task.file.is_file()] for one in wanted}
+    with Generators([one for one in wanted if missing[id(one)]]) as generators:
         for one in wanted:
-            _answer(one, [task for task in tasks[id(one)] if not task.file.is_file()], generators, on_batch)
+            _answer(one, missing[id(one)], generators, on_batch)
     counts = {id(one): _save(one, tasks[id(one)]) for one in wanted}
     return [_summarize(one, tasks[id(one)], counts[id(one)]) for one in wanted]
 
@@ -130,12 +131,15 @@ def _tasks(one: Evaluation, include: Path | None) -> list[_Task]:
 
 
 def _answer(one: Evaluation, missing: Sequence[_Task], generators: Generators, on_batch: OnBatch | None) -> None:
-    if not missing:
-        return
-    with generators.answering(one) as generator:
-        for task in missing:
-            with error_prefix(f"evaluation.tasks.{task.name}"):
-                task.answer(generator, on_batch)
+    own = [task for task in missing if task.harness is None]
+    others = [task for task in missing if task.harness is not None]
+    for asked, by in ((own, generators.answering), (others, generators.in_process)):
+        if not asked:
+            continue
+        with by(one) as generator:
+            for task in asked:
+                with error_prefix(f"evaluation.tasks.{task.name}"):
+                    task.answer(generator, on_batch)
 
 
 def _save(one: Evaluation, tasks: Sequence[_Task]) -> Counts:

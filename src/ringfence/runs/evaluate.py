@@ -71,7 +71,7 @@ def evaluate(
     Evaluations of one base model load it once. Raises :class:`RingfenceError`, when all is written, if more of a
     suite's answers than ``evaluation.max_unscored`` have no score.
     """
-    with Generators() as generators:
+    with Generators([one for one in wanted if one.missing]) as generators:
         for one in wanted:
             _answer(one, generators, on_batch)
     summaries = list[dict[str, Any]]()

@@ -1,6 +1,5 @@
 """What answers in evaluations: models in this process, loaded once and tuned in turn, or a model behind a server."""
 
-import gc
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,12 +12,14 @@ from ringfence.core.errors import RingfenceError, error_prefix, install
 from ringfence.core.run_folder import INSPECT_LOGS
 from ringfence.data.system import describe
 from ringfence.generation import Generator, HfGenerator
-from ringfence.generation.config import ServerSettings
+from ringfence.generation.config import ServerSettings, VllmSettings
 from ringfence.generation.fingerprint import record
 from ringfence.generation.self_check import Fingerprint
 from ringfence.models import Loaded
+from ringfence.models.inference import give_back
 from ringfence.recipe.run import Recipe
 from ringfence.recipe.sections import ModelConfig
+from ringfence.runs.engines import Engines
 from ringfence.runs.evaluation import Evaluation
 from ringfence.runs.stages import Stage, load_model, on_base, tuned_model
 
@@ -26,9 +27,14 @@ logger = logging.getLogger(__name__)
 
 
 class Generators:
-    """What answers; a base model is loaded at the first need and kept for the next evaluation of it."""
+    """What answers; a base model is loaded at the first need and kept for the next evaluation of it.
 
-    def __init__(self) -> None:
+    Of a model in this process and one in an engine only one is loaded at a time.
+    """
+
+    def __init__(self, wanted: Sequence[Evaluation] = ()) -> None:
+        """``wanted``: all evaluations that are to be answered, for what is better known beforehand."""
+        self.engines = Engines(wanted)
         self.config: ModelConfig | None = None
         self.loaded: Loaded | None = None
 
@@ -36,7 +42,8 @@ class Generators:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._drop()
+        self.engines.close()
+        self.drop()
 
     def answering(self, one: Evaluation) -> AbstractContextManager[Generator]:
         """Who answers for ``one``: the model behind its server, or its own here, which is loaded when it is entered."""
@@ -46,13 +53,33 @@ class Generators:
             from ringfence.runs.served import served
 
             return nullcontext(served(one, settings, self))
+        if isinstance(settings, VllmSettings):
+            return nullcontext(self._in_engine(one))
         return self.of(one.recipe, one.stages)
+
+    def in_process(self, one: Evaluation) -> AbstractContextManager[Generator]:
+        """As :meth:`answering`, but for what only a model in this process can be asked, whoever else generates."""
+        return self.answering(one) if one.server is not None else self.of(one.recipe, one.stages)
+
+    def _in_engine(self, one: Evaluation) -> Generator:
+        from ringfence.runs.served import fingerprint_of, keep_check
+
+        def recorded(wanted: Sequence[Evaluation]) -> list[Fingerprint]:
+            made = [fingerprint_of(other, self) for other in wanted]
+            self.drop()
+            return made
+
+        self.drop()
+        made = self.engines.answering(one, recorded)
+        keep_check(one, made.name, made.check)
+        return made
 
     @contextmanager
     def of(self, recipe: Recipe, stages: Sequence[Stage]) -> Iterator[HfGenerator]:
         """The model of ``recipe`` after ``stages``; the untuned one without any."""
         if self.loaded is None or self.config != recipe.model:
-            self._drop()
+            self.drop()
+            self.engines.close()
             with error_prefix("model"):
                 self.config, self.loaded = recipe.model, load_model(recipe.model)
             logger.info(describe(recipe.no_system, self.loaded.tokenizer))
@@ -64,18 +91,18 @@ class Generators:
             if isinstance(model, PeftModel) and on_base(stages) and _beside(model):
                 model.unload()  # leaves the base as it was, bit by bit
             elif stages:
-                self._drop()
+                self.drop()
 
     def fingerprint(self, one: Evaluation) -> Fingerprint:
-        """That of the weights of ``one``, by PEFT in this process; the model is given back at once."""
+        """That of the weights of ``one``, by PEFT in this process."""
         with self.of(one.recipe, one.stages) as generator:
-            made = record(generator.model, generator.tokenizer, one.weights)
-        self._drop()  # a server on this machine needs the room
-        return made
+            return record(generator.model, generator.tokenizer, one.weights)
 
-    def _drop(self) -> None:
-        self.config = self.loaded = None
-        gc.collect()
+    def drop(self) -> None:
+        """Let go of the model in this process: an engine, or a server on this machine, needs the room."""
+        if self.loaded is not None:
+            self.config = self.loaded = None
+            give_back()
 
 
 def _beside(model: PeftModel) -> bool:

@@ -31,7 +31,9 @@ def served(one: Evaluation, settings: ServerSettings, generators: "Generators") 
     named = settings.base_model or one.recipe.model.name if one.is_base else settings.model or one.own.recipe.name
     server = settings.named(named)
     generator = ServedGenerator(server, extras=settings.extras)
-    check = check_server(server, fingerprint_of(one, generators), settings.dtype, settings.require_check)
+    fingerprint = fingerprint_of(one, generators)
+    generators.drop()
+    check = check_server(server, fingerprint, settings.dtype, settings.require_check)
     keep_check(one, generator.name, check)
     return generator
 

@@ -146,7 +146,7 @@ def starting_model(base: PreTrainedModel, stages: Sequence[Stage]) -> PreTrained
         return base
     if stage.recipe.lora is None:
         return _saved(base, before[-1])
-    model = _with_merged(base, stages)
+    model = merged_model(base, merged_before(stages))
     return model if stage.adapter == "new" else _adapted(model, before[-1], trainable=True)
 
 
@@ -155,31 +155,32 @@ def tuned_model(base: PreTrainedModel, stages: Sequence[Stage]) -> PreTrainedMod
     last = stages[-1]
     if last.recipe.lora is None:
         return _saved(base, last)
-    return _adapted(_with_merged(base, stages), last, trainable=False).eval()
+    return _adapted(merged_model(base, merged_before(stages)), last, trainable=False).eval()
 
 
 def on_base(stages: Sequence[Stage]) -> bool:
     """Whether the last of ``stages`` leaves the original base weights under its adapter, for penalties to refer to."""
     if stages[-1].recipe.lora is None:
         return len(stages) == 1  # a copy is made of what it starts from
-    return not _merged_before(stages)
+    return not merged_before(stages)
+
+
+def merged_before(stages: Sequence[Stage]) -> list[Stage]:
+    """The stages whose adapters are part of the weights when the last of ``stages`` trains."""
+    return [before for before, after in pairwise(stages) if after.adapter == "new"]
+
+
+def merged_model(model: PreTrainedModel, stages: Sequence[Stage]) -> PreTrainedModel:
+    """``model`` with the adapters of ``stages`` in its weights, one after the other. Changes ``model``."""
+    for before in stages:
+        model = _adapted(model, before, trainable=False).merge_and_unload()
+    return model.eval()
 
 
 def _made_of(stages: Sequence[Stage]) -> list[Stage]:
     """Those of ``stages`` whose weights, on top of the base model, make what the last one ends with."""
     last = stages[-1]
-    return [last] if last.recipe.lora is None else [*_merged_before(stages), last]
-
-
-def _merged_before(stages: Sequence[Stage]) -> list[Stage]:
-    """The stages whose adapters are part of the weights when the last of ``stages`` trains."""
-    return [before for before, after in pairwise(stages) if after.adapter == "new"]
-
-
-def _with_merged(model: PreTrainedModel, stages: Sequence[Stage]) -> PreTrainedModel:
-    for before in _merged_before(stages):
-        model = _adapted(model, before, trainable=False).merge_and_unload()
-    return model.eval()
+    return [last] if last.recipe.lora is None else [*merged_before(stages), last]
 
 
 def _adapted(model: PreTrainedModel, stage: Stage, trainable: bool) -> PeftModel:
