@@ -194,6 +194,6 @@ def test_an_engine_writes_as_the_recipe_says_and_only_its_steps_are_done_again(
     wanted, made = (read_shard(shards[0]) for shards in (first, second))
     assert [row.conversation for row in made.rows] == [row.conversation for row in wanted.rows]
     assert made.dropped == wanted.dropped
-    assert [len(one.asked) for one in started] == [2], "the self-check, and all rows at once"
+    assert [len(one.asked) for one in started] == [5], "four texts of the self-check, and all rows at once"
     assert Rewrite(style="hhh").generates
     assert not Rewrite(style="hhh", model="other").generates
