@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,11 +10,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from compatibility import Part
 from examples import example
 from ringfence import defenses
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.prompts import Prompt
-from ringfence.data.system import NoSystem
 from ringfence.defenses import (
     DEFENSES,
     KL,
@@ -31,7 +30,6 @@ from ringfence.defenses import (
     TrainerContext,
 )
 from ringfence.defenses.base import recorded, require_distinct
-from ringfence.judges import JudgeSettings
 
 WRITTEN = [config for name in DEFENSES for config in example(name).written]
 INTERLEAVING = [name for name in DEFENSES if name.endswith("_interleaving")]
@@ -159,19 +157,6 @@ def test_a_guard_does_nothing_by_itself() -> None:
 
 
 # --- what a recipe asks of a defense --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Part:
-    """A recipe's part, as far as a defense may ask."""
-
-    training: dict[str, Any] = field(default_factory=dict)
-    judge: JudgeSettings | None = None
-    no_system: NoSystem = "template_default"
-    lora: Any = None
-
-    def lora_config(self) -> Any:
-        return self.lora
 
 
 @pytest.mark.parametrize("name", INTERLEAVING)

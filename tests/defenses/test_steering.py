@@ -2,14 +2,17 @@
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from torch.utils.checkpoint import checkpoint
 from transformers import LlamaForCausalLM
 from transformers.masking_utils import create_causal_mask
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 import examples
 import tiny
@@ -163,6 +166,38 @@ def test_gradients_are_those_of_the_shifted_model_with_checkpointing(mode: Any, 
 
     for one, two in zip(gradients(False), gradients(True), strict=True):
         torch.testing.assert_close(one, two)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_ablate_has_its_gradient_where_layers_are_computed_again_with_their_hooks(skip: bool, file: str) -> None:
+    """As transformers did before 5.18 or so: what is checkpointed is the call of a layer, and not its forward."""
+
+    class Old(LlamaDecoderLayer):
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return checkpoint(partial(super().__call__, **kwargs), *args, use_reentrant=False)
+
+    def gradients(old: bool) -> list[torch.Tensor]:
+        made = model().train()
+        for layer in made.model.layers if old else ():
+            layer.__class__ = Old
+        config = Steering(vector=file, layer=(1, 3), mode="ablate", skip_padding=skip)
+        guard = config.guard(TrainerContext(tiny.tokenizer(), 0, made))
+        assert guard is not None
+        with guard.apply(made, BATCH):
+            loss = made(**INPUTS, labels=INPUTS["input_ids"], use_cache=False).loss
+        loss.backward()
+        return [parameter.grad for parameter in made.parameters() if parameter.grad is not None]
+
+    for one, two in zip(gradients(False), gradients(True), strict=True):
+        torch.testing.assert_close(one, two)
+
+
+def test_layers_computed_again_without_hooks_are_refused() -> None:
+    again = {"gradient_checkpointing_kwargs": {"use_reentrant": True}}
+    Steering(vector="a").require_arguments(again)
+    with pytest.raises(RingfenceError, match=r"^training\.gradient_checkpointing_kwargs: .*mode ablate would be wrong"):
+        Steering(vector="a", mode="ablate").require_arguments(again)
+    Steering(vector="a", alpha=0).require_arguments({"torch_compile": True})
 
 
 # --- when ---------------------------------------------------------------------------------------------------

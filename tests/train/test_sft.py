@@ -189,7 +189,7 @@ def test_of_packed_rows_the_conversations_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_share_of_packed_rows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RingfenceError, match=r"^training\.packing: .*leave packing out where a defense mixes in safe"):
+    with pytest.raises(RingfenceError, match=r"^training\.packing: .*leave packing out with fixed_interleaving$"):
         trainer(tmp_path, FixedInterleaving(ratio=0.3), packing=True, max_length=128)
 
 

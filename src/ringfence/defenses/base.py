@@ -68,6 +68,11 @@ class RecipePart(Protocol):
         """What no system message means."""
         ...
 
+    @property
+    def bits(self) -> int | None:
+        """Of the base weights where they are quantised."""
+        ...
+
     def lora_config(self) -> LoraConfig | None:
         """The adapter; None where all weights are trained."""
         ...
@@ -145,6 +150,10 @@ class Defense(StrictConfig):
 
     def require_compatible(self, part: RecipePart) -> None:
         """Raise :class:`RingfenceError`, naming the key, for what ``part`` has and the defense cannot do with."""
+        self.require_arguments(part.training)
+
+    def require_arguments(self, training: Mapping[str, Any]) -> None:
+        """The same for arguments of the trainer alone, which has them of a recipe or of a script."""
 
     def in_rl(self, context: RLContext) -> Self:
         """The defense as reinforcement learning has it, whose target rows are prompts without an answer.
@@ -209,6 +218,19 @@ def require_distinct(defenses: Sequence[Defense]) -> None:
         raise RingfenceError(f"defenses: one interleaving defense a run, got {' and '.join(mixing)}; keep one")
 
 
+def require_uncompiled(training: Mapping[str, Any], who: str) -> None:
+    """Raise :class:`RingfenceError` where the model is to be compiled, and hooks of ``who`` come and go with a step.
+
+    What a hook does is compiled once; whether it is still there is not looked at again, so that penalties read nothing
+    and steering is on or off as it was when the model was compiled, without a word.
+    """
+    asked = [key for key in ("torch_compile", "torch_compile_backend", "torch_compile_mode") if training.get(key)]
+    if asked:
+        raise RingfenceError(
+            f"training.{asked[0]}: a compiled model does not see the hooks by which {who} works; leave one of them out"
+        )
+
+
 def read_defenses(given: Iterable[Any] | None) -> tuple[Defense, ...]:
     """``given`` to a trainer: configs such as ``KL(weight=0.1)``, names, or ``{name: settings}`` as in a recipe.
 
@@ -230,6 +252,11 @@ class Penalising(Defense):
         """Unless the weight is 0; then :meth:`guard` makes none."""
         return self.weight > 0
 
+    def require_arguments(self, training: Mapping[str, Any]) -> None:
+        """Not with a compiled model."""
+        if self.penalises:
+            require_uncompiled(training, DEFENSES.name_of(type(self)))
+
 
 class Interleaving(Defense):
     """Base of the defenses that mix safe rows into the target data; at most one in a recipe."""
@@ -243,9 +270,9 @@ class Interleaving(Defense):
         """A fresh schedule for one run."""
         raise AssertionError(f"{type(self).__name__} does not say what its schedule is")
 
-    def require_compatible(self, part: RecipePart) -> None:
+    def require_arguments(self, training: Mapping[str, Any]) -> None:
         """Not with packing."""
-        if part.training.get("packing"):
+        if training.get("packing"):
             raise RingfenceError(
                 "training.packing: a packed row holds many conversations or few, so a share of safe rows would mean "
                 f"nothing; leave packing out with {DEFENSES.name_of(type(self))}"

@@ -23,7 +23,15 @@ from transformers import PreTrainedTokenizerBase
 
 from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.data.conversations import Conversation
-from ringfence.defenses.base import DEFENSES, Defense, DefenseHook, RLContext, Source, TrainerContext
+from ringfence.defenses.base import (
+    DEFENSES,
+    Defense,
+    DefenseHook,
+    RLContext,
+    Source,
+    TrainerContext,
+    require_uncompiled,
+)
 from ringfence.defenses.step import Batch
 from ringfence.directions.vectors import PersonaVectors, load_vectors
 from ringfence.models.activations import Model, bare, decoder_layers, hidden_of, require_layer, with_hidden
@@ -69,6 +77,23 @@ class Steering(Defense):
         """Raises :class:`RingfenceError` for a file that cannot be read, and for a position that is not in it."""
         self.read()
 
+    def require_arguments(self, training: Mapping[str, Any]) -> None:
+        """Not with a compiled model; to ablate, not with layers that are computed again in the old way."""
+        if self._is_off:
+            return
+        require_uncompiled(training, "steering")
+        how = training.get("gradient_checkpointing_kwargs") or {}
+        if self.mode == "ablate" and isinstance(how, Mapping) and how.get("use_reentrant"):
+            raise RingfenceError(
+                "training.gradient_checkpointing_kwargs: with use_reentrant layers are computed again without the "
+                "hooks of steering, and gradients of mode ablate would be wrong; set it to false, or leave it out"
+            )
+
+    @property
+    def _is_off(self) -> bool:
+        """Whether it is plain fine-tuning."""
+        return self.mode == "add" and self.alpha == 0
+
     def in_rl(self, context: RLContext) -> Self:
         """Rollouts are steered by the model in this process only."""
         if context.engine is not None and context.rollouts == "defended":
@@ -105,7 +130,7 @@ class Steering(Defense):
 
     def guard(self, setup: TrainerContext) -> DefenseHook | None:
         """None for ``add`` at alpha 0. Raises :class:`RingfenceError` for a layer or a vector that does not fit."""
-        if setup.model is None or (self.mode == "add" and self.alpha == 0):
+        if setup.model is None or self._is_off:
             return None
         file, base = self.read(), bare(setup.model)
         vectors, depth = file.vectors[self.position], len(decoder_layers(base))  # (layers + 1, hidden)
@@ -158,13 +183,33 @@ class SteeringHook(DefenseHook):
         def steer(module: Any, args: Any, output: Any) -> Any:
             hidden = hidden_of(output)  # (batch, tokens, hidden)
             direction = vector.to(hidden.device, hidden.dtype)
+            # Nothing else depends on what padding holds.
+            where = batch.attended[..., None] if self.config.skip_padding and batch is not None else None
             if self.config.mode == "add":
                 change = (self.config.alpha * direction).expand_as(hidden)
-            else:
-                unit = direction / direction.norm()
-                change = -(hidden @ unit)[..., None] * unit
-            if self.config.skip_padding and batch is not None:  # nothing else depends on what padding holds
-                change = change * batch.attended[..., None]
-            return with_hidden(output, hidden + change)
+                return with_hidden(output, hidden + (change if where is None else change * where))
+            return with_hidden(output, _Ablated.apply(hidden, direction / direction.norm(), where))
 
         return steer
+
+
+class _Ablated(torch.autograd.Function):
+    """h - (h . u) u, at the positions ``where``; the gradient is that of a projection, the same once more.
+
+    It saves no tensor: where layers are computed again in the backward pass, some versions of transformers do so with
+    what hooks did, which are gone by then, and torch compares the numbers of tensors saved.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, unit: torch.Tensor, where: torch.Tensor | None) -> torch.Tensor:
+        ctx.unit, ctx.where = unit, where
+        return _less_part(hidden, unit, where)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return _less_part(grad_output, ctx.unit, ctx.where), None, None
+
+
+def _less_part(hidden: torch.Tensor, unit: torch.Tensor, where: torch.Tensor | None) -> torch.Tensor:
+    part = (hidden @ unit)[..., None] * unit
+    return hidden - (part if where is None else part * where)

@@ -1,9 +1,12 @@
 """Checks of what the trainer cannot do: it is refused, not silently changed."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
+from accelerate import Accelerator
+from accelerate.utils import DynamoBackend
 from datasets import Dataset
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -13,6 +16,7 @@ from transformers.trainer_utils import SaveStrategy, SchedulerType
 from ringfence.core.errors import RingfenceError, error_prefix, shown
 from ringfence.core.training_arguments import BOUNDS, check_bounds
 from ringfence.data.cutting import Cut, cut_of
+from ringfence.defenses import Defense
 from ringfence.models.activations import Model, bare, decoder_layers
 from ringfence.models.adapters import require_base_kept
 from ringfence.models.identity import base_parameters
@@ -89,6 +93,13 @@ def refuse_unsupported(args: TrainingArguments, dataset: Any) -> None:
             "save_only_model: such checkpoints cannot be resumed from; leave it out, or set save_strategy to no (the "
             "weights are saved at the end in any case)"
         )
+
+
+def require_arguments(defenses: Iterable[Defense], args: TrainingArguments, accelerator: Accelerator) -> None:
+    """Raise for an argument that one of ``defenses`` cannot do with, also where it is set for accelerate alone."""
+    compiled = accelerator.state.dynamo_plugin.backend != DynamoBackend.NO
+    for defense in defenses:
+        defense.require_arguments({**vars(args), "torch_compile": compiled})
 
 
 def require_schedule(args: TrainingArguments) -> None:

@@ -49,11 +49,13 @@ from ringfence.defenses import Defense, Interleaving, TrainerContext
 from ringfence.defenses.base import Source, read_defenses, require_distinct
 from ringfence.interleave import InterleavedLoader, InterleavingStream, RankLayout, Risk, Schedule
 from ringfence.interleave.tally import RowCounts
+from ringfence.models.quantised import keep_differentiable
 from ringfence.train.callbacks import CloseLoop, TargetProgress
 from ringfence.train.checkpoints import ResumableMixin
 from ringfence.train.checks import (
     refuse_unfit,
     refuse_unsupported,
+    require_arguments,
     require_rows,
     require_same_form,
 )
@@ -111,7 +113,9 @@ class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
             self._require_forms(train_dataset, safe_dataset)
             safe_dataset = self._rewrite(safe_dataset, "safe")
         super().__init__(args=args, train_dataset=self._rewrite(train_dataset, "target"), **others)
+        require_arguments(self.in_force, self.args, self.accelerator)
         refuse_unsupported(self.args, self.train_dataset)
+        keep_differentiable(self.model)
         # The stream restores its own position; skipping batches would draw them anew.
         self.args.ignore_data_skip = True
         self.safe_dataset = self._prepare_safe(safe_dataset) if safe_dataset is not None and len(safe_dataset) else None

@@ -25,8 +25,7 @@ from trl import SFTConfig, SFTTrainer
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data.cutting import Cut
-from ringfence.defenses import Defense, Interleaving
-from ringfence.interleave import Schedule
+from ringfence.defenses import Defense
 from ringfence.train.checks import fitting
 from ringfence.train.mixin import DefendedTrainerMixin
 
@@ -128,15 +127,6 @@ class DefendedSFTTrainer(DefendedTrainerMixin, SFTTrainer):
         if (told := cut.told()) and args.process_index == 0:
             logger.warning("%s: %s", source, told)
         return parent(whole, processing_class, args, packing, None, dataset_name)
-
-    def _new_schedule(self, interleaving: Interleaving | None) -> Schedule:
-        schedule = super()._new_schedule(interleaving)
-        if schedule.needs_safe_data and self.args.packing:
-            raise RingfenceError(
-                "training.packing: a packed row holds many conversations or few, so a share of safe rows would mean "
-                "nothing; leave packing out where a defense mixes in safe rows"
-            )
-        return schedule
 
     def row_counts(self) -> dict[str, dict[str, int]]:
         """Of each source, how many rows were given, and how many ``max_length`` has cut short or dropped."""
