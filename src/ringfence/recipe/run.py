@@ -179,6 +179,11 @@ class Recipe(Defended):
         context = RLContext(self.rl.mode, self.rl.rollouts, self.training.get("beta", 0.0), engine)
         return tuple(defense.in_rl(context) for defense in defenses)
 
+    @property
+    def bits(self) -> int | None:
+        """Of the base weights where they are quantised."""
+        return self.model.bits
+
     def lora_config(self) -> "LoraConfig | None":
         """The adapter; None where all weights are trained.
 

@@ -53,6 +53,8 @@ class ModelConfig(Section):
         if self.bits is not None:
             require_package(("bitsandbytes",), f"load_in_{self.bits}bit")
         if self.attn_implementation in _FLASH:
+            if self.dtype == "float32":
+                raise ValueError(f"attn_implementation: {self.attn_implementation} needs dtype: bfloat16 or float16")
             require_package(_FLASH[self.attn_implementation], f"attn_implementation: {self.attn_implementation}")
         return self
 

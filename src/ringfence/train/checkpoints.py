@@ -79,6 +79,17 @@ class ResumableMixin(_Trainer):
             for name in JOURNALS:
                 JsonlLog(Path(self.args.output_dir) / name).truncate_after(state["step"])
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """The parent's; what is trained keeps its type.
+
+        PEFT makes a loaded adapter float32, and on quantised weights TRL has it in bfloat16.
+        """
+        types = {name: one.dtype for name, one in self.model.named_parameters() if one.requires_grad}
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        for name, parameter in self.model.named_parameters():
+            if name in types:
+                parameter.data = parameter.data.to(types[name])
+
     def _state(self) -> dict[str, Any]:
         return {
             "step": self.state.global_step,

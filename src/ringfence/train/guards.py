@@ -29,6 +29,7 @@ from ringfence.models.activations import (
     without_adapters,
 )
 from ringfence.models.output_head import OutputHead
+from ringfence.models.quantised import is_packed
 from ringfence.models.sharded import run_inside, split_again
 from ringfence.train.checks import require_reference
 
@@ -102,6 +103,8 @@ class DefenseStack:
             stack.enter_context(self._forwarding())
             for guard in self.guards.values():
                 stack.enter_context(guard.apply(self.model, batch))
+            if not self.penalising:
+                return run(), []
             with capture_hidden_states(self.model, self.layers, last=self.needs_last, frozen=self.shared) as trained:
                 loss = run()
             # Accelerate puts autocast around the model's forward only; the reference must round as the model does.
@@ -117,8 +120,6 @@ class DefenseStack:
             self._in_forward = False
 
     def _penalties(self, batch: Batch, inputs: Mapping[str, Any], trained: Captured) -> list[Penalty]:
-        if not self.penalising:
-            return []
         head = OutputHead.of(self.model) if self.needs_last else None
         step = PenaltyInputs(
             batch, HiddenStates(trained.layers, trained.last, head), self._refer(batch, inputs, trained)
@@ -164,8 +165,11 @@ def _detached(output: Any) -> Any:
 
 @contextmanager
 def _evaluating(model: Model) -> Iterator[None]:
-    """Evaluation mode inside; the former mode of every module afterwards."""
-    training = [module for module in model.modules() if module.training]
+    """Evaluation mode inside; the former mode of every module afterwards.
+
+    Packed layers keep theirs: on a CPU those of 8 bits round their input in evaluation mode, and not in training.
+    """
+    training = [module for module in model.modules() if module.training and not is_packed(module)]
     for module in training:
         module.training = False
     try:
