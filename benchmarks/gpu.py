@@ -6,8 +6,9 @@
 Weights are random in bfloat16 and rows are random tokens, half of each labelled; LoRA of rank 32 on all linear layers,
 4 x 2,048 tokens a step, gradient checkpointing. A row of the table is a median over turns and, where there is one, the
 median of its ratio to the named baseline in the same turn, with the range. Sections (`--only`): `training` `defenses`
-`interleaving` `scoring` `generation` `judging` `exactness` `liger`. A section that fails is named with its error, and
-the rest goes on; the exit status is then 1. `--seconds` is the time after which no further turn or section begins.
+`interleaving` `scoring` `generation` `judging` `exactness` `compatibility`. A section that fails is named with its
+error, and the rest goes on; the exit status is then 1. `--seconds` is the time after which no further turn or section
+begins.
 
 `share of matmul` is 6 x the decoder's matrix parameters x tokens/s (forward, recomputation, gradient of the input;
 without attention, adapters and output layer) over what an 8192-cubed bfloat16 product reaches on the same card.
@@ -52,17 +53,19 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 import judging
 import tiny
+from compatibility import FEATURES, refusal
 from ringfence import RuleJudge
 from ringfence.core.files import write_json
 from ringfence.data import load_prompts
 from ringfence.data.encode import prompt_ids
-from ringfence.defenses import KL, LDIFS, Defense, FixedInterleaving
+from ringfence.defenses import KL, LDIFS, Defense, FixedInterleaving, Steering
+from ringfence.directions.vectors import PersonaVectors, save_vectors
 from ringfence.evaluate import evaluate
 from ringfence.evaluate.answers import Protocol
 from ringfence.generation import HfGenerator, Sampling
 from ringfence.interleave import JudgedProbe, LikelihoodProbe
 from ringfence.judges.local.distribution import score_distribution
-from ringfence.models import Loaded
+from ringfence.models import Loaded, Loading, load
 from ringfence.models.inference import inference, left_padded
 from ringfence.models.lean_adapters import lean_adapters
 from ringfence.models.scoring import Scorer
@@ -72,6 +75,15 @@ GPU = torch.cuda.is_available()
 EVERY, CANARIES = 30, 20  # the canary paper's K and M
 PENALTIES = (KL(weight=1), LDIFS(weight=1, reduction="relative", every=4))
 """of the six layers of the small model LDIFS compares the 4th; ``hidden_states`` has the last one's stream normed"""
+
+
+LIGHTER = ("8-bit AdamW", "4-bit", "8-bit", "FlashAttention", "compiled", "Liger")
+TOGETHER: dict[str, Callable[[str], Defense]] = {
+    "kl": lambda _: KL(weight=0.1),
+    "ldifs": lambda _: LDIFS(weight=0.1, reduction="relative", every=2),
+    "steering": lambda vector: Steering(vector=vector, layer=2, alpha=0.1),
+    "fixed_interleaving": lambda _: FixedInterleaving(ratio=0.25, accounting="replace"),
+}
 
 
 @dataclass(frozen=True)
@@ -421,15 +433,44 @@ def exactness(bench: Bench) -> None:
     bench.add("exactness", "resumed = uninterrupted, bitwise", "yes" if resumed_equal() else "NO", goal="yes")
 
 
-def liger(bench: Bench) -> None:
-    """The loss with Liger's kernels, which stay in the process: the last section."""
-    for name, chosen in {"none": (), "kl": (KL(weight=0.1),)}.items():
-        what = f"loss with Liger's kernels, {name}"
-        try:
-            off, on = (last_loss(chosen, use_liger_kernel=kernels) for kernels in (False, True))
-            bench.add("liger", what, f"{on:.5f}, {off:.5f}", [on / off], "without", "1 +- 0.01")
-        except Exception as error:  # not installed, or refused: the line says so
-            bench.add("liger", what, said(error))
+# 7: what makes training lighter, with the defenses
+
+
+def compatibility(bench: Bench) -> None:
+    """The last loss with a setting and without; Liger's kernels stay in the process, so that they end the section."""
+    for name in LIGHTER:
+        feature = FEATURES[name]
+        if feature.here and not GPU:
+            continue  # tests have it
+        together = [one for one, made in TOGETHER.items() if refusal(feature, made("")) is None]
+        for defenses in ([], together) if GPU else ([],):
+            what = f"loss with {feature.key.replace('`', '')}; {', '.join(defenses) or 'no defense'}"
+            try:
+                off, on = (lighter_loss(name, lit, defenses) for lit in (False, True))
+                goal = "1 +- 0.05" if feature.bits else "1 +- 0.01"
+                bench.add("compatibility", what, f"{on:.5f}, {off:.5f}", [on / off], "without", goal)
+            except Exception as error:  # not installed, or refused: the line says so
+                bench.add("compatibility", what, said(error))
+
+
+def lighter_loss(name: str, lit: bool, defenses: list[str]) -> float:
+    """The last loss of a short training."""
+    feature = FEATURES[name]
+    changes = {"torch_compile": True} if name == "compiled" else feature.training
+    with tempfile.TemporaryDirectory() as folder:
+        model = small(torch.bfloat16)
+        if lit and name == "FlashAttention":
+            model.set_attn_implementation("flash_attention_2")
+        if lit and feature.bits:
+            model.save_pretrained(Path(folder) / "model")
+            tiny.tokenizer().save_pretrained(Path(folder) / "model")
+            model = load(str(Path(folder) / "model"), dtype="bfloat16", loading=Loading(bits=feature.bits)).model
+        vector, numbers = Path(folder) / "vectors.safetensors", torch.Generator().manual_seed(2)
+        save_vectors(vector, PersonaVectors({"response_mean": torch.randn(7, 128, generator=numbers)}, {}))
+        chosen = tuple(TOGETHER[one](str(vector)) for one in defenses)
+        made = short(Path(folder) / "run", chosen, model, **(changes if lit else {}))
+        made.train()
+        return next(row["loss"] for row in reversed(made.state.log_history) if "loss" in row)
 
 
 def said(error: Exception) -> str:
@@ -473,7 +514,7 @@ def written_out(model: PeftModel, inputs: dict[str, torch.Tensor]) -> list[float
     return [kl.item(), ldifs.item()]
 
 
-def short(folder: Path, chosen: tuple[Defense, ...], **changes: Any) -> DefendedSFTTrainer:
+def short(folder: Path, chosen: tuple[Defense, ...], model: Any = None, **changes: Any) -> DefendedSFTTrainer:
     """A short training of the small model."""
     settings: dict[str, Any] = {
         "per_device_train_batch_size": 4,
@@ -488,7 +529,7 @@ def short(folder: Path, chosen: tuple[Defense, ...], **changes: Any) -> Defended
         "disable_tqdm": True,
     }
     return DefendedSFTTrainer(
-        model=small(torch.bfloat16),
+        model=small(torch.bfloat16) if model is None else model,
         args=SFTConfig(output_dir=str(folder), **{**settings, **changes}),
         train_dataset=tiny.rows(24, "target"),
         safe_dataset=tiny.rows(8, "safe"),
@@ -517,14 +558,6 @@ def resumed_equal() -> bool:
     return bool(first) and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def last_loss(chosen: tuple[Defense, ...], **changes: Any) -> float:
-    """Of a short training."""
-    with tempfile.TemporaryDirectory() as folder:
-        made = short(Path(folder), chosen, **changes)
-        made.train()
-        return next(row["loss"] for row in reversed(made.state.log_history) if "loss" in row)
-
-
 def clear() -> None:
     """Give memory back."""
     gc.collect()
@@ -540,7 +573,7 @@ SECTIONS: dict[str, Callable[[Bench], None]] = {
     "generation": generating,
     "judging": digits,
     "scoring": scores,
-    "liger": liger,
+    "compatibility": compatibility,
 }
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
-SECTIONS = {"exactness", "training", "defenses", "interleaving", "generation", "judging", "scoring", "liger"}
+SECTIONS = {"exactness", "training", "defenses", "interleaving", "generation", "judging", "scoring", "compatibility"}
 
 
 def test_every_section_measures_and_exactness_holds(tmp_path: Path) -> None:

@@ -96,24 +96,6 @@ def test_active_does_something(name: str, plain: Any, active: Any) -> None:
 
 
 @pytest.mark.parametrize("name", DEFENSES)
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 4, "gradient_checkpointing": True},
-        {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "padding_free": True, "max_length": None},
-    ],
-    ids=["1x4-checkpointing", "2x2-padding-free"],
-)
-def test_a_step_of_four_is_the_same_however_it_is_split(
-    name: str, changes: dict[str, Any], tmp_path: Path, active: Any
-) -> None:
-    """The last step is short: some of its micro-batches are masked rows."""
-    made = examples.trainer(tmp_path / "out", example(name).active(tmp_path), **changes)
-    made.train()
-    assert_same_training(made, active(name))
-
-
-@pytest.mark.parametrize("name", DEFENSES)
 def test_nothing_is_left_on_the_model(name: str, active: Any) -> None:
     assert state_of(active(name).model) == active(name).before
 
