@@ -87,7 +87,7 @@ class ResumableMixin(_Trainer):
         types = {name: one.dtype for name, one in self.model.named_parameters() if one.requires_grad}
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         for name, parameter in self.model.named_parameters():
-            if name in types:
+            if parameter.dtype != types.get(name, parameter.dtype):
                 parameter.data = parameter.data.to(types[name])
 
     def _state(self) -> dict[str, Any]:
