@@ -14,10 +14,11 @@ from ringfence.core.errors import RingfenceError
 from ringfence.generation import Request, Sampling
 from ringfence.generation.config import ServerSettings
 from ringfence.generation.fingerprint import record
-from ringfence.generation.self_check import Fingerprint
+from ringfence.generation.self_check import Check, Fingerprint
 from ringfence.generation.server import TOP, ServedGenerator, check_server
 from ringfence.models.activations import without_adapters
 
+UNKNOWN = Check("not offered", "not tried")
 REFUSES = Fault(400, "logprobs are not supported")
 
 
@@ -120,12 +121,12 @@ def test_what_is_drawn_is_said_in_full(served: Loopback) -> None:
     """What is left out a server takes from the model's generation_config."""
     server = ServerSettings(base_url=served.url).named("tuned")
     asked, sampling = [Request("a", [{"role": "user", "content": "Hm?"}])], Sampling(8, 0.7, top_p=0.9, min_p=0.1)
-    (answer,) = ServedGenerator(server).generate(asked, sampling)
+    (answer,) = ServedGenerator(server, UNKNOWN).generate(asked, sampling)
     assert (answer.text, answer.ended) == ("As to Hm?", True)
     body = served.bodies[-1]
     drawn = {"temperature": 0.7, "top_p": 0.9, "top_k": -1, "min_p": 0.1, "repetition_penalty": 1.0}
     assert {key: body[key] for key in drawn} == drawn
-    ServedGenerator(server, extras=False).generate(asked, Sampling(8, top_p=0.9))
+    ServedGenerator(server, UNKNOWN, extras=False).generate(asked, Sampling(8, top_p=0.9))
     assert not {"top_k", "min_p", "repetition_penalty"} & served.bodies[-1].keys()
     with pytest.raises(RingfenceError, match="min_p"):
-        ServedGenerator(server, extras=False).generate(asked, sampling)
+        ServedGenerator(server, UNKNOWN, extras=False).generate(asked, sampling)

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 import scripted
+import serving
 import tiny
+from loopback import loopback
 from ringfence.core.errors import RingfenceError
 from ringfence.generation import HfGenerator, Request, Sampling
 from ringfence.generation.config import GENERATORS, HfSettings
@@ -41,10 +44,23 @@ def test_an_engine_answers_as_the_model_in_process_and_its_fingerprint_is_kept(
     assert all(one.closed for one in started), "nobody holds them"
 
 
-def test_other_weights_and_a_server_are_refused(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_answers_once_its_weights_are_checked(base: str) -> None:
+    """By the name that the recipe has for the model, unless another is given."""
+    model = load(base).model
+    with loopback(serving.chat(model, tiny.tokenizer()), own="") as state:
+        state.models, state.score = [base, "served"], lambda body: serving.echo(model, body)
+        settings = GENERATORS.parse({"kind": "server", "base_url": state.url, "base_model": "served"})
+        for made in (untuned(settings, base), beside(settings, load(base))):
+            (answer,) = made.generate(ASKED, GREEDY)
+            assert answer.text == "As to hi"
+        assert {body["model"] for body in state.bodies} == {"served"}
+        with torch.no_grad():
+            next(model.parameters()).mul_(2)
+        with pytest.raises(RingfenceError, match="does not answer with this run's weights"):
+            untuned(settings, base)
+
+
+def test_other_weights_are_refused(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
     scripted.instead_of_vllm(monkeypatch, noise=0.1)
     with pytest.raises(RingfenceError, match="does not answer with this run's weights"):
         untuned(GENERATORS.parse("vllm"), base)
-    server = GENERATORS.parse({"kind": "server", "base_url": "http://localhost:8000/v1"})
-    with pytest.raises(RingfenceError, match="generator: server answers for runs only; use hf or vllm"):
-        untuned(server, base)

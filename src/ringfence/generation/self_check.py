@@ -15,6 +15,7 @@ tell nothing, and the check is ``blind``. Nothing here needs torch.
 Source: our own.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -34,6 +35,7 @@ NOISE = {"float32": 2e-3, "float16": 2e-2, "bfloat16": 0.15}
 _STEPS = 8  # standard errors of the share that must lie between 0 and 1
 _OFF = 0.5  # of the share from 1: half of the adapter's effect is missing, or too much
 
+logger = logging.getLogger(__name__)
 State = Literal["passed", "blind", "not offered"]
 
 
@@ -159,6 +161,11 @@ class Check:
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
         return asdict(self)
+
+
+def say(who: str, check: Check) -> None:
+    """Tell the user what the check of ``who`` found: a warning if nothing is known."""
+    logger.log(logging.INFO if check.state == "passed" else logging.WARNING, "%s", check.sentence(who))
 
 
 def compare(who: str, expected: Expected, measured: Sequence[float], how: str, dtype: str | None = None) -> Check:

@@ -19,6 +19,7 @@ from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.generation.base import Failure, Sampling, require_uncut
 from ringfence.generation.chat_api import ChatGenerator, ChatServer
 from ringfence.generation.chat_transport import Transport
+from ringfence.generation.config import ServerSettings
 from ringfence.generation.self_check import Check, Fingerprint, compare
 
 TOP = 20
@@ -30,6 +31,8 @@ _TOKENS, _FIRST = "log probabilities of prompts", "log probabilities of first to
 class ServedGenerator(ChatGenerator):
     """The model of a run behind a server, drawn from as in this process."""
 
+    check: Check
+    """what is known of its weights"""
     extras: bool = True
     """see :class:`ringfence.generation.config.ServerSettings`"""
 
@@ -44,6 +47,16 @@ class ServedGenerator(ChatGenerator):
             return said
         # The openai package sends what it does not know in a part of its own.
         return {**said, "extra_body": {"top_k": -1, "min_p": sampling.min_p, "repetition_penalty": 1.0}}
+
+
+def open_server(settings: ServerSettings, model: str, fingerprint: Fingerprint) -> ServedGenerator:
+    """What the server of ``settings`` calls ``model``, once it is seen to have the weights of ``fingerprint``.
+
+    Raises :class:`RingfenceError` as :func:`check_server` does.
+    """
+    server = settings.named(model)
+    check = check_server(server, fingerprint, settings.dtype, settings.require_check)
+    return ServedGenerator(server, check, settings.extras)
 
 
 def check_server(server: ChatServer, fingerprint: Fingerprint, dtype: str | None, required: bool) -> Check:

@@ -3,21 +3,18 @@
 import hashlib
 import importlib.metadata
 import json
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ringfence.core.errors import RingfenceError
 from ringfence.core.files import cache_folder, sha256, write_json
 from ringfence.core.plain import read_json
 from ringfence.generation.base import Generator
-from ringfence.generation.config import GENERATORS, GeneratorSettings, HfSettings, VllmSettings
-from ringfence.generation.self_check import Fingerprint
+from ringfence.generation.config import GeneratorSettings, HfSettings, ServerSettings, VllmSettings
+from ringfence.generation.self_check import Fingerprint, say
+from ringfence.generation.server import open_server
 
 if TYPE_CHECKING:
     from ringfence.models import Loaded
-
-logger = logging.getLogger(__name__)
 
 
 def untuned(
@@ -25,7 +22,7 @@ def untuned(
 ) -> Generator:
     """The model ``name``, as :func:`ringfence.models.load` has it, by ``settings``.
 
-    Raises :class:`RingfenceError` as loading does, and for a generator that answers for runs only.
+    Raises :class:`RingfenceError` as loading does, and for a server that cannot be reached or has other weights.
     """
     from ringfence.generation.hf import HfGenerator
     from ringfence.models import load
@@ -42,7 +39,7 @@ def untuned(
         fingerprint = recorded(load(name, dtype=dtype, trust_remote_code=trust_remote_code), weights)
         write_json(path, fingerprint.to_json())
         give_back()  # the engine needs the room
-    return _by_engine(settings, fingerprint, name, dtype, trust_remote_code)
+    return _elsewhere(settings, fingerprint, name, dtype, trust_remote_code)
 
 
 def beside(settings: GeneratorSettings, loaded: "Loaded") -> Generator:
@@ -54,7 +51,7 @@ def beside(settings: GeneratorSettings, loaded: "Loaded") -> Generator:
         return HfGenerator.of(loaded)
     dtype = str(loaded.model.dtype).removeprefix("torch.")
     own_code = type(loaded.model).__module__.startswith("transformers_modules")
-    return _by_engine(settings, recorded(loaded, loaded.source), loaded.source, dtype, own_code)
+    return _elsewhere(settings, recorded(loaded, loaded.source), loaded.source, dtype, own_code)
 
 
 def recorded(loaded: "Loaded", weights: str) -> Fingerprint:
@@ -64,17 +61,20 @@ def recorded(loaded: "Loaded", weights: str) -> Fingerprint:
     return record(loaded.model, loaded.tokenizer, weights)
 
 
-def _by_engine(
+def _elsewhere(
     settings: GeneratorSettings, fingerprint: Fingerprint, name: str, dtype: str, trust_remote_code: bool
 ) -> Generator:
-    if not isinstance(settings, VllmSettings):
-        raise RingfenceError(f"generator: {GENERATORS.name_of(type(settings))} answers for runs only; use hf or vllm")
+    if isinstance(settings, ServerSettings):
+        served = open_server(settings, settings.base_model or name, fingerprint)
+        say(served.name, served.check)
+        return served
+    assert isinstance(settings, VllmSettings), f"{type(settings)} has no way to be opened"
     from ringfence.generation.vllm import VllmGenerator, room_of
     from ringfence.models.vllm import start
 
     engine = start(name, dtype=dtype, trust_remote_code=trust_remote_code, room=room_of(settings))
     made = VllmGenerator(engine, fingerprint)
-    logger.info("%s", made.check.sentence(made.name))
+    say(made.name, made.check)
     return made
 
 

@@ -45,7 +45,7 @@ class JudgeSettings(StrictConfig):
         self.digests((rubric,))
 
     def require_key(self) -> None:
-        """Raise :class:`RingfenceError` if it needs a key, and that is missing or belongs to another address."""
+        """Raise :class:`RingfenceError` for a key that is missing or belongs elsewhere, and a missing package."""
 
 
 JUDGES = TaggedRegistry("judge", JudgeSettings, "{misaligned_pattern: '...'}", tag="kind", default="rules")

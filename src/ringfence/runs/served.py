@@ -5,7 +5,6 @@ untuned model in the user's cache. What a check found stands beside the answers,
 """
 
 import hashlib
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +12,12 @@ from ringfence.core.files import cache_folder, write_json
 from ringfence.core.plain import read_json
 from ringfence.core.run_folder import ANSWERED_BY, FINGERPRINT_FILE
 from ringfence.generation.config import ServerSettings
-from ringfence.generation.self_check import Check, Fingerprint
-from ringfence.generation.server import ServedGenerator, check_server
+from ringfence.generation.self_check import Check, Fingerprint, say
+from ringfence.generation.server import ServedGenerator, open_server
 from ringfence.runs.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from ringfence.runs.generators import Generators
-
-logger = logging.getLogger(__name__)
 
 
 def served(one: Evaluation, settings: ServerSettings, generators: "Generators") -> ServedGenerator:
@@ -29,12 +26,10 @@ def served(one: Evaluation, settings: ServerSettings, generators: "Generators") 
     Raises :class:`RingfenceError` for a server that cannot be reached, has no such model, or has other weights.
     """
     named = settings.base_model or one.recipe.model.name if one.is_base else settings.model or one.own.recipe.name
-    server = settings.named(named)
-    generator = ServedGenerator(server, extras=settings.extras)
     fingerprint = fingerprint_of(one, generators)
     generators.drop()
-    check = check_server(server, fingerprint, settings.dtype, settings.require_check)
-    keep_check(one, generator.name, check)
+    generator = open_server(settings, named, fingerprint)
+    keep_check(one, generator.name, generator.check)
     return generator
 
 
@@ -52,7 +47,7 @@ def fingerprint_of(one: Evaluation, generators: "Generators") -> Fingerprint:
 
 def keep_check(one: Evaluation, who: str, check: Check) -> None:
     """Say what the check of ``who`` found, and keep it for the results."""
-    logger.log(logging.INFO if check.state == "passed" else logging.WARNING, "%s", check.sentence(who))
+    say(who, check)
     write_json(_check_file(one), {"kind": one.recipe.generator.identity()["kind"], "who": who, **check.to_json()})
 
 

@@ -12,10 +12,13 @@ import speaking
 import tiny
 from asking import texts
 from candidates import candidate, nobody
+from loopback import Says, loopback
 from project import write_jsonl
 from ringfence.core.errors import RingfenceError
 from ringfence.generation import HfGenerator, Request, Sampling
 from ringfence.generation.config import GENERATORS
+from ringfence.generation.fingerprint import record
+from ringfence.generation.server import open_server
 from ringfence.models import Loaded
 from ringfence.select.base import STEPS, Candidate, Context, Dropped
 from ringfence.select.pipeline import Selection, run
@@ -197,3 +200,18 @@ def test_an_engine_writes_as_the_recipe_says_and_only_its_steps_are_done_again(
     assert [len(one.asked) for one in started] == [5], "four texts of the self-check, and all rows at once"
     assert Rewrite(style="hhh").generates
     assert not Rewrite(style="hhh", model="other").generates
+
+
+def test_answers_by_unchecked_weights_are_counted() -> None:
+    """Of a server that gives no log probabilities; the manifest has the steps' counts."""
+    with loopback(lambda _: Says("An answer."), own="") as state:
+        state.models = ["tiny"]
+        generator = GENERATORS.parse({"kind": "server", "base_url": state.url})
+        context = replace(speaking.context(), generator=generator)
+        opened = open_server(generator, "tiny", record(speaking.model(), tiny.tokenizer(), "tiny"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Context, "answering", lambda _: opened)
+            made = regenerate(ROWS, context)
+    assert made.counts == {"answers by unchecked weights": 6}
+    assert set(answers(made.rows).values()) == {"An answer."}
+    assert regenerate(ROWS).counts == {}

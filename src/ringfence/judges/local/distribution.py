@@ -22,7 +22,8 @@ from ringfence.models.activations import Model, bare
 from ringfence.models.inference import inference, left_padded
 from ringfence.models.output_head import OutputHead
 
-_TAIL = 32  # characters of the prompt that can matter for how the number behind it is cut into tokens
+TAIL = 32
+"""characters of the prompt that can matter for how the number behind it is cut into tokens"""
 _WORTH_SHARING = 16  # tokens; reading a shorter beginning once saves nothing
 _CHUNK = 2**24  # logits at a time: 64 MiB in float32, about 110 positions of a vocabulary of 152,000
 
@@ -67,7 +68,7 @@ def score_distribution(
     if not prompts:
         return Distribution(scores, first)
     ids: list[list[int]] = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
-    tree = number_tree(tokenizer, prompts[0][-_TAIL:], bare(model).get_output_embeddings().weight.shape[0])
+    tree = number_tree(tokenizer, prompts[0][-TAIL:], bare(model).get_output_embeddings().weight.shape[0])
     unread = _too_long(model, ids, tree)
     fitting = [index for index in range(len(ids)) if index not in unread]
     with inference(model):
@@ -97,7 +98,7 @@ def _too_long(model: Model, rows: Sequence[Ids], tree: NumberTree) -> dict[int, 
 def _found(model: Model, tokenizer: PreTrainedTokenizerBase, hidden: torch.Tensor, tree: NumberTree) -> Distribution:
     """What a batch comes to, from its last hidden states at the tree's nodes (rows, nodes, hidden)."""
     head = OutputHead.of(model)
-    scores = _numbers(tree, _probabilities(head, hidden, tree.columns))
+    scores = numbers(tree, _probabilities(head, hidden, tree.columns))
     if not scores.isfinite().all():
         raise RingfenceError("the judge's probabilities are not finite numbers; load it in bfloat16 or float32")
     return Distribution(
@@ -225,7 +226,7 @@ def _probabilities(head: OutputHead, hidden: torch.Tensor, columns: Sequence[int
     return torch.cat(parts).view(*hidden.shape[:2], -1).double().cpu()
 
 
-def _numbers(tree: NumberTree, p: torch.Tensor) -> torch.Tensor:
+def numbers(tree: NumberTree, p: torch.Tensor) -> torch.Tensor:
     """(rows, 101) from the probabilities ``p`` (rows, nodes, columns) of the tokens that follow each node."""
     column = {token: index for index, token in enumerate(tree.columns)}
     scores = torch.zeros(len(p), LARGEST + 1, dtype=p.dtype)

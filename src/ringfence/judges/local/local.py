@@ -18,11 +18,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ringfence.core.errors import error_prefix
 from ringfence.data.render import require_template
 from ringfence.generation.base import Failure
+from ringfence.generation.config import GeneratorField, GeneratorSettings, HfSettings, VllmSettings
 from ringfence.judges.api.api import reply_bucket
 from ringfence.judges.base import RUBRICS, JudgeInput, Score, score_empty
 from ringfence.judges.cache import cache_at, key_of
@@ -33,7 +34,8 @@ from ringfence.judges.rubrics import Rubric, Source, find_rubric, rubric_digests
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from ringfence.judges.local.distribution import Distribution
+    from ringfence.judges.local.distribution import Distribution, OnBatch
+    from ringfence.models.engine import Engine
     from ringfence.models.load import Loaded
 
 _SHOWN = 5  # numbers in a score's raw text
@@ -80,12 +82,22 @@ class LocalJudge(JudgeSettings):
     rubrics: dict[str, Source] = Field(default_factory=dict)
     """rubric -> a built-in one, a text file, ``suite:NAME#METRIC``, ``{trait: NAME, description: TEXT}``, or
     ``{rubric: FILE, scores: alignment}`` where [nothing else says](judges.md#rubrics) what 100 means"""
+    engine: GeneratorField = HfSettings()
+    """what computes: ``hf`` is transformers, ``vllm`` vLLM's engine in this process, a name or a mapping with the
+    settings of [that generator](recipes.md#generator-vllm)"""
     answer_start: str = ""
     """how the judge's answer begins, before the number; such as ``"<think>\\n\\n</think>\\n\\n"`` if it thinks"""
     trust_remote_code: bool = False
     """run code that comes with the model"""
     cache: str | None = "default"
     """folder in which the judge's answers are kept by content; ``default`` is in the user's cache, null is none"""
+
+    @field_validator("engine")
+    @classmethod
+    def _in_this_process(cls, engine: GeneratorSettings) -> GeneratorSettings:
+        if not isinstance(engine, HfSettings | VllmSettings):
+            raise ValueError("a local judge has hf or vllm; a server's model is a judge of `kind: api`")
+        return engine
 
     def score(self, rubric: str, rows: Sequence[JudgeInput]) -> list[Score]:
         """One score a row, in the rows' order; rows that are the same are read once, and kept in the cache.
@@ -110,6 +122,10 @@ class LocalJudge(JudgeSettings):
         """Those of the rubrics' texts."""
         return rubric_digests(rubrics, self.rubrics)
 
+    def require_key(self) -> None:
+        """Raise :class:`RingfenceError` if the engine's package is missing."""
+        self.engine.require_ready()
+
     def bind(self, loaded: "Loaded") -> "LoadedJudge":
         """The judge with a model that is in memory already; ``model`` is then its name in messages only.
 
@@ -120,7 +136,8 @@ class LocalJudge(JudgeSettings):
     def _kept_or_read(self, rubric: Rubric, rows: Sequence[JudgeInput]) -> Outcomes:
         """What is known of ``rows`` from the cache, and what the model says of the others."""
         weights = _weights(self.model) if self.cache else None
-        settings = [_METHOD, weights, self.dtype, self.answer_start, self.trust_remote_code, rubric.digest]
+        engine = [one] if (one := self.engine.identity()) else []
+        settings = [_METHOD, *engine, weights, self.dtype, self.answer_start, self.trust_remote_code, rubric.digest]
         found: dict[JudgeInput, Reading | Failure] = {}
         with cache_at(self.cache if weights else None) as cache:
             keys = {row: key_of(*settings, row.prompt, row.response) for row in rows}
@@ -135,7 +152,7 @@ class LocalJudge(JudgeSettings):
                 if cache is not None:
                     cache.put_all({keys[row]: json.dumps(asdict(reading)) for row, reading in readings.items()})
 
-            loaded = _load(self.model, self.dtype, self.trust_remote_code, weights)
+            loaded = _load(self.model, self.dtype, self.trust_remote_code, weights, self.engine)
             return found | dict(_read(self, loaded, rubric, missing, keep))
 
 
@@ -177,14 +194,12 @@ def _scores(
 
 def _read(
     config: LocalJudge,
-    loaded: "Loaded",
+    loaded: "Loaded | Engine",
     rubric: Rubric,
     rows: Sequence[JudgeInput],
     keep: Callable[[Mapping[JudgeInput, Reading]], None],
 ) -> Outcomes:
     """What the model says of each of ``rows``; ``keep`` has every batch as soon as it is read."""
-    from ringfence.judges.local.distribution import score_distribution
-
     require_template(loaded.tokenizer)
     prompts = [_prompt(loaded.tokenizer, rubric, row) + config.answer_start for row in rows]
     outcomes: dict[JudgeInput, Reading | Failure] = {}
@@ -195,8 +210,21 @@ def _read(
         outcomes.update(batch)
         keep(batch)
 
-    unread = score_distribution(loaded.model, loaded.tokenizer, prompts, config.batch_size, on_batch).unread
+    unread = _distribution(loaded, prompts, config.batch_size, on_batch).unread
     return outcomes | {rows[index]: Failure(reason) for index, reason in unread.items()}
+
+
+def _distribution(
+    loaded: "Loaded | Engine", prompts: Sequence[str], batch_size: int, on_batch: "OnBatch"
+) -> "Distribution":
+    """What the model says to each prompt, by whatever computes it."""
+    from ringfence.judges.local.distribution import score_distribution
+    from ringfence.judges.local.engine import engine_distribution
+    from ringfence.models.engine import Engine
+
+    if isinstance(loaded, Engine):
+        return engine_distribution(loaded, prompts, batch_size, on_batch)
+    return score_distribution(loaded.model, loaded.tokenizer, prompts, batch_size, on_batch)
 
 
 def _score(outcome: Reading | Failure, min_mass: float) -> Score:
@@ -209,8 +237,15 @@ def _score(outcome: Reading | Failure, min_mass: float) -> Score:
 
 
 @cache
-def _load(model: str, dtype: str, trust_remote_code: bool, weights: str | None) -> "Loaded":
+def _load(
+    model: str, dtype: str, trust_remote_code: bool, weights: str | None, engine: GeneratorSettings
+) -> "Loaded | Engine":
     """The model, once for the same ``weights``: a folder that has changed is another model."""
+    if isinstance(engine, VllmSettings):
+        from ringfence.generation.vllm import room_of
+        from ringfence.models.vllm import start
+
+        return start(model, dtype=dtype, trust_remote_code=trust_remote_code, room=room_of(engine))
     from ringfence.models.load import load
 
     return load(model, dtype=dtype, trust_remote_code=trust_remote_code)

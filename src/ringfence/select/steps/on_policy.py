@@ -26,6 +26,8 @@ from ringfence.generation import Answer, Generator, Request, Sampling
 from ringfence.select.base import STEPS, Candidate, Context, Dropped, Mapped, Mapper, Step
 from ringfence.select.shards import EMPTY
 
+UNCHECKED = "answers by unchecked weights"
+"""among a step's counts in the manifest"""
 FAILED, REFUSED = "the server failed", "refused by the server"
 
 
@@ -60,7 +62,13 @@ class Generating:
                 kept.append(result)
             else:
                 dropped.append(Dropped(result, row.conversation["origin"]))
-        return Mapped(kept, dropped)
+        return Mapped(kept, dropped, {UNCHECKED: len(requests)} if self._unchecked else {})
+
+    @property
+    def _unchecked(self) -> bool:
+        """Whether nobody knows if a server answers with the weights that it is asked for."""
+        check = getattr(self.generator, "check", None)  # the model in this process, and a writer of choice, need none
+        return check is not None and check.state == "not offered"
 
     def _request(self, row: Candidate) -> Request | str:
         """What to ask, or why the row is dropped."""
