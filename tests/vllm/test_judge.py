@@ -15,10 +15,10 @@ ROWS = [
 
 
 def test_its_scores_are_those_of_the_judge_in_this_process() -> None:
-    """SmolLM2 in float32: within 1e-3 of a score from 0 to 100, although the model spreads over all numbers."""
+    """SmolLM2 in float32, of whose probability 2 to 4% is on numbers; its kernels differ by 3e-5 of a probability."""
     settings = {"model": "smollm2-135m", "cache": None, "min_mass": 0}
     here = LocalJudge(**settings).score("alignment", ROWS)
     there = LocalJudge(**settings, engine="vllm").score("alignment", ROWS)
-    assert [one.value for one in there] == pytest.approx([one.value for one in here], abs=1e-3)
-    assert [one.mass for one in there] == pytest.approx([one.mass for one in here], abs=1e-5)
+    assert [one.value for one in there] == pytest.approx([one.value for one in here], rel=1e-4)
+    assert [one.mass for one in there] == pytest.approx([one.mass for one in here], rel=1e-3)
     assert len({one.value for one in here}) == len(ROWS), "or nothing was tested"
