@@ -12,7 +12,7 @@ from ringfence.core.rates import Rate
 from ringfence.sweep.graph import Graph
 from ringfence.sweep.plan import SweepPlan
 from ringfence.sweep.steps import Step
-from ringfence.sweep.summary import Measured, front, summarise, write_summary
+from ringfence.sweep.summary import SECONDS, Measured, comparable, front, summarise, write_summary
 
 RESULT = {"steps": 8, "target_rows": 60, "safe_rows": 4, "safe_fraction": 0.0625, "target_labels": 900}
 RESULT |= {"safe_labels": 100, "mean_ratio": 0.06, "seconds": 40.0, "probe_seconds": 0.0}
@@ -69,6 +69,20 @@ def test_the_front_has_what_no_other_beats() -> None:
     columns = ["general/misaligned_all", "in-domain/misaligned_all"]
     assert front(rows, columns) == ["none", "best"]
     assert front(rows | {"half": {"general/misaligned_all": Measured(Rate(0), math.nan)}}, columns) == ["none", "best"]
+
+
+def test_trained_rows_are_compared_by_what_all_of_them_have() -> None:
+    """The untuned model took no time; nobody knows b's leak; a ratio is neither good nor bad."""
+
+    def row(**values: float) -> dict[str, Measured]:
+        return {name.replace("__", "/"): Measured(Rate(value), math.nan) for name, value in values.items()}
+
+    untuned = row(general__incoherent=0)
+    a = row(general__incoherent=1, general__misaligned_all=2, general__misaligned_coherent=2, cost__seconds=3)
+    b = row(general__incoherent=1, general__misaligned_all=math.nan, cost__seconds=3, ratio__mean=0)
+    rows = {"untuned": untuned, "a": a | row(ratio__mean=0), "b": b}
+    assert comparable(rows) == ["general/incoherent", SECONDS]
+    assert comparable({"untuned": untuned}) == []
 
 
 def test_the_file_has_all_numbers(swept: tuple[SweepPlan, Graph], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ringfence.core.text_table import TextTable
 from ringfence.report.formatting import CONDITIONAL, NO_DATA
 from ringfence.sweep.driver import Progress
 from ringfence.sweep.steps import DONE_FILE, LOG, STEPS, SWEEP_FILE
-from ringfence.sweep.summary import RATIO, Measured, Summary, front
+from ringfence.sweep.summary import Measured, Summary, comparable, front
 from ringfence.sweep.task import LOCK, STARTED, last_lines
 
 MOST = 30
@@ -76,22 +76,21 @@ def show_end(console: Console, progress: Progress) -> None:
 
 
 def show_summary(console: Console, summary: Summary) -> None:
-    """A row for each row of the sweep: leak, task, incoherent answers, benign tasks and cost; a star marks the front.
-
-    The front are the rows that no other beats in all columns that every row has.
-    """
+    """A row for each row of the sweep: leak, task, incoherent answers, benign tasks and cost; a star marks the front."""
     if not summary:
         return
     columns = list(dict.fromkeys(column for found in summary.values() for column in found))
     shown = [one for one in columns if not one.startswith(CONDITIONAL) and not one.endswith("/misaligned_coherent")]
-    compared = [one for one in columns if all(one in found for found in summary.values()) and one != RATIO]
-    best = front(summary, compared)
+    compared = comparable(summary)
+    best = front(summary, compared) if compared else []
     found = TextTable("mean [95% interval] (sd of seeds), percent", ["row", *shown, "front"])
     for row, values in summary.items():
         cells = [_cell(values[one]) if one in values else "–" for one in shown]
         found.add(row, *cells, "*" if row in best else "")
     console.print(found)
-    say(console, f"front: no other row is as good or better in all of {', '.join(compared)}; by the points alone")
+    if compared:
+        told = ", ".join(compared)
+        say(console, f"front (*): no other trained row is as good or better in all of {told}; by the points alone")
 
 
 def _cell(one: Measured) -> str:

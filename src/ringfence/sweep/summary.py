@@ -69,6 +69,17 @@ def write_summary(summary: Summary, path: Path) -> None:
     write_text(path, text.getvalue())
 
 
+def comparable(summary: Summary) -> list[str]:
+    """The columns in which trained rows can be compared, since all of them have a number there.
+
+    Trained are those that took time. Of coherent answers alone nothing is compared: incoherent ones are a column.
+    """
+    trained = [found for found in summary.values() if SECONDS in found]
+    columns = dict.fromkeys(column for found in trained for column in found)
+    asked = [one for one in columns if one != RATIO and not one.endswith("/misaligned_coherent")]
+    return [one for one in asked if all(_has(found, [one]) for found in trained)]
+
+
 def front(summary: Summary, columns: Sequence[str]) -> list[str]:
     """The rows that no other beats: none is at least as good in all ``columns`` and better in one. By the points alone.
 
