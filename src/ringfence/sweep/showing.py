@@ -76,7 +76,7 @@ def show_end(console: Console, progress: Progress) -> None:
 
 
 def show_summary(console: Console, summary: Summary) -> None:
-    """A row for each row of the sweep: leak, task, incoherent answers, benign tasks and cost; a star marks the front."""
+    """Leak, task, incoherent answers, benign tasks and cost of each row of the sweep; a star marks the front."""
     if not summary:
         return
     columns = list(dict.fromkeys(column for found in summary.values() for column in found))
