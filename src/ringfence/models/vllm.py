@@ -114,6 +114,9 @@ def start(
         "max_model_len": room.max_length,
         "max_logprobs": _LABELS,
     }
+    if not on_gpu:
+        # A prompt read in parts draws and discards; rows with seeds then fail, as a CPU's generator cannot go back.
+        given["enable_chunked_prefill"] = False
     if room.max_rank:
         given |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _kernel_rank(room.max_rank)}
     tokenizer = tokenizer or load_tokenizer(name, trust_remote_code=trust_remote_code, revision=revision)
