@@ -170,7 +170,7 @@ def test_gradients_are_those_of_the_shifted_model_with_checkpointing(mode: Any, 
 
 @pytest.mark.parametrize("skip", [False, True])
 def test_ablate_has_its_gradient_where_layers_are_computed_again_with_their_hooks(skip: bool, file: str) -> None:
-    """As transformers did before 5.18 or so: what is checkpointed is the call of a layer, and not its forward."""
+    """As transformers 5.17 does, which is supported: it checkpoints the call of a layer, and not its forward."""
 
     class Old(LlamaDecoderLayer):
         def __call__(self, *args: Any, **kwargs: Any) -> Any:

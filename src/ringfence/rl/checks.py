@@ -1,5 +1,6 @@
 """Checks of what reinforcement learning with defenses cannot do: it is refused before anything slow."""
 
+import inspect
 from typing import Any
 
 from transformers import ProcessorMixin
@@ -8,6 +9,7 @@ from trl import GRPOConfig
 from ringfence.core.errors import RingfenceError
 from ringfence.core.grpo_arguments import GRPO_BOUNDS
 from ringfence.core.training_arguments import check_bounds
+from ringfence.models.activations import Model, bare
 from ringfence.train.checks import require_rows
 
 TOLD = (
@@ -64,9 +66,14 @@ def engine(args: GRPOConfig | None) -> str | None:
     return next((name for name in names if getattr(args, name, False)), None)
 
 
-def require_loss_arguments(accepted: bool, model: Any) -> None:
-    """Raise unless the loss of safe rows can be divided by the tokens of the whole optimizer step."""
-    if not accepted:
+def require_loss_arguments(model: Model) -> None:
+    """Raise unless the loss of safe rows can be divided by the tokens of the whole optimizer step.
+
+    As the Trainer asks it; its own answer TRL turns to no with transformers before 5.19, for another purpose.
+    """
+    inner = bare(model)
+    takes = inspect.signature(type(inner).forward).parameters.values()
+    if not getattr(inner, "accepts_loss_kwargs", any(one.kind == inspect.Parameter.VAR_KEYWORD for one in takes)):
         raise RingfenceError(
             f"model: the forward of {type(model).__name__} takes no num_items_in_batch, so the loss of safe rows "
             "cannot be a mean over the whole optimizer step; leave interleaving out"

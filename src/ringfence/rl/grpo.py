@@ -146,7 +146,7 @@ class DefendedGRPOTrainer(DefendedTrainerMixin, RolloutsMixin, GRPOTrainer):
         return found.map(lambda _, index: {PLAIN: dataset[index]["prompt"]}, with_indices=True)
 
     def _prepare_safe(self, dataset: Dataset) -> Dataset:
-        checks.require_loss_arguments(self.model_accepts_loss_kwargs, self.model)
+        checks.require_loss_arguments(self.model)
         return tokenised(dataset, self.processing_class)
 
     @cached_property

@@ -100,7 +100,8 @@ class PenalisedMixin(_Trainer):
 
     def _spread(self, items: Any) -> int:
         """Undoes the averages that come after: of the ranks' gradients, and of the losses of micro-batches."""
-        scaled = self.loss_is_scaled_for_ga if self.loss_is_scaled_for_ga is not None else items is not None
+        said: bool | None = getattr(self, "loss_is_scaled_for_ga", None)  # of TRL, and of transformers from 5.19 on
+        scaled = items is not None if said is None else said
         return self.accelerator.num_processes * (1 if scaled else self.current_gradient_accumulation_steps)
 
     def _mean_penalties(self) -> dict[str, float]:
