@@ -87,6 +87,7 @@ def test_an_engine_is_started_with_what_was_asked_and_nothing_of_the_models_own(
     alone = engines.start(str(folder))
     assert "enable_lora" not in FakeLLM.made
     assert FakeLLM.made["enforce_eager"]
+    assert FakeLLM.made["logprobs_mode"] == "raw_logprobs"
     assert FakeLLM.made["enable_chunked_prefill"] is False
     assert FakeLLM.made["kv_cache_memory_bytes"] == 2**30
     assert alone.max_length == 512

@@ -113,6 +113,7 @@ def start(
         "enforce_eager": room.eager or not on_gpu,
         "max_model_len": room.max_length,
         "max_logprobs": _LABELS,
+        "logprobs_mode": "raw_logprobs",  # before temperature and whatever else bends what is drawn
     }
     if not on_gpu:
         # A prompt read in parts draws and discards; rows with seeds then fail, as a CPU's generator cannot go back.
