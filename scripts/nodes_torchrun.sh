@@ -10,7 +10,10 @@
 set -euo pipefail
 
 : "${NODES:?the number of nodes}" "${NODE_RANK:?the number of this node, from 0}" "${MASTER_ADDR:?address of node 0}"
-GPUS=${GPUS:-$(nvidia-smi --list-gpus | wc -l)}
+if [ -z "${GPUS:-}" ]; then
+    command -v nvidia-smi >/dev/null || { echo "no nvidia-smi here: set GPUS to the processes of this node" >&2; exit 2; }
+    GPUS=$(nvidia-smi --list-gpus | wc -l)
+fi
 
 exec "${PYTHON:-python}" -m torch.distributed.run \
     --nnodes "$NODES" --node-rank "$NODE_RANK" --nproc-per-node "$GPUS" \

@@ -1,6 +1,8 @@
 """The same shards from one process and from two of Ray's, bit for bit."""
 
 import importlib.util
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,7 +46,17 @@ def shards(selection: Selection, work: Path, engine: Engine, watch: Watch | None
     return {str(path.relative_to(work)): path.read_bytes() for path in sorted(work.rglob("*.parquet"))}
 
 
+@pytest.fixture
+def cluster() -> Iterator[None]:
+    """One for all that a test starts."""
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    yield
+    ray.shutdown()
+
+
 @needs_ray
+@pytest.mark.usefixtures("cluster")
 @pytest.mark.filterwarnings("ignore")
 def test_two_workers_of_ray_make_the_same_bytes_as_one_process(tmp_path: Path) -> None:
     selection = project(tmp_path)

@@ -116,7 +116,7 @@ def test_a_stored_suite_is_missing_until_it_is_added(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pool.jsonl": None}, "inputs: nothing says where pool.jsonl comes from; add it there."),
+        ({"pool.jsonl": None}, "pool.jsonl is no file in"),
         ({"pool.jsonl": {"select": "select.yaml"}}, "inputs: a cycle: pool.jsonl -> pool.jsonl"),
         ({"pool.jsonl": {"select": "gone.yaml"}}, "gone.yaml: for pool.jsonl: .*gone.yaml: cannot read the recipe"),
         ({"pool.jsonl": {"persona": "recipe.yaml"}}, r"recipe.yaml: for pool.jsonl: .*unknown key 'data'"),
@@ -137,7 +137,7 @@ def test_faults_are_one_line(path: Path, changes: dict[str, Any], message: str) 
 def test_what_is_built_in_or_there_needs_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     plan = SweepPlan.load(sweeps.write(tmp_path))
-    with pytest.raises(RingfenceError, match=r"nothing says where target.jsonl comes from"):
+    with pytest.raises(RingfenceError, match=r"target.jsonl is no file in .*, where paths begin"):
         plan.missing()
     Path("target.jsonl").write_text("{}")
     assert plan.missing() == []

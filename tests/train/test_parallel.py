@@ -14,7 +14,7 @@ from ringfence.recipe.run import load_recipe
 from ringfence.runs.plan import RunPlan
 from ringfence.runs.train import train
 from ringfence.train import penalties
-from ringfence.train.parallel import Backend, backend_of
+from ringfence.train.parallel import Backend, backend_of, require_asked
 from training import ScriptedProbe, trainer
 
 
@@ -91,3 +91,12 @@ def test_reinforcement_learning_is_refused_under_fsdp2() -> None:
     with pytest.raises(RingfenceError, match=r"^reinforcement learning does not run under FSDP2; use one process or"):
         backend_of(accelerator(DistributedType.FSDP, fsdp=2)).require_unsplit("reinforcement learning")
     backend_of(accelerator(DistributedType.MULTI_GPU)).require_unsplit("reinforcement learning")
+
+
+def test_fsdp_that_was_asked_for_and_is_not_done_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU accelerate leaves it out without a word, and every process would hold the whole model."""
+    require_asked(accelerator(DistributedType.MULTI_CPU))
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    require_asked(accelerator(DistributedType.FSDP, fsdp=2))
+    with pytest.raises(RingfenceError, match="FSDP was asked for"):
+        require_asked(accelerator(DistributedType.MULTI_CPU))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ringfence.cli.console import console, examples, say
+from ringfence.cli.console import examples, say
 from ringfence.core.errors import RingfenceError
 from ringfence.core.run_folder import OWN
 
@@ -40,7 +40,7 @@ def figure(
 
     if list_:
         for key, one in FIGURES.items():
-            console.print(f"{key:12} {one.shows}", highlight=False)
+            say(f"{key:12} {one.shows}")
         return
     if what is None or not runs:
         raise RingfenceError("name a figure and at least one run folder, e.g. `ringfence figure leak runs/none`")

@@ -17,6 +17,9 @@ from ringfence.core.errors import RingfenceError
 def reproduce(
     table: Annotated[str | None, typer.Argument(metavar="PAPER/TABLE", help="Which; --list has them.")] = None,
     out: Annotated[Path | None, typer.Option(help="The sweep's folder (default: runs/PAPER).")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only runs whose names fit, with * and ?; may be repeated.")
+    ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Steps at a time, as `ringfence sweep` has it.")] = None,
     engine: Annotated[str, typer.Option(help="local, slurm or ray.")] = "local",
     engine_set: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of the engine; repeatable.")] = None,
@@ -47,14 +50,14 @@ def reproduce(
     if not measured:
         from ringfence.cli.sweep import sweep
 
-        sweep([str(path)], folder, jobs=jobs, engine=engine, engine_set=engine_set, dry_run=dry_run)
+        sweep([str(path)], folder, only, jobs=jobs, engine=engine, engine_set=engine_set, dry_run=dry_run)
     if dry_run:
         return
     from ringfence.core.text_table import TextTable
     from ringfence.sweep.graph import graph_of
     from ringfence.sweep.summary import summarise
 
-    lines = compared(path, summarise(plan, graph_of(plan, folder)))
+    lines = compared(path, summarise(plan, graph_of(plan, folder, on_paper=True)))
     if not lines:
         raise RingfenceError(f"{path.parent / 'published.csv'}: has no numbers of {path.stem} to stand beside ours")
     shown = TextTable(plan.config.shows, list(HEADINGS), keys=2)

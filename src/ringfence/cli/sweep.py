@@ -62,7 +62,10 @@ def sweep(
         _status(target[1:])
         return
     if len(target) != 1:
-        raise RingfenceError(f"one sweep at a time, and there are {len(target)}: {' '.join(target)}")
+        more = " ".join(target)
+        raise RingfenceError(
+            f"one sweep at a time, and there are {len(target)}: {more} (--only is given once a pattern)"
+        )
     from ringfence.sweep.driver import Progress, claim
     from ringfence.sweep.engines import engine_of
     from ringfence.sweep.graph import graph_of

@@ -213,8 +213,8 @@ def _told_time(stage: Forecast) -> list[str]:
     listed = " to ".join(map(_duration, stage.seconds))
     return [
         told_card(stage.memory, card),
-        f"time: about {listed} on {stage.ranks} x {card.name}, {BAND} times more or less; probes, evaluation and what "
-        "the ranks tell each other come on top",
+        f"time: about {listed} on {stage.ranks} x {card.name}, {BAND} times more or less for models of 3B and more in "
+        "half precision, else a lower bound; probes, evaluation and what ranks tell each other come on top",
     ]
 
 

@@ -118,7 +118,10 @@ class Sources:
             if Path(name).expanduser().exists():
                 return
             near = did_you_mean(name, self.inputs) if self.inputs else ""
-            raise RingfenceError(f"{self.path}: inputs: nothing says where {name} comes from; add it there.{near}")
+            raise RingfenceError(
+                f"{self.path}: {name} is no file in {Path.cwd()}, where paths begin, and `inputs` does not say "
+                f"where it comes from; mend the path, or add it there.{near}"
+            )
         for one in source.reads():
             self._visit(one, found, (*within, name))
         found[source.name] = source

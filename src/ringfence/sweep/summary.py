@@ -26,7 +26,7 @@ from ringfence.sweep.plan import SweepPlan, SweepRun
 
 SECONDS, SAFE_TOKENS, RATIO = "cost/seconds", "cost/safe_tokens", "ratio/mean"
 _OUTCOMES = {SECONDS: ("seconds", 1.0), SAFE_TOKENS: ("safe_token_fraction", 100.0), RATIO: ("mean_ratio", 1.0)}
-BETTER_LOW = ("misaligned_all", "misaligned_coherent", "incoherent", "seconds", "safe_tokens")
+BETTER_LOW = ("misaligned_all", "misaligned_coherent", "incoherent", "safe_tokens")
 """metrics; of all others more is better, as of the task"""
 _TASK = "in-domain"
 
@@ -72,11 +72,12 @@ def write_summary(summary: Summary, path: Path) -> None:
 def comparable(summary: Summary) -> list[str]:
     """The columns in which trained rows can be compared, since all of them have a number there.
 
-    Trained are those that took time. Of coherent answers alone nothing is compared: incoherent ones are a column.
+    Trained are those that took time. Time itself is not compared, as steps run side by side or on several machines; nor
+    are rates of coherent answers alone, since incoherent ones are a column.
     """
     trained = [found for found in summary.values() if SECONDS in found]
     columns = dict.fromkeys(column for found in trained for column in found)
-    asked = [one for one in columns if one != RATIO and not one.endswith("/misaligned_coherent")]
+    asked = [one for one in columns if one not in (RATIO, SECONDS) and not one.endswith("/misaligned_coherent")]
     return [one for one in asked if all(_has(found, [one]) for found in trained)]
 
 

@@ -61,6 +61,7 @@ from ringfence.train.checks import (
 )
 from ringfence.train.described import DescribedMixin
 from ringfence.train.labelled import labelled_only
+from ringfence.train.parallel import require_asked
 from ringfence.train.penalties import PenalisedMixin
 from ringfence.train.rewriting import rewrite_dataset
 from ringfence.train.sizes import new_stream, target_steps
@@ -114,6 +115,7 @@ class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
             safe_dataset = self._rewrite(safe_dataset, "safe")
         super().__init__(args=args, train_dataset=self._rewrite(train_dataset, "target"), **others)
         require_arguments(self.in_force, self.args, self.accelerator)
+        require_asked(self.accelerator)
         refuse_unsupported(self.args, self.train_dataset)
         keep_differentiable(self.model)
         # The stream restores its own position; skipping batches would draw them anew.

@@ -18,6 +18,7 @@ whole decoder layers. Tested are one process, DDP and FSDP2, two ranks of each o
 from how backends work.
 """
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,15 @@ class Backend:
             raise RingfenceError(
                 f"{who} does not run {self.runs}; use one process or plain data parallelism (torchrun)"
             )
+
+
+def require_asked(accelerator: Accelerator) -> None:
+    """Raise :class:`RingfenceError` if ``accelerate launch`` was asked for FSDP and does something else instead."""
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true" and accelerator.distributed_type != DistributedType.FSDP:
+        raise RingfenceError(
+            "FSDP was asked for, but accelerate offers it on accelerators only: here every process would hold the whole "
+            "model; train where there are GPUs, or use torchrun"
+        )
 
 
 def backend_of(accelerator: Accelerator, gpus: int = 1) -> Backend:

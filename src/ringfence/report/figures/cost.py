@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ringfence.report.figures.asked import Asked, Point, points, require_drawable, suite_of_leak, task_wanted
-from ringfence.report.figures.style import PAGE, Look, legend_below, new_figure, percent_axis
+from ringfence.report.figures.style import PAGE, Look, legend_below, new_figure, percent_axis, say_missing
 from ringfence.report.results import RunResult, baseline_of
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def cost(runs: Sequence[RunResult], asked: Asked) -> "Figure":
                     continue
                 lengths = [[max(100 * (rate.value - rate.low), 0.0)], [max(100 * (rate.high - rate.value), 0.0)]]
                 axis.errorbar(x, 100 * rate.value, yerr=lengths, elinewidth=0.5, label=one.label, **look.points)
+            say_missing(axis, label.removesuffix(", %"))
             if row:
                 axis.set_xlabel(said)
         percent_axis(axes[row][0], label)

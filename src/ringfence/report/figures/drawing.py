@@ -45,7 +45,7 @@ def figure_of(name: str, runs: Sequence[RunResult], asked: Asked | None = None) 
     to draw.
     """
     if name not in FIGURES:
-        raise RingfenceError(f"{name}: no such figure; there are {', '.join(FIGURES)}.{did_you_mean(name, FIGURES)}")
+        raise RingfenceError(f"{name}: no such figure.{did_you_mean(name, FIGURES)}")
     with paper_style():
         return FIGURES[name].make(runs, asked or Asked())
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ringfence.core.errors import RingfenceError, did_you_mean, install
+from ringfence.core.errors import RingfenceError, install
 from ringfence.core.files import atomic
 
 if TYPE_CHECKING:
@@ -109,6 +109,12 @@ def percent_axis(axis: Any, label: str) -> None:
     axis.grid(axis="y", linewidth=0.4, color="#DDDDDD")
 
 
+def say_missing(axis: Any, what: str) -> None:
+    """Write into a panel without data that there are none: empty, it would look like a result."""
+    if not axis.has_data():
+        axis.text(0.5, 0.5, f"{what}: not measured", transform=axis.transAxes, ha="center", va="center", color=GREY)
+
+
 def legend_below(figure: "Figure", axis: Any, columns: int = 3) -> None:
     """One legend under all panels, without repeats."""
     handles, labels = axis.get_legend_handles_labels()
@@ -121,8 +127,7 @@ def require_format(out: Path) -> str:
     """The format that the name of ``out`` asks for. Raises :class:`RingfenceError` for one that there is not."""
     wanted = out.suffix.removeprefix(".").lower()
     if wanted not in FORMATS:
-        meant = did_you_mean(wanted, FORMATS)
-        raise RingfenceError(f"{out}: a figure is a .pdf, .svg or .png file; name it so.{meant}")
+        raise RingfenceError(f"{out}: a figure is a .pdf, .svg or .png file; name it so")
     if out.is_dir():
         raise RingfenceError(f"{out}: is a folder; name the file to write, e.g. {out / 'figure.pdf'}")
     return wanted

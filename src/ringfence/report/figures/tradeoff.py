@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ringfence.report.figures.asked import Asked, Point, points, require_drawable, suite_of_leak, task_wanted
-from ringfence.report.figures.style import PAGE, Look, legend_below, new_figure, percent_axis
+from ringfence.report.figures.style import PAGE, Look, legend_below, new_figure, percent_axis, say_missing
 from ringfence.report.results import RunResult
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def tradeoff(runs: Sequence[RunResult], asked: Asked) -> "Figure":
         for index, family in enumerate(families(found).values()):
             _line(axis, family, name, Look.of(index))
         axis.set(xlabel=label, xlim=(-3, 103))
+        say_missing(axis, label.removesuffix(", %"))
     percent_axis(axes[0][0], f"leak ({suite}), %")
     axes[0][1].grid(axis="y", linewidth=0.4, color="#DDDDDD")
     legend_below(figure, axes[0][0])

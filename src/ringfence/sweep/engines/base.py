@@ -54,7 +54,7 @@ def engine_of(name: str, jobs: int | None, settings: Settings) -> Engine:
     it does not have.
     """
     if name not in ENGINES:
-        raise RingfenceError(f"--engine {name}: there are {', '.join(ENGINES)}.{did_you_mean(name, ENGINES)}")
+        raise RingfenceError(f"--engine {name}: no such engine.{did_you_mean(name, ENGINES)}")
     return ENGINES[name](jobs, settings)
 
 
