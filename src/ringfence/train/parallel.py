@@ -68,8 +68,8 @@ def require_asked(accelerator: Accelerator) -> None:
     """Raise :class:`RingfenceError` if ``accelerate launch`` was asked for FSDP and does something else instead."""
     if os.environ.get("ACCELERATE_USE_FSDP") == "true" and accelerator.distributed_type != DistributedType.FSDP:
         raise RingfenceError(
-            "FSDP was asked for, but accelerate offers it on accelerators only: here every process would hold the whole "
-            "model; train where there are GPUs, or use torchrun"
+            "FSDP was asked for, but accelerate offers it on accelerators only: here every process would hold the "
+            "whole model; train where there are GPUs, or use torchrun"
         )
 
 
