@@ -18,13 +18,13 @@ whole decoder layers. Tested are one process, DDP and FSDP2, two ranks of each o
 from how backends work.
 """
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
 from accelerate import Accelerator, DistributedType
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.ranks import is_split_run
 
 _ZERO_3 = 3  # from this stage on DeepSpeed splits the weights
 _FSDP2 = "FSDP2 (accelerate launch --use_fsdp --fsdp_version 2)"
@@ -66,7 +66,7 @@ class Backend:
 
 def require_asked(accelerator: Accelerator) -> None:
     """Raise :class:`RingfenceError` if ``accelerate launch`` was asked for FSDP and does something else instead."""
-    if os.environ.get("ACCELERATE_USE_FSDP") == "true" and accelerator.distributed_type != DistributedType.FSDP:
+    if is_split_run() and accelerator.distributed_type != DistributedType.FSDP:
         raise RingfenceError(
             "FSDP was asked for, but accelerate offers it on accelerators only: here every process would hold the "
             "whole model; train where there are GPUs, or use torchrun"
