@@ -1,7 +1,6 @@
 """The same shards from one process and from two of Ray's, bit for bit."""
 
 import importlib.util
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from peft import LoraConfig, get_peft_model
 import tiny
 from project import WORDS, write_jsonl
 from ringfence.core.errors import RingfenceError
+from ringfence.core.ray_cluster import import_ray, join_cluster
 from ringfence.select import Context, Engine, PerplexityGap, Refusals, Selection, run
 from ringfence.select.base import Step
 from ringfence.select.engines import threads
@@ -49,8 +49,8 @@ def shards(selection: Selection, work: Path, engine: Engine, watch: Watch | None
 @pytest.fixture
 def cluster() -> Iterator[None]:
     """One for all that a test starts."""
-    ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray = import_ray()
+    assert join_cluster(ray, 2)
     yield
     ray.shutdown()
 

@@ -4,6 +4,7 @@ An engine takes shards and leaves shards. Each goes through the same function, s
 shards, batches and threads. Ray's workers must see the same files: on more than one machine, a shared folder.
 """
 
+import importlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,8 @@ from typing import Any, Literal
 
 import torch
 
-from ringfence.core.errors import RingfenceError, install
+from ringfence.core.errors import RingfenceError
+from ringfence.core.ray_cluster import import_ray, join_cluster
 from ringfence.select.base import Context, Mapper, Step
 from ringfence.select.shards import read_shard, write_shard
 
@@ -54,6 +56,7 @@ class Engine:
 
     def _on_ray(self, step: Step, context: Context, tasks: Sequence[Task], watch: Watch) -> None:
         ray = import_ray()
+        importlib.import_module("ray.data")
         rows = [{"source": str(task.source.resolve()), "target": str(task.target.resolve())} for task in tasks]
         with _cluster(ray, self.workers):
             gpus = _gpus_each(ray, self.workers)
@@ -100,40 +103,17 @@ class _Worker:
         return {"rows": done, "failed": failed}
 
 
-def import_ray() -> Any:
-    """The module. Raises :class:`RingfenceError` if it is not installed."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    logging.getLogger("ray").setLevel(logging.ERROR)  # what fails comes back as a value
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise RingfenceError(f"--engine ray needs Ray; {install('ray')}") from error
-    return ray
-
-
 @contextmanager
 def _cluster(ray: Any, workers: int) -> Iterator[None]:
     """A cluster that is there already, else one of our own on this machine, gone afterwards."""
-    if ray.is_initialized():
-        yield
-        return
-    address = os.environ.get("RAY_ADDRESS")
-    own = {} if address else {"num_cpus": max(workers, os.cpu_count() or 1), "include_dashboard": False}
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        where = f"the cluster at RAY_ADDRESS={address} cannot be reached" if address else "Ray does not start"
-        raise RingfenceError(f"--engine ray: {where} ({(str(error).splitlines() or [''])[0]})") from error
+    joined = join_cluster(ray, max(workers, os.cpu_count() or 1))
     for name in ("ray.data", "ray.data._internal"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         yield
     finally:
-        ray.shutdown()
+        if joined:
+            ray.shutdown()
 
 
 def _gpus_each(ray: Any, workers: int) -> float:

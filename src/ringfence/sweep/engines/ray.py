@@ -4,13 +4,13 @@ It is the cluster at ``RAY_ADDRESS``, else one of its own on this machine, gone 
 be one that all machines see. Settings: ``gpus`` and ``cpus`` of a task.
 """
 
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ringfence.core.errors import RingfenceError, install
+from ringfence.core.errors import RingfenceError
+from ringfence.core.ray_cluster import import_ray, join_cluster
 from ringfence.sweep import task
 from ringfence.sweep.runner import cores
 
@@ -24,22 +24,15 @@ class RayEngine:
         given = dict(settings or {})
         if unknown := [key for key in given if key not in _KNOWN]:
             raise RingfenceError(f"--engine-set {unknown[0]}: Ray's settings are {', '.join(_KNOWN)}")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        try:
-            import ray
-        except ModuleNotFoundError:
-            raise RingfenceError(f"--engine ray needs Ray; {install('ray')}") from None
-        self._ray = ray
-        self._own = not ray.is_initialized()
-        if self._own:
-            _begin(ray, jobs)
+        self._ray = ray = import_ray()
+        self._own = join_cluster(ray, max(jobs or 0, cores()))
         held = ray.cluster_resources()
         gpus = given.get("gpus", 1 if held.get("GPU", 0) else 0)
         cpus = given.get("cpus", 1)
         self.slots = jobs or max(1, int(held["GPU"] / gpus if gpus else held.get("CPU", 1) / cpus))
         self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_do)
 
-    def start(self, folder: Path, label: str) -> "RayTask":
+    def start(self, folder: Path) -> "RayTask":
         """Where Ray has room."""
         return RayTask(self._ray, self._task.remote(str(folder), str(Path.cwd())), folder)
 
@@ -75,13 +68,3 @@ def _do(folder: str, home: str) -> str:
     """In a worker: the step in ``folder``, from where the driver was started."""
     os.chdir(home)
     return task.run(Path(folder))
-
-
-def _begin(ray: Any, jobs: int | None) -> None:
-    address = os.environ.get("RAY_ADDRESS")
-    own = {} if address else {"num_cpus": max(jobs or 0, cores()), "include_dashboard": False}
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        where = f"the cluster at RAY_ADDRESS={address} cannot be reached" if address else "Ray does not start"
-        raise RingfenceError(f"--engine ray: {where} ({(str(error).splitlines() or [''])[0]})") from error
