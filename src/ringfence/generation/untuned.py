@@ -1,15 +1,14 @@
 """Who writes for selections and persona vectors: a model as it was published, by the recipe's ``generator``."""
 
-import hashlib
 import importlib.metadata
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ringfence.core.files import cache_folder, sha256, write_json
-from ringfence.core.plain import read_json
+from ringfence.core.files import sha256
 from ringfence.generation.base import Generator
 from ringfence.generation.config import GeneratorSettings, HfSettings, ServerSettings, VllmSettings
+from ringfence.generation.kept import in_cache, kept
 from ringfence.generation.self_check import Fingerprint, say
 from ringfence.generation.server import open_server
 
@@ -32,13 +31,13 @@ def untuned(
     if isinstance(settings, HfSettings):
         return HfGenerator.of(load(name, dtype=dtype, trust_remote_code=trust_remote_code))
     weights = _weights(name, dtype)
-    path = cache_folder() / "fingerprints" / f"{hashlib.sha256(weights.encode()).hexdigest()[:16]}.json"
-    if path.is_file():
-        fingerprint = Fingerprint.from_json(read_json(path), str(path))
-    else:
-        fingerprint = recorded(load(name, dtype=dtype, trust_remote_code=trust_remote_code), weights)
-        write_json(path, fingerprint.to_json())
+
+    def made() -> Fingerprint:
+        found = recorded(load(name, dtype=dtype, trust_remote_code=trust_remote_code), weights)
         give_back()  # the engine needs the room
+        return found
+
+    fingerprint = kept(in_cache(weights), weights, made)
     return _elsewhere(settings, fingerprint, name, dtype, trust_remote_code)
 
 

@@ -4,14 +4,14 @@ The fingerprint is computed by PEFT in this process at the first need: of a run 
 untuned model in the user's cache. What a check found stands beside the answers, and goes into the results.
 """
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ringfence.core.files import cache_folder, write_json
+from ringfence.core.files import write_json
 from ringfence.core.plain import read_json
 from ringfence.core.run_folder import ANSWERED_BY, FINGERPRINT_FILE
 from ringfence.generation.config import ServerSettings
+from ringfence.generation.kept import in_cache, kept, mark
 from ringfence.generation.self_check import Check, Fingerprint, say
 from ringfence.generation.server import ServedGenerator, open_server
 from ringfence.runs.evaluation import Evaluation
@@ -35,14 +35,8 @@ def served(one: Evaluation, settings: ServerSettings, generators: "Generators") 
 
 def fingerprint_of(one: Evaluation, generators: "Generators") -> Fingerprint:
     """That of the weights which are to answer ``one``; a model is loaded if it is not on disk."""
-    path = _fingerprint_file(one)
-    if path.is_file():
-        known = Fingerprint.from_json(read_json(path), str(path))
-        if known.model == one.weights:
-            return known
-    made = generators.fingerprint(one)
-    write_json(path, made.to_json())
-    return made
+    path = in_cache(one.weights) if one.is_base else one.run / FINGERPRINT_FILE
+    return kept(path, one.weights, lambda: generators.fingerprint(one))
 
 
 def keep_check(one: Evaluation, who: str, check: Check) -> None:
@@ -57,15 +51,5 @@ def answered_by(one: Evaluation) -> dict[str, Any]:
     return {ANSWERED_BY: read_json(path)} if path.is_file() else {}
 
 
-def _fingerprint_file(one: Evaluation) -> Path:
-    if not one.is_base:
-        return one.run / FINGERPRINT_FILE
-    return cache_folder() / "fingerprints" / f"{_mark(one.weights)}.json"
-
-
 def _check_file(one: Evaluation) -> Path:
-    return one.answers_folder / f"check-{_mark(one.model_digest)}.json"
-
-
-def _mark(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return one.answers_folder / f"check-{mark(one.model_digest)}.json"
