@@ -12,6 +12,9 @@ from ringfence.report.results import LEAK_METRIC, RunResult
 from ringfence.report.standing import leak_suite
 from ringfence.report.variants import Variant, variant_rates, variants
 
+TASK = (TASK_SUITE, LEAK_METRIC)
+"""suite and metric of the task"""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -89,11 +92,6 @@ def require_drawable(values: Sequence[float], what: str, remedy: str) -> None:
     """Raise :class:`RingfenceError` if no value is a number: an empty figure looks like a result."""
     if all(math.isnan(value) for value in values):
         raise RingfenceError(f"nothing to draw: no run has {what}; {remedy}")
-
-
-def task_wanted() -> tuple[str, str]:
-    """Suite and metric of the task."""
-    return TASK_SUITE, LEAK_METRIC
 
 
 def _defenses(variant: Variant) -> list[tuple[str, dict[str, Any]]]:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 from ringfence.core.errors import RingfenceError
 from ringfence.core.rates import Rate
 from ringfence.report.figures.asked import Asked, points, require_drawable, suite_of_leak
-from ringfence.report.figures.style import PAGE, Look, legend_below, new_figure, percent_axis, shortened
+from ringfence.report.figures.style import (
+    PAGE,
+    Look,
+    interval_lengths,
+    legend_below,
+    new_figure,
+    percent_axis,
+    shortened,
+)
 from ringfence.report.formatting import CONDITIONAL
 from ringfence.report.results import RunResult
 from ringfence.report.tables import conditional as conditional_table
@@ -66,11 +74,10 @@ def grouped(axis: Any, groups: Sequence[str], series: Mapping[str, Sequence[Rate
         axis.bar(at, heights, width, label=name, color=look.colour, hatch=look.hatch, edgecolor="white", linewidth=0.4)
         known = [(x, rate) for x, rate in zip(at, rates, strict=True) if not math.isnan(rate.low)]
         if known:
-            lengths = [[100 * (r.value - r.low) for _, r in known], [100 * (r.high - r.value) for _, r in known]]
             axis.errorbar(
                 [x for x, _ in known],
                 [100 * rate.value for _, rate in known],
-                yerr=[[max(length, 0.0) for length in side] for side in lengths],
+                yerr=interval_lengths([rate for _, rate in known]),
                 **{"fmt": "none", "ecolor": "black", "elinewidth": 0.6, "capsize": 1.5},
             )
         missing = [x for x, rate in zip(at, rates, strict=True) if math.isnan(rate.value)]

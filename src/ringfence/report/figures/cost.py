@@ -8,8 +8,16 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ringfence.report.figures.asked import Asked, Point, points, require_drawable, suite_of_leak, task_wanted
-from ringfence.report.figures.style import PAGE, Look, legend_below, new_figure, percent_axis, say_missing
+from ringfence.report.figures.asked import TASK, Asked, Point, points, require_drawable, suite_of_leak
+from ringfence.report.figures.style import (
+    PAGE,
+    Look,
+    interval_lengths,
+    legend_below,
+    new_figure,
+    percent_axis,
+    say_missing,
+)
 from ringfence.report.results import RunResult, baseline_of
 
 if TYPE_CHECKING:
@@ -19,7 +27,7 @@ if TYPE_CHECKING:
 def cost(runs: Sequence[RunResult], asked: Asked) -> "Figure":
     """Four panels: leak above, task below; safe tokens left, time right. Error bars are 95% intervals."""
     suite = suite_of_leak(runs, asked)
-    found = [one for one in points(runs, {"leak": (suite, asked.metric), "task": task_wanted()}) if _trained(one)]
+    found = [one for one in points(runs, {"leak": (suite, asked.metric), "task": TASK}) if _trained(one)]
     require_drawable([one.rates["leak"].value for one in found], f"been trained and evaluated on {suite}", "do both")
     base = baseline_of(runs).outcome
     unit = base.seconds if base else 1.0
@@ -35,7 +43,7 @@ def cost(runs: Sequence[RunResult], asked: Asked) -> "Figure":
                 rate, look = one.rates[name], Look.of(index)
                 if math.isnan(rate.value) or math.isnan(x):
                     continue
-                lengths = [[max(100 * (rate.value - rate.low), 0.0)], [max(100 * (rate.high - rate.value), 0.0)]]
+                lengths = interval_lengths([rate])
                 axis.errorbar(x, 100 * rate.value, yerr=lengths, elinewidth=0.5, label=one.label, **look.points)
             say_missing(axis, label.removesuffix(", %"))
             if row:

@@ -14,8 +14,6 @@ from ringfence.report.results import RunResult
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURES", "Asked", "Drawing", "draw", "figure_of"]
-
 
 @dataclass(frozen=True)
 class Drawing:

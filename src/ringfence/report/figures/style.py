@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ringfence.core.errors import RingfenceError, install
 from ringfence.core.files import atomic
+from ringfence.core.rates import Rate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,6 +108,12 @@ def percent_axis(axis: Any, label: str) -> None:
     """A vertical axis of rates in percent, all of it."""
     axis.set(ylabel=label, ylim=(-3, 103), yticks=(0, 25, 50, 75, 100))
     axis.grid(axis="y", linewidth=0.4, color="#DDDDDD")
+
+
+def interval_lengths(rates: Sequence[Rate]) -> list[list[float]]:
+    """How far the 95% intervals of ``rates`` reach below and above, in points, as matplotlib's error bars have it."""
+    below = [max(100 * (one.value - one.low), 0.0) for one in rates]
+    return [below, [max(100 * (one.high - one.value), 0.0) for one in rates]]
 
 
 def say_missing(axis: Any, what: str) -> None:

@@ -11,8 +11,16 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ringfence.report.figures.asked import Asked, Point, points, require_drawable, suite_of_leak, task_wanted
-from ringfence.report.figures.style import PAGE, Look, legend_below, new_figure, percent_axis, say_missing
+from ringfence.report.figures.asked import TASK, Asked, Point, points, require_drawable, suite_of_leak
+from ringfence.report.figures.style import (
+    PAGE,
+    Look,
+    interval_lengths,
+    legend_below,
+    new_figure,
+    percent_axis,
+    say_missing,
+)
 from ringfence.report.results import RunResult
 
 if TYPE_CHECKING:
@@ -24,7 +32,7 @@ _PANELS = {"incoherent": "incoherent answers, %", "task": "task (in-domain), %"}
 def tradeoff(runs: Sequence[RunResult], asked: Asked) -> "Figure":
     """Two panels with the leak of ``runs``; error bars are 95% intervals."""
     suite = suite_of_leak(runs, asked)
-    wanted = {"leak": (suite, asked.metric), "incoherent": (suite, "incoherent"), "task": task_wanted()}
+    wanted = {"leak": (suite, asked.metric), "incoherent": (suite, "incoherent"), "task": TASK}
     found = points(runs, wanted)
     require_drawable([one.rates["leak"].value for one in found], f"answers on {suite}", "evaluate them")
     figure, axes = new_figure(asked.wide(PAGE), 2.6, columns=2, sharey=True)
@@ -53,14 +61,6 @@ def _line(axis: Any, family: Sequence[Point], name: str, look: Look) -> None:
         return
     label = family[0].label if len(family) == 1 else " + ".join(family[0].defenses)
     x, y = ([100 * one.rates[key].value for one in shown] for key in (name, "leak"))
-    bars = {"xerr": _bars(shown, name), "yerr": _bars(shown, "leak"), "elinewidth": 0.5}
+    across, up = (interval_lengths([one.rates[key] for one in shown]) for key in (name, "leak"))
+    bars = {"xerr": across, "yerr": up, "elinewidth": 0.5}
     axis.errorbar(x, y, label=label, marker=look.marker, clip_on=False, **bars, **look.line)
-
-
-def _bars(shown: Sequence[Point], name: str) -> list[list[float]]:
-    """Lengths below and above, in points."""
-    rates = [one.rates[name] for one in shown]
-    return [
-        [max(100 * (one.value - one.low), 0.0) for one in rates],
-        [max(100 * (one.high - one.value), 0.0) for one in rates],
-    ]
