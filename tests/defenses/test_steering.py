@@ -147,24 +147,24 @@ def test_padding_may_be_left_as_it_is(file: str) -> None:
     assert_equal_where_attended(real, all_)
 
 
+def gradients(config: Steering, made: Any) -> list[torch.Tensor]:
+    """Of all weights of ``made``, from one steered pass; the hooks are gone in the backward pass."""
+    guard = config.guard(TrainerContext(tiny.tokenizer(), 0, made))
+    assert guard is not None
+    with guard.apply(made, BATCH):
+        loss = made(**INPUTS, labels=INPUTS["input_ids"], use_cache=False).loss
+    loss.backward()
+    return [parameter.grad for parameter in made.parameters() if parameter.grad is not None]
+
+
 @pytest.mark.parametrize("mode", ["add", "ablate"])
 def test_gradients_are_those_of_the_shifted_model_with_checkpointing(mode: Any, file: str) -> None:
     """The hooks are gone when the backward pass recomputes the layers."""
 
-    def gradients(checkpointing: bool) -> list[torch.Tensor]:
-        made = model().train()
-        if checkpointing:
-            made.gradient_checkpointing_enable()
-        guard = Steering(vector=file, layer=(1, 3), alpha=0.5, mode=mode).guard(
-            TrainerContext(tiny.tokenizer(), 0, made)
-        )
-        assert guard is not None
-        with guard.apply(made, BATCH):
-            loss = made(**INPUTS, labels=INPUTS["input_ids"], use_cache=False).loss
-        loss.backward()
-        return [parameter.grad for parameter in made.parameters() if parameter.grad is not None]
-
-    for one, two in zip(gradients(False), gradients(True), strict=True):
+    config = Steering(vector=file, layer=(1, 3), alpha=0.5, mode=mode)
+    again = model().train()
+    again.gradient_checkpointing_enable()
+    for one, two in zip(gradients(config, model().train()), gradients(config, again), strict=True):
         torch.testing.assert_close(one, two)
 
 
@@ -176,19 +176,11 @@ def test_ablate_has_its_gradient_where_layers_are_computed_again_with_their_hook
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             return checkpoint(partial(super().__call__, **kwargs), *args, use_reentrant=False)
 
-    def gradients(old: bool) -> list[torch.Tensor]:
-        made = model().train()
-        for layer in made.model.layers if old else ():
-            layer.__class__ = Old
-        config = Steering(vector=file, layer=(1, 3), mode="ablate", skip_padding=skip)
-        guard = config.guard(TrainerContext(tiny.tokenizer(), 0, made))
-        assert guard is not None
-        with guard.apply(made, BATCH):
-            loss = made(**INPUTS, labels=INPUTS["input_ids"], use_cache=False).loss
-        loss.backward()
-        return [parameter.grad for parameter in made.parameters() if parameter.grad is not None]
-
-    for one, two in zip(gradients(False), gradients(True), strict=True):
+    config = Steering(vector=file, layer=(1, 3), mode="ablate", skip_padding=skip)
+    again = model().train()
+    for layer in again.model.layers:
+        layer.__class__ = Old
+    for one, two in zip(gradients(config, model().train()), gradients(config, again), strict=True):
         torch.testing.assert_close(one, two)
 
 

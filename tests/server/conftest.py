@@ -4,17 +4,15 @@ import os
 
 import pytest
 
+from skipping import skip_without
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "server: needs an OpenAI-compatible server, see scripts/test_server.sh")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not os.environ.get("RINGFENCE_TEST_SERVER"):
-        skip = pytest.mark.skip(reason="no server; `make test-server` builds and starts one")
-        for item in items:
-            if item.get_closest_marker("server"):
-                item.add_marker(skip)
+    skip_without("RINGFENCE_TEST_SERVER", "server", "no server; `make test-server` builds and starts one", items)
 
 
 @pytest.fixture(scope="session")

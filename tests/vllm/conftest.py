@@ -1,17 +1,14 @@
 """Tests against vLLM itself are marked ``vllm``; elsewhere than in its own environment they are skipped."""
 
-import os
 from pathlib import Path
 
 import pytest
 
+from skipping import skip_without
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not os.environ.get("RINGFENCE_TEST_VLLM"):
-        skip = pytest.mark.skip(reason="no vLLM; `make test-vllm` makes an environment with it")
-        for item in items:
-            if item.get_closest_marker("vllm"):
-                item.add_marker(skip)
+    skip_without("RINGFENCE_TEST_VLLM", "vllm", "no vLLM; `make test-vllm` makes an environment with it", items)
 
 
 @pytest.fixture(scope="session")
