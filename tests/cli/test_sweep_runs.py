@@ -56,7 +56,7 @@ def test_a_sweep_from_paper_to_done(capsys: pytest.CaptureFixture[str], path: Pa
         (("status",), "takes the folder of one sweep"),
         (("status", "."), "no sweep's folder"),
         (("sweep.yaml", "--only", "kl*"), "no run of sweep.yaml is called kl"),
-        (("sweep.yaml", "--engine", "slrm"), "--engine slrm: there are"),
+        (("sweep.yaml", "--engine", "slrm"), "--engine slrm: no such engine. Did you mean"),
         (("recipe.yaml",), "a recipe for `ringfence train`"),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ringfence.core.files import write_json
+from ringfence.core.plain import read_json
 from ringfence.sweep.driver import Progress, drive, link_runs
 from ringfence.sweep.graph import Graph
 from ringfence.sweep.steps import Step
@@ -36,7 +37,8 @@ class Scripted:
     def __init__(self, fails: dict[str, int] | None = None) -> None:
         self.fails, self.started = Counter(fails or {}), list[str]()
 
-    def start(self, folder: Path, label: str) -> Started:
+    def start(self, folder: Path) -> Started:
+        label = read_json(folder / "step.json")["label"]
         self.started.append(label)
         if self.fails[label]:
             self.fails[label] -= 1

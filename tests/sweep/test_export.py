@@ -8,7 +8,7 @@ from ringfence.sweep.export import write_snakefile
 
 def test_rules_and_their_order(tmp_path: Path) -> None:
     graph = sweep_graphs.graph(tmp_path / "out")
-    write_snakefile(graph, tmp_path / "out", tmp_path / "Snakefile")
+    write_snakefile(graph, tmp_path / "Snakefile")
     text = (tmp_path / "Snakefile").read_text()
     rules = {block.split(":")[0]: block for block in text.split("\nrule ")[1:]}
     assert set(rules) == {"all", *(f"run_{name}" for name in ("base", "a", "b", "c", "d"))}

@@ -1,7 +1,7 @@
 """``ringfence sweep``. Heavy imports are inside the command."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -66,6 +66,7 @@ def sweep(
         raise RingfenceError(
             f"one sweep at a time, and there are {len(target)}: {more} (--only is given once a pattern)"
         )
+    from ringfence.core.settings import override
     from ringfence.sweep.driver import Progress, claim
     from ringfence.sweep.engines import engine_of
     from ringfence.sweep.graph import graph_of
@@ -90,13 +91,13 @@ def sweep(
     if dry_run:
         show_graph(console, Progress.of(graph.after(wanted)))
         return
-    starting = None if export is not None else engine_of(engine, jobs, settings_of(engine_set or []))
+    starting = None if export is not None else engine_of(engine, jobs, override({}, engine_set or [], ()))
     claim(plan, graph, folder, again)
     if starting is None:
         assert export is not None
         from ringfence.sweep.export import write_snakefile
 
-        write_snakefile(graph, folder, export)
+        write_snakefile(graph, export)
         say(f"written: {export}; run `snakemake --snakefile {export} --cores N`")
         return
     _drive(graph, wanted, folder, starting)
@@ -126,21 +127,8 @@ def _drive(graph: "Graph", wanted: list["Step"], folder: Path, starting: "Engine
         say(f"runs: {links[0].parent}; compare them by `ringfence report {links[0].parent}/*`")
 
 
-def settings_of(given: list[str]) -> dict[str, Any]:
-    """``KEY=VALUE`` with the value in YAML."""
-    import yaml
-
-    found = {}
-    for one in given:
-        key, equals, value = one.partition("=")
-        if not (key and equals):
-            raise RingfenceError(f"--engine-set {one}: write KEY=VALUE")
-        found[key] = yaml.safe_load(value)
-    return found
-
-
 def _status(folders: list[str]) -> None:
-    from ringfence.sweep.showing import show_status
+    from ringfence.sweep.status import show_status
 
     if len(folders) != 1:
         raise RingfenceError("`ringfence sweep status` takes the folder of one sweep, its --out")

@@ -75,7 +75,7 @@ def drive(graph: Graph, wanted: Sequence[Step], engine: Engine, show: Callable[[
                 step = progress.steps[digest]
                 step.write()
                 tries[digest] += 1
-                running[digest] = engine.start(step.folder, step.label)
+                running[digest] = engine.start(step.folder)
                 progress.states[digest] = "running"
             show(progress)
             if not running:

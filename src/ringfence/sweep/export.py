@@ -1,6 +1,7 @@
 """The graph of a sweep for another engine: a Snakefile, whose rules are the sweep's own tasks."""
 
 import json
+import shlex
 from pathlib import Path
 
 from ringfence.core.files import write_text
@@ -10,7 +11,7 @@ from ringfence.sweep.steps import DONE_FILE
 TASK = "python -m ringfence.sweep.task"
 
 
-def write_snakefile(graph: Graph, out: Path, path: Path) -> None:
+def write_snakefile(graph: Graph, path: Path) -> None:
     """Write the folders of all steps, and to ``path`` a rule for each; what is done stays done.
 
     A rule's output is the step's ``done.json``, so that Snakemake and ``ringfence sweep`` can be used in turn.
@@ -33,6 +34,4 @@ def _done(folder: Path) -> str:
 
 def _quoted(folder: Path) -> str:
     """For a shell, and with Snakemake's braces doubled."""
-    import shlex
-
     return shlex.quote(str(folder)).replace("{", "{{").replace("}", "}}")

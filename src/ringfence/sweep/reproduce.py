@@ -18,6 +18,7 @@ from ringfence.sweep.config import is_sweep
 from ringfence.sweep.published import FILE, Published, load_published
 from ringfence.sweep.summary import Measured, Summary
 
+_UNKNOWN = "not measured"
 HEADINGS = ("row", "column", "published", "measured", "difference")
 
 
@@ -39,7 +40,8 @@ class Line:
         """Of :data:`HEADINGS`."""
         one = self.published
         theirs = f"{one.value:g}" + ("" if one.spread is None else f" ± {one.spread:g}")
-        return one.row, one.column, theirs, _measured(self.measured), _signed(self.difference)
+        ours = _UNKNOWN if self.measured is None else self.measured.said(" ± {:.2g}", _UNKNOWN)
+        return one.row, one.column, theirs, ours, _signed(self.difference)
 
 
 def library() -> Iterator[Path]:
@@ -86,13 +88,6 @@ def write_tables(lines: Sequence[Line], out: Path, name: str) -> list[Path]:
     for suffix, text in made.items():
         write_text(out / f"{name}.{suffix}", text)
     return [out / f"{name}.{suffix}" for suffix in made]
-
-
-def _measured(one: Measured | None) -> str:
-    if one is None or math.isnan(one.rate.value):
-        return "not measured"
-    interval = "" if math.isnan(one.rate.low) else f" [{one.rate.low:.3g}, {one.rate.high:.3g}]"
-    return f"{one.rate.value:.3g}{interval}" + ("" if math.isnan(one.spread) else f" ± {one.spread:.2g}")
 
 
 def _signed(value: float) -> str:

@@ -1,25 +1,19 @@
 """How a sweep is shown: a live table of states while it runs, and the graph before it does."""
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from ringfence.core.errors import RingfenceError
-from ringfence.core.plain import read_json
 from ringfence.core.progress import Lines, duration
 from ringfence.core.terminal import say
 from ringfence.core.text_table import TextTable
 from ringfence.report.formatting import CONDITIONAL, NO_DATA
 from ringfence.sweep.driver import Progress
-from ringfence.sweep.steps import DONE_FILE, LOG, STEPS, SWEEP_FILE
-from ringfence.sweep.summary import Measured, Summary, comparable, front
-from ringfence.sweep.task import LOCK, STARTED, last_lines
+from ringfence.sweep.steps import LOG
+from ringfence.sweep.summary import Summary, comparable, front
 
 MOST = 30
 """rows of the live table; with more steps those that run or failed come first"""
@@ -85,45 +79,9 @@ def show_summary(console: Console, summary: Summary) -> None:
     best = front(summary, compared) if compared else []
     found = TextTable("mean [95% interval] (sd of seeds), percent", ["row", *shown, "front"])
     for row, values in summary.items():
-        cells = [_cell(values[one]) if one in values else "–" for one in shown]
+        cells = [values[one].said(" ({:.2g})", NO_DATA) if one in values else "–" for one in shown]
         found.add(row, *cells, "*" if row in best else "")
     console.print(found)
     if compared:
         told = ", ".join(compared)
         say(console, f"front (*): no other trained row is as good or better in all of {told}; by the points alone")
-
-
-def _cell(one: Measured) -> str:
-    rate = one.rate
-    if math.isnan(rate.value):
-        return NO_DATA
-    interval = "" if math.isnan(rate.low) else f" [{rate.low:.3g}, {rate.high:.3g}]"
-    return f"{rate.value:.3g}{interval}" + ("" if math.isnan(one.spread) else f" ({one.spread:.2g})")
-
-
-def show_status(console: Console, out: Path) -> None:
-    """Every run of the sweeps in the folder ``out``: whether it is done, runs, or what stopped it."""
-    path = out / SWEEP_FILE
-    if not path.is_file():
-        raise RingfenceError(f"{out}: no sweep's folder (it has no {SWEEP_FILE}); give the --out of a sweep")
-    for name, about in read_json(path)["tables"].items():
-        states = {run: state_of(out / STEPS / one["step"]) for run, one in about["runs"].items()}
-        done = sum(state == "done" for state in states.values())
-        found = TextTable(f"{name}: {done} of {len(states)} runs done", ["run", "state", "last line of its log"])
-        for run, state in states.items():
-            last = last_lines(out / STEPS / about["runs"][run]["step"], 1) if state != "done" else []
-            found.add(run, state, last[0] if last else "")
-        console.print(found)
-
-
-def state_of(folder: Path) -> str:
-    """``done``, ``running``, ``stopped`` (begun, and nobody is at it), or ``not begun``."""
-    if (folder / DONE_FILE).is_file():
-        return "done"
-    if not (folder / STARTED).is_file():
-        return "not begun"
-    try:
-        with FileLock(folder / LOCK).acquire(timeout=0):
-            return "stopped"
-    except Timeout:
-        return "running"

@@ -40,6 +40,14 @@ class Measured:
     spread: float
     """standard deviation over seeds, or between the places that are averaged; NaN of one"""
 
+    def said(self, spread: str, nothing: str) -> str:
+        """``21.4 [18, 25.5]`` with the deviation as ``spread`` has it, such as ``" ({:.2g})"``; else ``nothing``."""
+        rate = self.rate
+        if math.isnan(rate.value):
+            return nothing
+        interval = "" if math.isnan(rate.low) else f" [{rate.low:.3g}, {rate.high:.3g}]"
+        return f"{rate.value:.3g}{interval}" + ("" if math.isnan(self.spread) else spread.format(self.spread))
+
 
 Summary = Mapping[str, Mapping[str, Measured]]
 """row -> column -> what was measured; what is not known is not there"""

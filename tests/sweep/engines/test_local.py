@@ -27,18 +27,18 @@ def test_each_task_has_the_card_that_is_freest(tmp_path: Path, monkeypatch: pyte
     handles = []
     for name in "ab":
         (tmp_path / name).mkdir()
-        handles.append(engine.start(tmp_path / name, name))
+        handles.append(engine.start(tmp_path / name))
     assert [handle.fault() for handle in handles] == ["", ""]
     assert [(tmp_path / name / "card").read_text() for name in "ab"] == ["2", "5"]
     (tmp_path / "c").mkdir()
-    assert engine.start(tmp_path / "c", "c").fault() == ""
+    assert engine.start(tmp_path / "c").fault() == ""
     assert (tmp_path / "c" / "card").read_text() == "2"
 
 
 def test_a_stopped_task_stops_its_command(tmp_path: Path) -> None:
     """The whole chain: the task's process, and below it the command's."""
     write_json(tmp_path / "step.json", {"product": "run", "commands": [["data", "list"]]})
-    handle = LocalEngine(1).start(tmp_path, "a")
+    handle = LocalEngine(1).start(tmp_path)
     started = tmp_path / "started.jsonl"
     for _ in range(600):
         if started.exists():

@@ -19,7 +19,7 @@ def test_two_workers_do_steps_and_say_why_one_failed(tmp_path: Path) -> None:
     engine = engine_of("ray", 2, {"gpus": 0})
     try:
         assert engine.slots == 2
-        good, bad = (engine.start(tmp_path / name, name) for name in ("good", "bad"))
+        good, bad = (engine.start(tmp_path / name) for name in ("good", "bad"))
         for _ in range(1200):
             if good.has_ended() and bad.has_ended():
                 break

@@ -21,7 +21,7 @@ def step(folder: Path, commands: list[list[str]]) -> Path:
 def test_a_job_ends_with_its_step_done_or_with_its_last_line(tmp_path: Path) -> None:
     engine = SlurmEngine(2, {"cluster": "local", "timeout_min": 5})
     good, bad = step(tmp_path / "good", []), step(tmp_path / "bad", [["data", "lst"]])
-    tasks = [engine.start(folder, folder.name) for folder in (good, bad)]
+    tasks = [engine.start(folder) for folder in (good, bad)]
     for _ in range(1200):
         if all(task.has_ended() for task in tasks):
             break
@@ -56,14 +56,14 @@ def test_a_job_that_slurm_still_has_is_taken_up_again(tmp_path: Path, monkeypatc
     monkeypatch.setattr(submitit, "AutoExecutor", Executor)
     engine = SlurmEngine(None, {"slurm_partition": "gpu"})
     folder = step(tmp_path / "run-abc", [])
-    engine.start(folder, "a")
+    engine.start(folder)
     assert submitted == [
         {"name": "run-abc", "timeout_min": 1440, "gpus_per_node": 1, "cpus_per_task": 8, "slurm_partition": "gpu"}
     ]
-    engine.start(folder, "a")
+    engine.start(folder)
     assert len(submitted) == 1
     write_json(folder / "job.json", {"job": "8", "cluster": "slurm"})
-    engine.start(folder, "a")
+    engine.start(folder)
     assert len(submitted) == 2
 
 
@@ -73,6 +73,6 @@ def test_without_slurm_and_with_a_bad_setting(tmp_path: Path, monkeypatch: pytes
         engine_of("slurm", None, {})
     engine = engine_of("slurm", None, {"cluster": "local", "slurm_partitoin": "gpu"})
     with pytest.raises(RingfenceError, match=r"--engine slurm: .*slurm_partitoin"):
-        engine.start(step(tmp_path / "a", []), "a")
+        engine.start(step(tmp_path / "a", []))
     with pytest.raises(RingfenceError, match="--engine-set x: local processes have no settings"):
         engine_of("local", None, {"x": 1})

@@ -34,7 +34,7 @@ class Engine(Protocol):
         """Tasks at a time."""
         ...
 
-    def start(self, folder: Path, label: str) -> Handle:
+    def start(self, folder: Path) -> Handle:
         """Start the task of the step in ``folder``."""
         ...
 

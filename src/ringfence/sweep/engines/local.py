@@ -22,7 +22,7 @@ class LocalEngine:
         self.slots = jobs or len(self.gpus) or cores()
         self._held: dict[str, int] = dict.fromkeys(self.gpus, 0)
 
-    def start(self, folder: Path, label: str) -> "LocalTask":
+    def start(self, folder: Path) -> "LocalTask":
         """In a process of its own, on the GPU that has the fewest."""
         card = min(self._held, key=lambda one: self._held[one], default=None)
         environment = {} if card is None else {_VISIBLE: card}

@@ -38,7 +38,7 @@ class SlurmEngine:
         self._settings = (_DEFAULTS if cluster is None else {}) | given
         self.slots = jobs or _MOST
 
-    def start(self, folder: Path, label: str) -> "SlurmTask":
+    def start(self, folder: Path) -> "SlurmTask":
         """Submit the task, or take up the job of a driver before that still waits or runs."""
         before = self._before(folder)
         if before is not None:
