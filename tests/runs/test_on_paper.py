@@ -50,7 +50,7 @@ def test_a_named_card_has_gpu_defaults_hours_and_room(tmp_path: Path) -> None:
     assert on_card(planned(path, "training.max_length=50", "data.max_truncated=1"))[0].batch.tokens == 50
     found = lines(planned(path))
     assert found["h100"] == " 79.1 GiB, fits"
-    assert found["time"].startswith(" about 0 s on 1 x h100, 1.5 times more or less; ")
+    assert found["time"].startswith(" about 0 s on 1 x h100, 1.5 times more or less for models of 3B and more in ")
     eight = on_card(planned(path), parse_cards("8xh100"))[0]
     assert "memory on each rank" in lines(planned(path), parse_cards("8xh100"))
     assert eight.drawn[0].step < plain.drawn[0].step
