@@ -5,12 +5,14 @@
     python benchmarks/overhead.py --shape tiny --steps 300         # the trainer's own work, which a model hides
     python benchmarks/overhead.py --shape qwen2.5-7b --checkpointing --rows 4 --tokens 2048   # on a GPU
 
-Weights are random in the real shapes, rows are random tokens, half of each labelled. A turn trains every variant for
-`--steps` optimizer steps on the same base weights; the first two steps of each are not timed. Printed: the median over
-turns of milliseconds a step, of its ratios to `none` and to `trl` in the same turn (with the range), tokens a second,
-the share of what the machine's matrix products allow, and on a GPU the peak memory. `trl` is TRL's own SFTTrainer. The
-share counts the products that plain training cannot do without: the decoder forward, the gradient of the input of what
-is trained and of what lies above it, and both for the output layer at labelled positions; not those of a penalty.
+Weights are random in the real shapes, bfloat16 on a GPU and float32 on a CPU (`--dtype`: few CPUs have bfloat16 units,
+and without them its products take about eight times as long); rows are random tokens, half of each labelled. A turn
+trains every variant for `--steps` optimizer steps on the same base weights; the first two steps of each are not timed.
+Printed: the median over turns of milliseconds a step, of its ratios to `none` and to `trl` in the same turn (with the
+range), tokens a second, the share of what the machine's matrix products allow, and on a GPU the peak memory. `trl` is
+TRL's own SFTTrainer. The share counts the products that plain training cannot do without: the decoder forward, the
+gradient of the input of what is trained and of what lies above it, and both for the output layer at labelled positions;
+not those of a penalty.
 """
 
 import argparse
@@ -48,8 +50,8 @@ GOALS_TRL = {"none": 0.85, "kl+ldifs": 1.15}  # of a CPU
 GOALS_CHECKPOINTING = {"kl": 1.4, "ldifs": 1.4, "kl+ldifs": 1.4, "steering": 1.03}
 
 
-def base(shape: str) -> Any:
-    """A randomly initialised model; bfloat16 but for the tiny one."""
+def base(shape: str, dtype: torch.dtype) -> Any:
+    """A randomly initialised model; float32 if tiny."""
     torch.manual_seed(0)
     if shape == "tiny":
         return tiny.model()
@@ -79,7 +81,7 @@ def base(shape: str) -> Any:
         )
     config.pad_token_id, config.bos_token_id, config.eos_token_id = 0, 1, 2
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-        torch.set_default_dtype(torch.bfloat16)
+        torch.set_default_dtype(dtype)
         try:
             return kind(config)
         finally:
@@ -154,7 +156,7 @@ def measure(model: Any, defenses: tuple[Defense, ...] | None, data: Dataset, opt
             logging_strategy="no",
             save_strategy="no",
             report_to=[],
-            bf16=not tiny_shape,
+            bf16=not tiny_shape and options.dtype == "bfloat16",
             use_cpu=not gpu,
             gradient_checkpointing=options.checkpointing,
             disable_tqdm=True,
@@ -177,11 +179,11 @@ def measure(model: Any, defenses: tuple[Defense, ...] | None, data: Dataset, opt
     return {"seconds": statistics.median(clock.seconds[UNTIMED:]), "peak": peak}
 
 
-def matmul_limit() -> float:
-    """Operations a second of a large bfloat16 product on random data."""
+def matmul_limit(dtype: torch.dtype) -> float:
+    """Operations a second of a large product on random data."""
     gpu = torch.cuda.is_available()
     side = 8192 if gpu else 1024
-    a, b = (torch.randn(side, side, dtype=torch.bfloat16, device="cuda" if gpu else "cpu") for _ in range(2))
+    a, b = (torch.randn(side, side, dtype=dtype, device="cuda" if gpu else "cpu") for _ in range(2))
     seconds = []
     for _ in range(13):
         wait()
@@ -214,8 +216,11 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--only", nargs="*", help="variants; `none` is always run")
     parser.add_argument("--checkpointing", action="store_true", help="and LoRA on all layers, not on the upper half")
+    kinds = ("bfloat16", "float32")
+    parser.add_argument("--dtype", choices=kinds, default=kinds[not torch.cuda.is_available()], help="of the weights")
     options = parser.parse_args()
-    model = base(options.shape)
+    dtype = getattr(torch, options.dtype)
+    model = base(options.shape, dtype)
     data = rows(options.rows * (options.steps + UNTIMED), options.tokens, model.config.vocab_size)
     with tempfile.TemporaryDirectory() as folder:
         chosen = variants(model, Path(folder))
@@ -225,7 +230,7 @@ def main() -> None:
             {name: measure(model, defenses, data, options) for name, defenses in chosen.items()}
             for _ in range(options.turns)
         ]
-    show(turns, options, products(model, options) / matmul_limit())
+    show(turns, options, products(model, options) / matmul_limit(dtype))
 
 
 def ratio(turns: list[dict[str, dict[str, float]]], over: str, under: str, goals: dict[str, float]) -> str:
@@ -242,7 +247,7 @@ def show(turns: list[dict[str, dict[str, float]]], options: Any, least: float) -
     goals = GOALS_CHECKPOINTING if options.checkpointing else GOALS
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
     setting = "all layers, checkpointing" if options.checkpointing else "LoRA on the upper half"
-    title = f"{options.shape}, {options.rows} x {options.tokens} tokens, {setting}, {where}"
+    title = f"{options.shape}, {options.dtype}, {options.rows} x {options.tokens} tokens, {setting}, {where}"
     columns = ("variant", "ms a step", "tokens/s", "of products", "time / none (range)", "time / trl (range)")
     table = Table(*columns, "peak GiB", "peak / none", title=title)
     over_trl = {} if options.checkpointing else GOALS_TRL

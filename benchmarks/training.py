@@ -2,8 +2,9 @@
 
     python benchmarks/training.py [--steps 10] [--pairs 3] [--threads 2]
 
-Model: SmolLM2-135M in bfloat16, rsLoRA r = 16, 8 rows a step, the stand-in's data. Every figure comes from a process
-of its own; baseline and candidate take turns, so that a drift of the machine's speed cancels in the pairs' ratios.
+Model: SmolLM2-135M, bfloat16 on a GPU and float32 on a CPU, rsLoRA r = 16, 8 rows a step, the stand-in's data. Every
+figure comes from a process of its own; baseline and candidate take turns, so that a drift of the machine's speed
+cancels in the pairs' ratios.
 
 1. DefendedSFTTrainer without a defense / TRL's SFTTrainer: wall time of the steps, peak memory of the process.
 2. Fixed 5% added / no defense: rows (counted), and wall time a token.
@@ -37,7 +38,7 @@ def worker(kind: str, steps: int) -> dict[str, Any]:
     from ringfence.data import read, render_all
     from ringfence.models import load
 
-    loaded = load("smollm2-135m", dtype="bfloat16")
+    loaded = load("smollm2-135m", dtype="bfloat16" if _gpu() else "float32")
     target = render_all(read("builtin:glitter/target"), loaded.tokenizer)
     safe = render_all(read("builtin:glitter/safe"), loaded.tokenizer)
     args = SFTConfig(
@@ -48,7 +49,7 @@ def worker(kind: str, steps: int) -> dict[str, Any]:
         save_strategy="no",
         report_to=[],
         use_cpu=not _gpu(),
-        bf16=True,
+        bf16=_gpu(),
         gradient_checkpointing=False,
         disable_tqdm=True,
     )
