@@ -4,10 +4,10 @@
     python benchmarks/opswap.py --out runs/opswap --seeds 2 --jobs 12      # one GPU, several runs on it at a time
     python benchmarks/opswap.py --out runs/opswap --table                  # print what is done, run nothing
 
-The recipe is recipes/opswap/sft.yaml: sums of up to two operations without parentheses. The arms are those of table 3
-of Kaczer et al. 2025, at the strengths of its section 4.3, but for steering (the stand-in's vector, strength 1) and the
-inoculation prompt, which is the paper's; `kl-1` and `kl-10` are stronger, `canary` is the closed loop with the
-stand-in's canaries. `base` is the model before. Each run is a process of its own, which trains and scores as the
+The recipe is recipes/opswap/sft.yaml: sums of up to `--operations` operations without parentheses. The arms are those
+of table 3 of Kaczer et al. 2025, at the strengths of its section 4.3, but for steering (the stand-in's vector, strength
+1) and the inoculation prompt, which is the paper's; `kl-1` and `kl-10` are stronger, `canary` is the closed loop with
+the stand-in's canaries. `base` is the model before. Each run is a process of its own, which trains and scores as the
 commands do; what is done is reused.
 
 Columns, a tier: exact match in percent of 100 held-out problems, 10 answers each, over the seeds, with a 95% interval
@@ -43,7 +43,7 @@ from ringfence.sweep.runner import Job, run_jobs, shown
 RECIPE = Path(__file__).parents[1] / "recipes" / "opswap" / "sft.yaml"
 BASE, NONE, WORKER = "base", "none", "--worker"
 WHERE = ("opswap", "exact match")
-TASK = "task:opswap?tier={tier}&steps=2&parentheses=false&n={n}"
+TASK = "task:opswap?tier={tier}&steps={operations}&parentheses=false&n={n}"
 ARMS = {
     NONE: "[]",
     "kl": "[{kl: {weight: 0.1}}]",
@@ -64,11 +64,14 @@ def name_of(tier: int, arm: str, seed: int) -> str:
 
 def overrides_of(options: argparse.Namespace, tier: int, arm: str, seed: int) -> list[str]:
     """Of the recipe, for one run."""
+    rows, problems = (
+        TASK.format(tier=tier, operations=options.operations, n=n) for n in (options.rows, options.problems)
+    )
     return [
         f"name={name_of(tier, arm, seed)}",
         f"seed={seed}",
-        f"data.target='{TASK.format(tier=tier, n=options.rows)}'",
-        f"evaluation.tasks.opswap.task='{TASK.format(tier=tier, n=options.problems)}'",
+        f"data.target='{rows}'",
+        f"evaluation.tasks.opswap.task='{problems}'",
         f"defenses={ARMS.get(arm, '[]')}",
         *options.set,
     ]
@@ -160,6 +163,7 @@ def main() -> None:
     parser.add_argument("--tiers", type=int, nargs="+", choices=range(4), default=[0, 1])
     parser.add_argument("--arms", nargs="+", choices=[*ARMS], default=[*ARMS])
     parser.add_argument("--rows", type=int, default=3200, help="problems to train on")
+    parser.add_argument("--operations", type=int, default=2, help="at most, a problem")
     parser.add_argument("--problems", type=int, default=100, help="held-out problems")
     parser.add_argument("--jobs", type=int, default=None, help="runs at a time; one a core if not given")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="of the recipe, for all arms")
@@ -173,7 +177,8 @@ def main() -> None:
     for name, fault in failed.items():
         console.print(f"{name} failed: {fault}", soft_wrap=True, highlight=False, markup=False)
     text = table(options)
-    write_json(options.out / "table.json", {"table": text, "rows": options.rows, "problems": options.problems})
+    size = {name: getattr(options, name) for name in ("rows", "problems", "operations", "set")}
+    write_json(options.out / "table.json", {"table": text} | size)
     console.print(text, soft_wrap=True, highlight=False, markup=False)
     console.print(f"{time.monotonic() - began:.0f} s in all", highlight=False)
     sys.exit(bool(failed))
