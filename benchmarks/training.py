@@ -161,7 +161,7 @@ def _print(console: Console, rounds: dict[str, Any], probes: dict[str, Any], opt
     def per_step(found: dict[str, Any]) -> float:
         return found["seconds"] / found["steps"]
 
-    table.add_row("DefendedSFTTrainer / SFTTrainer: wall a step", _ratios(rounds, "none", "trl", per_step), "<= 1.05")
+    table.add_row("DefendedSFTTrainer / SFTTrainer: wall a step", _ratios(rounds, "none", "trl", per_step), "<= 0.85")
     table.add_row(
         "DefendedSFTTrainer / SFTTrainer: peak memory",
         _ratios(rounds, "none", "trl", lambda found: found["peak_mib"]),
