@@ -10,9 +10,10 @@ import pytest
 import sweeps
 from ringfence.core.rates import Rate
 from ringfence.sweep.graph import Graph
+from ringfence.sweep.measured import Measured
 from ringfence.sweep.plan import SweepPlan
 from ringfence.sweep.steps import Step
-from ringfence.sweep.summary import SECONDS, Measured, comparable, front, summarise, write_summary
+from ringfence.sweep.summary import SECONDS, comparable, front, summarise, write_summary
 
 RESULT = {"steps": 8, "target_rows": 60, "safe_rows": 4, "safe_fraction": 0.0625, "target_labels": 900}
 RESULT |= {"safe_labels": 100, "mean_ratio": 0.06, "seconds": 40.0, "probe_seconds": 0.0}

@@ -130,7 +130,8 @@ def claim(plan: SweepPlan, graph: Graph, out: Path, again: bool = False) -> None
             f"{out}: {', '.join(changed)} changed since the sweep was begun; put it back, choose another --out, or "
             "give --again to make anew what depends on it"
         )
-    runs = {name: {"step": step.folder.name, "digest": step.digest} for name, step in graph.runs.items()}
+    steps = dict(graph.runs) if graph.properties is None else {**graph.runs, "properties": graph.properties}
+    runs = {name: {"step": step.folder.name, "digest": step.digest} for name, step in steps.items()}
     before = known["tables"].get(plan.table, {}).get("runs", {})  # those of another --only
     known["tables"][plan.table] = {"path": str(plan.path), "runs": before | runs}
     known["files"] |= graph.files

@@ -17,7 +17,7 @@ def write_snakefile(graph: Graph, path: Path) -> None:
     A rule's output is the step's ``done.json``, so that Snakemake and ``ringfence sweep`` can be used in turn.
     """
     lines = ["# Made by `ringfence sweep --export`; run it where the sweep would run.", "", "rule all:", "    input:"]
-    lines += [f"        {_done(step.folder)}," for step in graph.runs.values()]
+    lines += [f"        {_done(step.folder)}," for step in graph.ends]
     for step in graph.steps.values():
         step.write()
         lines += ["", f"rule {step.folder.name.replace('-', '_')}:  # {step.label}"]

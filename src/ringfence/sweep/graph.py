@@ -37,6 +37,13 @@ class Graph:
     """run's name -> its step"""
     files: dict[str, str] = field(default_factory=dict)
     """what is brought and read -> SHA-256"""
+    properties: Step | None = None
+    """what measures the data sets of a sweep that trains nothing"""
+
+    @property
+    def ends(self) -> list[Step]:
+        """What the sweep is for: its runs, or the properties of its sets."""
+        return [*self.runs.values(), *([] if self.properties is None else [self.properties])]
 
     def after(self, wanted: Iterable[Step]) -> dict[str, Step]:
         """``wanted`` and all that they need, by digest and in the graph's order."""
@@ -74,7 +81,21 @@ class _Builder:
         """``runs``, in their order."""
         for run in runs:
             self._run(run.name)
+        if self.plan.config.sets:
+            self.graph.properties = self._properties()
         return self.graph
+
+    def _properties(self) -> Step:
+        """The step that measures the sweep's data sets."""
+        config = self.plan.config
+        made, brought = self._inputs(config.sets.values())
+        sets = [f"{name}={made[spec].product if spec in made else spec}" for name, spec in config.sets.items()]
+        flags = [] if config.tokenizer is None else ["--model", config.tokenizer]
+        judge = None if config.judge is None else config.judge.model_dump(mode="json")
+        flags += [] if judge is None else ["--judge", "{recipe}"]
+        about = {"sets": config.sets, "tokenizer": config.tokenizer, "judge": judge}
+        command = ("data", "properties", *sets, *flags, "--json", "{product}")
+        return self._add("properties", f"properties of {self.plan.table}", about, made, brought, [command])
 
     def _run(self, name: str) -> Step:
         """The step of the run ``name``."""
@@ -174,18 +195,28 @@ class _Builder:
         nameless = {key: value for key, value in plain.items() if key != "name"}
         needs = tuple(dict.fromkeys(step.digest for step in made.values()))
         marks = replaced(nameless, {name: f"made:{step.digest}" for name, step in made.items() if name})
-        digest = digest_of(kind, marks, dict(brought), sorted(needs), [list(command) for command in commands])
+        called = [[_placeless(part, made) for part in command] for command in commands]
+        digest = digest_of(kind, marks, dict(brought), sorted(needs), called)
         if digest in self.graph.steps:
             return self.graph.steps[digest]
         folder = folder_of(self.out, kind, digest)
         recipe = None
-        if kind != "direction":
+        if kind == "properties":
+            recipe = plain["judge"]
+        elif kind != "direction":
             recipe = replaced(plain, {name: str(step.product) for name, step in made.items() if name})
         texts = {"recipe": str(folder / RECIPE), "product": str(folder / PRODUCTS[kind])}
         filled = tuple(tuple(part.format(**texts) if part in _PLACES else part for part in one) for one in commands)
         step = Step(kind, label, digest, needs, recipe, filled, folder)
         self.graph.steps[digest] = step
         return step
+
+
+def _placeless(part: str, made: Mapping[str, Step]) -> str:
+    """A word of a command, so that it is the same wherever the steps are."""
+    for step in made.values():
+        part = part.replace(str(step.product), f"made:{step.digest}")
+    return part
 
 
 _PLACES = ("{recipe}", "{product}")

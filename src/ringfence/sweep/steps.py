@@ -25,7 +25,7 @@ from ringfence.core.plain import read_json
 
 STEPS, RUNS, SWEEP_FILE = "steps", "runs", "sweep.json"
 STEP_FILE, DONE_FILE, LOG, RECIPE = "step.json", "done.json", "log.txt", "recipe.yaml"
-Kind = Literal["select", "persona", "train", "direction", "base", "run"]
+Kind = Literal["select", "persona", "train", "direction", "base", "run", "properties"]
 PRODUCTS: Mapping[str, str] = {
     "select": "selected.jsonl",
     "persona": "vector.safetensors",
@@ -33,6 +33,7 @@ PRODUCTS: Mapping[str, str] = {
     "train": "run",
     "base": "run",
     "run": "run",
+    "properties": "properties.json",
 }
 """kind -> what it makes, in its folder"""
 _LENGTH = 12  # of a digest in a folder's name

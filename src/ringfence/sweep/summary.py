@@ -1,7 +1,8 @@
 """What a sweep has measured: one number for each row and column, over seeds and over the axes that are averaged.
 
 A column is ``SUITE/METRIC``, as in :mod:`ringfence.sweep.published`, in percent; ``TASK/METRIC`` of benign tasks, with
-``_`` for a space; ``ratio/mean``, a fraction; ``cost/seconds`` and ``cost/safe_tokens`` (percent of all).
+``_`` for a space; ``ratio/mean``, a fraction; ``cost/seconds`` and ``cost/safe_tokens`` (percent of all); and those of
+:mod:`ringfence.sweep.columns`.
 
 Seeds of one place in the grid: the mean, the sample standard deviation, and the interval over seeds and prompts
 (:mod:`ringfence.core.seeds`). A row that is a mean over places: the mean of theirs, the deviation between them, and an
@@ -13,7 +14,6 @@ import io
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ringfence.core.files import write_text
@@ -21,36 +21,19 @@ from ringfence.core.rates import Rate
 from ringfence.evaluate.benign import rates as benign_rates
 from ringfence.report import RunResult, load_run
 from ringfence.report.variants import Variant, variant_rates
+from ringfence.sweep.columns import CORRELATION, of_runs, of_sets
 from ringfence.sweep.graph import Graph
+from ringfence.sweep.measured import Measured, Summary, over_seeds, scaled
 from ringfence.sweep.plan import SweepPlan, SweepRun
 
 SECONDS, SAFE_TOKENS, RATIO = "cost/seconds", "cost/safe_tokens", "ratio/mean"
 _OUTCOMES = {SECONDS: ("seconds", 1.0), SAFE_TOKENS: ("safe_token_fraction", 100.0), RATIO: ("mean_ratio", 1.0)}
 BETTER_LOW = ("misaligned_all", "misaligned_coherent", "incoherent", "safe_tokens")
 """metrics; of all others more is better, as of the task"""
+ASIDE = ("ratio/", "train/")
+"""how columns begin that are neither good nor bad"""
+_ASIDE = ("/misaligned_coherent", CORRELATION)
 _TASK = "in-domain"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One number."""
-
-    rate: Rate
-    """value and 95% interval, in the column's unit; ``n`` counts runs"""
-    spread: float
-    """standard deviation over seeds, or between the places that are averaged; NaN of one"""
-
-    def said(self, spread: str, nothing: str) -> str:
-        """``21.4 [18, 25.5]`` with the deviation as ``spread`` has it, such as ``" ({:.2g})"``; else ``nothing``."""
-        rate = self.rate
-        if math.isnan(rate.value):
-            return nothing
-        interval = "" if math.isnan(rate.low) else f" [{rate.low:.3g}, {rate.high:.3g}]"
-        return f"{rate.value:.3g}{interval}" + ("" if math.isnan(self.spread) else spread.format(self.spread))
-
-
-Summary = Mapping[str, Mapping[str, Measured]]
-"""row -> column -> what was measured; what is not known is not there"""
 
 
 def summarise(plan: SweepPlan, graph: Graph) -> dict[str, dict[str, Measured]]:
@@ -62,6 +45,8 @@ def summarise(plan: SweepPlan, graph: Graph) -> dict[str, dict[str, Measured]]:
             places = [_place(some, graph) for some in _by_place(runs)]
             columns = dict.fromkeys(column for place in places for column in place)
             found[row] = {column: _over([place.get(column) for place in places]) for column in columns}
+    if graph.properties is not None and graph.properties.is_done:
+        found |= of_sets(graph.properties.product)
     return found
 
 
@@ -81,11 +66,11 @@ def comparable(summary: Summary) -> list[str]:
     """The columns in which trained rows can be compared, since all of them have a number there.
 
     Trained are those that took time. Time itself is not compared, as steps run side by side or on several machines; nor
-    are rates of coherent answers alone, since incoherent ones are a column.
+    are rates of coherent answers alone, since incoherent ones are a column, nor what is neither good nor bad.
     """
     trained = [found for found in summary.values() if SECONDS in found]
     columns = dict.fromkeys(column for found in trained for column in found)
-    asked = [one for one in columns if one not in (RATIO, SECONDS) and not one.endswith("/misaligned_coherent")]
+    asked = [one for one in columns if one != SECONDS and not one.startswith(ASIDE) and not one.endswith(_ASIDE)]
     return [one for one in asked if all(_has(found, [one]) for found in trained)]
 
 
@@ -135,32 +120,24 @@ def _place(runs: Sequence[SweepRun], graph: Graph) -> dict[str, Measured]:
     scores = [benign_rates(one.benign) for one in results]
     for where in dict.fromkeys(where for one in scores for where in one):
         values = [one.get(where, Rate()) for one in scores]
-        found["/".join(where).replace(" ", "_")] = _seeds([_scaled(one, 100.0) for one in values])
+        found["/".join(where).replace(" ", "_")] = over_seeds([scaled(one, 100.0) for one in values])
     outcomes = [one.outcome for one in results]
     for column, (name, scale) in _OUTCOMES.items():
         given = [scale * getattr(one, name) for one in outcomes if one is not None]
         if len(given) == len(outcomes):
-            found[column] = _seeds([Rate(value) for value in given])
-    return found
+            found[column] = over_seeds([Rate(value) for value in given])
+    return found | of_runs(results, runs[0].recipe)
 
 
 def _suite(results: Sequence[RunResult], suite: str, metric: str) -> Measured:
     """Of one suite and metric, over the seeds."""
     rates = [one.rates.get((suite, metric), Rate()) for one in results]
     if len(results) == 1:
-        return _seeds([_scaled(rates[0], 100.0)])
+        return over_seeds([scaled(rates[0], 100.0)])
     variant = Variant(suite, tuple(results))
     row = variant_rates([variant], [suite], metric).iloc[0]
-    scaled = _scaled(Rate(row["value"], row["low"], row["high"], len(results)), 100.0)
-    return Measured(scaled, 100 * row["sd"])
-
-
-def _seeds(rates: Sequence[Rate]) -> Measured:
-    """The mean of seeds; with its interval only if there is one seed, whose own it is."""
-    values = [one.value for one in rates]
-    spread = statistics.stdev(values) if len(values) > 1 else math.nan
-    low, high = (rates[0].low, rates[0].high) if len(rates) == 1 else (math.nan, math.nan)
-    return Measured(Rate(statistics.fmean(values), low, high, len(values)), spread)
+    rate = scaled(Rate(row["value"], row["low"], row["high"], len(results)), 100.0)
+    return Measured(rate, 100 * row["sd"])
 
 
 def _over(places: Sequence[Measured | None]) -> Measured:
@@ -176,7 +153,3 @@ def _over(places: Sequence[Measured | None]) -> Measured:
     above = math.hypot(*(one.high - one.value for one in rates)) / count
     spread = statistics.stdev(one.value for one in rates)
     return Measured(Rate(value, value - below, value + above, sum(one.n for one in rates)), spread)
-
-
-def _scaled(rate: Rate, scale: float) -> Rate:
-    return Rate(scale * rate.value, scale * rate.low, scale * rate.high, rate.n)
