@@ -75,7 +75,7 @@ def test_sets_are_listed(path: Path, capsys: pytest.CaptureFixture[str]) -> None
     code, _, err = project.in_process(capsys, "sweep", "sets.yaml", "--recipes", "made")
     assert (code, err) == (
         2,
-        "ringfence: sets.yaml: trains nothing; its sets are measured by `ringfence data properties`\n",
+        "ringfence: sets.yaml: trains nothing, so that there is no recipe of a run to write\n",
     )
 
 

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.settings import StrictConfig, explain, read_plain
 from ringfence.core.training_arguments import LARGEST_SEED
+from ringfence.judges import JudgeField
 
 BASE = "base"
 """in place of a level's changes: the model without any training"""
@@ -56,6 +57,8 @@ class Input(Strict):
     """of ``yours``, where it is known"""
     git_blob: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
     """of ``yours``: what ``git hash-object FILE`` prints for it"""
+    rows: int | None = Field(None, ge=1)
+    """of ``yours``: how many it has, to tell hours before it is there"""
 
     @property
     def how(self) -> str:
@@ -71,8 +74,8 @@ class Input(Strict):
             raise ValueError(f"changes: {given[0]} has no recipe to change; leave them out")
         if (self.model is None) == (given[0] == "direction"):
             raise ValueError("model: belongs to direction, which needs it")
-        if (self.sha256 or self.git_blob) and given[0] != "yours":
-            raise ValueError(f"sha256, git_blob: of what you bring, and {given[0]} makes it; leave them out")
+        if (self.sha256 or self.git_blob or self.rows) and given[0] != "yours":
+            raise ValueError(f"sha256, git_blob, rows: of what you bring, and {given[0]} makes it; leave them out")
         return self
 
 
@@ -106,6 +109,10 @@ class SweepConfig(Strict):
     """data sets that are measured and not trained on: name -> data set (``ringfence data properties``)"""
     direction: str | None = None
     """file of a direction that the ``sets`` are projected on (``ringfence direction plot``)"""
+    tokenizer: str | None = None
+    """model whose tokenizer counts the tokens of the ``sets``; null is the embedded one"""
+    judge: JudgeField | None = None
+    """who gives the ``sets`` their HHH score, as in a recipe; null: nobody"""
     inputs: dict[str, Input] = Field(default_factory=dict)
     """where the files come from that recipes name: path -> how. A path may hold ``{name}``, which stands for any text
     without a slash, the same in all that the input says. Of two that fit the first counts"""
@@ -152,8 +159,9 @@ class SweepConfig(Strict):
         of_runs = [name for name in ("changes", "grid", "preset") if getattr(self, name)]
         if of_runs and not self.recipe:
             raise ValueError(f"{of_runs[0]}: without effect without a recipe; leave it out")
-        if self.direction is not None and not self.sets:
-            raise ValueError("direction: is what sets are projected on, and there are none; leave it out")
+        for name in ("direction", "tokenizer", "judge"):
+            if getattr(self, name) is not None and not self.sets:
+                raise ValueError(f"{name}: is for sets, and there are none; leave it out")
         return self
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import yaml
@@ -23,6 +24,21 @@ def filled(value: Any, texts: Mapping[str, str]) -> Any:
     whole = _NAME.fullmatch(value)
     text = _replaced(value, texts)
     return yaml.safe_load(text) if whole and whole[1] in texts else text
+
+
+@cache
+def expression_of(pattern: str, behind: str = "") -> re.Pattern[str]:
+    """``pattern`` and the expression ``behind`` it: ``{name}`` is a group of anything but a slash, always the same.
+
+    The whole of ``pattern`` is a group, too, the first.
+    """
+    seen, parts = set[str](), list[str]()
+    for text, name in re.findall(r"([^{]*|\{)(?:\{(\w+)\})?", pattern):
+        parts.append(re.escape(text))
+        if name:
+            parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+?)")
+            seen.add(name)
+    return re.compile(f"({''.join(parts)}){behind}")
 
 
 def _replaced(text: Any, texts: Mapping[str, str]) -> Any:

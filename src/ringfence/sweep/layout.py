@@ -15,16 +15,33 @@ from ringfence.core.text_table import TextTable
 from ringfence.defenses import DEFENSES
 from ringfence.sweep.plan import SweepPlan, SweepRun
 from ringfence.sweep.published import FILE, load_published, require_counterparts, without_numbers
+from ringfence.sweep.toy_table import heading
 
 
 def show_layout(console: Console, plan: SweepPlan, runs: Sequence[SweepRun]) -> None:
     """Print all of it, for ``runs``."""
     console.print(_table(plan, runs))
     say(console, f"\nsource: {plan.config.source}")
+    if plan.toy is not None:
+        tell_toy(console, plan)
+        return
     for reading in plan.config.readings:
         say(console, f"reading: {reading}")
     _tell_published(console, plan)
     _tell_sources(console, plan, runs)
+
+
+def tell_toy(console: Console, plan: SweepPlan) -> None:
+    """What stands for what at the toy scale, and what is left out."""
+    assert plan.toy is not None
+    for line in plan.toy.about:
+        say(console, f"toy scale: {line}")
+    reasons: dict[str, list[str]] = {}
+    for name, why in plan.left_out.items():
+        reasons.setdefault(why, []).append(name)
+    for why, names in reasons.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        say(console, f"left out: {', '.join(names[:3])}{more} ({why})")
 
 
 def chosen(plan: SweepPlan, patterns: Iterable[str]) -> list[SweepRun]:
@@ -50,15 +67,19 @@ def write_recipes(console: Console, runs: Sequence[SweepRun], folder: Path) -> N
 def _table(plan: SweepPlan, runs: Sequence[SweepRun]) -> TextTable:
     """A row a run, or a set."""
     if not plan.runs:
-        table = TextTable(plan.config.shows, ["set", "data"], words=("data",))
+        table = TextTable(_title(plan), ["set", "data"], words=("data",))
         for name, data in plan.config.sets.items():
             table.add(name, data)
         return table
-    table = TextTable(plan.config.shows, ["run", "row", "seed", "defenses"], words=("row", "defenses"))
+    table = TextTable(_title(plan), ["run", "row", "seed", "defenses"], words=("row", "defenses"))
     for run in runs:
         told = "not trained" if run.base else ", ".join(_defenses(run)) or "none"
         table.add(run.name, run.row, str(run.recipe.seed), told)
     return table
+
+
+def _title(plan: SweepPlan) -> str:
+    return plan.config.shows if plan.toy is None else heading(plan)
 
 
 def _defenses(run: SweepRun) -> list[str]:

@@ -7,7 +7,7 @@ for all seeds of one place in the grid is its *row*, ``legal-kl``; without the a
 import copy
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +19,7 @@ from ringfence.recipe.run import Recipe, parse_recipe
 from ringfence.sweep.config import BASE, Level, SweepConfig, load_inputs, load_sweep
 from ringfence.sweep.filling import filled
 from ringfence.sweep.sources import Sources
+from ringfence.sweep.toy import Toy
 
 MOST_RUNS = 10_000
 """a larger grid is taken for a mistake"""
@@ -49,6 +50,10 @@ class SweepPlan:
     """in the order of the grid, the last axis and then the seeds changing fastest"""
     sources: Sources
     """where the files come from that its recipes name"""
+    toy: Toy | None = None
+    """the scale, if it is not the sweep's own: :mod:`ringfence.sweep.toy_plan`"""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """run or set -> why it is not there at that scale"""
 
     @classmethod
     def load(cls, path: Path, most_runs: int | None = MOST_RUNS) -> Self:
@@ -81,8 +86,8 @@ class SweepPlan:
 
     @property
     def table(self) -> str:
-        """What it is called in lists and in ``published.csv``: its file's name."""
-        return self.path.stem
+        """What it is called in lists and in ``published.csv``: its file's name; at the toy scale with ``.toy``."""
+        return self.path.stem if self.toy is None else f"{self.path.stem}.toy"
 
     @property
     def rows(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ Tables are the sweeps in ``recipes/PAPER/``, which come with the package; they a
 import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -15,8 +15,11 @@ from pathlib import Path
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.files import write_text
 from ringfence.sweep.config import is_sweep
-from ringfence.sweep.published import FILE, Published, load_published
-from ringfence.sweep.summary import Measured, Summary
+from ringfence.sweep.latex import latex_table
+from ringfence.sweep.measured import Measured, Summary
+from ringfence.sweep.plan import SweepPlan
+from ringfence.sweep.published import FILE, Published, load_published, require_counterparts
+from ringfence.sweep.toy import FILE as TOY_FILE
 
 _UNKNOWN = "not measured"
 HEADINGS = ("row", "column", "published", "measured", "difference")
@@ -42,6 +45,11 @@ class Line:
         theirs = f"{one.value:g}" + ("" if one.spread is None else f" ± {one.spread:g}")
         ours = _UNKNOWN if self.measured is None else self.measured.said(" ± {:.2g}", _UNKNOWN)
         return one.row, one.column, theirs, ours, _signed(self.difference)
+
+
+def toy_file() -> Path:
+    """What the toy scale is."""
+    return next(path for folder in library() if (path := folder / TOY_FILE).is_file())
 
 
 def library() -> Iterator[Path]:
@@ -75,16 +83,33 @@ def find_table(name: str) -> Path:
     return found
 
 
-def compared(path: Path, summary: Summary) -> list[Line]:
-    """Every published number of the table in ``path``, with what was measured."""
-    published = [one for one in load_published(path.parent / FILE) if one.table == path.stem]
+def compared(plan: SweepPlan, summary: Summary) -> list[Line]:
+    """Every published number of the table, with what was measured.
+
+    Raises :class:`RingfenceError`, with file and line, for a number whose row the table does not have.
+    """
+    path = plan.path.parent / FILE
+    published = [one for one in load_published(path) if one.table == plan.table]
+    if not published:
+        raise RingfenceError(f"{path}: has no numbers of {plan.table} to stand beside ours")
+    require_counterparts(published, [plan], path)
     return [Line(one, summary.get(one.row, {}).get(one.column)) for one in published]
+
+
+def unfilled(lines: Iterable[Line], summary: Summary, path: Path) -> list[str]:
+    """A line for each published number of a row that is measured, in a column that nothing has filled."""
+    return [
+        f"{path}:{one.published.line}: row {one.published.row} is measured, and has no column {one.published.column}."
+        f"{did_you_mean(one.published.column, summary[one.published.row])}"
+        for one in lines
+        if one.measured is None and one.published.row in summary
+    ]
 
 
 def write_tables(lines: Sequence[Line], out: Path, name: str) -> list[Path]:
     """``NAME.md``, ``NAME.csv`` and ``NAME.tex`` in the folder ``out``."""
     rows = [line.cells for line in lines]
-    made = {"md": _markdown(rows), "csv": _csv(lines), "tex": _latex(rows)}
+    made = {"md": _markdown(rows), "csv": _csv(lines), "tex": latex_table(HEADINGS, rows, "llrrr")}
     for suffix, text in made.items():
         write_text(out / f"{name}.{suffix}", text)
     return [out / f"{name}.{suffix}" for suffix in made]
@@ -115,15 +140,3 @@ def _csv(lines: Sequence[Line]) -> str:
 
 def _bounds(one: Measured) -> tuple[float, float, float]:
     return one.rate.value, one.rate.low, one.rate.high
-
-
-def _latex(rows: Sequence[Sequence[str]]) -> str:
-    body = [" & ".join(map(_escaped, cells)) + r" \\" for cells in rows]
-    lines = [r"\begin{tabular}{llrrr}", r"\hline", " & ".join(HEADINGS) + r" \\", r"\hline", *body, r"\hline"]
-    return "\n".join([*lines, r"\end{tabular}"]) + "\n"
-
-
-def _escaped(text: str) -> str:
-    for sign in ("\\", "_", "%", "&", "#", "$"):
-        text = text.replace(sign, r"\textbackslash{}" if sign == "\\" else f"\\{sign}")
-    return text.replace("±", r"$\pm$")

@@ -5,9 +5,9 @@ What a command makes needs files of its own, so that this is a graph: from what 
 
 import copy
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from ringfence.recipe.run import Recipe
 from ringfence.recipe.sections import HELD_OUT
 from ringfence.recipe.selection import SelectRecipe
 from ringfence.sweep.config import Input
-from ringfence.sweep.filling import filled
+from ringfence.sweep.filling import expression_of, filled
+from ringfence.sweep.toy import Toy
 
 _READ: Mapping[str, tuple[type[Any], Callable[[Any], list[str]]]] = {
     "train": (Recipe, run_inputs),
@@ -44,15 +45,21 @@ class Source:
     """its texts filled in"""
     folder: Path
     """where the recipes are that it names"""
+    toy: Toy | None = None
+    """the scale, if it is another than the recipes' own"""
 
     def recipe(self) -> dict[str, Any]:
         """That of its command, with its changes. Raises :class:`RingfenceError` if it cannot be read."""
+        return copy.deepcopy(self._recipe)
+
+    @cached_property
+    def _recipe(self) -> dict[str, Any]:
         path = self.folder / str(getattr(self.input, self.input.how))
-        plain = copy.deepcopy(read_plain(path, names=("model", "reference")))
+        plain = read_plain(path, names=("model", "reference"))
         with error_prefix(f"{path}: for {self.name}"):
             for key, value in self.input.changes.items():
                 assign(plain, key, value, ("model", "reference"))
-        return plain
+        return plain if self.toy is None else self.toy.recipe(self.input.how, plain)
 
     def command(self) -> list[str]:
         """The arguments of ``ringfence`` that make it; empty for what is brought, and for a run of the sweep."""
@@ -67,34 +74,46 @@ class Source:
 
     def reads(self) -> list[str]:
         """What its command reads, models of the hub left out."""
+        return list(self._reads)
+
+    @cached_property
+    def _reads(self) -> list[str]:
         if self.input.direction is not None:
             return list(self.input.direction)
         if self.input.how not in _READ:
             return []
         model, inputs = _READ[self.input.how]
         with error_prefix(f"{self.folder / str(getattr(self.input, self.input.how))}: for {self.name}"):
-            recipe = parsed(model, self.recipe())
+            recipe = parsed(model, self._recipe)
         return [name for name in inputs(recipe) if name != recipe.model.name]
 
 
 class Sources:
-    """The inputs of a sweep."""
+    """The inputs of a sweep; with ``toy`` at that scale."""
 
-    def __init__(self, inputs: Mapping[str, tuple[Input, Path]], path: Path) -> None:
+    def __init__(self, inputs: Mapping[str, tuple[Input, Path]], path: Path, toy: Toy | None = None) -> None:
         self.inputs = dict(inputs)
         self.path = path
+        self.toy = toy
+        self._found: dict[str, Source | None] = {}
 
     def find(self, name: str) -> Source | None:
         """How ``name``, or the folder that it is in, comes about; None if no input says so.
 
         Of several patterns the first that fits.
         """
+        if name not in self._found:
+            self._found[name] = self._find(name)
+        return self._found[name]
+
+    def _find(self, name: str) -> Source | None:
         for pattern, (one, folder) in self.inputs.items():
-            fits = re.fullmatch(f"({_expression(pattern)})(?:/.*)?", name)
+            fits = expression_of(pattern, behind="(?:/.*)?").fullmatch(name)
             if fits is not None:
                 texts = fits.groupdict()
                 plain = {key: filled(value, texts) for key, value in one.model_dump(exclude_defaults=True).items()}
-                return Source(fits[1], Input.model_validate(plain), folder)
+                given = Input.model_validate(plain)
+                return Source(fits[1], given if self.toy is None else self.toy.input(given), folder, self.toy)
         return None
 
     def graph(self, names: Iterable[str]) -> dict[str, Source]:
@@ -143,17 +162,6 @@ def parsed(model: type[Any], plain: dict[str, Any]) -> Any:
 def _as_yaml(value: Any) -> str:
     """On one line, as an override has it."""
     return yaml.safe_dump(value, default_flow_style=True, width=float("inf")).removesuffix("...\n").strip()
-
-
-def _expression(pattern: str) -> str:
-    """``{name}`` of a pattern as a group of anything but a slash; the same again where it stands twice."""
-    seen, parts = set[str](), list[str]()
-    for text, name in re.findall(r"([^{]*|\{)(?:\{(\w+)\})?", pattern):
-        parts.append(re.escape(text))
-        if name:
-            parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+?)")
-            seen.add(name)
-    return "".join(parts)
 
 
 def _fault(source: Source) -> str | None:
