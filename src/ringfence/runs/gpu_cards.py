@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from ringfence.core.errors import RingfenceError, did_you_mean, shown
 
+REACHED = 0.375
+"""of the peak in the measured setting, by the operations that :class:`ringfence.runs.hours.Work` counts"""
 _SEVERAL = re.compile(r"(?:(\d{1,5})x)?(.+)", re.DOTALL)
 
 

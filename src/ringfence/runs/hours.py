@@ -12,11 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.models.activations import Model
-from ringfence.runs.gpu_cards import Card
+from ringfence.runs.gpu_cards import REACHED, Card
 from ringfence.runs.layer_memory import layers_of
 
-REACHED = 0.375
-"""of the peak in the measured setting, by the operations that :class:`Work` counts"""
 BAND = 1.5
 """how many times as long, or as short, training may take on another card or with another model"""
 _REFERENCE = {(False, False): 0.0, (True, False): 0.284, (False, True): 0.236, (True, True): 0.292}
