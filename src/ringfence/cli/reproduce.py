@@ -104,8 +104,8 @@ def _show(plan: "SweepPlan", folder: Path) -> None:
     console.print(shown)
     for reading in plan.config.readings:
         say(f"reading: {reading}")
-    for line in unfilled(lines, summary, plan.path.parent / FILE):
-        say(line)
+    for fault in unfilled(lines, summary, plan.path.parent / FILE):
+        say(fault)
     for written in write_tables(lines, folder, plan.table):
         say(f"written: {written}")
 

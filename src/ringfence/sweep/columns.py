@@ -14,6 +14,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ringfence.core.plain import read_json
 from ringfence.core.rates import Rate
@@ -99,13 +100,13 @@ def _completions(result: RunResult, task: str) -> list[Completion]:
     return [Completion(*map(str, row)) for row in columns.itertuples(index=False)]
 
 
-def _properties(about: Mapping[str, Mapping[str, float | None] | None]) -> dict[str, Measured]:
+def _properties(about: Mapping[str, Any]) -> dict[str, Measured]:
     found = {}
     for name in _PROPERTIES:
         mean = about.get(name)
         if mean is not None and mean["value"] is not None:
-            bounds = (math.nan if mean[key] is None else float(mean[key]) for key in ("value", "low", "high"))
-            found[f"properties/{name}"] = Measured(Rate(*bounds, n=1), math.nan)
+            value, low, high = (math.nan if mean[key] is None else float(mean[key]) for key in ("value", "low", "high"))
+            found[f"properties/{name}"] = Measured(Rate(value, low, high, 1), math.nan)
     domains = about.get("domains")
     if domains is not None and domains["number"] is not None:
         found["properties/domains"] = Measured(Rate(float(domains["number"]), n=1), math.nan)
