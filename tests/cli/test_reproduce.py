@@ -59,7 +59,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     (tmp_path / "recipes/toy.yaml").write_text(yaml.safe_dump(toy))
     engine = Here(capsys)
     monkeypatch.setattr(engines, "engine_of", lambda *_: engine)
-    monkeypatch.setattr("ringfence.sweep.driver.EVERY", 0)
+    monkeypatch.setattr("ringfence.sweep.runner.EVERY", 0)
     return engine
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from ringfence.core.files import write_json
 from ringfence.core.plain import read_json
+from ringfence.sweep import runner
 from ringfence.sweep.driver import Progress, drive, link_runs
 from ringfence.sweep.graph import Graph
 from ringfence.sweep.steps import Step
@@ -49,6 +50,11 @@ class Scripted:
 
     def close(self) -> None:
         pass
+
+
+@pytest.fixture(autouse=True)
+def looking_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "EVERY", 0.0)
 
 
 def every(found: Graph) -> list[Step]:

@@ -15,7 +15,7 @@ import project
 from ringfence.core import progress
 from ringfence.core.errors import RingfenceError
 from ringfence.sweep import runner
-from ringfence.sweep.runner import Command, Job, call, run_jobs, shown
+from ringfence.sweep.runner import Command, Job, call, run_jobs, shown, side_by_side
 
 SLEEP = "import time; time.sleep(60)"
 
@@ -168,3 +168,35 @@ def test_of_many_jobs_only_those_that_run_are_shown(tmp_path: Path, monkeypatch:
         jobs[1].running.stop()
     assert pipe.getvalue() == "percent of the runs: 10 of 100 (job-1 0%)\n"
     assert ["job-1" in line for line in screen.getvalue().splitlines() if "%" in line][-2:] == [True, False]
+
+
+def test_the_loop_starts_what_is_ready_when_a_slot_is_free() -> None:
+    """Two slots; c is ready when a has ended; what still runs is stopped if one of them raises."""
+
+    class One:
+        def __init__(self, name: str) -> None:
+            self.name, self.stopped = name, False
+            begun.append(self)
+
+        def has_ended(self) -> bool:
+            return self.name != "b"
+
+        def stop(self) -> None:
+            self.stopped = True
+
+    begun, waiting = list[One](), ["a", "b", "x"]
+
+    def start(name: str) -> One:
+        waiting.remove(name)
+        return One(name)
+
+    def end(name: str, one: One) -> None:
+        if name == "a":
+            waiting.insert(0, "c")
+        if name == "c":
+            raise RingfenceError("c broke")
+
+    with pytest.raises(RingfenceError, match="c broke"):
+        side_by_side(2, lambda: waiting, start, end, lambda: None)
+    assert [(one.name, one.stopped) for one in begun] == [("a", False), ("b", True), ("c", False)]
+    assert waiting == ["x"]

@@ -4,7 +4,6 @@ All that it knows is in the folders of the steps, so that a driver that was kill
 """
 
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +16,12 @@ from ringfence.core.plain import read_json
 from ringfence.sweep.engines import Engine, Handle
 from ringfence.sweep.graph import Graph
 from ringfence.sweep.plan import SweepPlan
+from ringfence.sweep.runner import side_by_side
 from ringfence.sweep.steps import RUNS, SWEEP_FILE, Step
 from ringfence.sweep.task import last_lines
 
 ATTEMPTS = 2
 """of a step, in one call"""
-EVERY = 0.2
-"""seconds between looks"""
 State = Literal["done", "running", "waiting", "failed", "blocked"]
 
 
@@ -67,27 +65,21 @@ def drive(graph: Graph, wanted: Sequence[Step], engine: Engine, show: Callable[[
 
     A step that fails twice is failed, those that need it are blocked, and all others are made.
     """
-    progress = Progress.of(graph.after(wanted))
-    running, tries = dict[str, Handle](), Counter[str]()
-    try:
-        while True:
-            for digest in _ready(progress)[: engine.slots - len(running)]:
-                step = progress.steps[digest]
-                step.write()
-                tries[digest] += 1
-                running[digest] = engine.start(step.folder)
-                progress.states[digest] = "running"
-            show(progress)
-            if not running:
-                return progress
-            time.sleep(EVERY)
-            for digest, handle in list(running.items()):
-                if handle.has_ended():
-                    del running[digest]
-                    _take(progress, digest, handle.fault(), tries[digest])
-    finally:
-        for handle in running.values():
-            handle.stop()
+    progress, tries = Progress.of(graph.after(wanted)), Counter[str]()
+
+    def start(digest: str) -> Handle:
+        step = progress.steps[digest]
+        step.write()
+        tries[digest] += 1
+        handle = engine.start(step.folder)
+        progress.states[digest] = "running"
+        return handle
+
+    def end(digest: str, handle: Handle) -> None:
+        _take(progress, digest, handle.fault(), tries[digest])
+
+    side_by_side(engine.slots, lambda: _ready(progress), start, end, lambda: show(progress))
+    return progress
 
 
 def _take(progress: Progress, digest: str, fault: str, tries: int) -> None:

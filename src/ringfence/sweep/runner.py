@@ -1,4 +1,4 @@
-"""Run jobs side by side: each is commands in processes of their own, with one thread each.
+"""Run things side by side: the loop of all that does so, and jobs, which are commands in processes with one thread.
 
 A job is what a user would type, e.g. ``ringfence train`` and then ``ringfence evaluate``, into one run folder. The
 parent only starts the commands and reads the folders; the commands stop when it does.
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -114,6 +115,52 @@ def call(arguments: Sequence[str], log: Path, environment: Mapping[str, str] | N
         raise RingfenceError(fault)
 
 
+class Ending(Protocol):
+    """What :func:`side_by_side` has started."""
+
+    def has_ended(self) -> bool:
+        """Whether it is through, has failed, or is gone."""
+        ...
+
+    def stop(self) -> None:
+        """End it, if it still runs; what it has done stays."""
+        ...
+
+
+T = TypeVar("T")
+H = TypeVar("H", bound=Ending)
+
+
+def side_by_side(
+    slots: int,
+    ready: Callable[[], Sequence[T]],
+    start: Callable[[T], H],
+    end: Callable[[T, H], None],
+    show: Callable[[], None],
+) -> None:
+    """The one loop that runs things: ``start`` what is ``ready``, ``slots`` at a time, until all has ended.
+
+    What is started must not be ready any more. ``end`` takes each that has ended, in the order of their starts, and
+    ``show`` is called often. If one of them raises, or is interrupted, what still runs is stopped.
+    """
+    running = list[tuple[T, H]]()
+    try:
+        while True:
+            for one in list(ready())[: slots - len(running)]:
+                running.append((one, start(one)))
+            show()
+            if not running:
+                return
+            time.sleep(EVERY)
+            for pair in list(running):
+                if pair[1].has_ended():
+                    running.remove(pair)
+                    end(*pair)
+    finally:
+        for _, begun in running:
+            begun.stop()
+
+
 def run_jobs(
     jobs: Sequence[Job],
     workers: int | None,
@@ -126,39 +173,50 @@ def run_jobs(
     Raises :class:`RingfenceError` at the first job that fails, naming its log, and stops the others; with ``on_fault``
     this is told of it, with the one line that says why, and the others go on.
     """
-    waiting, running = [job for job in jobs if not job.is_over], list[Job]()
-    try:
-        while waiting or running:
-            while waiting and len(running) < (workers or cores()):
-                running.append(waiting.pop(0))
-                _start(running[-1], environment)
-            for job in list(running):
-                _look(job, environment, on_fault or _stop_all)
-                if job.is_over:
-                    running.remove(job)
-            show()
-            time.sleep(EVERY)
-    finally:
-        for job in running:
-            if job.running is not None:
-                job.running.stop()
+    waiting = [job for job in jobs if not job.is_over]
 
+    def start(job: Job) -> _Begun:
+        waiting.remove(job)
+        return _Begun(job, environment)
 
-def _start(job: Job, environment: Mapping[str, str] | None) -> None:
-    job.running = Command(job.commands.pop(0), job.log, environment)
-
-
-def _look(job: Job, environment: Mapping[str, str] | None, on_fault: Callable[[Job, str], None]) -> None:
-    """If the job's command has ended, go on with the next, or be done."""
-    if job.running is None or not job.running.has_ended:
-        return
-    if fault := job.running.fault():
-        on_fault(job, fault)
+    def end(job: Job, begun: _Begun) -> None:
+        if fault := begun.fault():
+            (on_fault or _stop_all)(job, fault)
         job.is_over = True
-    elif job.commands:
-        _start(job, environment)
-    else:
-        job.is_over = True
+
+    side_by_side(workers or cores(), lambda: waiting, start, end, show)
+
+
+class _Begun:
+    """A job whose commands run, one after the other."""
+
+    def __init__(self, job: Job, environment: Mapping[str, str] | None) -> None:
+        self._job, self._environment = job, environment
+        self._fault = ""
+        self._next()
+
+    def has_ended(self) -> bool:
+        """Whether all have run, or one has failed; if one has ended well, the next one begins."""
+        running = self._job.running
+        if running is None or not running.has_ended:
+            return False
+        self._fault = running.fault()
+        if not self._fault and self._job.commands:
+            self._next()
+            return False
+        return True
+
+    def fault(self) -> str:
+        """The last line of the one that failed; empty if none has."""
+        return self._fault
+
+    def stop(self) -> None:
+        """End the one that runs."""
+        if self._job.running is not None:
+            self._job.running.stop()
+
+    def _next(self) -> None:
+        self._job.running = Command(self._job.commands.pop(0), self._job.log, self._environment)
 
 
 def _stop_all(job: Job, fault: str) -> None:
