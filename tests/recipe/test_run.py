@@ -645,7 +645,7 @@ def test_true_is_true_where_it_may_be(tmp_path: Path) -> None:
 
 def test_quantised_weights_are_not_trained_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     four = "model: {load_in_4bit: true}\n"
-    monkeypatch.setattr("ringfence.recipe.sections.require_package", lambda packages, what: None)
+    monkeypatch.setattr("ringfence.recipe.sections.require_package", lambda *_: None)
     assert "model.load_in_4bit: quantised weights cannot be trained themselves; add lora" in fault(
         tmp_path, DATA + four
     )

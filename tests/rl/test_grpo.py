@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from trl import GRPOTrainer
 
-from reinforcing import rows, trainer
+from reinforcing import reward, rows, trainer
 from ringfence.defenses import KL, LDIFS, FixedInterleaving
 from training import same, weights
 
@@ -52,3 +52,21 @@ def test_mixed(tmp_path: Path) -> None:
     for row in rows(made):
         assert row["loss"] == pytest.approx(0.75 * row["rl_loss"] + 0.25 * row["safe_loss"], abs=1e-5)
     assert made.result()["safe_rows"] == made.result()["target_rows"] == 16
+
+
+def test_trackers_have_every_part_of_the_reward_and_of_the_loss(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def short(completions: list[Any], **_: Any) -> list[float]:
+        return [-float(len(completion[0]["content"])) for completion in completions]
+
+    parts = {"reward_funcs": [reward, short], "mode": "mixed"}
+    made = trainer(tmp_path, FixedInterleaving(ratio=0.5), KL(weight=0.1), given=parts, report_to=["tensorboard"])
+    made.train()
+    (events,) = tmp_path.rglob("events.out.tfevents.*")
+    store = EventAccumulator(str(events.parent))
+    store.Reload()
+    for name in ("rewards/reward/mean", "rewards/short/mean", "reward", "rl_loss", "safe_loss", "kl", "ratio"):
+        found = [event.value for event in store.Scalars(f"train/{name}")]
+        assert found == [pytest.approx(row[name]) for row in rows(made)]
+        assert len(found) > 1

@@ -208,6 +208,7 @@ def bad(tmp_path: Path, message: str, *overrides: str, **changes: Any) -> None:
             "training={lr_scheduler_type: polynomial, lr_scheduler_kwargs: {lr_end: 1}}",
         ),
         (r"training and lora do not fit: .*nosuch", "lora.target_modules=[nosuch]"),
+        (r"^training\.trackio_space_id needs a network", "training={report_to: trackio, trackio_space_id: me/mine}"),
     ],
 )
 def test_bad_input_raises_before_anything_is_written(tmp_path: Path, message: str, override: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.packages import require_package
 from ringfence.core.training_arguments import (
     BOUNDS,
     REFUSALS,
@@ -16,7 +17,6 @@ from ringfence.core.training_arguments import (
     check_arguments,
     check_together,
     refuse_ineffective,
-    require_package,
     whole,
 )
 
@@ -95,4 +95,4 @@ def require_whole_groups(values: Mapping[str, Any], ranks: int) -> None:
 def check_grpo_installed(values: Mapping[str, Any]) -> None:
     """As :func:`check_grpo`, for what training needs of this machine."""
     if values.get("use_vllm"):
-        require_package(("vllm",), ".use_vllm")
+        require_package(("vllm",), ".use_vllm", "vllm")

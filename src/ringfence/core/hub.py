@@ -1,4 +1,7 @@
-"""Check once whether the Hugging Face hub answers: its client alone would try for over a minute, file by file."""
+"""Whether the Hugging Face hub answers, looked at once, and whether it can be written to.
+
+Its client alone would try for over a minute, file by file.
+"""
 
 import logging
 import ssl
@@ -23,6 +26,15 @@ def offline_if_unreachable() -> None:
     constants.HF_HUB_OFFLINE = True
     if (config := getattr(sys.modules.get("datasets"), "config", None)) is not None:
         config.HF_HUB_OFFLINE = True
+
+
+def missing_to_write() -> str | None:
+    """What this machine lacks to write to the hub; None if nothing."""
+    from huggingface_hub import constants, get_token
+
+    if constants.HF_HUB_OFFLINE:
+        return "a network, and HF_HUB_OFFLINE is set"
+    return "a token in HF_TOKEN" if get_token() is None else None
 
 
 def _answers(address: str) -> bool:

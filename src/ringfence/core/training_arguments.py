@@ -7,14 +7,16 @@ and what to set instead. What a field means by itself is left to TRL.
 Everything here is plain Python: a mistake is told without importing torch.
 """
 
-import importlib.util
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ringfence.core.errors import shown
+from ringfence.core.hub import missing_to_write
+from ringfence.core.packages import require_package
 from ringfence.core.source_schedules import schedules
+from ringfence.core.trackers import check_reporters
 
 LARGEST_SEED = 2**32 - 1
 """numpy takes no larger one"""
@@ -139,27 +141,10 @@ _ONLY_WITH: dict[str, Sequence[str]] = {
     "packing": ("packing_strategy",),
 }
 # What an option needs that is not among Ringfence's own dependencies: any one of these packages.
-REPORTERS = {
-    "azure_ml": ("azureml",),
-    "clearml": ("clearml",),
-    "codecarbon": ("codecarbon",),
-    "comet_ml": ("comet_ml",),
-    "dagshub": ("dagshub",),
-    "dvclive": ("dvclive",),
-    "flyte": ("flytekit",),
-    "kubeflow": ("kubeflow",),
-    "mlflow": ("mlflow",),
-    "neptune": ("neptune",),
-    "swanlab": ("swanlab",),
-    "tensorboard": ("tensorboard", "tensorboardX"),
-    "trackio": ("trackio",),
-    "wandb": ("wandb",),
-}
 _SWITCHES = {"deepspeed": ("deepspeed",), "use_liger_kernel": ("liger_kernel",)}
+_BITSANDBYTES = ("bitsandbytes",)
 _OPTIMIZERS = {
-    "bnb": ("bitsandbytes",),
-    "8bit": ("bitsandbytes",),
-    "paged": ("bitsandbytes",),
+    **dict.fromkeys(("bnb", "8bit", "paged"), _BITSANDBYTES),
     "galore": ("galore_torch",),
     "apollo": ("apollo_torch",),
     "lomo": ("lomo_optim",),
@@ -255,32 +240,14 @@ def _check_schedule(values: Mapping[str, Any]) -> None:
 
 def check_installed(values: Mapping[str, Any]) -> None:
     """As :func:`check_arguments`, for what training needs of this machine; a recipe can be read without."""
-    reporters = values.get("report_to") or []
-    for name in [reporters] if isinstance(reporters, str) else reporters:
-        if name in ("none", "all"):
-            continue
-        if name not in REPORTERS:
-            raise ValueError(f".report_to: {name!r} is unknown; known are {', '.join(sorted(REPORTERS))}")
-        require_package(REPORTERS[name], f".report_to: {name}")
+    check_reporters(values)
     for key, packages in _SWITCHES.items():
         if values.get(key):
             require_package(packages, f".{key}")
     optimizer = str(values.get("optim", ""))
     for part, packages in _OPTIMIZERS.items():
         if part in optimizer:
-            require_package(packages, f".optim: {optimizer}")
-
-    if values.get("push_to_hub"):
-        from huggingface_hub import constants, get_token
-
-        if constants.HF_HUB_OFFLINE or get_token() is None:
-            missing = "a network, and HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "a token in HF_TOKEN"
-            raise ValueError(f".push_to_hub needs {missing}; leave it out, or set it right")
-
-
-def require_package(packages: Iterable[str], what: str) -> None:
-    """Raise ``ValueError``, beginning with ``what``, unless one of ``packages`` is installed; none is imported."""
-    names = list(packages)
-    if not any(importlib.util.find_spec(name) for name in names):
-        named = " or ".join(names)
-        raise ValueError(f"{what} needs the package {named}, which is not installed; install it, or leave it out")
+            extra = "quantised" if packages == _BITSANDBYTES else None
+            require_package(packages, f".optim: {optimizer}", extra)
+    if values.get("push_to_hub") and (missing := missing_to_write()):
+        raise ValueError(f".push_to_hub needs {missing}; leave it out, or set it right")

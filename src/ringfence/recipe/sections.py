@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from ringfence.core.packages import require_package
 from ringfence.core.settings import StrictConfig
-from ringfence.core.training_arguments import LARGEST_SEED, require_package
+from ringfence.core.training_arguments import LARGEST_SEED
 from ringfence.data.task import parse_spec
 from ringfence.evaluate.triggers import TRIGGERS, Trigger
 from ringfence.rl.rewards import REWARDS, CompositeReward, Reward
@@ -51,7 +52,7 @@ class ModelConfig(Section):
         if self.load_in_4bit and self.load_in_8bit:
             raise ValueError("load_in_4bit and load_in_8bit: choose one")
         if self.bits is not None:
-            require_package(("bitsandbytes",), f"load_in_{self.bits}bit")
+            require_package(("bitsandbytes",), f"load_in_{self.bits}bit", "quantised")
         if self.attn_implementation in _FLASH:
             if self.dtype == "float32":
                 raise ValueError(f"attn_implementation: {self.attn_implementation} needs dtype: bfloat16 or float16")

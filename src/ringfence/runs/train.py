@@ -13,9 +13,11 @@ from typing import Any
 from transformers import TrainingArguments
 
 from ringfence.core.cards import model_card
+from ringfence.core.errors import RingfenceError
 from ringfence.core.files import write_json, write_text
 from ringfence.core.ranks import is_main_process, is_split_run
 from ringfence.core.run_folder import CARD_FILE, RESULT_FILE, WEIGHTS, alone_in, weight_digests, write_about
+from ringfence.core.trackers import require_logged_in
 from ringfence.recipe.run import require_installed
 from ringfence.runs.evaluation import Evaluation
 from ringfence.runs.gpu_cards import Cards, card_here
@@ -42,6 +44,7 @@ def train(plan: RunPlan, cards: Cards | None = None) -> dict[str, Any]:
     for stage in plan.stages:
         if stage.result is None:
             stage.require_keys()
+            _require_trackers(stage)
     here = card_here() if cards is None else None
     cards = Cards(here) if here is not None else cards
     if cards is not None and not is_split_run():  # what is looked at is a card with all weights
@@ -64,6 +67,15 @@ def is_done(plan: RunPlan, base: bool = False) -> bool:
     if not (base or weights_of(plan.stages)):
         return False
     return Evaluation(plan, plan, is_base=base).is_done
+
+
+def _require_trackers(stage: PlannedStage) -> None:
+    """Raise if a tracker does not know who writes; it is the main process that does."""
+    if is_main_process():
+        try:
+            require_logged_in(stage.recipe.training)
+        except ValueError as error:
+            raise RingfenceError(f"{stage.key_prefix}training{error}") from None
 
 
 def _train(plan: RunPlan, about: dict[str, Any] | None = None) -> dict[str, Any]:

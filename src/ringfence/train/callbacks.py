@@ -16,6 +16,7 @@ from ringfence.core.progress import Lines
 from ringfence.core.run_folder import CANARIES_FILE, CONTROL_FILE, CURVE_FILE, LOG_FILE
 from ringfence.interleave import InterleavingStream, Risk
 from ringfence.models.sharded import is_sharded
+from ringfence.train.trackers import Rows
 
 logger = logging.getLogger(__name__)
 EvaluateFn = Callable[[PreTrainedModel, int], list[dict[str, Any]]]
@@ -35,8 +36,8 @@ class LoopedTrainer(Protocol):
     def measure(self, step: int) -> Risk | None:
         """The risk after ``step``, the same on every rank; None where the stream measures nothing."""
 
-    def log_measured(self, measured: dict[str, float]) -> None:
-        """Log what was measured as a row of its own."""
+    def log_measured(self, measured: dict[str, float], answers: Rows) -> None:
+        """Log what was measured as a row of its own, and what each canary said."""
 
 
 class CloseLoop(TrainerCallback):
@@ -91,9 +92,8 @@ class CloseLoop(TrainerCallback):
         if risk is not None:
             trainer.probe_seconds += seconds
             if args.logging_strategy != IntervalStrategy.NO:
-                trainer.log_measured(
-                    {"risk": row["risk"], "smoothed_risk": row["smoothed_risk"], "probe_seconds": seconds}
-                )
+                measured = {"risk": row["risk"], "smoothed_risk": row["smoothed_risk"], "probe_seconds": seconds}
+                trainer.log_measured(measured, risk.detail)
         if not state.is_world_process_zero:
             return
         folder = Path(args.output_dir)

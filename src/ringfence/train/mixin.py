@@ -65,6 +65,7 @@ from ringfence.train.parallel import require_asked
 from ringfence.train.penalties import PenalisedMixin
 from ringfence.train.rewriting import rewrite_dataset
 from ringfence.train.sizes import new_stream, target_steps
+from ringfence.train.trackers import Rows, send_answers
 
 # The loop ends by target progress, never by a number of optimizer steps; this one is not reached.
 _NO_LIMIT = 10**12
@@ -267,8 +268,8 @@ class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
             return self._from_main(lambda: found)
         return self._from_main(ask)
 
-    def log_measured(self, measured: dict[str, float]) -> None:
-        """Log an evaluation of the canaries as a row of its own, for the trackers of ``report_to``.
+    def log_measured(self, measured: dict[str, float], answers: Rows) -> None:
+        """Log an evaluation of the canaries as a row of its own, and ``answers``, for the trackers of ``report_to``.
 
         Past the trainer's own ``log``, which in TRL would give this row its means since the last one; what else is due
         at this step to be logged still is.
@@ -276,5 +277,7 @@ class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
         due = self.control.should_log
         Trainer.log(self, measured)
         self.control.should_log = due
+        if self.is_world_process_zero():
+            send_answers(self.callback_handler.callbacks, answers, self.state.global_step)
 
     # 4. Checkpoints: checkpoints.py; what is left when training is done: described.py. 5. Penalties: penalties.py.
