@@ -45,7 +45,9 @@ def test_a_module_that_cannot_be_imported_says_why(package: str) -> None:
 
 
 def test_importing_the_packages_does_not_import_torch() -> None:
-    packages = ("ringfence", "ringfence.train", "ringfence.defenses", "ringfence.generation", "ringfence.interleave")
-    program = f"import sys, {', '.join(packages)}; print('torch' in sys.modules)"
+    names = ("train", "defenses", "generation", "interleave", "recipe.run", "sweep.graph", "sweep.driver")
+    program = (
+        f"import sys, ringfence, {', '.join(f'ringfence.{name}' for name in names)}; print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -20,19 +20,31 @@ from ringfence.core.settings import assign, explain, read_plain
 from ringfence.data.suites import store
 from ringfence.data.task import is_task
 from ringfence.recipe.inputs import persona_inputs, run_inputs, selection_inputs
-from ringfence.recipe.persona import PersonaRecipe
 from ringfence.recipe.run import Recipe
 from ringfence.recipe.sections import HELD_OUT
-from ringfence.recipe.selection import SelectRecipe
 from ringfence.sweep.config import Input
 from ringfence.sweep.filling import expression_of, filled
 from ringfence.sweep.toy import Toy
 
-_READ: Mapping[str, tuple[type[Any], Callable[[Any], list[str]]]] = {
-    "train": (Recipe, run_inputs),
-    "select": (SelectRecipe, selection_inputs),
-    "persona": (PersonaRecipe, persona_inputs),
+_INPUTS: Mapping[str, Callable[[Any], list[str]]] = {
+    "train": run_inputs,
+    "select": selection_inputs,
+    "persona": persona_inputs,
 }
+"""how a file comes about by a recipe -> what such a recipe reads"""
+
+
+def _model_of(how: str) -> type[Any]:
+    """What checks such a recipe. Those of vectors and selections take torch: a mistake in a sweep is told before."""
+    if how == "persona":
+        from ringfence.recipe.persona import PersonaRecipe
+
+        return PersonaRecipe
+    if how == "select":
+        from ringfence.recipe.selection import SelectRecipe
+
+        return SelectRecipe
+    return Recipe
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,7 @@ class Source:
         given, how = self.input, self.input.how
         if given.direction is not None:
             return ["direction", "fit", *given.direction, "--model", str(given.model), "--out", self.name]
-        if how not in _READ:
+        if how not in _INPUTS:
             return []
         words = ["persona", "extract"] if how == "persona" else [how]
         changes = [f"{key}={_as_yaml(value)}" for key, value in given.changes.items()]
@@ -80,12 +92,12 @@ class Source:
     def _reads(self) -> list[str]:
         if self.input.direction is not None:
             return list(self.input.direction)
-        if self.input.how not in _READ:
+        how = self.input.how
+        if how not in _INPUTS:
             return []
-        model, inputs = _READ[self.input.how]
-        with error_prefix(f"{self.folder / str(getattr(self.input, self.input.how))}: for {self.name}"):
-            recipe = parsed(model, self._recipe)
-        return [name for name in inputs(recipe) if name != recipe.model.name]
+        with error_prefix(f"{self.folder / str(getattr(self.input, how))}: for {self.name}"):
+            recipe = parsed(_model_of(how), self._recipe)
+        return [name for name in _INPUTS[how](recipe) if name != recipe.model.name]
 
 
 class Sources:
