@@ -61,6 +61,8 @@ def test_two_ranks_train_every_defense_as_one_does_and_resume_bitwise(
         assert [*({key: result[key] for key in COUNTS} for result in results[:2])] == [
             {key: results[2][key] for key in COUNTS}
         ] * 2
+        ran = [(result["ranks"], result["backend"]) for result in results]
+        assert ran == [(2, "FSDP2" if split else "DDP")] * 2 + [(1, "one process")]
         assert_same_weights(splitting.weights(tmp_path, case), splitting.weights(folder, case))
     assert logged(first["guards"]) == logged(second["guards"])
     assert max(row.get("kl", 0) for row in logged(first["guards"])) > 1e-3

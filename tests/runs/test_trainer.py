@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import project
 import tiny
@@ -11,7 +12,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.recipe.run import load_recipe
 from ringfence.runs.arguments import training_arguments
 from ringfence.runs.plan import RunPlan
-from ringfence.runs.trainer import new_trainer, notes, rendered_rows, told_as_unfitting
+from ringfence.runs.trainer import _has_experts, new_trainer, notes, rendered_rows, told_as_unfitting
 from ringfence.train import DefendedSFTTrainer
 
 
@@ -146,3 +147,16 @@ def test_a_stage_says_what_it_begins_with(tmp_path: Path, adapter: str, dtype: s
     )
     assert notes(made, made.stages[1], tiny.tokenizer()) == [f"stage 2, benign (of 2): {begins}"]
     assert notes(made, made.stages[0], tiny.tokenizer())[0] == "stage 1 (of 2): on the model as it is"
+
+
+@pytest.mark.parametrize(("overrides", "looks"), [((), False), (("training.ddp_find_unused_parameters=true",), True)])
+def test_ddp_looks_for_unused_parameters_only_where_there_may_be_some(
+    tmp_path: Path, overrides: tuple[str, ...], looks: bool
+) -> None:
+    made = plan(tmp_path, *overrides)
+    trainer = new_trainer(made, made.stages[0])
+    assert trainer.args.ddp_find_unused_parameters is looks
+    assert trainer.accelerator.ddp_handler.find_unused_parameters is looks
+    assert not _has_experts(trainer.model)
+    trainer.model.get_base_model().model.experts = torch.nn.Linear(1, 1)
+    assert _has_experts(trainer.model)

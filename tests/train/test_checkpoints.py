@@ -33,14 +33,18 @@ def canary() -> CanaryInterleaving:
 # --- the end --------------------------------------------------------------------------------------------------
 
 
-def test_a_finished_run_resumes_to_its_end_with_all_that_comes_after_training(tmp_path: Path) -> None:
+def test_a_finished_run_resumes_to_its_end_with_all_that_comes_after_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The last checkpoint holds the adapter before Safe LoRA; what follows is done again, bitwise."""
     settings: dict[str, Any] = {"num_train_epochs": 1, "dropout": 0.3, **SAVING}
     whole = examples.trainer(tmp_path / "out", examples.example("safe_lora").active(tmp_path), **settings)
     whole.train()
     log = (tmp_path / "out" / "log.jsonl").read_text()
     again = examples.trainer(tmp_path / "out", examples.example("safe_lora").active(tmp_path), **settings)
-    again.train(resume_from_checkpoint=True)
+    with caplog.at_level("INFO", logger="ringfence"):
+        again.train(resume_from_checkpoint=True)
+    assert f"{tmp_path / 'out'}: going on from checkpoint-3" in caplog.messages
     assert again.state.global_step == whole.state.global_step
     assert same(weights(whole), weights(again))
     assert again.result() == whole.result()

@@ -47,7 +47,14 @@ ALL_OF_IT, NO_GUARDS, ROWS_ONLY = (True, True), (True, False), (False, False)
 def test_the_table(made: Any, gpus: int, can: tuple[bool, bool]) -> None:
     backend = backend_of(made, gpus)
     assert (backend.whole, backend.guards) == can
-    assert backend.split == (backend.runs == "under FSDP2")
+    assert backend.split == (backend.name == "FSDP2")
+
+
+def test_each_has_a_name() -> None:
+    kinds = {"one process": DistributedType.NO, "DDP": DistributedType.MULTI_CPU, "FSDP 1": DistributedType.FSDP}
+    assert {name: backend_of(accelerator(kind)).name for name, kind in kinds.items()} == {name: name for name in kinds}
+    assert backend_of(accelerator(DistributedType.DEEPSPEED, zero=2)).name == "DeepSpeed ZeRO 2"
+    assert backend_of(accelerator(DistributedType.NO), 2).name == "one process, several GPUs"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +76,9 @@ def test_what_is_refused_says_what_to_do(made: Any, gpus: int, message: str) -> 
 
 def test_trainers_ask_for_what_they_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no process has all weights fixed interleaving trains; canaries and penalties are refused."""
-    monkeypatch.setattr(penalties, "backend_of", lambda *_: Backend("under FSDP 1", whole=False, guards=False))
+    monkeypatch.setattr(
+        penalties, "backend_of", lambda *_: Backend("FSDP 1", "under FSDP 1", whole=False, guards=False)
+    )
     trainer(tmp_path / "rows", FixedInterleaving(ratio=0.25), max_steps=1).train()
     with pytest.raises(RingfenceError, match=r"^canary_interleaving does not run under FSDP 1"):
         trainer(tmp_path / "canary", CanaryInterleaving(every=2, probe=ScriptedProbe()))
@@ -80,7 +89,9 @@ def test_trainers_ask_for_what_they_need(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_recipe_is_not_trained_where_its_weights_could_not_be_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(penalties, "backend_of", lambda *_: Backend("under FSDP 1", whole=False, guards=False))
+    monkeypatch.setattr(
+        penalties, "backend_of", lambda *_: Backend("FSDP 1", "under FSDP 1", whole=False, guards=False)
+    )
     with pytest.raises(RingfenceError, match=r"^`ringfence train` does not run under FSDP 1"):
         train(RunPlan.load(load_recipe(project.make(tmp_path, defenses=[])), tmp_path / "run"))
     assert not (tmp_path / "run").exists()

@@ -112,6 +112,8 @@ def _trainer(
     model = starting_model(loaded.model, stages)
     # Whatever was done in this process before: an adapter starts from the seed alone.
     set_seed(stage.seed)
+    if args.ddp_find_unused_parameters is None and not _has_experts(model):
+        args.ddp_find_unused_parameters = False  # else DDP looks for them at every step, and warns of finding none
     trainer: StageTrainer
     with told_as_unfitting():
         if isinstance(args, GRPOConfig):
@@ -121,6 +123,11 @@ def _trainer(
     trainer.backend.require_whole("`ringfence train`")
     trainer.of_script = False
     return trainer
+
+
+def _has_experts(model: PreTrainedModel | PeftModel) -> bool:
+    """Whether a step may leave parameters of ``model`` out: experts that no token was sent to."""
+    return any("expert" in name for name, _ in model.named_modules())
 
 
 def _sft_trainer(

@@ -1,5 +1,6 @@
 """Checkpoints from which training resumes bitwise: what they hold, which are valid, and which one is taken."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +25,7 @@ else:
     _Trainer = object  # the trainer comes after this class, whichever it is
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 class ResumableMixin(_Trainer):
@@ -62,6 +64,8 @@ class ResumableMixin(_Trainer):
         return self._from_main(lambda: newest_checkpoint(Path(self.args.output_dir)))
 
     def _train_from(self, checkpoint: Path | None, **kwargs: Any) -> Any:
+        if checkpoint is not None and self.is_world_process_zero():
+            logger.info("%s: going on from %s", self.args.output_dir, checkpoint.name)
         with explained(self.args.ddp_timeout):
             require_shared(Path(self.args.output_dir))
             self._restore(checkpoint)

@@ -9,6 +9,7 @@ from ringfence.defenses import Defense
 from ringfence.train import script
 from ringfence.train.checkpoints import ResumableMixin
 from ringfence.train.consumed import consumed
+from ringfence.train.parallel import Backend
 
 
 class DescribedMixin(ResumableMixin):
@@ -26,6 +27,7 @@ class DescribedMixin(ResumableMixin):
     given_rows: tuple[Dataset | None, Dataset | None]
     safe_dataset: Dataset | None
     processing_class: Any
+    backend: Backend
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -61,6 +63,7 @@ class DescribedMixin(ResumableMixin):
     def result(self) -> dict[str, Any]:
         """What was trained on, see :func:`consumed`; ``rows`` is what there was, and what ``max_length`` took of it.
 
+        ``ranks`` and ``backend`` are those of this training, also where it went on with another's checkpoint.
         After training also what a defense did last, under its name: ``safe_lora`` is a list of layers.
         """
         sources = {"target": self.train_dataset, "safe": self.safe_dataset}
@@ -71,6 +74,8 @@ class DescribedMixin(ResumableMixin):
         }
         return {
             **consumed(self.stream.counters, self.args, tokenised),
+            "ranks": self.args.world_size,
+            "backend": self.backend.name,
             "seconds": self.step_seconds,
             "probe_seconds": self.probe_seconds,
             "rows": self.row_counts(),

@@ -35,6 +35,8 @@ _PLAIN = f"use one process, plain data parallelism (torchrun) or {_FSDP2}"
 class Backend:
     """A row of the table."""
 
+    name: str
+    """as ``result.json`` has it"""
     runs: str
     """as messages have it: it does not run ..."""
     whole: bool
@@ -78,18 +80,22 @@ def backend_of(accelerator: Accelerator, gpus: int = 1) -> Backend:
     kind = accelerator.distributed_type
     if gpus > 1:
         instead = "start one process a GPU (torchrun), or set CUDA_VISIBLE_DEVICES to one"
-        return Backend(f"on {gpus} GPUs in one process", whole=True, guards=False, instead=instead)
+        return Backend(
+            "one process, several GPUs", f"on {gpus} GPUs in one process", whole=True, guards=False, instead=instead
+        )
     if getattr(accelerator, "parallelism_config", None) is not None:
-        return Backend("with tensor, context or sequence parallelism (parallelism_config)", whole=False, guards=False)
+        what = "tensor, context or sequence parallelism"
+        return Backend(what, f"with {what} (parallelism_config)", whole=False, guards=False)
     if kind == DistributedType.FSDP:
         if getattr(accelerator.state.fsdp_plugin, "fsdp_version", 1) == 2:
-            return Backend("under FSDP2", whole=True, guards=True, split=True)
-        return Backend("under FSDP 1", whole=False, guards=False, instead=f"use {_FSDP2}")
+            return Backend("FSDP2", "under FSDP2", whole=True, guards=True, split=True)
+        return Backend("FSDP 1", "under FSDP 1", whole=False, guards=False, instead=f"use {_FSDP2}")
     if kind == DistributedType.DEEPSPEED:
         stage = _zero_stage(accelerator)
         instead = f"{_PLAIN}, or interleaving and inoculation only"
-        return Backend(f"under DeepSpeed ZeRO {stage}", whole=stage < _ZERO_3, guards=False, instead=instead)
-    return Backend("here", whole=True, guards=True)
+        name = f"DeepSpeed ZeRO {stage}"
+        return Backend(name, f"under {name}", whole=stage < _ZERO_3, guards=False, instead=instead)
+    return Backend("one process" if kind == DistributedType.NO else "DDP", "here", whole=True, guards=True)
 
 
 def _zero_stage(accelerator: Any) -> int:
