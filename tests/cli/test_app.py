@@ -163,6 +163,8 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str
     assert "--out goes with one of" in bad(capsys, "evaluate", recipe, "--out", out)
     assert "--out goes with one of" in bad(capsys, "evaluate", recipe, "--base", "--model", "a/b", "--out", out)
     assert "unknown preset" in bad(capsys, "evaluate", out, "--preset", "kazcer")
+    said = bad(capsys, "evaluate", out, "--generator", "vlm")
+    assert '--generator vlm: no such generator, and no address. Did you mean "vllm"?' in said
     assert "not a run folder" in bad(capsys, "evaluate", out, "seed=1")
     assert "no such run folder" in bad(capsys, "report", tmp_path / "none")
     assert "name the --model" in bad(capsys, "data", "check", "builtin:glitter/target", "--max-length", "5")

@@ -13,7 +13,7 @@ from ringfence.runs.changes import MODEL_KEY, evaluation_name, with_changes
 
 BAD = {
     "training.learning_rate=1": r"^training\.learning_rate: an evaluation may change .*, no_system, seed",
-    "evaluation.sampels=3": r"run\.json: unknown key 'evaluation\.sampels'\. Did you mean .samples",
+    "evaluation.sampels=3": r"^changes to here: unknown key 'evaluation\.sampels'\. Did you mean .samples",
     "judge={kind: rule}": r"judge\.kind: unknown judge 'rule'",
     f"{MODEL_KEY}=other": r"^--model: here was trained on .*, not on other; leave --model out",
 }

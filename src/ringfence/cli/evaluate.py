@@ -10,7 +10,7 @@ import typer
 
 from ringfence.cli.console import console, examples, say
 from ringfence.cli.options import judge_file
-from ringfence.core.errors import RingfenceError
+from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.progress import advancing, watched
 
 if TYPE_CHECKING:
@@ -238,7 +238,15 @@ def _changes(suites: Sequence[str], judge: Path | None, samples: int | None) -> 
 
 def _generator(given: str) -> dict[str, str]:
     """A name or an address as a mapping, which changes such as ``generator.model=NAME`` reach into."""
-    return {"kind": "server", "base_url": given} if "://" in given else {"kind": given}
+    from ringfence.generation.config import GENERATORS
+
+    if "://" in given:
+        return {"kind": "server", "base_url": given}
+    if given not in [*GENERATORS]:
+        raise RingfenceError(
+            f"--generator {given}: no such generator, and no address.{did_you_mean(given, GENERATORS)}"
+        )
+    return {"kind": given}
 
 
 def _suite(given: str) -> tuple[str, str]:

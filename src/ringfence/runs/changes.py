@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.run_folder import OWN, PYTHON, RUN_FILE
+from ringfence.core.run_folder import OWN, PYTHON
 from ringfence.evaluate.presets import Preset
 from ringfence.recipe.run import Recipe, changed
 
@@ -23,7 +23,7 @@ def with_changes(own: Recipe, changes: Sequence[str], preset: Preset | None, run
             raise RingfenceError(f"{key}: an evaluation may change {', '.join(CHANGEABLE)}; the rest is the run's")
     recipe = own if preset is None else own.with_preset(preset)
     if changes:
-        recipe = changed(recipe, changes, str(run / RUN_FILE))
+        recipe = changed(recipe, changes, f"changes to {run}")  # by itself it is good: it was trained
     if recipe is own:
         return own
     if recipe.model != own.model and not own.model.name.startswith(PYTHON):
