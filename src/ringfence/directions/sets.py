@@ -48,7 +48,7 @@ class DatasetGroup:
 
 @dataclass(frozen=True)
 class Representations:
-    """Where the rows of :class:`Sets` are."""
+    """Where the rows of :class:`DatasetGroup` are."""
 
     layers: dict[int, NDArray[np.float32]]
     """k -> (rows, hidden)"""

@@ -19,7 +19,7 @@ def worth_tables(direction: Direction, worth: DirectionReport, names: Sequence[s
     """What a direction between the first two sets of ``names`` is worth."""
     told = (("rows that it is fitted on", worth.fitted), ("held out", worth.held_out))
     tables = [
-        _table("DatasetGroup", ["", "set"], list(zip(_LETTERS, names, strict=False)), words=["set"]),
+        _table("Sets", ["", "set"], list(zip(_LETTERS, names, strict=False)), words=["set"]),
         _table(
             f"A - B at layer {direction.layer} of {direction.model}, length {direction.norm:.3f}",
             ["separation", "AUC", "gap in SDs", "rows of A", "rows of B"],
