@@ -64,6 +64,13 @@ def changed(folder: Path, act: Callable[..., object], *arguments: object) -> lis
         return pool.submit(_record, folder, act, arguments).result()
 
 
+def started(act: Callable[..., object], *arguments: object) -> Any:
+    """The process of ``act(*arguments)``, for others to kill."""
+    process = _CONTEXT.Process(target=act, args=arguments)
+    process.start()
+    return process
+
+
 def _killed(
     kill: Callable[..., None], where: tuple[object, ...], act: Callable[..., object], arguments: tuple[object, ...]
 ) -> bool:
