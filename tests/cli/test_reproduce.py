@@ -30,7 +30,8 @@ class Here:
     def start(self, folder: Path) -> "Here":
         about = json.loads((folder / STEP_FILE).read_text())
         for command in about["commands"]:
-            assert project.in_process(self.capsys, *command)[0] == 0
+            code, _, err = project.in_process(self.capsys, *command)
+            assert code == 0, err
         (folder / DONE_FILE).write_text('{"seconds": 1, "attempts": 1}')
         self.made.append(about["label"])
         return self

@@ -119,8 +119,12 @@ def _show_toy(plan: "SweepPlan", folder: Path) -> None:
 
     assert plan.toy is not None
     summary = summarise(plan, graph_of(plan, folder, on_paper=True))
+    lines = toy_lines(summary)
+    if not lines:
+        say(f"no row of {plan.table} is whole yet: it is when all runs are done that it is a mean over; see {folder}")
+        return
     shown = TextTable(heading(plan), list(HEADINGS), keys=2)
-    for line in toy_lines(summary):
+    for line in lines:
         shown.add(*toy_cells(*line))
     console.print(shown)
     for written in write_toy_tables(summary, folder, plan):

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ringfence.core.files import write_text
-from ringfence.report.formatting import NO_DATA
 from ringfence.sweep.latex import latex_table
 from ringfence.sweep.measured import Measured, Summary
 from ringfence.sweep.plan import SweepPlan
@@ -27,18 +26,18 @@ def heading(plan: SweepPlan) -> str:
 
 
 def toy_lines(summary: Summary) -> list[tuple[str, str, Measured]]:
-    """Row, column, and what was measured."""
+    """Row, column, and what was measured; what has no number is not there."""
     return [
         (row, column, one)
         for row, columns in summary.items()
         for column, one in columns.items()
-        if not column.endswith(_ASIDE)
+        if not column.endswith(_ASIDE) and not math.isnan(one.rate.value)
     ]
 
 
 def toy_cells(row: str, column: str, one: Measured) -> tuple[str, ...]:
     """Of :data:`HEADINGS`."""
-    return row, column, one.said(" ± {:.2g}", NO_DATA), f"{one.rate.n:.0f}"
+    return row, column, one.said(" ± {:.2g}", ""), f"{one.rate.n:.0f}"
 
 
 def write_toy_tables(summary: Summary, out: Path, plan: SweepPlan) -> list[Path]:
