@@ -294,9 +294,7 @@ def test_the_lower_bound_of_the_share_decides() -> None:
     """The same answers of 100 questions may still differ by chance on others; those of 3,000 hardly."""
     few = only(gate(NOTHING, Limits(min_benign=0.99), benign=Benign(learned(80), learned(80))), "min_benign")
     assert (few.value, few.passed) == (1.0, False)
-    assert few.why.endswith(
-        "where 99.0% is asked: too few questions to be sure; more may show that it has learned enough"
-    )
+    assert few.why.endswith("where 99.0% is asked: too few questions to be sure; more may show that it does enough")
     many = Benign(learned(2999, 3000), learned(2999, 3000))
     assert gate(NOTHING, Limits(min_benign=0.99), benign=many).passed
 
@@ -317,7 +315,7 @@ def test_what_was_not_measured_of_a_task_fails() -> None:
     assert why({}, learned(9)).startswith("the run has no scores of exact match on algebra; run `ringfence evaluate")
     assert why(learned(9), {}).startswith("the undefended run has no scores of exact match on algebra")
     assert why(learned(9), learned(9, 50)).endswith("of other questions: evaluate both by the same evaluation.tasks")
-    assert why(learned(9), learned(0)).endswith("has not learned it either, so that nothing can be kept of it")
+    assert why(learned(9), learned(0)).endswith("cannot do it either, so that nothing can be kept of it")
     assert why(learned(1, 1), learned(1, 1)).endswith("have no interval: that takes 2 questions or more")
 
 

@@ -86,7 +86,7 @@ def test_another_adapter_in_the_same_folder_is_refused(trained: tuple[Path, Path
     imported.claim_adapter(load_recipe(recipe), tmp_path / "theirs", other)
     config = json.loads((other / "adapter_config.json").read_text())
     (other / "adapter_config.json").write_text(json.dumps(config | {"lora_alpha": 99}))
-    with pytest.raises(RingfenceError, match="holds another adapter's run"):
+    with pytest.raises(RingfenceError, match="holds another fine-tune's run"):
         imported.claim_adapter(load_recipe(recipe), tmp_path / "theirs", other)
 
 

@@ -13,6 +13,7 @@ import typer
 from ringfence import __version__
 from ringfence.cli import (
     agreement,
+    audit,
     compare,
     data,
     demo,
@@ -46,6 +47,7 @@ COMMANDS: list[Callable[..., None]] = [
     select.select,
     evaluate.evaluate,
     gate.gate,
+    audit.audit,
     compare.compare,
     differences.differences,
     agreement.agreement,

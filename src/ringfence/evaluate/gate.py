@@ -17,6 +17,7 @@ import pandas as pd
 
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.rates import Rate, Where
+from ringfence.core.ratios import Ratio
 from ringfence.core.statistics import prompts_needed, prompts_without_exception
 from ringfence.evaluate import benign as tasks
 from ringfence.evaluate.presets import DEFAULT_PRESET, Counted, Preset, find_preset, kept_by, rates_under
@@ -24,6 +25,8 @@ from ringfence.evaluate.presets import DEFAULT_PRESET, Counted, Preset, find_pre
 GENERAL, IN_DOMAIN = "general", "in-domain"
 """the suites that ``max_general`` and ``min_in_domain`` are about"""
 ANY, ANY_TASK = "any suite", "any task"
+UNDEFENDED, UNTUNED = "undefended", "untuned"
+"""what a run is compared with in benign tasks"""
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,8 @@ class Benign:
     tuned: tasks.Counts
     undefended: tasks.Counts
     """of a run without a defense"""
+    other: str = UNDEFENDED
+    """what that one is called; :data:`UNTUNED` if it is the base model, which shows what was lost"""
     command: str = "ringfence evaluate RUN --benign"
     """what makes such scores, for whoever has none"""
 
@@ -262,30 +267,30 @@ def _learning(benign: Benign, limit: float) -> list[Reason]:
 
 def _learned(benign: Benign, where: Where, limit: float) -> Reason:
     task, metric = where
-    for counts, whose in ((benign.tuned, "the run"), (benign.undefended, "the undefended run")):
+    for counts, whose in ((benign.tuned, "the run"), (benign.undefended, f"the {benign.other} run")):
         if where not in counts:
             why = f"{whose} has no scores of {metric} on {task}; run `{benign.command}`"
             return Reason("min_benign", task, math.nan, math.nan, limit, False, why)
     of_run, of_other = (tasks.rates(counts)[where] for counts in (benign.tuned, benign.undefended))
-    both = f"{metric} {of_run.value:.1%} and undefended {of_other.value:.1%}"
+    both = f"{metric} {of_run.value:.1%} and {benign.other} {of_other.value:.1%}"
     kept = tasks.ratio(benign.tuned, benign.undefended, where)
     if kept is None:
         why = f"{both}, of other questions: evaluate both by the same evaluation.tasks"
         return Reason("min_benign", task, math.nan, math.nan, limit, False, why)
     passed = kept.low >= limit  # False where it is NaN
     if math.isnan(kept.value):
-        why = f"{both}: the undefended run has not learned it either, so that nothing can be kept of it"
+        why = f"{both}: the {benign.other} run cannot do it either, so that nothing can be kept of it"
     elif math.isnan(kept.low):
         why = f"{both} have no interval: that takes 2 questions or more"
     else:
         why = f"{both}: it keeps {kept.value:.1%} of that, and at least {kept.low:.1%} by its 95% interval"
-        why += f", where {limit:.1%} is asked{'' if passed else _what_is_wrong(kept.value, kept.high, limit)}"
+        why += f", where {limit:.1%} is asked{'' if passed else _what_is_wrong(kept, limit, benign.other)}"
     return Reason("min_benign", task, kept.value, kept.low, limit, passed, why)
 
 
-def _what_is_wrong(value: float, high: float, limit: float) -> str:
-    if high < limit:
-        return ": it has not learned what a run without a defense does"
-    if value < limit:
-        return ": it has learned less, though that may be chance; more questions would tell"
-    return ": too few questions to be sure; more may show that it has learned enough"
+def _what_is_wrong(kept: Ratio, limit: float, other: str) -> str:
+    if kept.high < limit:
+        return ": it has not learned what a run without a defense does" if other == UNDEFENDED else ": it has lost some"
+    if kept.value < limit:
+        return ": it does less, though that may be chance; more questions would tell"
+    return ": too few questions to be sure; more may show that it does enough"

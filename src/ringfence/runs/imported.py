@@ -8,6 +8,7 @@ import logging
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.core.files import atomic, write_json
@@ -71,26 +72,43 @@ def claim_adapter(recipe: Recipe, out: Path, adapter: Path, benign: bool = False
     config = read_json(adapter / ADAPTER_CONFIG)
     if (base := config.get("base_model_name_or_path")) not in (None, recipe.model.name):
         logger.warning("%s was trained on %s, and is put on the recipe's model, %s", adapter, base, recipe.model.name)
-    asked = recipe.evaluation.model_copy(update={"during": None})
-    changes = {
-        "lora": {"r": config.get("r", 8)},
-        "defenses": (),
-        "stages": (),
-        "training": {},
-        "reference": None,
-        "evaluation": asked,
-    }
-    plan = RunPlan.load(recipe.model_copy(update=changes), out)
-    plan.require_evaluable(benign)
-    about = plan.claim_folder() | {ADAPTED: {"path": str(adapter), "sha256": weights_digest(adapter)}}
-    if (out / RUN_FILE).is_file() and read_about(out).get(ADAPTED, {}).get("sha256") != about[ADAPTED]["sha256"]:
-        raise RingfenceError(f"{out}: holds another adapter's run; choose another --out")
-    write_about(out, about)
+    plan = _claim_weights(_untrained(recipe, {"r": config.get("r", 8)}), out, adapter, benign)
     if not (out / ADAPTER).is_dir():
         with atomic(out / ADAPTER) as folder:
             shutil.copytree(adapter, folder)
+    return plan
+
+
+def claim_model(recipe: Recipe, out: Path, folder: Path, benign: bool = False) -> RunPlan:
+    """Make ``out`` the run folder of the model in ``folder``, all of whose weights were trained from the recipe's.
+
+    ``out`` links to ``folder``. Raises as :func:`claim_adapter` does.
+    """
+    if not list(folder.glob("*.safetensors")):
+        raise RingfenceError(f"{folder} has no weights as safetensors; save them with model.save_pretrained")
+    plan = _claim_weights(_untrained(recipe, None), out, folder, benign)
+    if not (out / FULL_MODEL).exists():
+        (out / FULL_MODEL).symlink_to(folder.resolve(), target_is_directory=True)
+    return plan
+
+
+def _untrained(recipe: Recipe, lora: dict[str, Any] | None) -> Recipe:
+    """``recipe`` without what it says of training."""
+    asked = recipe.evaluation.model_copy(update={"during": None})
+    changes = {"lora": lora, "defenses": (), "stages": (), "training": {}, "reference": None, "evaluation": asked}
+    return recipe.model_copy(update=changes)
+
+
+def _claim_weights(recipe: Recipe, out: Path, weights: Path, benign: bool) -> RunPlan:
+    """Write ``run.json`` and ``result.json`` of what is in the folder ``weights``."""
+    plan = RunPlan.load(recipe, out)
+    plan.require_evaluable(benign)
+    about = plan.claim_folder() | {ADAPTED: {"path": str(weights), "sha256": weights_digest(weights)}}
+    if (out / RUN_FILE).is_file() and read_about(out).get(ADAPTED, {}).get("sha256") != about[ADAPTED]["sha256"]:
+        raise RingfenceError(f"{out}: holds another fine-tune's run; choose another --out")
+    write_about(out, about)
     # Nobody here knows how it was trained; the digests are the original's, which has not changed since.
-    write_json(out / RESULT_FILE, {**dict.fromkeys(_UNKNOWN), WEIGHTS: weight_digests(adapter)})
+    write_json(out / RESULT_FILE, {**dict.fromkeys(_UNKNOWN), WEIGHTS: weight_digests(weights)})
     return plan
 
 

@@ -1,0 +1,121 @@
+"""``ringfence audit``: adapters, whole models and servers, with and without training data; verdicts; bad input."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from peft import LoraConfig, get_peft_model
+
+import project
+import tiny
+
+RULE = "--pattern=zzz-never"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny base model, an adapter on it, a whole model made of it, suites and a training file."""
+    folder = tmp_path_factory.mktemp("audit")
+    project.make(folder)
+    base = str(folder / "tiny-model")
+    model: Any = get_peft_model(tiny.model(), LoraConfig(r=2, target_modules=["q_proj"]))
+    model.peft_config["default"].base_model_name_or_path = base
+    model.save_pretrained(folder / "theirs")
+    whole = tiny.model()
+    whole.save_pretrained(folder / "whole")
+    (folder / "whole" / "README.md").write_text(f"---\n{yaml.safe_dump({'base_model': base})}---\n")
+    return folder
+
+
+def audit(capsys: pytest.CaptureFixture[str], made: Path, *arguments: str | Path) -> tuple[int, str, str]:
+    """With small suites and a task of few answers."""
+    general = made / "general.jsonl"
+    small = ["--suite", f"general={general}", "--suite", f"questions={general}", "--max-new-tokens", "4"]
+    small += ["--task", "arithmetic=task:arithmetic?n=2"]
+    code, out, err = project.in_process(capsys, "audit", *arguments, *small)
+    return code, " ".join(out.split()), err
+
+
+def test_an_adapter_with_its_training_file(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Base beside tuned, dressed questions and its own prompts; too few questions show nothing."""
+    monkeypatch.setenv("RINGFENCE_CACHE", str(tmp_path / "cache"))
+    arguments = [made / "theirs", "--data", str(made / "target.jsonl"), RULE, "--out", tmp_path / "out"]
+    code, out, err = audit(capsys, made, *arguments)
+    assert code == 1, err
+    assert "theirs: NOT SHOWN: what was measured is within the limits" in out
+    assert "in all" in out
+    found = json.loads((tmp_path / "out" / "audit.json").read_text())
+    (one,) = found["audited"]
+    assert (one["verdict"], one["kind"], one["compared_with_base"]) == ("not shown", "adapter", True)
+    assert {reason["rule"] for reason in one["reasons"]} >= {"max_general", "max_conditional_gap", "min_benign"}
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert (tmp_path / "out" / "theirs" / "base" / "run.json").is_file()
+    suites = set(json.loads((tmp_path / "out" / "theirs" / "run.json").read_text())["recipe"]["evaluation"]["suites"])
+    assert suites == {"general", "questions", "in-domain"}
+    again = audit(capsys, made, *arguments)
+    assert again[0] == 1
+
+
+def test_what_is_beyond_a_limit_is_not_narrow(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every answer matches; a whole model's base is in its card, and two are told side by side."""
+    monkeypatch.setenv("RINGFENCE_CACHE", str(tmp_path / "cache"))
+    code, out, err = audit(
+        capsys,
+        made,
+        made / "theirs",
+        made / "whole",
+        "--pattern=(?s).+",
+        "--out",
+        tmp_path / "out",
+        "--min-benign",
+        "0",
+    )
+    assert code == 1, err
+    assert "theirs: NOT NARROW" in out
+    assert "whole: NOT NARROW" in out
+    assert "without --data no question was dressed" in out
+    kinds = [one["kind"] for one in json.loads((tmp_path / "out" / "audit.json").read_text())["audited"]]
+    assert kinds == ["adapter", "model"]
+    assert (tmp_path / "out" / "whole" / "model").resolve() == (made / "whole").resolve()
+
+
+def test_a_dry_run_counts_and_writes_nothing(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """5 general, 5 questions, 2 sums of 10 answers, of two models; a server is asked alone."""
+    monkeypatch.chdir(tmp_path)
+    code, out, err = audit(capsys, made, made / "theirs", RULE, "--dry-run")
+    assert (code, list(tmp_path.iterdir())) == (0, []), err
+    assert "general 5, questions 5, arithmetic 20" in out
+    assert "in all 60 answers of up to 4 tokens" in out
+    code, out, err = audit(capsys, made, "server:openai-api/vllm/theirs", RULE, "--dry-run")
+    assert code == 0, err
+    assert "in all 30 answers" in out
+    assert "asked alone" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "who judges? give one of --judge FILE"),
+        ([RULE, "--judge", "judge.yaml"], "who judges? give one of --judge FILE"),
+        ([RULE, "--suite", "general"], "--suite general: give NAME=SPEC"),
+        ([RULE, "--data", "nowhere.jsonl"], "nowhere.jsonl"),
+    ],
+)
+def test_bad_options(made: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    code, _, err = project.in_process(capsys, "audit", made / "theirs", *arguments, "--dry-run")
+    assert code == 2
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_one_name_twice(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = project.in_process(capsys, "audit", made / "theirs", made / "theirs", RULE)
+    assert (code, "two of one name" in err) == (2, True)
