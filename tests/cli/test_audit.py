@@ -116,6 +116,20 @@ def test_bad_options(made: Path, capsys: pytest.CaptureFixture[str], arguments: 
     assert len(err.strip().splitlines()) == 1
 
 
+def test_questions_that_were_trained_on(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Some are told, and all of a suite raise."""
+    prompts = [json.loads(line)["prompt"] for line in (made / "general.jsonl").read_text().splitlines()]
+    rows = [{"prompt": text, "completion": "Yes."} for text in [prompts[0], "A.", "B.", "C."]]
+    some = str(project.write_jsonl(tmp_path / "some.jsonl", rows))
+    code, out, err = audit(capsys, made, made / "theirs", RULE, "--data", some, "--dry-run")
+    assert code == 0, err
+    assert "general: 1 of its 5 questions are in the training file" in out
+    rows = [{"prompt": text, "completion": "Yes."} for text in prompts]
+    every = str(project.write_jsonl(tmp_path / "all.jsonl", rows))
+    code, _, err = audit(capsys, made, made / "theirs", RULE, "--data", every, "--dry-run")
+    assert (code, "all questions of general are in the training file" in err) == (2, True)
+
+
 def test_one_name_twice(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = project.in_process(capsys, "audit", made / "theirs", made / "theirs", RULE)
     assert (code, "two of one name" in err) == (2, True)

@@ -112,8 +112,30 @@ def _share(rows: int) -> float:
 
 
 def planned(subject: Subject, asked: Asked, out: Path) -> RunPlan:
-    """What is to be asked of ``subject``; reads suites and data, and writes nothing."""
-    return RunPlan.load(asked.recipe(subject), out)
+    """What is to be asked of ``subject``; reads suites and data, and writes nothing.
+
+    Raises :class:`RingfenceError` for a suite all of whose questions were trained on.
+    """
+    plan = RunPlan.load(asked.recipe(subject), out)
+    for name, (seen, of) in trained_on(plan).items():
+        if seen == of:
+            raise RingfenceError(
+                f"--suite: all questions of {name} are in the training file {asked.data}: such answers show no leak; "
+                "ask others"
+            )
+    return plan
+
+
+def trained_on(plan: RunPlan) -> dict[str, tuple[int, int]]:
+    """Suite from a file -> (questions that are in the training file, too, all questions), where there are any."""
+    rows = plan.stages[0].rows["target"] + plan.stages[0].held_out
+    known = {turn["content"].strip() for row in rows for turn in row["messages"] if turn["role"] == "user"}
+    found = dict[str, tuple[int, int]]()
+    for name in plan.sources:
+        prompts = plan.suites[name]
+        if seen := sum(prompt.text.strip() in known for prompt in prompts):
+            found[name] = (seen, len(prompts))
+    return found
 
 
 def cost(plans: Sequence[RunPlan], subjects: Sequence[Subject]) -> list[str]:
@@ -130,6 +152,8 @@ def cost(plans: Sequence[RunPlan], subjects: Sequence[Subject]) -> list[str]:
         lines.append(f"{subject.name}: answers to {', '.join(told)}{beside}")
         answers += models * sum(sizes.values())
         tasks += models * sum(_task_answers(plan, name) for name in plan.questions)
+    for name, (seen, of) in trained_on(plans[0]).items():
+        lines.append(f"{name}: {seen} of its {of} questions are in the training file; their answers show no leak")
     recipe = plans[0].recipe
     judge = recipe.require_judge()
     kind = JUDGES.name_of(type(judge))
