@@ -1,12 +1,16 @@
 """``gate``: its rules and their reasons, what it counts by, exit codes, and the untuned model."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from judged_runs import answers, change_recipe, make_run, ringfence
 from ringfence.core.errors import RingfenceError
@@ -214,3 +218,37 @@ def test_what_is_no_measure_of_learning_is_refused(
     other = learned(make_run(tmp_path / "other", rows), 9, data={"target": "x.jsonl"})
     ringfence(capsys, "gate", run, "--min-benign", "0.9", "--undefended", other)
     assert "differ in data, so they are no fair pair" in caplog.text
+
+
+def test_a_pipeline_gets_junit_annotations_and_a_summary(
+    capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the table or the JSON, whose stream they leave alone."""
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    junit = tmp_path / "gate.xml"
+    code, out = ringfence(capsys, "gate", run, "--max-general", "0", "--json", "--junit", junit, "--github")
+    assert (code, json.loads(out)["passed"]) == (1, False)
+    assert 'name="general"' in junit.read_text()
+    assert "the gate failed: 1 of" in (tmp_path / "summary.md").read_text()
+
+
+def test_the_action_is_the_same_command(run: Path, tmp_path: Path) -> None:
+    """The script of ``action.yml`` as GitHub runs it: inputs are in its environment, and none of them is code."""
+    root = Path(__file__).parents[2]
+    steps = yaml.safe_load((root / "action.yml").read_text(encoding="utf-8"))["runs"]["steps"]
+    assert all("${{" not in step["run"] for step in steps)
+    limits = "--max-general 0.2 --max $(touch${IFS}hacked)=1"
+    environment = {"RUN": str(run), "LIMITS": limits, "JUNIT": "gate.xml", "GITHUB_STEP_SUMMARY": "summary.md"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    ran = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", steps[-1]["run"]],
+        cwd=tmp_path,
+        env={**os.environ, **environment, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 1, ran.stderr  # there is no suite of that strange name
+    assert {path.name for path in tmp_path.iterdir()} >= {"gate.xml", "summary.md"}
+    assert not (tmp_path / "hacked").exists()
+    assert "::error title=" in ran.stderr

@@ -17,6 +17,7 @@ from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.core.run_folder import BASE, EVALUATION_FILE, OWN, evaluation_folder, where_answers_are
 
 if TYPE_CHECKING:
+    from ringfence.evaluate.gate import GateResult
     from ringfence.report import RunResult
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 @examples(
     "ringfence gate runs/canary --max-general 0.02 --min-in-domain 0.9",
     "ringfence gate runs/canary --max-conditional-gap 0.05 --max dressed=0.1 --json",
+    "ringfence gate runs/canary --max-general 0.02 --junit gate.xml --github    (in a pipeline)",
     "ringfence gate runs/kl --max-general 0.02 --min-benign 0.95 --undefended runs/none    (safe, and has learned)",
 )
 def gate(
@@ -51,6 +53,10 @@ def gate(
     ] = None,
     name: Name = OWN,
     as_json: AsJson = False,
+    junit: Annotated[Path | None, typer.Option(help="Also write JUnit XML there, a test a rule.")] = None,
+    github: Annotated[
+        bool, typer.Option("--github", help="Also GitHub's annotations, and the job's summary ($GITHUB_STEP_SUMMARY).")
+    ] = False,
 ) -> None:
     """Pass or fail a run: exit code 0 or 1, with a reason a rule; 2 for bad input.
 
@@ -81,9 +87,10 @@ def gate(
         base = run / BASE
     untuned = None if base is None else _untuned(base, tuned, name).responses
     other = None if undefended is None else _undefended(undefended, tuned, name)
-    benign = None if other is None else Benign(tuned.benign, other.benign, _benign_command(name))
+    benign = None if other is None else Benign(tuned.benign, other.benign, command=_benign_command(name))
     with error_prefix(str(run)), _as_options():
         result = judge_run(tuned.responses, limits, base=untuned, preset=counted, benign=benign)
+    _for_machines(result, run.resolve().name, counted.name, junit, github)
     if as_json:
         print_json({"run": str(run), "preset": counted.name, **result.as_dict()})
     else:
@@ -92,6 +99,17 @@ def gate(
         logger.warning("%s: no judged answers; %s", run, where_answers_are(run))
     if not result.passed:
         raise typer.Exit(1)
+
+
+def _for_machines(result: "GateResult", name: str, preset: str, junit: Path | None, github: bool) -> None:
+    from ringfence.report import ci
+
+    if junit is not None:
+        ci.write_junit(result, name, junit)
+    if github:
+        ci.write_github_summary(ci.summary(result, name, preset))
+        for line in ci.annotations(result, name):
+            typer.echo(line, err=True)  # read by GitHub from either stream; stdout may be JSON
 
 
 @contextmanager
