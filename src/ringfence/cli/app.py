@@ -19,6 +19,7 @@ from ringfence.cli import (
     demo,
     differences,
     direction,
+    doctor,
     evaluate,
     figure,
     gate,
@@ -56,6 +57,7 @@ COMMANDS: list[Callable[..., None]] = [
     sweep.sweep,
     reproduce.reproduce,
     demo.demo,
+    doctor.doctor,
 ]
 GROUPS: dict[str, tuple[str, list[Callable[..., None]]]] = {
     "data": (
