@@ -23,6 +23,7 @@ from ringfence.cli import (
     evaluate,
     figure,
     gate,
+    init,
     persona,
     properties,
     report,
@@ -44,6 +45,7 @@ HELP = (
     "Start with `ringfence demo`, which needs no data and no GPU."
 )
 COMMANDS: list[Callable[..., None]] = [
+    init.init,
     train.train,
     select.select,
     evaluate.evaluate,
