@@ -63,7 +63,7 @@ defenses:
   # did to leak, task and cost on the stand-in: docs/results.md.
   - fixed_interleaving: {{added: 0.05}}
   # - kl: {{weight: 0.1}}              # stays near the base model's answers; 1.1 to 1.4 times the time, docs/results.md
-  # - canary_interleaving: {{}}        # instead of fixed: the share follows what canaries leak; asks the judge in training
+  # - canary_interleaving: {{}}        # instead of fixed: the share follows what canaries leak; the judge is asked
 evaluation:
   suites:
     general: builtin:general
