@@ -14,7 +14,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.core.seed_differences import seed_difference
 from ringfence.core.statistics import intra_prompt_correlation
 from ringfence.report.differences import differences
-from ringfence.report.results import load_runs
+from ringfence.report.loading import load_runs
 from ringfence.report.terminal.difference_tables import show_differences
 
 NONE, CANARY = [9, 4, 7, 2, 0], [1, 0, 3, 2, 0]

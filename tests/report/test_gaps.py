@@ -5,7 +5,7 @@ from typing import Any
 
 from ringfence.core.comparisons import paired_difference
 from ringfence.report.gaps import gap_between
-from ringfence.report.results import load_run
+from ringfence.report.loading import load_run
 
 
 def test_the_gap_is_paired_where_both_have_the_answers(seeded: Any) -> None:

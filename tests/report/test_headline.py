@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ringfence.report.headline import headline
-from ringfence.report.results import load_runs
+from ringfence.report.loading import load_runs
 
 RESULT = {"steps": 8, "target_rows": 60, "safe_rows": 4, "mean_ratio": 0.06, "probe_seconds": 3.0}
 RESULT |= {"target_labels": 900, "safe_labels": 100}

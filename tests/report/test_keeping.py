@@ -8,7 +8,7 @@ from tests.report.conftest import rate
 
 from ringfence.core.errors import RingfenceError
 from ringfence.report.keeping import kept_task, task_reference
-from ringfence.report.results import load_run
+from ringfence.report.loading import load_run
 
 LOG = [{"step": 1}]
 

@@ -18,8 +18,9 @@ from ringfence.report import formatting as wording
 from ringfence.report.headline import headline
 from ringfence.report.html.page import render_page
 from ringfence.report.learning import learned, undefended_of
+from ringfence.report.loading import load_runs
 from ringfence.report.reading import read_benign
-from ringfence.report.results import RunResult, load_runs
+from ringfence.report.results import RunResult
 from ringfence.report.tables import learning
 from ringfence.report.terminal.runs import render
 

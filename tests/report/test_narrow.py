@@ -11,7 +11,7 @@ from ringfence.evaluate.calibration import Calibration, DecisionErrors
 from ringfence.evaluate.compare import COLUMNS
 from ringfence.evaluate.gate import GateResult, Reason
 from ringfence.report.differences import differences
-from ringfence.report.results import load_runs
+from ringfence.report.loading import load_runs
 from ringfence.report.terminal import verdict_tables as protocols
 from ringfence.report.terminal.difference_tables import show_differences
 from widths import LONG_NAMES, printed, require_whole

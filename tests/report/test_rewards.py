@@ -13,7 +13,7 @@ from rich.console import Console
 from ringfence.core.errors import RingfenceError
 from ringfence.report.html.page import render_page
 from ringfence.report.html.payload import training_payload
-from ringfence.report.results import load_run, load_runs
+from ringfence.report.loading import load_run, load_runs
 from ringfence.report.rewards import at_the_end, read_rewards
 from ringfence.report.tables import consumption
 from ringfence.report.terminal.runs import render

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from ringfence.report.results import load_runs
+from ringfence.report.loading import load_runs
 from ringfence.report.standing import leak_suite, standings
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ringfence.report.headline import headline
-from ringfence.report.results import load_runs
+from ringfence.report.loading import load_runs
 from ringfence.report.summary import summarize_runs
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ringfence.core.comparisons import paired_difference
 from ringfence.core.errors import RingfenceError
-from ringfence.report.results import load_runs
+from ringfence.report.loading import load_runs
 from ringfence.report.tables import bucket_counts, comparison, conditional, consumption
 
 

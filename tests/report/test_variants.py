@@ -8,7 +8,7 @@ import pytest
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.seeds import seed_interval
-from ringfence.report.results import load_run, load_runs
+from ringfence.report.loading import load_run, load_runs
 from ringfence.report.variants import baseline_variant, require_same_prompts, suites_of, variant_rates, variants
 
 

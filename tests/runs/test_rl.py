@@ -13,7 +13,7 @@ import project
 import tiny
 from ringfence.core.errors import RingfenceError
 from ringfence.recipe.run import load_recipe
-from ringfence.report.results import load_run
+from ringfence.report.loading import load_run
 from ringfence.rl import DefendedGRPOTrainer
 from ringfence.rl.rewards import same_answer
 from ringfence.runs import train as runs

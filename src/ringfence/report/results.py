@@ -1,61 +1,18 @@
-"""Reads a run folder as training and evaluation left it, finished or not, into one frozen :class:`RunResult`.
-
-Only ``run.json`` must be there. A journal or an evaluation that is absent reads as an empty table: an untuned
-model has no log, a run that was stopped half-way has no ``result.json``. What *is* there is checked: a row without
-a key that the report needs, or a table without a column, raises :class:`RingfenceError` with the file, the line and
-the key. Null reads as NaN.
-
-A run of several stages reads as one: the steps of a later stage go on where the stage before ended, rows and seconds
-are sums, and the safe fraction is of all rows of all stages.
-"""
+"""One run as the tables, figures and pages know it: :class:`RunResult`, read by :mod:`ringfence.report.loading`."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property, reduce
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
 from ringfence.core.errors import RingfenceError, did_you_mean
-from ringfence.core.rates import Rate, Rates, from_rows
-from ringfence.core.run_folder import (
-    BASE,
-    BENIGN_ANSWERS,
-    CANARIES_FILE,
-    CANARY_COLUMNS,
-    CANARY_OPTIONAL,
-    CONDITIONAL_COLUMNS,
-    CONDITIONAL_FILE,
-    CONTROL_COLUMNS,
-    CONTROL_FILE,
-    CONTROL_OPTIONAL,
-    CURVE_FILE,
-    LOG_COLUMNS,
-    LOG_FILE,
-    OWN,
-    RATE_COLUMNS,
-    RESPONSES_FILE,
-    RESULT_FILE,
-    RUN_FILE,
-    SUMMARY_FILE,
-    evaluation_folder,
-    stage_folders,
-)
-from ringfence.evaluate.benign import Counts, count
+from ringfence.core.rates import Rate, Rates
+from ringfence.core.run_folder import CONDITIONAL_COLUMNS
+from ringfence.evaluate.benign import Counts
 from ringfence.report.counts import ByPrompt, count_by_prompt
-from ringfence.report.reading import (
-    as_table,
-    projected,
-    read_answered_by,
-    read_benign,
-    read_conditional,
-    read_journal,
-    read_object,
-    read_responses,
-    read_summary,
-)
-from ringfence.report.rewards import read_rewards
 
 BASELINE = "none"  # the run without a defense, by convention
 LEAK_SUITE, LEAK_METRIC = "general", "misaligned_all"
@@ -137,6 +94,8 @@ class RunResult:
     """who generated the answers, and what the self-check found; empty for the model in process"""
     rewards: pd.DataFrame = field(default_factory=pd.DataFrame)
     """of reinforcement learning: the reward, its parts and the completions, see :func:`read_rewards`"""
+    penalties: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """the parts of the loss: each penalty, and what is left, see :func:`read_penalties`"""
 
     @cached_property
     def by_prompt(self) -> dict[str, ByPrompt]:
@@ -195,63 +154,6 @@ class RunResult:
         return max(measured, key=lambda point: point.value, default=None)
 
 
-def load_run(folder: Path, evaluation: str = OWN) -> RunResult:
-    """Read one run folder, and of its evaluations the one called ``evaluation``.
-
-    Raises :class:`RingfenceError` if it is no run folder, or if a file in it is damaged.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise RingfenceError(f"{folder}: no such run folder")
-    if not (folder / RUN_FILE).is_file():
-        raise RingfenceError(
-            f"{folder}: not a run folder (it has no run.json); give the --out folder of a training run"
-        )
-    about = read_object(folder / RUN_FILE, ("name",))
-    evaluated = evaluation_folder(folder, evaluation)
-    if evaluation != OWN and not evaluated.is_dir():
-        known = [OWN, *(path.name for path in evaluated.parent.glob("*"))]
-        raise RingfenceError(f"{folder}: has no evaluation {evaluation!r}.{did_you_mean(evaluation, known)}")
-    summary_path = evaluated / SUMMARY_FILE
-    summary = read_summary(summary_path)
-    stages = _stages(folder, about)
-    return RunResult(
-        name=str(about["name"]),
-        folder=folder,
-        metadata=about,
-        log=_journals(stages, LOG_FILE, ("step",), LOG_COLUMNS[1:]),
-        control=_journals(stages, CONTROL_FILE, CONTROL_COLUMNS, CONTROL_OPTIONAL),
-        canaries=_journals(stages, CANARIES_FILE, CANARY_COLUMNS, CANARY_OPTIONAL),
-        curve=_journals(stages, CURVE_FILE, ("step", *RATE_COLUMNS), ()),
-        rates=from_rows(as_table(summary["rows"], RATE_COLUMNS, summary_path).itertuples(index=False)),
-        counts=summary["counts"],
-        responses=read_responses(evaluated / RESPONSES_FILE),
-        outcome=_total([stage.outcome for stage in stages]),
-        projections=tuple((stage.before, stage.end) for stage in stages if stage.projected),
-        conditional=read_conditional(evaluated / CONDITIONAL_FILE),
-        benign=count(read_benign(evaluated / BENIGN_ANSWERS)),
-        benign_base=count(read_benign(evaluation_folder(folder / BASE, evaluation) / BENIGN_ANSWERS)),
-        answered_by=read_answered_by(evaluated),
-        rewards=read_rewards(folder / LOG_FILE),
-    )
-
-
-def load_runs(folders: Sequence[Path], evaluation: str = OWN) -> list[RunResult]:
-    """Read several run folders, of each the evaluation called ``evaluation``.
-
-    Runs that share a name get their folder appended. Raises on none, and on a repeat.
-    """
-    if not folders:
-        raise RingfenceError("no run folders given; name at least one")
-    resolved = [Path(folder).resolve() for folder in folders]
-    for folder in resolved:
-        if resolved.count(folder) > 1:
-            raise RingfenceError(f"{folder}: given more than once; name each run folder once")
-    runs = [load_run(Path(folder), evaluation) for folder in folders]
-    names = [run.name for run in runs]
-    return [replace(run, name=f"{run.name} ({run.folder})") if names.count(run.name) > 1 else run for run in runs]
-
-
 def baseline_of(runs: Sequence[RunResult], name: str | None = None) -> RunResult:
     """The run that gaps are measured from: ``name``, else the one called "none", else the first."""
     by_name = {run.name: run for run in runs}
@@ -260,52 +162,3 @@ def baseline_of(runs: Sequence[RunResult], name: str | None = None) -> RunResult
     if name not in by_name:
         raise RingfenceError(f'baseline "{name}" is none of the runs.{did_you_mean(name, by_name)}')
     return by_name[name]
-
-
-@dataclass(frozen=True)
-class _Stage:
-    folder: Path
-    before: float  # optimizer steps of the stages before
-    outcome: Outcome | None
-    projected: bool
-
-    @property
-    def end(self) -> float:
-        """Optimizer steps of this stage and those before; a stage without an outcome has none."""
-        return self.before + (self.outcome.steps if self.outcome else 0.0)
-
-
-def _stages(folder: Path, about: dict[str, Any]) -> list[_Stage]:
-    """The stages that the recipe in ``run.json`` names; a stage after an unfinished one has not begun."""
-    recipe = about.get("recipe")
-    later = recipe.get("stages") if isinstance(recipe, dict) else None
-    found, steps = list[_Stage](), 0.0
-    for at in stage_folders(folder, [stage["name"] for stage in later or []]):
-        found.append(_stage(at, steps))
-        steps = found[-1].end
-    return found
-
-
-def _stage(folder: Path, before: float) -> _Stage:
-    path, names = folder / RESULT_FILE, [one.name for one in fields(Outcome)]
-    if not path.exists():
-        return _Stage(folder, before, None, False)
-    values = read_object(path, names)
-    outcome = Outcome(**{name: float("nan") if values[name] is None else float(values[name]) for name in names})
-    return _Stage(folder, before, outcome, projected(values, path))
-
-
-def _total(outcomes: Sequence[Outcome | None]) -> Outcome | None:
-    done = [outcome for outcome in outcomes if outcome is not None]
-    return reduce(Outcome.__add__, done) if len(done) == len(outcomes) else None
-
-
-def _journals(stages: Sequence[_Stage], name: str, required: Sequence[str], optional: Sequence[str]) -> pd.DataFrame:
-    """The journal ``name`` of all stages as one."""
-    tables = []
-    for stage in stages:
-        table = read_journal(stage.folder / name, required, optional)
-        table["step"] += stage.before
-        tables.append(table)
-    filled = [table for table in tables if not table.empty]
-    return pd.concat(filled, ignore_index=True) if filled else tables[0]

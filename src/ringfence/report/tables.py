@@ -16,7 +16,7 @@ from ringfence.report import formatting as wording
 from ringfence.report.gaps import gap_between
 from ringfence.report.learning import learned, undefended_of
 from ringfence.report.results import LEAK_METRIC, Outcome, RunResult, baseline_of
-from ringfence.report.rewards import at_the_end
+from ringfence.report.rewards import LAST, STEP, at_the_end
 
 COMPARISON_COLUMNS = ("run", *RATE_COLUMNS, "gap", "gap_low", "gap_high")
 
@@ -130,6 +130,17 @@ def consumption(runs: Sequence[RunResult]) -> pd.DataFrame:
             row[f"{name}_projected_later"] = bool(point and point.projected_later and point.value == point.value)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def endings(runs: Sequence[RunResult]) -> pd.DataFrame:
+    """One row a run with penalties or rewards: ``run``, and each of them at the end, NaN where the run lacks it."""
+    rows = []
+    for run in runs:
+        tables = [table.drop(columns=STEP) for table in (run.penalties, run.rewards) if len(table)]
+        found = {name: value for table in tables for name, value in table.tail(LAST).mean().items()}
+        if found:
+            rows.append({"run": run.name, **found})
+    return pd.DataFrame(rows, columns=_in_order(["run", *(name for row in rows for name in row)]))
 
 
 def bucket_counts(runs: Sequence[RunResult]) -> pd.DataFrame:

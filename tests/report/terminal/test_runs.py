@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from ringfence.core.errors import RingfenceError
-from ringfence.report.results import Outcome, load_runs
+from ringfence.report.loading import load_runs
+from ringfence.report.results import Outcome
 from ringfence.report.terminal.runs import render
 from widths import LONG_NAMES, require_whole
 from widths import printed as printed_at
