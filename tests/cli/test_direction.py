@@ -131,10 +131,15 @@ def test_plot(capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path) 
     rates.write_text('{"a": 0.05}')
     files = [folder / "a.jsonl", folder / "b.jsonl"]
     options = ["--em", rates, "--em", f"{files[1]}=0.5", "--mark", folder / "prompts.jsonl", "--rows", "7"]
-    call(capsys, *located(folder, "plot", folder / "v.safetensors", *files, *options, "--out", out))
+    numbers = tmp_path / "map.json"
+    paths = ["--out", out, "--json", numbers]
+    call(capsys, *located(folder, "plot", folder / "v.safetensors", *files, *options, *paths))
     found = re.search(r'id="latent-data">(.*?)</script>', out.read_text(encoding="utf-8"), re.S)
     assert found is not None
     drawn = json.loads(found[1])
+    kept = json.loads(numbers.read_text(encoding="utf-8"))
+    assert kept.pop("about")[1] == ["set a", str(files[0])]
+    assert kept == drawn
     assert (drawn["sets"], drawn["em"]) == (["a", "b"], [0.05, 0.5])
     assert drawn["rows"]["set"] == [0] * 7 + [1] * 7
     unit = load_direction(folder / "v.safetensors").unit
@@ -189,10 +194,12 @@ def test_no_file_is_written_over(folder: Path, tmp_path: Path, command: str, nam
     [
         ("fit", "v.pt", "name a .safetensors file"),
         ("plot", "m.htm", "name a .html file"),
+        ("plot", "m.html", "map.txt: name a .json file"),
     ],
 )
 def test_other_suffixes(folder: Path, tmp_path: Path, command: str, name: str, message: str) -> None:
-    refused(message, command, folder / "a.jsonl", folder / "b.jsonl", "--out", tmp_path / name)
+    numbers = ["--json", tmp_path / "map.txt"] if name == "m.html" else []
+    refused(message, command, folder / "a.jsonl", folder / "b.jsonl", "--out", tmp_path / name, *numbers)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def fit(
 @examples(
     "ringfence direction plot v.safetensors a.jsonl b.jsonl --mark builtin:general --out map.html",
     "ringfence direction plot v.safetensors a.jsonl b.jsonl --em a=0.03 --em b=0.21 --out map.html",
-    "ringfence direction plot v.safetensors a.jsonl b.jsonl --em em.json --out map.html",
+    "ringfence direction plot v.safetensors a.jsonl b.jsonl --em em.json --out map.html --json map.json",
 )
 def plot(
     direction: DirectionFile,
@@ -112,6 +112,9 @@ def plot(
     model: ModelName = None,
     dtype: Dtype = None,
     batch_tokens: BatchTokens = 8192,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="File to write what is drawn to, for `ringfence figure latent`.")
+    ] = None,
     trust_remote_code: Trust = False,
 ) -> None:
     """Map sets by t-SNE, coloured by projection, by measured misalignment and by length, as one HTML page."""
@@ -121,15 +124,19 @@ def plot(
     from ringfence.report.terminal.direction_tables import means_table
 
     _require_new(out, ".html")
+    if json is not None:
+        _require_new(json, ".json")
     sets = read_sets(files)
     rates, marks = _rates(em or [], files, sets.names), read_marks(mark or [])
     axis, points = _located(direction, sets, model, dtype, batch_tokens, trust_remote_code, marks)
     values = project(axis, points.layers[axis.layer])
-    drawing = Drawing(direction, files, rates, mark or [], marks, rows, seed)
+    drawing = Drawing(direction, files, rates, mark or [], marks, rows, seed, json)
     with console.status("mapping"):
         write_map(out, axis, sets, points, values, drawing)
     console.print(means_table(sets, points, values))
     say(f"page: {out}")
+    if json is not None:
+        say(f"numbers: {json}")
 
 
 def _located(

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ringfence.core.files import write_json
 from ringfence.data.conversations import Conversation
 from ringfence.directions.axis import Direction, Floats
 from ringfence.directions.sets import DatasetGroup, Representations
-from ringfence.report.html.latent import Latent, flatten, thinned, write_latent
+from ringfence.report.html.latent import Latent, flatten, map_payload, thinned, write_latent
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Drawing:
     rows: int
     """most rows of a set on the map"""
     seed: int
+    numbers: Path | None = None
+    """file for what is drawn, which ``ringfence figure latent`` takes"""
 
 
 def latent_of(
@@ -53,7 +56,10 @@ def latent_of(
 def write_map(
     out: Path, direction: Direction, sets: DatasetGroup, points: Representations, projections: Floats, drawing: Drawing
 ) -> None:
-    """Write the page; ``points`` and ``projections`` are of the rows of ``sets``, and then of the marks."""
+    """Write the page, and the numbers if they are asked for.
+
+    ``points`` and ``projections`` are of the rows of ``sets``, and then of the marks.
+    """
     latent = latent_of(sets, points, projections, drawing.rates, drawing.marks)
     shown = thinned([len(own) for own in sets.conversations], drawing.rows)
     vectors = points.layers[direction.layer]
@@ -66,3 +72,5 @@ def write_map(
         ("seed of the map", str(drawing.seed)),
     ]
     write_latent(out, latent, shown, places, facts)
+    if drawing.numbers is not None:
+        write_json(drawing.numbers, {"about": facts, **map_payload(latent, shown, places)})

@@ -35,9 +35,27 @@ def test_a_panel_for_each_part_of_a_reward(make_run: Callable[..., Path]) -> Non
     assert shown[0].lines[0].get_ydata() == pytest.approx([1, 2, 3])
 
 
+def test_a_panel_for_each_penalty_and_all_runs_in_the_legend(make_run: Callable[..., Path]) -> None:
+    """No panel has both runs but that of the loss."""
+    runs = []
+    for name in ("kl", "ldifs"):
+        log = [{"step": step, "task_loss": 2.0, name: step / 10} for step in (1, 2, 3)]
+        runs.append(make_run(name, recipe={"defenses": [{name: {"weight": 1}}]}, log=log))
+    figure = figure_of("penalties", load_runs(runs))
+    drawn = {axis.get_title(): [line.get_label() for line in axis.lines] for axis in figure.axes}
+    assert drawn == {"loss without penalties": ["kl", "ldifs"], "kl": ["kl"], "ldifs": ["ldifs"]}
+    assert figure.axes[1].lines[0].get_ydata() == pytest.approx([0.1, 0.2, 0.3])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["kl", "ldifs"]
+
+
 @pytest.mark.parametrize(
     ("name", "missing"),
-    [("control", "no run has a closed loop"), ("rewards", "no run has rewards"), ("leak", "measured general during")],
+    [
+        ("penalties", "no run has penalties"),
+        ("control", "no run has a closed loop"),
+        ("rewards", "no run has rewards"),
+        ("leak", "measured general during"),
+    ],
 )
 def test_runs_without_it_raise(make_run: Callable[..., Path], name: str, missing: str) -> None:
     run = make_run(

@@ -44,7 +44,7 @@ def conditional(runs: Sequence[RunResult], asked: Asked) -> "Figure":
         grouped(axis, [row.trigger for row in rows], series)
         axis.set_title(name)
         percent_axis(axis, "misaligned, %")
-    legend_below(figure, axes[0][0])
+    legend_below(figure)
     return figure
 
 
@@ -60,24 +60,33 @@ def suites(runs: Sequence[RunResult], asked: Asked) -> "Figure":
     figure, axes = new_figure(asked.wide(PAGE), 2.6)
     grouped(axes[0][0], [one.label for one in found], series)
     percent_axis(axes[0][0], f"{asked.metric.replace('_', ', ')}, %")
-    legend_below(figure, axes[0][0])
+    legend_below(figure)
     return figure
 
 
-def grouped(axis: Any, groups: Sequence[str], series: Mapping[str, Sequence[Rate]]) -> None:
-    """Bars side by side in each group, in percent; a rate that is not known has a cross in its place."""
+def grouped(
+    axis: Any,
+    groups: Sequence[str],
+    series: Mapping[str, Sequence[Rate]],
+    looks: Mapping[str, Look] | None = None,
+    unit: float = 100.0,
+) -> None:
+    """Bars side by side in each group, of ``unit`` times a rate; one that is not known has a cross in its place.
+
+    ``looks`` are those of the series, by their order where none are given.
+    """
     width = 0.8 / len(series)
     for index, (name, rates) in enumerate(series.items()):
-        look = Look.of(index)
+        look = looks[name] if looks else Look.of(index)
         at = [place + (index - (len(series) - 1) / 2) * width for place in range(len(groups))]
-        heights = [100 * rate.value for rate in rates]
+        heights = [unit * rate.value for rate in rates]
         axis.bar(at, heights, width, label=name, color=look.colour, hatch=look.hatch, edgecolor="white", linewidth=0.4)
         known = [(x, rate) for x, rate in zip(at, rates, strict=True) if not math.isnan(rate.low)]
         if known:
             axis.errorbar(
                 [x for x, _ in known],
-                [100 * rate.value for _, rate in known],
-                yerr=interval_lengths([rate for _, rate in known]),
+                [unit * rate.value for _, rate in known],
+                yerr=interval_lengths([rate for _, rate in known], unit),
                 **{"fmt": "none", "ecolor": "black", "elinewidth": 0.6, "capsize": 1.5},
             )
         missing = [x for x, rate in zip(at, rates, strict=True) if math.isnan(rate.value)]

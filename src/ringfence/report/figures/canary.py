@@ -41,11 +41,12 @@ def canary(runs: Sequence[RunResult], asked: Asked) -> "Figure":
         )
     figure, axes = new_figure(asked.wide(COLUMN), 2.7)
     axis = axes[0][0]
-    for index, (name, some) in enumerate(pairs.items()):
-        axis.plot(some[:, 0], 100 * some[:, 1], label=name, alpha=0.8, **Look.of(index).points)
+    looks = Look.each([run.name for run in runs])
+    for name, some in pairs.items():
+        axis.plot(some[:, 0], 100 * some[:, 1], label=name, alpha=0.8, **looks[name].points)
     axis.set(xlabel="smoothed canary risk", title=said(correlation(list(pairs.values()))))
     percent_axis(axis, f"{suite}, %")
-    legend_below(figure, axis, columns=2)
+    legend_below(figure, columns=2)
     return figure
 
 

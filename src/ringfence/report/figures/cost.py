@@ -35,12 +35,13 @@ def cost(runs: Sequence[RunResult], asked: Asked) -> "Figure":
         "safe tokens, % of all": [100 * mean(one, "safe_token_fraction") for one in found],
         "time / baseline" if base else "seconds": [mean(one, "seconds") / unit for one in found],
     }
+    looks = Look.each([one.variant.name for one in found])
     figure, axes = new_figure(asked.wide(PAGE), 4.2, rows=2, columns=2, sharey="row", sharex="col")
     for row, (name, label) in enumerate({"leak": f"leak ({suite}), %", "task": "task (in-domain), %"}.items()):
         for column, (said, values) in enumerate(across.items()):
             axis = axes[row][column]
-            for index, (one, x) in enumerate(zip(found, values, strict=True)):
-                rate, look = one.rates[name], Look.of(index)
+            for one, x in zip(found, values, strict=True):
+                rate, look = one.rates[name], looks[one.variant.name]
                 if math.isnan(rate.value) or math.isnan(x):
                     continue
                 lengths = interval_lengths([rate])
@@ -50,7 +51,7 @@ def cost(runs: Sequence[RunResult], asked: Asked) -> "Figure":
                 axis.set_xlabel(said)
         percent_axis(axes[row][0], label)
         axes[row][1].grid(axis="y", linewidth=0.4, color="#DDDDDD")
-    legend_below(figure, axes[0][0])
+    legend_below(figure)
     return figure
 
 

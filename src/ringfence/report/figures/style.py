@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ringfence.core.errors import RingfenceError, install
 from ringfence.core.files import atomic
 from ringfence.core.rates import Rate
+from ringfence.report.places import places
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,6 +74,11 @@ class Look:
             index // len(MARKERS) % 2 == 1,
         )
 
+    @classmethod
+    def each(cls, names: Sequence[str]) -> dict[str, "Look"]:
+        """Name -> look, by the names alone, see :func:`~ringfence.report.places.places`."""
+        return {name: cls.of(place) for name, place in places(names).items()}
+
     @property
     def line(self) -> dict[str, Any]:
         """Of a line without markers."""
@@ -110,10 +116,10 @@ def percent_axis(axis: Any, label: str) -> None:
     axis.grid(axis="y", linewidth=0.4, color="#DDDDDD")
 
 
-def interval_lengths(rates: Sequence[Rate]) -> list[list[float]]:
-    """How far the 95% intervals of ``rates`` reach below and above, in points, as matplotlib's error bars have it."""
-    below = [max(100 * (one.value - one.low), 0.0) for one in rates]
-    return [below, [max(100 * (one.high - one.value), 0.0) for one in rates]]
+def interval_lengths(rates: Sequence[Rate], unit: float = 100.0) -> list[list[float]]:
+    """How far the 95% intervals of ``rates`` reach below and above, times ``unit``, as error bars have it."""
+    below = [max(unit * (one.value - one.low), 0.0) for one in rates]
+    return [below, [max(unit * (one.high - one.value), 0.0) for one in rates]]
 
 
 def say_missing(axis: Any, what: str) -> None:
@@ -122,10 +128,12 @@ def say_missing(axis: Any, what: str) -> None:
         axis.text(0.5, 0.5, f"{what}: not measured", transform=axis.transAxes, ha="center", va="center", color=GREY)
 
 
-def legend_below(figure: "Figure", axis: Any, columns: int = 3) -> None:
-    """One legend under all panels, without repeats."""
-    handles, labels = axis.get_legend_handles_labels()
-    named = dict(zip(labels, handles, strict=True))
+def legend_below(figure: "Figure", columns: int = 3) -> None:
+    """One legend of all panels under them, without repeats."""
+    named: dict[str, Any] = {}
+    for axis in figure.axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            named.setdefault(label, handle)
     if named:
         figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns)
 

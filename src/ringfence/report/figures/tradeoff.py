@@ -35,15 +35,17 @@ def tradeoff(runs: Sequence[RunResult], asked: Asked) -> "Figure":
     wanted = {"leak": (suite, asked.metric), "incoherent": (suite, "incoherent"), "task": TASK}
     found = points(runs, wanted)
     require_drawable([one.rates["leak"].value for one in found], f"answers on {suite}", "evaluate them")
+    lines = families(found)
+    looks = Look.each(list(lines))
     figure, axes = new_figure(asked.wide(PAGE), 2.6, columns=2, sharey=True)
     for axis, (name, label) in zip(axes[0], _PANELS.items(), strict=True):
-        for index, family in enumerate(families(found).values()):
-            _line(axis, family, name, Look.of(index))
+        for family, some in lines.items():
+            _line(axis, some, name, looks[family])
         axis.set(xlabel=label, xlim=(-3, 103))
         say_missing(axis, label.removesuffix(", %"))
     percent_axis(axes[0][0], f"leak ({suite}), %")
     axes[0][1].grid(axis="y", linewidth=0.4, color="#DDDDDD")
-    legend_below(figure, axes[0][0])
+    legend_below(figure)
     return figure
 
 

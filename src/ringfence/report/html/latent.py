@@ -152,14 +152,14 @@ def write_latent(
         mark_mean=float(latent.mark_projection.mean()) if len(latent.marks) else math.nan,
         shown=len(shown),
         facts=facts,
-        data=Markup(script_json(_payload(latent, shown, places))),
+        data=Markup(script_json(map_payload(latent, shown, places))),
     )
     filters: dict[str, Callable[..., str]] = {"number": _number, "bounds": _bounds, "percent": _percent}
     write_text(out, render_template("latent.html.j2", ["latent.js"], values, filters, colours=len(latent.sets)))
 
 
-def _payload(latent: Latent, shown: NDArray[np.int64], places: NDArray[np.float64]) -> dict[str, Any]:
-    """What is drawn: columns, one value a shown row; ``null`` where there is none."""
+def map_payload(latent: Latent, shown: NDArray[np.int64], places: NDArray[np.float64]) -> dict[str, Any]:
+    """What is drawn: columns, one value a shown row; None where there is none. Arguments as of :func:`write_latent`."""
     rows, marks = np.round(places[: len(shown)], 3), np.round(places[len(shown) :], 3)
     return {
         "sets": list(latent.sets),
