@@ -30,8 +30,15 @@ def address(four_runs, tmp_path_factory) -> str:
 def page(chromium, address) -> Iterator[webdriver.Chrome]:
     """The page, freshly loaded; afterwards nothing may have been logged as severe."""
     chromium.get(address)
+    charted(chromium)
     yield chromium
     assert [entry for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def charted(page):
+    """Wait for the charts, which are drawn once the page is there."""
+    drawn = "return [...document.querySelectorAll('.chart')].every((one) => one.matches('.js-plotly-plot'))"
+    WebDriverWait(page, 10).until(lambda _: page.execute_script(drawn))
 
 
 def find(page, selector):
@@ -161,7 +168,6 @@ def test_legend_switches_a_run_off(page: webdriver.Chrome) -> None:
     def traces(_: object = None) -> int:
         return len(find_all(page, "#chart-loss .scatterlayer .trace"))
 
-    WebDriverWait(page, 5).until(traces)  # charts are drawn after the page is there
     before = traces()
     click(page, "#legend button")
     assert find(page, "#legend button").get_attribute("aria-pressed") == "false"
@@ -175,11 +181,10 @@ def test_theme_follows_the_system_and_the_button(page: webdriver.Chrome) -> None
 
     light = look()
     click(page, "#theme")
+    WebDriverWait(page, 5).until(lambda _: all(a != b for a, b in zip(look(), light, strict=True)))  # charts, too
     dark = look()
-    assert dark[0] != light[0]
-    assert dark[1] != light[1]  # the charts follow
     click(page, "#theme")
-    assert look() == light
+    WebDriverWait(page, 5).until(lambda _: look() == light)
     page.get(page.current_url)
     page.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
@@ -207,6 +212,7 @@ def many(chromium, twelve_runs, tmp_path_factory) -> Iterator[webdriver.Chrome]:
     size = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     chromium.get(write_page(twelve_runs, tmp_path_factory.mktemp("many") / "report.html").as_uri())
+    charted(chromium)
     yield chromium
     chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert [entry for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"] == []
@@ -278,6 +284,7 @@ def test_a_panel_for_the_reward_each_part_and_the_completions(chromium, make_run
     log = [{"step": step, "loss": 0, "reward": 2, "ratio": 0, **parts} for step in (1, 2, 3)]
     folders = [make_run("none", log=log), make_run("kl", log=[row | {"kl": 0.1} for row in log])]
     chromium.get(write_page(folders, tmp_path / "rl.html").as_uri())
+    charted(chromium)
     assert len(find_all(chromium, "#chart-rewards .scatterlayer .trace")) == 11
     titles = [text.text for text in find_all(chromium, "#chart-rewards .annotation-text")]
     assert titles == ["reward", "form", "answer", "completion length", "kl", "ratio"]

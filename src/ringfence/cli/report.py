@@ -24,10 +24,12 @@ def report(
     name: Annotated[str, typer.Option(help="The evaluation to show, as `ringfence evaluate --name` has it.")] = OWN,
 ) -> None:
     """Write one self-contained HTML page about runs, and print their table."""
-    from ringfence.report import load_runs, render, write_page
+    from ringfence.report import load_runs, render
+    from ringfence.report.html.page import write_report
 
     if out.is_dir():
         raise RingfenceError(f"{out}: is a folder; name the page to write, e.g. {out / 'report.html'}")
-    page = write_page(runs, out, title, baseline, name)
-    render(console, load_runs(runs, name), baseline)
+    found = load_runs(runs, name)
+    page = write_report(found, out, title, baseline)
+    render(console, found, baseline)
     say(f"report: {page}")

@@ -129,7 +129,7 @@ def render_page(sets: Sets, facts: Mapping[str, str], title: str) -> str:
         curves=[(name, CURVES[name]) for name, values in drawn["curves"].items() if any(values)],
         domains=drawn["domains"],
         clustered=len(sets) > 1 and any(one.domains.source == CLUSTERS for one in sets.values()),
-        sets=Markup(script_json({"runs": [{"name": name} for name in sets]})),
+        sets=Markup(script_json({"runs": [{"name": name, "place": place} for place, name in enumerate(sets)]})),
         charts=Markup(script_json(drawn)),
     )
     return render_template("properties.html.j2", SCRIPTS, values, {}, colours=len(sets))

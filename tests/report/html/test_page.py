@@ -11,10 +11,11 @@ import pytest
 
 from ringfence.core.errors import RingfenceError
 from ringfence.report import write_page
+from ringfence.report.html.packing import unpacked
 from ringfence.report.html.page import SCRIPTS, recipe_differences
 from ringfence.report.html.payload import response_payload
 from ringfence.report.html.template import PLOTLY
-from ringfence.report.results import load_runs
+from ringfence.report.loading import load_runs
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +37,8 @@ def test_embedded_responses_are_all_there(html: Any, four_runs: Any) -> None:
     payload = data(html, "response-data")
     runs = load_runs(four_runs)
     assert len(payload["rows"]["run"]) == sum(len(run.responses) for run in runs) == 95
-    texts = pd.concat([run.responses for run in runs])["response"].tolist()
-    assert payload["rows"]["response"] == texts
+    texts = unpacked(re.findall(r'class="texts">([^<]+)</script>', html))
+    assert texts == pd.concat([run.responses for run in runs])["response"].tolist()
     suite, prompt_id, system, _ = payload["prompts"][payload["rows"]["prompt"][37]]
     assert (payload["suites"][suite], prompt_id, system) == ("general", "general-7", None)
     assert len(payload["prompts"]) == 30 + 1 + 5  # shared by the runs, except the one that was worded differently
@@ -146,6 +147,18 @@ def test_the_scatter_stands_first(many: Any, html: Any) -> None:
     places = data(many, "training-data")["standings"]
     assert (len(places), places[1]) == (12, {"leak": [0, 0, 1], "task": [0, 0, 1], "lost": True})
     assert data(html, "training-data")["standings"][3] == {"leak": [None] * 3, "task": [None] * 3, "lost": False}
+
+
+def test_a_run_has_its_colour_by_its_name(four_runs: Any, tmp_path: Path) -> None:
+    """none first, then by name, in whatever order they are given."""
+    for order in (four_runs, four_runs[::-1]):
+        page = write_page(order, tmp_path / "page.html").read_text()
+        assert {run["name"]: run["place"] for run in data(page, "training-data")["runs"]} == {
+            "none": 0, "base": 1, "canary": 2, "stopped": 3
+        }  # fmt: skip
+        assert set(re.findall(r'--run: var\(--run-(\d)\)"><i aria-hidden="true"></i>(\w+)', page)) == {
+            ("0", "none"), ("1", "base"), ("2", "canary"), ("3", "stopped")
+        }  # fmt: skip
 
 
 def test_no_two_runs_share_a_colour(many: Any) -> None:

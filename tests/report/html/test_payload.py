@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ringfence.report.html.payload import columns, response_payload, script_json, training_payload
-from ringfence.report.results import load_runs
+from ringfence.report.loading import load_runs
 
 
 def test_script_json_escapes_and_round_trips() -> None:

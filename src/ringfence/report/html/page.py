@@ -1,7 +1,7 @@
 """One self-contained HTML page about one or more runs: tables, charts, every response, provenance.
 
 It works from ``file://`` without a network (a content security policy in the page forbids any). Tables are in the HTML;
-charts and the response browser are drawn by the page's scripts from JSON that is embedded once.
+charts and the response browser are drawn by the page's scripts from data that are embedded once.
 """
 
 from collections.abc import Sequence
@@ -18,17 +18,30 @@ from ringfence.core.run_folder import OWN
 from ringfence.evaluate.benign import main_metrics
 from ringfence.report import formatting as wording
 from ringfence.report.folding import folded
-from ringfence.report.html.payload import response_payload, script_json, standing_payload, training_payload
+from ringfence.report.html.links import inspect_logs
+from ringfence.report.html.packing import packed
+from ringfence.report.html.payload import (
+    response_payload,
+    response_texts,
+    script_json,
+    standing_payload,
+    training_payload,
+)
 from ringfence.report.html.template import render_template
 from ringfence.report.keeping import ALLOWED
 from ringfence.report.learning import LEARNED, undefended_of
-from ringfence.report.results import RunResult, baseline_of, load_runs
+from ringfence.report.loading import load_runs
+from ringfence.report.places import places
+from ringfence.report.results import RunResult, baseline_of
 from ringfence.report.rewards import LAST
 from ringfence.report.standing import leak_suite, standings
 from ringfence.report.summary import summarize_runs
-from ringfence.report.tables import bucket_counts, comparison, conditional, consumption, learning, records
+from ringfence.report.tables import bucket_counts, comparison, conditional, consumption, endings, learning, records
 
-SCRIPTS = ("common.js", "charts.js", "rewards.js", "standing.js", "canaries.js", "responses.js", "page.js")
+SCRIPTS = (
+    *("common.js", "charts.js", "panels.js", "standing.js", "canaries.js"),
+    *("texts.js", "responses.js", "export.js", "page.js"),
+)
 
 
 @dataclass(frozen=True)
@@ -57,19 +70,26 @@ def write_page(
     from (default: "none", else the first). Raises :class:`~ringfence.core.errors.RingfenceError` for a folder that is
     not a run, and for an unknown evaluation or baseline.
     """
+    return write_report(load_runs(runs, evaluation), out, title, baseline)
+
+
+def write_report(runs: Sequence[RunResult], out: Path, title: str, baseline: str | None = None) -> Path:
+    """As :func:`write_page`, of runs that have been read."""
     out = Path(out)
-    write_text(out, render_page(load_runs(runs, evaluation), title, baseline))
+    write_text(out, render_page(runs, title, baseline, out.parent))
     return out
 
 
-def render_page(runs: Sequence[RunResult], title: str, baseline: str | None = None) -> str:
-    """The page's HTML."""
+def render_page(runs: Sequence[RunResult], title: str, baseline: str | None = None, beside: Path = Path()) -> str:
+    """The page's HTML; links in it are from the folder ``beside``."""
     reference = baseline_of(runs, baseline)
     frame, stands = comparison(runs, reference.name), standings(runs, reference.name)
     consumed = consumption(runs)
     values = dict(
         title=title,
         runs=runs,
+        order=places([run.name for run in runs]),
+        number={run.name: place for place, run in enumerate(runs)},
         baseline=reference.name,
         summary=summarize_runs(runs, reference.name),
         lost={one.run.name: one.task for one in stands if one.lost},
@@ -84,6 +104,8 @@ def render_page(runs: Sequence[RunResult], title: str, baseline: str | None = No
         consumption=list(records(consumed)),
         has_tokens=bool(consumed["safe_token_fraction"].notna().any()),  # not of completions
         rewarded=any(len(run.rewards) for run in runs),
+        penalised=any(len(run.penalties) for run in runs),
+        endings=endings(runs),
         last_rewards=LAST,
         counts=bucket_counts(runs),
         curves=_curve_choices(runs),
@@ -91,6 +113,8 @@ def render_page(runs: Sequence[RunResult], title: str, baseline: str | None = No
         words=wording,
         training=Markup(script_json(training_payload(runs) | {"standings": standing_payload(stands)})),
         responses=Markup(script_json(response_payload(runs))),
+        texts=map(Markup, packed(response_texts(runs))),
+        inspect_logs=inspect_logs(runs, beside),
         total_responses=sum(len(run.responses) for run in runs),
         benign_answers=sum(_benign_answers(run) for run in runs),
         only_benign=all(not run.rates and run.responses.empty for run in runs) and any(run.benign for run in runs),

@@ -1,7 +1,8 @@
 """The page's data as compact JSON that is safe inside a ``<script>`` element.
 
 Responses can be many: they travel as columns, with suites, verdicts, buckets and prompts stored once and referred to by
-index. The page's scripts (``assets/*.js``) read exactly what is written here.
+index, and their texts compressed (:mod:`ringfence.report.html.packing`). The page's scripts (``assets/*.js``) read
+exactly what is written here.
 """
 
 import json
@@ -13,11 +14,13 @@ from typing import Any
 import pandas as pd
 
 from ringfence.core.files import jsonable
+from ringfence.report.html.packing import PIECE
 from ringfence.report.keeping import TASK_SUITE
+from ringfence.report.places import places
 from ringfence.report.results import RunResult
 from ringfence.report.standing import Standing
-from ringfence.report.tables import records
 
+ROW_COLUMNS = ("run", "prompt", "sample", "alignment", "coherence", "bucket", "verdict")
 # What could end the element or a line of JavaScript; and lone surrogates, which UTF-8 cannot hold.
 UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
@@ -30,16 +33,19 @@ def script_json(value: Any) -> str:
 
 def training_payload(runs: Sequence[RunResult]) -> dict[str, Any]:
     """What the charts and the canary viewer show: for each run its journals, column by column."""
+    place = places([run.name for run in runs])
     return {
         "runs": [
             {
                 "name": run.name,
+                "place": place[run.name],
                 "status": run.status,
                 "log": columns(run.log[["step", "loss"]]),
                 "control": columns(run.control),
                 "canaries": columns(run.canaries),
                 "curve": columns(run.curve),
                 "rewards": columns(run.rewards),
+                "penalties": columns(run.penalties),
             }
             for run in runs
         ]
@@ -64,27 +70,35 @@ def columns(table: pd.DataFrame) -> dict[str, list[Any]]:
 
 
 def response_payload(runs: Sequence[RunResult]) -> dict[str, Any]:
-    """All answers: ``prompts`` holds (suite, prompt id, system, prompt); ``rows`` has one list a column."""
+    """All answers but their texts: ``prompts`` holds (suite, prompt id, system, prompt); ``rows`` a list a column.
+
+    ``rows.prompt``, ``bucket`` and ``verdict`` are places in the lists of that name; ``piece`` is how many answers'
+    texts travel together, in the order of the rows.
+    """
     suites, verdicts, buckets, prompts = _Index(), _Index(), _Index(), _Index()
-    names = ("run", "prompt", "sample", "response", "alignment", "coherence", "bucket", "verdict")
-    rows: dict[str, list[Any]] = {name: [] for name in names}
+    rows: dict[str, list[Any]] = {name: [] for name in ROW_COLUMNS}
     for number, run in enumerate(runs):
-        for row in records(run.responses):
-            rows["run"].append(number)
-            rows["prompt"].append(prompts.of((suites.of(row.suite), row.prompt_id, row.system, row.prompt)))
-            rows["sample"].append(row.sample)
-            rows["response"].append(row.response)
-            rows["alignment"].append(_compact(row.alignment))
-            rows["coherence"].append(_compact(row.coherence))
-            rows["bucket"].append(buckets.of(row.bucket))
-            rows["verdict"].append(verdicts.of(row.verdict))
+        table = run.responses
+        asked = zip(*(table[name].tolist() for name in ("suite", "prompt_id", "system", "prompt")), strict=True)
+        rows["run"] += [number] * len(table)
+        rows["prompt"] += [prompts.of((suites.of(suite), *rest)) for suite, *rest in asked]
+        for name in ("sample", "alignment", "coherence"):
+            rows[name] += map(_compact, table[name].tolist())
+        rows["bucket"] += map(buckets.of, table["bucket"].tolist())
+        rows["verdict"] += map(verdicts.of, table["verdict"].tolist())
     named = {"suites": suites, "verdicts": verdicts, "buckets": buckets, "prompts": prompts}
     return {
         "runs": [run.name for run in runs],
         "task": TASK_SUITE,
+        "piece": PIECE,
         **{name: list(index.known) for name, index in named.items()},
         "rows": rows,
     }
+
+
+def response_texts(runs: Sequence[RunResult]) -> list[str | None]:
+    """The texts of all answers, in the order of :func:`response_payload`'s rows."""
+    return [text for run in runs for text in run.responses["response"].tolist()]
 
 
 def _compact(value: Any) -> Any:

@@ -1,7 +1,8 @@
-// The three charts: leak with intervals, the controller's risk and ratio, training loss.
+// Charts over steps: leak with intervals, the controller's risk and ratio, training loss; and how all charts look.
 
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"]; // colours are nearer each other after seven runs: the dash changes
-const runDash = (index) => DASHES[Math.floor(index / 7) % DASHES.length];
+const runDash = (index) => DASHES[Math.floor(RUNS[index].place / 7) % DASHES.length];
+const CROWD = 8; // runs from which on bands and labels would only cover each other
 const CHART_OPTIONS = { responsive: true, displaylogo: false, displayModeBar: false };
 
 /** The runs that have rows in `journal` and are switched on, with their index. */
@@ -42,7 +43,7 @@ function curveRows(curve, suite, metric) {
 
 /** The same steps on every chart, so that they can be read one above the other. */
 function stepAxis(more = {}) {
-  const last = Math.max(1, ...RUNS.flatMap((run) => ["log", "control", "curve", "rewards"].map((journal) => run[journal].step?.at(-1) ?? 0)));
+  const last = Math.max(1, ...RUNS.flatMap((run) => ["log", "control", "curve", "rewards", "penalties"].map((journal) => run[journal].step?.at(-1) ?? 0)));
   return axis("optimizer step", { range: [0, 1.02 * last], ...more });
 }
 
@@ -66,11 +67,11 @@ function band(rows, index) {
   };
 }
 
-function leakTraces(rows, { run, index }) {
+function leakTraces(rows, { run, index }, crowded) {
   const colour = runColour(index);
   const measured = rows.filter((row) => row.value !== null);
   const peak = measured.reduce((best, row) => (best === null || row.value > best.value ? row : best), null);
-  const traces = [band(rows, index), {
+  const traces = [...(crowded ? [] : [band(rows, index)]), {
     x: rows.map((row) => row.step), y: rows.map((row) => (row.value === null ? null : 100 * row.value)), mode: "lines+markers",
     line: { color: colour, width: 2, dash: runDash(index) }, marker: { color: colour, size: 6 }, connectgaps: false,
     text: rows.map((row) => `${rateText(row.value, row.low, row.high)}, n ${row.n}`),
@@ -78,7 +79,7 @@ function leakTraces(rows, { run, index }) {
   }];
   if (peak !== null && peak.value > measured.at(-1).value) {
     traces.push({
-      x: [peak.step], y: [100 * peak.value], mode: "markers+text", text: [`peak ${percent(peak.value)}`], textposition: "top center",
+      x: [peak.step], y: [100 * peak.value], mode: crowded ? "markers" : "markers+text", text: [`peak ${percent(peak.value)}`], textposition: "top center",
       marker: { symbol: "diamond-open", size: 13, color: colour, line: { width: 2 } }, textfont: { color: colour }, hoverinfo: "skip",
     });
   }
@@ -88,9 +89,10 @@ function leakTraces(rows, { run, index }) {
 function drawLeak() {
   const chart = byId("chart-leak");
   if (!chart) return;
-  const traces = shownRuns("curve").flatMap((shown) => {
-    const rows = curveRows(shown.run.curve, chart.dataset.suite, chart.dataset.metric);
-    return rows.length ? leakTraces(rows, shown) : [];
+  const shown = shownRuns("curve");
+  const traces = shown.flatMap((one) => {
+    const rows = curveRows(one.run.curve, chart.dataset.suite, chart.dataset.metric);
+    return rows.length ? leakTraces(rows, one, shown.length > CROWD) : [];
   });
   Plotly.react(chart, traces, layout({
     xaxis: stepAxis(), yaxis: axis("% of answers", { range: [-3, 108], tickvals: [0, 25, 50, 75, 100] }),
@@ -157,10 +159,13 @@ function drawLoss() {
   }), CHART_OPTIONS);
 }
 
+const drawings = () => [drawStanding, drawLeak, drawControl, drawPenalties, drawRewards, drawLoss];
+let drawing = 0;
+
+/** Each chart in a task of its own: with fifty runs one takes a while, and between them the page answers. */
 function drawCharts() {
-  drawStanding();
-  drawLeak();
-  drawControl();
-  drawLoss();
-  drawRewards();
+  const turn = (drawing += 1);
+  for (const draw of drawings()) setTimeout(() => { if (turn === drawing) draw(); });
 }
+
+const drawChartsNow = () => drawings().forEach((draw) => draw());

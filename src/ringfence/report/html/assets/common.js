@@ -28,7 +28,7 @@ function runName(index) {
   const swatch = make("i");
   swatch.setAttribute("aria-hidden", "true");
   const node = make("span", "run", swatch, RUNS[index].name);
-  node.style.setProperty("--run", `var(--run-${index})`);
+  node.style.setProperty("--run", `var(--run-${RUNS[index].place})`);
   return node;
 }
 
@@ -40,6 +40,7 @@ function addToLegend(index, draw) {
     draw();
   });
   toggle.append(runName(index));
+  toggle.dataset.run = index;
   toggle.setAttribute("aria-pressed", "true");
   byId("legend").append(toggle);
 }
@@ -52,7 +53,7 @@ function verdictBadge(verdict, isTask = false) {
 }
 
 const cssColour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const runColour = (index) => cssColour(`--run-${index}`);
+const runColour = (index) => cssColour(`--run-${RUNS[index].place}`);
 
 /** "#rrggbb" with an opacity. */
 function translucent(hex, opacity) {

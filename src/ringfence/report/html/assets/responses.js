@@ -2,7 +2,7 @@
 
 const PAGE_SIZE = 20, SAMPLES_AT_ONCE = 10, LONG_TEXT = 900; // answers, answers a column, characters
 const ROWS = RESPONSES.rows;
-const view = { found: [], page: 0, pattern: null };
+const view = { found: [], page: 0, pattern: null, filtering: 0, showing: 0 };
 
 const suiteOf = (row) => RESPONSES.prompts[ROWS.prompt[row]][0];
 const promptText = (row) => RESPONSES.prompts[ROWS.prompt[row]][3] ?? "";
@@ -10,7 +10,9 @@ const verdictOf = (row) => RESPONSES.verdicts[ROWS.verdict[row]];
 const isTask = (row) => RESPONSES.suites[suiteOf(row)] === RESPONSES.task;
 /** 0 for a leak, 1 for the task done, 2 for all else. */
 const rank = (row) => (verdictOf(row) !== "misaligned" ? 2 : isTask(row) ? 1 : 0);
-const IN_ORDER = [...ROWS.run.keys()].sort((a, b) => rank(a) - rank(b)); // the sort is stable: runs and prompts stay in order
+const RANKED = [[], [], []];
+ROWS.run.forEach((_, row) => RANKED[rank(row)].push(row));
+const IN_ORDER = RANKED.flat();
 
 /** A case-insensitive pattern for literal text; null for none. */
 function literal(text) {
@@ -24,7 +26,7 @@ function marked(text) {
 }
 
 function responseText(row, mark) {
-  const text = ROWS.response[row];
+  const text = textOf(row);
   if (text === null) return make("p", "text none", "no response");
   if (text.trim() === "") return make("p", "text none", "empty response");
   const node = make("p", "text", ...(mark ? marked(text) : [text]));
@@ -53,10 +55,10 @@ function answer(row) {
   return make("li", "", facts, systemLine, make("p", "prompt", ...marked(promptText(row))), responseText(row, true));
 }
 
-function showPage() {
+async function showPage() {
   const pages = Math.max(1, Math.ceil(view.found.length / PAGE_SIZE));
+  view.page = Math.min(Math.max(view.page, 0), pages - 1);
   const start = view.page * PAGE_SIZE, rows = view.found.slice(start, start + PAGE_SIZE);
-  byId("answers").replaceChildren(...rows.map(answer));
   const text = rows.length
     ? `${whole(start + 1)}–${whole(start + rows.length)} of ${whole(view.found.length)} responses`
     : "No response matches; reset the filters to see all.";
@@ -65,17 +67,33 @@ function showPage() {
     byId(`page-back${end}`).disabled = view.page === 0;
     byId(`page-on${end}`).disabled = view.page >= pages - 1;
   }
+  Object.assign(byId("page-number"), { value: view.page + 1, max: pages });
+  byId("page-count").textContent = `of ${whole(pages)}`;
+  const turn = (view.showing += 1), waiting = opened(rows);
+  if (waiting) await waiting;
+  if (turn === view.showing) byId("answers").replaceChildren(...rows.map(answer)); // else another page was asked for
 }
 
-function applyFilters() {
+function matching(sought) {
   const chosen = (id) => { const { value } = byId(id); return value === "" ? null : Number(value); };
   const run = chosen("filter-run"), suite = chosen("filter-suite"), verdict = chosen("filter-verdict");
-  const pattern = literal(byId("filter-text").value.trim());
-  const matches = (row) => (run === null || ROWS.run[row] === run) && (suite === null || suiteOf(row) === suite)
+  const asked = RESPONSES.prompts.map((prompt) => (suite === null || prompt[0] === suite));
+  const said = sought && RESPONSES.prompts.map((prompt) => fold(prompt[3]).includes(sought));
+  return IN_ORDER.filter((row) => (run === null || ROWS.run[row] === run) && asked[ROWS.prompt[row]]
     && (verdict === null || ROWS.verdict[row] === verdict)
-    && (pattern === null || pattern.test(ROWS.response[row] ?? "") || pattern.test(promptText(row)));
-  Object.assign(view, { found: IN_ORDER.filter(matches), page: 0, pattern });
-  showPage();
+    && (!sought || said[ROWS.prompt[row]] || foldedText(row).includes(sought)));
+}
+
+async function applyFilters() {
+  const text = byId("filter-text").value.trim();
+  const turn = (view.filtering += 1), waiting = text ? allOpened() : null;
+  if (waiting) {
+    byId("found").textContent = "Unpacking the answers to search them …";
+    await waiting;
+    if (turn !== view.filtering) return; // another filter was set meanwhile
+  }
+  Object.assign(view, { found: matching(fold(text)), page: 0, pattern: literal(text) });
+  await showPage();
 }
 
 // --- side by side ---
@@ -83,12 +101,12 @@ function applyFilters() {
 /** Rows by suite and prompt id, in order of appearance: [{suite, id, rows}]. */
 function groupByPrompt() {
   const groups = new Map();
-  ROWS.prompt.forEach((prompt, row) => {
-    const [suite, id] = RESPONSES.prompts[prompt];
+  const own = RESPONSES.prompts.map(([suite, id]) => {
     const key = JSON.stringify([suite, id]);
     if (!groups.has(key)) groups.set(key, { suite, id, rows: [] });
-    groups.get(key).rows.push(row);
+    return groups.get(key);
   });
+  ROWS.prompt.forEach((prompt, row) => own[prompt].rows.push(row));
   return [...groups.values()];
 }
 
@@ -118,23 +136,26 @@ function column(run, rows, heading) {
   return node;
 }
 
-function showGroup(number) {
+async function showGroup(number) {
   groupShown = number;
   const { suite, id, rows } = groups[number];
+  const waiting = opened(rows);
+  if (waiting) await waiting;
+  if (groupShown !== number) return;
   const heading = sentPrompt(rows[0]);
   byId("compare-where").textContent = `${RESPONSES.suites[suite]}, ${id}; prompt ${whole(number + 1)} of ${whole(groups.length)}`;
   byId("compare-prompt").textContent = heading;
-  const runs = [...new Set(rows.map((row) => ROWS.run[row]))];
-  byId("compare-columns").replaceChildren(...runs.map((run) => column(run, rows.filter((row) => ROWS.run[row] === run), heading)));
+  const byRun = Map.groupBy(rows, (row) => ROWS.run[row]);
+  byId("compare-columns").replaceChildren(...[...byRun].map(([run, own]) => column(run, own, heading)));
   byId("compare-columns").scrollTo(0, 0);
   byId("compare-back").disabled = number === 0;
   byId("compare-on").disabled = number === groups.length - 1;
 }
 
-function openCompare(row) {
+async function openCompare(row) {
   groups ??= groupByPrompt();
   const [suite, id] = RESPONSES.prompts[ROWS.prompt[row]];
-  showGroup(groups.findIndex((group) => group.suite === suite && group.id === id));
+  await showGroup(groups.findIndex((group) => group.suite === suite && group.id === id));
   byId("compare").showModal();
 }
 
@@ -147,7 +168,7 @@ function setUpResponses() {
   fill("filter-verdict", RESPONSES.verdicts.map((verdict) => (verdict === "misaligned" ? both : verdict)));
   for (const id of ["filter-run", "filter-suite", "filter-verdict"]) byId(id).addEventListener("change", applyFilters);
   let typing = 0;
-  byId("filter-text").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(applyFilters, 150); });
+  byId("filter-text").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(applyFilters, 60); });
   byId("filters").addEventListener("submit", (event) => { event.preventDefault(); applyFilters(); });
   byId("filter-reset").addEventListener("click", () => { byId("filters").reset(); applyFilters(); });
   const turn = (by, scroll) => () => { view.page += by; showPage(); if (scroll) byId("filters").scrollIntoView(); };
@@ -158,5 +179,9 @@ function setUpResponses() {
   byId("compare-close").addEventListener("click", () => byId("compare").close());
   byId("compare-back").addEventListener("click", () => showGroup(groupShown - 1));
   byId("compare-on").addEventListener("click", () => showGroup(groupShown + 1));
+  byId("page-number").addEventListener("change", ({ target }) => { view.page = (Number(target.value) || 1) - 1; showPage(); });
+  byId("export-csv").addEventListener("click", () => exportFound("csv"));
+  byId("export-jsonl").addEventListener("click", () => exportFound("jsonl"));
   applyFilters();
+  addEventListener("load", () => openWhenIdle());
 }

@@ -31,7 +31,8 @@ function labels(dots, size, room) {
   return dots.flatMap((dot) => {
     const text = dot.name.length > room ? `${dot.name.slice(0, room - 1)}…` : dot.name;
     const spot = freeSpot(dot, LETTER * text.length + 6, size, taken);
-    if (spot === undefined) return []; // no room: the tooltip and the tables name it
+    const lost = spot === undefined || (dots.length > 2 * CROWD && Math.abs(spot.dy) > 3 * LABEL_HEIGHT);
+    if (lost) return []; // no room near it: the tooltip and the tables name it
     taken.push(spot.box);
     const far = Math.abs(spot.dy) > 1.5 * LABEL_HEIGHT, colour = runColour(dot.index);
     return [{
@@ -53,7 +54,7 @@ const laterOn = (shown, at) => shown.slice(at + 1)
   .filter((other) => Math.abs(other.leak[0] - shown[at].leak[0]) < 0.01 && Math.abs(other.task[0] - shown[at].task[0]) < 0.01).length;
 
 function standingTrace({ name, index, leak, task, lost }, at, shown) {
-  const colour = runColour(index), symbol = SYMBOLS[Math.floor(index / 7) % SYMBOLS.length];
+  const colour = runColour(index), symbol = SYMBOLS[Math.floor(RUNS[index].place / 7) % SYMBOLS.length];
   return {
     x: [100 * leak[0]], y: [100 * task[0]], mode: "markers", cliponaxis: false, error_x: arm([leak], translucent(colour, 0.55)),
     error_y: arm([task], translucent(colour, 0.55)), marker: { color: colour, size: (lost ? 14 : 10) + 6 * Math.min(laterOn(shown, at), 4), symbol: lost ? `${symbol}-open` : symbol, line: { width: lost ? 2 : 0, color: colour } },
@@ -65,7 +66,7 @@ function drawStanding() {
   const chart = byId("chart-standing");
   if (!chart) return;
   const shown = TRAINING.standings.map((one, index) => ({ ...one, index, name: RUNS[index].name }))
-    .filter(({ leak, task }) => leak[0] !== null && task[0] !== null);
+    .filter(({ leak, task, index }) => leak[0] !== null && task[0] !== null && !hiddenRuns.has(index));
   const margin = { l: 52, r: 14, t: 14, b: 46 }, range = [-4, 104];
   const size = { width: chart.clientWidth - margin.l - margin.r, height: chart.clientHeight - margin.t - margin.b };
   const place = (percents, length) => ((percents - range[0]) / (range[1] - range[0])) * length;

@@ -1,16 +1,16 @@
 "use strict";
 // Light or dark: what the reader has clicked, else what the system says.
 
-/** `draw` is called now, and whenever the colours change. */
-function followTheme(draw) {
+/** `draw` is called now, and whenever the colours change; `drawNow`, which may not put anything off, before printing. */
+function followTheme(draw, drawNow = draw) {
   const system = matchMedia("(prefers-color-scheme: dark)");
   const toggle = document.getElementById("theme");
   let chosen = null; // null follows the system
   const wanted = () => chosen ?? (system.matches ? "dark" : "light");
-  const apply = (theme) => {
+  const apply = (theme, drawn = draw) => {
     document.documentElement.dataset.theme = theme;
     toggle.textContent = theme === "dark" ? "Light" : "Dark";
-    draw();
+    drawn();
   };
   toggle.addEventListener("click", () => {
     chosen = wanted() === "dark" ? "light" : "dark";
@@ -19,7 +19,7 @@ function followTheme(draw) {
   system.addEventListener("change", () => apply(wanted()));
   // Paper is white, and what is folded away cannot be unfolded on it.
   addEventListener("beforeprint", () => {
-    apply("light");
+    apply("light", drawNow);
     document.querySelectorAll("details.source, details.glossary").forEach((details) => { details.open = true; });
   });
   addEventListener("afterprint", () => apply(wanted()));
