@@ -134,10 +134,10 @@ def consumption(runs: Sequence[RunResult]) -> pd.DataFrame:
 
 def endings(runs: Sequence[RunResult]) -> pd.DataFrame:
     """One row a run with penalties or rewards: ``run``, and each of them at the end, NaN where the run lacks it."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for run in runs:
         tables = [table.drop(columns=STEP) for table in (run.penalties, run.rewards) if len(table)]
-        found = {name: value for table in tables for name, value in table.tail(LAST).mean().items()}
+        found = {str(name): value for table in tables for name, value in table.tail(LAST).mean().items()}
         if found:
             rows.append({"run": run.name, **found})
     return pd.DataFrame(rows, columns=_in_order(["run", *(name for row in rows for name in row)]))

@@ -53,7 +53,7 @@ def properties(sets: Sets, asked: Asked) -> "Figure":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(asked.wide(PAGE), 3.6), layout="constrained")
-    panels = figure.subplot_mosaic([[*MEANS.values(), DOMAINS], ["shares"] * (len(MEANS) + 1)])
+    panels: dict[str, Any] = figure.subplot_mosaic([[*MEANS.values(), DOMAINS], ["shares"] * (len(MEANS) + 1)])
     looks = Look.each(list(sets))
     for key, title in MEANS.items():
         _panel(panels[title], title, {name: _rate(one[key]) for name, one in sets.items()}, looks)
