@@ -28,6 +28,7 @@ from ringfence.cli import (
     properties,
     report,
     reproduce,
+    schema,
     select,
     suites,
     sweep,
@@ -60,6 +61,7 @@ COMMANDS: list[Callable[..., None]] = [
     reproduce.reproduce,
     demo.demo,
     doctor.doctor,
+    schema.schema,
 ]
 GROUPS: dict[str, tuple[str, list[Callable[..., None]]]] = {
     "data": (
