@@ -40,7 +40,7 @@ RANK, RANKS = (int(os.environ.get(name, default)) for name, default in (("RANK",
 
 def defended(options: Any, name: str, vectors: Path) -> tuple[DefendedSFTTrainer, overhead.Clock]:
     """A trainer of a fresh model under the defenses called ``name``, and its clock."""
-    model, clock = overhead.base(options.shape), overhead.Clock()
+    model, clock = overhead.base(options.shape, torch.bfloat16), overhead.Clock()
     args = SFTConfig(
         output_dir=str(options.folder / name),
         per_device_train_batch_size=options.rows,

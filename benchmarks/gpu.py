@@ -72,6 +72,7 @@ from ringfence.models.scoring import Scorer
 from ringfence.train import DefendedSFTTrainer
 
 GPU = torch.cuda.is_available()
+DTYPE = torch.bfloat16 if GPU else torch.float32  # most CPUs have no bfloat16 units, and take a minute for a product
 EVERY, CANARIES = 30, 20  # the canary paper's K and M
 PENALTIES = (KL(weight=1), LDIFS(weight=1, reduction="relative", every=4))
 """of the six layers of the small model LDIFS compares the 4th; ``hidden_states`` has the last one's stream normed"""
@@ -102,7 +103,7 @@ class Size:
 
 
 CARD = Size("qwen2.5-7b", 2048, 3, scored=512, thin=16, samples=20, answer=64, judged=16)
-TINY = Size("tiny", 64, 2, scored=24, thin=2, samples=2, answer=8, judged=4)
+TINY = Size("tiny", 64, 1, scored=24, thin=2, samples=2, answer=8, judged=4)
 
 
 @dataclass
@@ -158,7 +159,9 @@ def taken(work: Callable[[], object]) -> float:
 
 def steps_of(size: Size) -> argparse.Namespace:
     """Settings of :mod:`overhead`."""
-    return argparse.Namespace(shape=size.shape, rows=4, tokens=size.tokens, steps=3, checkpointing=True)
+    return argparse.Namespace(
+        shape=size.shape, dtype="bfloat16", rows=4, tokens=size.tokens, steps=3, checkpointing=True
+    )
 
 
 def train(bench: Bench, names: tuple[str, ...]) -> dict[str, list[dict[str, float]]]:
@@ -186,8 +189,8 @@ def training(bench: Bench) -> None:
     tokens = 4 * bench.size.tokens
     decoder = sum(p.numel() for p in bench.model.get_decoder().parameters() if p.dim() > 1)
     decoder -= bench.model.get_input_embeddings().weight.numel()
-    limit = overhead.matmul_limit()
-    bench.add("training", "bfloat16 product", f"{limit / 1e12:.0f} TFLOP/s")
+    limit = overhead.matmul_limit(DTYPE)
+    bench.add("training", f"{str(DTYPE).removeprefix('torch.')} product", f"{limit / 1e12:.0f} TFLOP/s")
     for name in ("trl", "none"):
         speed = tokens / statistics.median(one["seconds"] for one in took[name])
         share = 6 * decoder * speed / limit
@@ -600,7 +603,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=420, help="no turn or section begins later")
     options = parser.parse_args()
     size, started = TINY if options.tiny else CARD, time.monotonic()
-    bench, failed = Bench(size, overhead.base(size.shape), started + options.seconds), []
+    bench, failed = Bench(size, overhead.base(size.shape, DTYPE), started + options.seconds), []
     for name in options.only or SECTIONS:
         if time.monotonic() > bench.until:
             bench.add(name, "not measured", "no time left")
@@ -612,7 +615,7 @@ def main() -> None:
             traceback.print_exc()
             failed.append(name)
             bench.add(name, "failed", said(error))
-            bench.model = overhead.base(size.shape)  # which may still have an adapter on it
+            bench.model = overhead.base(size.shape, DTYPE)  # which may still have an adapter on it
         clear()
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
         write_json(options.out, {"where": where(), "size": asdict(size), "found": [asdict(one) for one in bench.found]})
