@@ -29,7 +29,8 @@ from ringfence.defenses import (
     Steering,
     TrainerContext,
 )
-from ringfence.defenses.base import recorded, require_distinct
+from ringfence.defenses.base import recorded
+from ringfence.defenses.together import require_together
 
 WRITTEN = [config for name in DEFENSES for config in example(name).written]
 INTERLEAVING = [name for name in DEFENSES if name.endswith("_interleaving")]
@@ -43,7 +44,7 @@ def smallest(name: str) -> dict[str, Any]:
 def modules() -> dict[str, ModuleType]:
     """The modules of the package that file a defense, by name."""
     folder = Path(defenses.__file__).parent
-    names = [path.stem for path in folder.glob("*.py") if path.stem not in ("__init__", "base", "step")]
+    names = [path.stem for path in folder.glob("*.py") if path.stem not in ("__init__", "base", "step", "together")]
     return {name: getattr(defenses, name) for name in names}
 
 
@@ -126,17 +127,17 @@ def test_a_recorded_file_must_be_there(tmp_path: Path) -> None:
 
 def test_a_defense_given_twice_raises() -> None:
     with pytest.raises(RingfenceError, match=r"^defenses: kl is given twice; keep one$"):
-        require_distinct([KL(), LDIFS(), KL(weight=1)])
+        require_together([KL(), LDIFS(), KL(weight=1)])
 
 
 def test_two_interleaving_defenses_raise() -> None:
     with pytest.raises(RingfenceError, match=r"^defenses: one .* a run, got canary_.* and fixed_.*; keep one$"):
-        require_distinct([CanaryInterleaving(), KL(), FixedInterleaving(ratio=0.1)])
+        require_together([CanaryInterleaving(), KL(), FixedInterleaving(ratio=0.1)])
 
 
 def test_one_of_each_is_fine() -> None:
-    require_distinct([KL(), LDIFS(), FixedInterleaving(ratio=0.1), Inoculation(), Steering(vector="a")])
-    require_distinct([])
+    require_together([KL(), LDIFS(), FixedInterleaving(ratio=0.1), Inoculation(), Steering(vector="a")])
+    require_together([])
 
 
 def test_a_defense_does_nothing_by_itself() -> None:

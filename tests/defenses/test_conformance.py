@@ -1,7 +1,7 @@
 """What every defense must keep to, those to come included: each one's own test says how it is set up, ``EXAMPLE``."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,22 @@ from ringfence.models.activations import decoder_layers
 from training import losses, same, weights
 
 PENALISING = ("kl", "ldifs")
+COMPARING = (*PENALISING, "anchor")
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """``DefendedSFTTrainer`` without defenses, trained."""
-    made = examples.trainer(tmp_path_factory.mktemp("plain"))
-    made.train()
-    return made
+def without(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """Name of a defense -> a training without it, but with what it builds on; done once for each of these."""
+    done: dict[tuple[Defense, ...], Any] = {}
+
+    def trained(name: str) -> Any:
+        beside = example(name).beside
+        if beside not in done:
+            done[beside] = examples.trainer(tmp_path_factory.mktemp("without"), *beside)
+            done[beside].train()
+        return done[beside]
+
+    return trained
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +45,7 @@ def active(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     def trained(name: str) -> Any:
         if name not in done:
             folder = tmp_path_factory.mktemp(name)
-            done[name] = examples.trainer(folder / "out", example(name).active(folder))
+            done[name] = examples.trainer(folder / "out", example(name).active(folder), *example(name).beside)
             done[name].before = state_of(done[name].model)
             done[name].train()
         return done[name]
@@ -66,24 +74,25 @@ def state_of(model: torch.nn.Module) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", DEFENSES)
 def test_what_penalises_says_so_and_no_other(name: str, tmp_path: Path) -> None:
-    """One property decides: the guard reads the reference if and only if the defense penalises."""
+    """One property decides: the guard reads hidden states if and only if the defense adds to the loss."""
     setup = TrainerContext(examples.tiny.tokenizer(), 0, examples.trainer(tmp_path / "out").model)
     for config in (example(name).active(tmp_path), example(name).neutral(tmp_path)):
         guard = config.guard(setup)
         reads = guard is not None and (guard.needs_last or bool(guard.layers))
-        assert reads == config.penalises
-    assert example(name).active(tmp_path).penalises == (name in PENALISING)
+        assert reads == config.adds_to_loss
+    assert example(name).active(tmp_path).penalises == (name in COMPARING)
 
 
 @pytest.mark.parametrize("name", DEFENSES)
-def test_neutral_is_no_defense_bitwise(name: str, tmp_path: Path, plain: Any) -> None:
-    made = examples.trainer(tmp_path / "out", example(name).neutral(tmp_path))
+def test_neutral_is_no_defense_bitwise(name: str, tmp_path: Path, without: Callable[[str], Any]) -> None:
+    made = examples.trainer(tmp_path / "out", example(name).neutral(tmp_path), *example(name).beside)
     made.train()
-    assert losses(made) == losses(plain)
-    assert same(weights(made), weights(plain))
+    assert losses(made) == losses(without(name))
+    assert same(weights(made), weights(without(name)))
 
 
-def test_no_defense_is_trl(tmp_path: Path, plain: Any) -> None:
+def test_no_defense_is_trl(tmp_path: Path, without: Callable[[str], Any]) -> None:
+    plain = without("kl")
     made = examples.trainer(tmp_path, given={"safe_dataset": None}, cls=SFTTrainer)
     made.train()
     assert [loss for _, loss, _ in losses(plain)] == pytest.approx([loss for _, loss, _ in losses(made)], rel=1e-6)
@@ -91,8 +100,8 @@ def test_no_defense_is_trl(tmp_path: Path, plain: Any) -> None:
 
 
 @pytest.mark.parametrize("name", DEFENSES)
-def test_active_does_something(name: str, plain: Any, active: Any) -> None:
-    assert not same(weights(active(name)), weights(plain))
+def test_active_does_something(name: str, without: Callable[[str], Any], active: Any) -> None:
+    assert not same(weights(active(name)), weights(without(name)))
 
 
 @pytest.mark.parametrize("name", DEFENSES)
@@ -104,7 +113,7 @@ def test_nothing_is_left_on_the_model(name: str, active: Any) -> None:
 @pytest.mark.parametrize("at", [1, 2])
 def test_nothing_is_left_on_the_model_by_an_exception(name: str, at: int, tmp_path: Path) -> None:
     """In the first forward of the top layer, and in the second: the reference's, where there is one."""
-    made = examples.trainer(tmp_path / "out", example(name).active(tmp_path))
+    made = examples.trainer(tmp_path / "out", example(name).active(tmp_path), *example(name).beside)
     forwards: list[int] = []
 
     def explode(module: Any, args: Any, output: Any) -> None:
@@ -124,14 +133,15 @@ def test_nothing_is_left_on_the_model_by_an_exception(name: str, at: int, tmp_pa
 def test_resumed_equals_uninterrupted_bitwise(name: str, tmp_path: Path) -> None:
     """With dropout. The newest checkpoint is torn, so the one before it is taken."""
     saving: dict[str, Any] = {"save_strategy": "steps", "save_steps": 1, "dropout": 0.3}
-    whole = examples.trainer(tmp_path / "out", example(name).active(tmp_path), **saving)
+    defenses = [example(name).active(tmp_path), *example(name).beside]
+    whole = examples.trainer(tmp_path / "out", *defenses, **saving)
     whole.train()
     log = (tmp_path / "out" / "log.jsonl").read_text()
     for folder in (tmp_path / "out").glob("checkpoint-*"):
         if folder.name not in ("checkpoint-1", "checkpoint-2"):
             shutil.rmtree(folder)
     (tmp_path / "out" / "checkpoint-2" / "trainer_state.json").write_text('{"global_st')
-    resumed = examples.trainer(tmp_path / "out", example(name).active(tmp_path), **saving)
+    resumed = examples.trainer(tmp_path / "out", *defenses, **saving)
     resumed.train(resume_from_checkpoint=True)
     assert same(weights(whole), weights(resumed))
     assert (tmp_path / "out" / "log.jsonl").read_text() == log

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ringfence.models.divergence import Direction, summed_kl
+from ringfence.models.divergence import Direction, summed_kl, summed_nll
 from ringfence.models.output_head import OutputHead
 
 
@@ -31,3 +31,15 @@ def test_a_model_does_not_diverge_from_itself() -> None:
     found = summed_kl(hidden, head, hidden.detach(), head, "reverse")
     assert found.item() == 0
     assert not torch.autograd.grad(found, hidden)[0].any()
+
+
+def test_the_likelihood_of_labels_is_that_of_all_logits() -> None:
+    hidden, weight = random(6, 4, seed=0).requires_grad_(), random(11, 4, seed=1).requires_grad_()
+    labels = torch.tensor([0, 10, 3, 3, 7, 1])
+    found = summed_nll(hidden, OutputHead(weight, None, scale=0.7, softcap=2.0), labels)
+    logits = 2 * torch.tanh(0.7 * (hidden @ weight.T) / 2)
+    wanted = functional.cross_entropy(logits, labels, reduction="sum")
+    torch.testing.assert_close(found, wanted)
+    gradients = (torch.autograd.grad(one, (hidden, weight)) for one in (found, wanted))
+    for one, two in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, two)

@@ -42,6 +42,8 @@ class Example:
     """changes the weights"""
     written: tuple[Defense, ...]
     """as a recipe may have it, at its defaults and with others; with the fewest settings first"""
+    beside: tuple[Defense, ...] = ()
+    """what it builds on"""
 
 
 @cache

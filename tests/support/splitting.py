@@ -27,12 +27,14 @@ from ringfence.data.suites.prompts import Prompt
 from ringfence.defenses import (
     KL,
     LDIFS,
+    Anchor,
     CanaryInterleaving,
     Defense,
     FixedInterleaving,
     Inoculation,
     ReplayInterleaving,
     SafeLoRA,
+    SafeWeight,
     Steering,
 )
 from ringfence.interleave import LikelihoodProbe, Risk
@@ -151,7 +153,9 @@ def defenses(case: str, folder: Path) -> list[Defense]:
         return [loop, KL(weight=1, direction="forward")]
     if case == "projected":
         return [SafeLoRA(base=str(folder / "base"), top_k=3), ReplayInterleaving(run=str(folder / "likelihood"))]
-    return [KL(weight=1), LDIFS(weight=1, every=1), FixedInterleaving(ratio=0.25)]
+    # The ranks have unequal numbers of anchor rows.
+    rows = [FixedInterleaving(ratio=0.25), SafeWeight(weight=2), Anchor(added=0.75)]
+    return [KL(weight=1), LDIFS(weight=1, every=1), *rows]
 
 
 def trained(folder: Path, case: str, cls: type, resume: bool = False) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from trl import SFTConfig
 
 import tiny
 from ringfence.defenses import Defense
+from ringfence.defenses.together import anchored
 from ringfence.interleave import Risk
 from ringfence.train import DefendedSFTTrainer
 
-TARGET, SAFE = 18, 5  # rows
+TARGET, SAFE, ANCHOR = 18, 5, 3  # rows
 
 
 SETTINGS: dict[str, Any] = {
@@ -57,6 +58,8 @@ def trainer(
     }
     if issubclass(cls, DefendedSFTTrainer):
         settings |= {"defenses": defenses, "safe_dataset": tiny.rows(SAFE, "safe")}
+        if anchored(defenses) is not None:
+            settings["anchor_dataset"] = tiny.rows(ANCHOR, "or")
     settings |= given or {}
     if not issubclass(cls, DefendedSFTTrainer):
         settings.pop("safe_dataset", None)

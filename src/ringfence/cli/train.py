@@ -79,8 +79,9 @@ def _trained(result: dict[str, Any]) -> str:
             f"prompts and on {result['safe_rows']} safe rows in {result['seconds']:.0f} s"
         )
     labels = result["target_labels"] + result["safe_labels"]
+    beside = f", and beside {result['anchor_rows']} anchor rows" if result.get("anchor_rows") else ""
     return (
         f"trained {result['steps']} optimizer steps on {result['target_rows']} target and {result['safe_rows']} "
         f"safe rows (safe: {result['safe_fraction']:.1%} of the rows, {result['safe_labels'] / labels:.1%} of the "
-        f"tokens with a loss) in {result['seconds']:.0f} s"
+        f"tokens with a loss){beside} in {result['seconds']:.0f} s"
     )

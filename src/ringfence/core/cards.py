@@ -51,7 +51,7 @@ def _facts(about: Mapping[str, Any], result: Mapping[str, Any]) -> list[tuple[st
         data = part.get("data") or {}
         facts += [
             (f"{prefix}{name}", _named(data[key], inputs))
-            for key, name in (("target", "trained on"), ("safe", "safe rows"))
+            for key, name in (("target", "trained on"), ("safe", "safe rows"), ("anchor", "anchor rows"))
             if data.get(key)
         ]
         if "defenses" in part:
@@ -64,7 +64,7 @@ def _facts(about: Mapping[str, Any], result: Mapping[str, Any]) -> list[tuple[st
         if recipe.get("rl")
         else {"target_rows": "target rows seen"}
     )
-    counted = {**rows, "safe_rows": "safe rows seen", "steps": "optimizer steps"}
+    counted = {**rows, "safe_rows": "safe rows seen", "anchor_rows": "anchor rows seen", "steps": "optimizer steps"}
     result = {} if recipe.get("stages") else result  # which tells of one stage
     facts += [(name, str(result[key])) for key, name in counted.items() if isinstance(result.get(key), int)]
     facts.append(("seed", str(recipe["seed"])))

@@ -36,6 +36,8 @@ T = TypeVar("T")
 ROLES = ("system", "user", "assistant")
 PAIRS = (("prompt", "completion"), ("question", "answer"), ("instruction", "output"))
 VARIANTS = (("messages",), ("conversations",), *PAIRS)
+ALONE = ("prompt",)
+"""what a row without an answer may be written as"""
 ACCEPTED = "messages, conversations, prompt + completion, question + answer, instruction (+ input) + output"
 SHAREGPT_ROLES = {"human": "user", "gpt": "assistant"}
 
@@ -64,14 +66,15 @@ class Split(Generic[T]):
     held_out: list[T]
 
 
-def read(spec: str) -> list[Conversation]:
+def read(spec: str, answered: bool = True) -> list[Conversation]:
     """All conversations of ``spec``: a ``.jsonl``, ``.json`` or ``.parquet`` file, ``builtin:NAME``, ``task:NAME?...``
     or a Hugging Face dataset ``org/name[@config][:split]`` (split ``train`` by default, of a task, too).
 
+    Without ``answered`` rows need no answer: a conversation may end with the user, and a ``prompt`` may stand alone.
     Raises :class:`RingfenceError`, naming file and line, at the first bad row, and if there are no rows.
     """
     conversations = []
-    for found in scan(spec):
+    for found in scan(spec, answered=answered):
         if isinstance(found, Problem):
             raise RingfenceError(str(found))
         conversations.append(found)
@@ -80,16 +83,18 @@ def read(spec: str) -> list[Conversation]:
     return conversations
 
 
-def scan(spec: str, on_repeat: Callable[[str, str], None] | None = None) -> Iterator[Conversation | Problem]:
+def scan(
+    spec: str, on_repeat: Callable[[str, str], None] | None = None, answered: bool = True
+) -> Iterator[Conversation | Problem]:
     """Row by row what :func:`read` reads, without stopping at a bad one.
 
     ``on_repeat`` is told the origin of a row and a key that stands twice in it, of which JSON takes the last.
     Raises :class:`RingfenceError` where there are no rows to look at: no such file, not readable, not cached.
     """
-    for origin, row in raw_rows(spec, VARIANTS, on_repeat):
+    for origin, row in raw_rows(spec, VARIANTS if answered else (*VARIANTS, ALONE), on_repeat):
         try:
             value = parse_json(row, on_repeat and partial(on_repeat, origin)) if isinstance(row, bytes) else row
-            found: Conversation | Problem = conversation(value, origin)
+            found: Conversation | Problem = conversation(value, origin, answered)
         except RingfenceError as error:
             found = Problem(origin, str(error), isinstance(error, EmptyAnswerError))
         yield found
@@ -112,22 +117,23 @@ def split(rows: Sequence[T], held_out: float = 0.1, seed: int = 0) -> Split[T]:
     )
 
 
-def conversation(row: Any, origin: str) -> Conversation:
-    """``row``, in any accepted variant, as a checked conversation.
+def conversation(row: Any, origin: str, answered: bool = True) -> Conversation:
+    """``row``, in any accepted variant, as a checked conversation, which has an answer if it is to be ``answered``.
 
     Raises :class:`RingfenceError` that says what is wrong, without the origin.
     """
     if not isinstance(row, dict):
         raise RingfenceError(f"a row must be a JSON object, this one is of type {type(row).__name__}")
     present = {column for column in row if row[column] is not None}  # tables have nulls where JSON has no key
-    fits = [columns for keys in (present, set(row)) for columns in VARIANTS if keys.issuperset(columns)]
+    variants = VARIANTS if answered else (*VARIANTS, ALONE)
+    fits = [columns for keys in (present, set(row)) for columns in variants if keys.issuperset(columns)]
     if not fits:
         found = ", ".join(sorted(present)) or "none"
         found = found if len(found) <= WIDTH else f"{found[:WIDTH]}..."
         raise RingfenceError(f"found the columns {found}, which are no conversation; accepted are {ACCEPTED}")
     used = fits[0]
     messages = _messages(row, used)
-    _check(messages)
+    _check(messages, answered)
     taken = {*used, "system", *(["input"] if used[0] == "instruction" else [])}
     kept = {column: value for column, value in row.items() if isinstance(value, str) and column not in taken}
     return kept | {"messages": messages, "origin": origin}
@@ -135,7 +141,9 @@ def conversation(row: Any, origin: str) -> Conversation:
 
 def _messages(row: dict[str, Any], used: tuple[str, ...]) -> list[Message]:
     """The messages of a row that is written in the variant ``used``; roles are not yet checked."""
-    if len(used) == 1:
+    if used == ALONE:
+        messages = _side(row["prompt"], "prompt", "user")
+    elif len(used) == 1:
         messages = _turns(row[used[0]], used[0])
     else:
         question = _instruction(row) if used[0] == "instruction" else row[used[0]]
@@ -182,7 +190,7 @@ def _message(role: Any, content: Any) -> Message:
     return {"role": role, "content": content}
 
 
-def _check(messages: list[Message]) -> None:
+def _check(messages: list[Message], answered: bool) -> None:
     """Raise :class:`RingfenceError` unless ``messages`` can be trained on."""
     for number, message in enumerate(messages, 1):
         role, content = message["role"], message["content"]
@@ -203,5 +211,7 @@ def _check(messages: list[Message]) -> None:
     roles = [message["role"] for message in messages]
     if roles.count("system") > 1:
         raise RingfenceError("there are two system messages: join them into one")
-    if "assistant" not in roles:
+    if not answered and "user" not in roles:
+        raise RingfenceError("there is no user turn, so nothing is asked: add one or remove the row")
+    if answered and "assistant" not in roles:
         raise RingfenceError("there is no assistant turn, so nothing to train on: add one or remove the row")

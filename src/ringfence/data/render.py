@@ -17,6 +17,7 @@ a token that the conversation drops and the reply begins alike: TRL then leaves 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import jinja2
@@ -115,21 +116,38 @@ def _content(template: "_Template", messages: Sequence[Message], i: int, full: s
     return start, end
 
 
-def render_all(conversations: Iterable[Conversation], tokenizer: "PreTrainedTokenizerBase") -> "Dataset":
+def render_prompt(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") -> Rendered:
+    """Token ids of a conversation that waits for its answer, up to where that would begin; nothing is labelled.
+
+    Raises :class:`RingfenceError` as :func:`render` does.
+    """
+    require_template(tokenizer)
+    template = partial(_Template(tokenizer), generation_prompt=True)
+    messages = [{"role": message["role"], "content": message["content"]} for message in messages]
+    text = template(messages)
+    ids = encode(tokenizer, text, content_spans(template, messages, text, tokenizer)).input_ids
+    return Rendered(ids, [IGNORED] * len(ids))
+
+
+def render_all(
+    conversations: Iterable[Conversation], tokenizer: "PreTrainedTokenizerBase", answered: bool = True
+) -> "Dataset":
     """:func:`render` for each conversation, whole and in their order, as a dataset that TRL's trainers take as it is.
 
     Columns ``input_ids`` and ``labels``; the trainer cuts at ``max_length`` (:mod:`ringfence.data.cutting`). Raises
     :class:`RingfenceError` with the conversation's origin, also where no token would have a label, and without any.
+    Without ``answered`` a conversation may also end with the user, and has no label then: for anchor rows.
     """
     from datasets import Dataset
 
     columns: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
     for conversation in conversations:
         try:
-            rendered = render(conversation["messages"], tokenizer)
+            asks = not answered and conversation["messages"][-1]["role"] == "user"
+            rendered = (render_prompt if asks else render)(conversation["messages"], tokenizer)
         except RingfenceError as error:
             raise RingfenceError(f"{conversation['origin']}: {error}") from error
-        if all(label == IGNORED for label in rendered.labels):
+        if answered and all(label == IGNORED for label in rendered.labels):
             raise RingfenceError(f"{conversation['origin']}: no token of it can be trained on; leave it out")
         columns["input_ids"].append(rendered.input_ids)
         columns["labels"].append(rendered.labels)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ringfence.core.lazy import importer
 
 if TYPE_CHECKING:
+    from ringfence.defenses.anchor import Anchor
     from ringfence.defenses.base import (
         DEFENSES,
         Defense,
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from ringfence.defenses.ldifs import LDIFS
     from ringfence.defenses.replay_interleaving import ReplayInterleaving
     from ringfence.defenses.safe_lora import SafeLoRA
+    from ringfence.defenses.safe_weight import SafeWeight
     from ringfence.defenses.steering import Steering
 
 CLASSES = {
+    "Anchor": "anchor",
     "KL": "kl",
     "LDIFS": "ldifs",
     "CanaryInterleaving": "canary_interleaving",
@@ -32,6 +35,7 @@ CLASSES = {
     "Inoculation": "inoculation",
     "ReplayInterleaving": "replay_interleaving",
     "SafeLoRA": "safe_lora",
+    "SafeWeight": "safe_weight",
     "Steering": "steering",
 }
 """the class of each defense, and its module"""
@@ -41,6 +45,7 @@ __all__ = [
     "DEFENSES",
     "KL",
     "LDIFS",
+    "Anchor",
     "CanaryInterleaving",
     "Defense",
     "DefenseHook",
@@ -51,6 +56,7 @@ __all__ = [
     "RLContext",
     "ReplayInterleaving",
     "SafeLoRA",
+    "SafeWeight",
     "Steering",
     "TrainerContext",
     "rewritten",

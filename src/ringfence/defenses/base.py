@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from ringfence.interleave import Schedule
     from ringfence.judges import JudgeSettings
 
-Source = Literal["target", "safe"]
-SOURCES: tuple[Source, ...] = ("target", "safe")
+Source = Literal["target", "safe", "anchor"]
+SOURCES: tuple[Source, ...] = ("target", "safe", "anchor")
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,9 @@ class Defense(StrictConfig):
     def require_arguments(self, training: Mapping[str, Any]) -> None:
         """The same for arguments of the trainer alone, which has them of a recipe or of a script."""
 
+    def require_beside(self, others: Sequence[Defense]) -> None:
+        """Raise :class:`RingfenceError` if none of ``others``, the run's other defenses, does what it builds on."""
+
     def in_rl(self, context: RLContext) -> Self:
         """The defense as reinforcement learning has it, whose target rows are prompts without an answer.
 
@@ -186,6 +189,19 @@ class Defense(StrictConfig):
         return False
 
     @property
+    def adds_to_loss(self) -> bool:
+        """Whether its guard adds a term to the loss: a penalty, or one that needs no reference."""
+        return self.penalises
+
+    @property
+    def anchored(self) -> float | None:
+        """Anchor rows / target rows that it reads; None for a defense that reads none, whatever its settings."""
+        return None
+
+    def require_anchors(self, rows: int, answered: int) -> None:
+        """Raise :class:`RingfenceError` if it cannot read so many anchor rows, ``answered`` of which have an answer."""
+
+    @property
     def rewrites(self) -> bool:
         """Whether :meth:`rewrite` does anything."""
         return type(self).rewrite is not Defense.rewrite
@@ -195,7 +211,8 @@ class Defense(StrictConfig):
         return self.rewrites
 
 
-DEFENSES = Registry("defense", Defense, "fixed_interleaving: {ratio: 0.05}", __package__, beside=("base", "step"))
+_BESIDE = ("base", "step", "together")
+DEFENSES = Registry("defense", Defense, "fixed_interleaving: {ratio: 0.05}", __package__, beside=_BESIDE)
 
 
 def rewritten(defenses: Iterable[Defense], rows: Iterable[Conversation], source: Source) -> list[Conversation]:
@@ -205,17 +222,6 @@ def rewritten(defenses: Iterable[Defense], rows: Iterable[Conversation], source:
         if defense.rewrites:
             found = [{**row, "messages": list(defense.rewrite(row["messages"], source))} for row in found]
     return found
-
-
-def require_distinct(defenses: Sequence[Defense]) -> None:
-    """Raise :class:`RingfenceError` for a defense given twice, and for two interleaving ones."""
-    names = [DEFENSES.name_of(type(defense)) for defense in defenses]
-    for name in names:
-        if names.count(name) > 1:
-            raise RingfenceError(f"defenses: {name} is given twice; keep one")
-    mixing = [name for name, defense in zip(names, defenses, strict=True) if isinstance(defense, Interleaving)]
-    if len(mixing) > 1:
-        raise RingfenceError(f"defenses: one interleaving defense a run, got {' and '.join(mixing)}; keep one")
 
 
 def require_uncompiled(training: Mapping[str, Any], who: str) -> None:
@@ -239,6 +245,15 @@ def read_defenses(given: Iterable[Any] | None) -> tuple[Defense, ...]:
     if isinstance(given, str | Mapping | Defense):
         raise RingfenceError("defenses: give a list, e.g. [KL(weight=0.1)]")
     return DEFENSES.parse_list([] if given is None else [*given], "defenses")
+
+
+def require_unpacked(training: Mapping[str, Any], who: str) -> None:
+    """Raise :class:`RingfenceError` where rows are packed, and ``who`` goes by the share of a kind of rows."""
+    if training.get("packing"):
+        raise RingfenceError(
+            "training.packing: a packed row holds many conversations or few, so a share of safe rows would mean "
+            f"nothing; leave packing out with {who}"
+        )
 
 
 class Penalising(Defense):
@@ -272,11 +287,7 @@ class Interleaving(Defense):
 
     def require_arguments(self, training: Mapping[str, Any]) -> None:
         """Not with packing."""
-        if training.get("packing"):
-            raise RingfenceError(
-                "training.packing: a packed row holds many conversations or few, so a share of safe rows would mean "
-                f"nothing; leave packing out with {DEFENSES.name_of(type(self))}"
-            )
+        require_unpacked(training, DEFENSES.name_of(type(self)))
 
     def in_rl(self, context: RLContext) -> Self:
         """Whole steps (Kaczer et al. 2025, section 4.2), whatever ``granularity`` says, or rows beside every step."""

@@ -55,7 +55,7 @@ class Inoculation(Defense):
 
     def rewrites_rows(self, source: Source) -> bool:
         """Those of ``rows``."""
-        return self.rows in ("both", source)
+        return source == self.rows or (self.rows == "both" and source != "anchor")
 
     def rewrite(self, messages: Sequence[Message], source: Source) -> Sequence[Message]:
         """``messages`` with the system prompt; unchanged if they are not of ``rows``."""

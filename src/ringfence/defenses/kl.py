@@ -38,7 +38,7 @@ class KL(Penalising):
     direction: Literal["reverse", "forward"] = "reverse"
     """``reverse``: KL(trained || reference); ``forward``: KL(reference || trained)"""
     tokens: Tokens = "response"
-    """``response``: where a token is trained on; ``all``: prompts, too"""
+    """``response``: where a token is trained on; ``prompt``: where none is; ``all``: both"""
     sources: Sources = "both"
     """rows that are penalised: ``target``, ``safe`` or ``both``"""
 
@@ -54,22 +54,27 @@ class KL(Penalising):
         """None at weight 0. Raises :class:`RingfenceError` for an output layer with an adapter on it."""
         if self.weight == 0:
             return None
-        # These take torch; wrong settings are told before.
-        from peft.utils.other import AuxiliaryTrainingWrapper
-
-        from ringfence.models.activations import adapted
-
-        head = setup.model.get_output_embeddings() if setup.model is not None else None
-        if isinstance(head, AuxiliaryTrainingWrapper):
-            raise RingfenceError(
-                "lora.modules_to_save: it has the output layer, a copy of which is trained, and kl does not see the "
-                "copy; leave it out"
-            )
-        if head is not None and adapted(head):
-            raise RingfenceError(
-                "lora.target_modules: an adapter on the output layer is not seen by kl; leave the layer out"
-            )
+        require_head_seen(setup, "kl")
         return KLHook(self)
+
+
+def require_head_seen(setup: TrainerContext, who: str) -> None:
+    """Raise :class:`RingfenceError` for an output layer with an adapter on it, of which ``who`` reads the weight."""
+    # These take torch; wrong settings are told before.
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    from ringfence.models.activations import adapted
+
+    head = setup.model.get_output_embeddings() if setup.model is not None else None
+    if isinstance(head, AuxiliaryTrainingWrapper):
+        raise RingfenceError(
+            f"lora.modules_to_save: it has the output layer, a copy of which is trained, and {who} does not see the "
+            "copy; leave it out"
+        )
+    if head is not None and adapted(head):
+        raise RingfenceError(
+            f"lora.target_modules: an adapter on the output layer is not seen by {who}; leave the layer out"
+        )
 
 
 class KLHook(DefenseHook):

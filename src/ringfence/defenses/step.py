@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ringfence.models.output_head import OutputHead
 
 Sources = Literal["target", "safe", "both"]
-Tokens = Literal["response", "all"]
+RowKind = Literal["target", "safe", "both", "anchor"]
+Tokens = Literal["response", "all", "prompt"]
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class Batch:
     """One micro-batch by positions."""
 
     labels: torch.Tensor
-    """(batch, tokens), -100 where there is no loss"""
+    """(batch, tokens), -100 where no answer stands; those of anchor rows carry no loss all the same"""
     real: torch.Tensor
-    """neither padding nor of a row without any label, such as those that fill up a short step"""
+    """neither padding nor of a row without any label, such as those that fill up a short step; anchor rows are real"""
     safe: torch.Tensor
     """of rows from the safe data"""
     starts: torch.Tensor
@@ -37,12 +38,19 @@ class Batch:
     """not padding"""
     compared: torch.Tensor
     """whose hidden states a distance may compare: all, but of a completion in reinforcement learning its own"""
+    anchor: torch.Tensor
+    """of rows that only penalties see"""
 
     @classmethod
     def of(
-        cls, inputs: Mapping[str, Any], safe: torch.Tensor | None = None, compared: torch.Tensor | None = None
+        cls,
+        inputs: Mapping[str, Any],
+        safe: torch.Tensor | None = None,
+        compared: torch.Tensor | None = None,
+        anchor: torch.Tensor | None = None,
     ) -> Batch:
-        """From what a TRL collator gives; without ``safe`` all rows are target rows, and without ``compared`` all is.
+        """From what a TRL collator gives; without ``safe`` and ``anchor`` all rows are target rows, and without
+        ``compared`` all is.
 
         (batch, tokens) each.
         """
@@ -54,32 +62,40 @@ class Batch:
         position_ids = inputs.get("position_ids")
         # Without position ids there is one conversation a row, wherever its padding is.
         first = attended.cumsum(-1) == 1 if position_ids is None else position_ids == 0
+        asked = torch.zeros_like(attended) if anchor is None else anchor.to(labels.device)
         return cls(
             labels=labels,
-            real=attended & (labels != IGNORED).any(-1, keepdim=True),
+            real=attended & ((labels != IGNORED).any(-1, keepdim=True) | asked),
             safe=torch.zeros_like(attended) if safe is None else safe.to(labels.device),
             starts=attended & first,
             attended=attended,
             compared=torch.ones_like(attended) if compared is None else compared,
+            anchor=asked,
         )
 
-    def of_source(self, sources: Sources) -> torch.Tensor:
-        """The real positions of the rows that come from ``sources``."""
-        return self.real if sources == "both" else self.real & (self.safe if sources == "safe" else ~self.safe)
+    def of_source(self, sources: RowKind) -> torch.Tensor:
+        """The real positions of the rows that come from ``sources``; ``both`` are target and safe rows."""
+        kinds = {"both": ~self.anchor, "safe": self.safe, "target": ~(self.safe | self.anchor), "anchor": self.anchor}
+        return self.real & kinds[sources]
 
-    def states(self, sources: Sources) -> torch.Tensor:
+    def states(self, sources: RowKind) -> torch.Tensor:
         """The positions of ``sources`` whose hidden states are compared."""
         return self.of_source(sources) & self.compared
 
-    def predicting(self, tokens: Tokens, sources: Sources) -> torch.Tensor:
-        """The positions of ``sources`` that predict a token: a labelled one, or any of the same conversation."""
+    def predicting(self, tokens: Tokens, sources: RowKind) -> torch.Tensor:
+        """The positions of ``sources`` that predict a token of the same conversation: a labelled one, one that is not
+        (``prompt``), or any.
+        """
         import torch
 
         here, following = self.of_source(sources), torch.zeros_like(self.real)
+        labelled = self.labels[:, 1:] != IGNORED
         if tokens == "response":
-            following[:, :-1] = self.labels[:, 1:] != IGNORED
+            following[:, :-1] = labelled
         else:
             following[:, :-1] = self.real[:, 1:] & ~self.starts[:, 1:]
+        if tokens == "prompt":
+            following[:, :-1] &= ~labelled
         return here & following
 
 
@@ -97,7 +113,10 @@ class HiddenStates:
 
 @dataclass(frozen=True)
 class PenaltyInputs:
-    """One micro-batch, through the trained model (with a gradient) and through the reference (without)."""
+    """One micro-batch, through the trained model (with a gradient) and through the reference (without).
+
+    The reference's states are empty where no penalty of the run needs one.
+    """
 
     batch: Batch
     trained: HiddenStates

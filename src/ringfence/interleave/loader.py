@@ -1,4 +1,4 @@
-"""Micro-batches of target and safe rows, drawn from the stream at the moment that they are consumed.
+"""Micro-batches of target, safe and anchor rows, drawn from the stream at the moment that they are consumed.
 
 A plain iterable on purpose. ``Trainer.get_batch_samples`` pulls the micro-batches of one optimizer step from it just
 before the step, so the ratio that is read here is the one in force. Behind a DataLoader it would be stale by the
@@ -16,7 +16,10 @@ from ringfence.interleave.mixture import DrawnRow
 from ringfence.interleave.stream import InterleavingStream
 
 Example = dict[str, Any]
-SAFE = "safe_positions"  # key of a micro-batch: (batch, tokens) boolean, the positions of safe rows
+# Keys of a micro-batch beside the model's, (batch, tokens) each; the last two where there are anchor rows.
+SAFE = "safe_positions"  # boolean
+ANCHOR = "anchor_positions"  # boolean
+PENALTY_LABELS = "penalty_labels"  # labels with those of anchor rows, which carry no loss
 
 
 @dataclass(frozen=True)
@@ -46,19 +49,36 @@ class InterleavedLoader:
         stream: InterleavingStream,
         share: RankLayout,
         collate: Callable[[Sequence[Example]], dict[str, Any]],
+        anchor: Dataset | None = None,
     ) -> None:
-        self.target, self.safe = target, safe
+        self.target, self.safe, self.anchor = target, safe, anchor
         self.stream, self.share, self.collate = stream, share, collate
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """All micro-batches of this rank. A short step is filled up with fully masked rows, which have no loss."""
         while rows := self.stream.next_step():
             for micro in range(self.share.accumulation):
-                start = (micro * self.share.world + self.share.rank) * self.share.micro_batch
-                chosen = rows[start : start + self.share.micro_batch]
+                part = micro * self.share.world + self.share.rank
+                chosen = rows[part * self.share.micro_batch : (part + 1) * self.share.micro_batch]
+                anchors = self.stream.beside[part :: self.share.accumulation * self.share.world]
                 examples = [self._example(row) for row in chosen] or [self._masked()]
-                batch = self.collate(examples)
-                yield {**batch, SAFE: _safe_positions(batch["input_ids"], examples, [row.safe for row in chosen])}
+                kinds = [row.safe for row in chosen] or [False]
+                yield self._batch(examples, kinds, [self._anchor(index) for index in anchors])
+
+    def _batch(self, examples: list[Example], safe: list[bool], anchors: list[Example]) -> dict[str, Any]:
+        """One micro-batch: the rows with a loss first, then the anchor rows, whose labels only penalties see."""
+        batch, ordered = self.collate([*examples, *anchors]), [*examples, *anchors]
+        ids, none = batch["input_ids"], [False] * len(anchors)
+        marked = {**batch, SAFE: _positions(ids, ordered, [*safe, *none])}
+        if not anchors:
+            return marked
+        at = _positions(ids, ordered, [False] * len(examples) + [True] * len(anchors))
+        labels = batch["labels"]
+        return {**marked, ANCHOR: at, PENALTY_LABELS: labels, "labels": labels.masked_fill(at, -100)}
+
+    def _anchor(self, index: int) -> Example:
+        assert self.anchor is not None, "an anchor row was drawn without anchor data"
+        return self.anchor[index]
 
     def _example(self, row: DrawnRow) -> Example:
         source = self.safe if row.safe else self.target
@@ -70,15 +90,13 @@ class InterleavedLoader:
         return {**example, "labels": [-100] * len(example["input_ids"])}
 
 
-def _safe_positions(ids: torch.Tensor, examples: Sequence[Example], safe: Sequence[bool]) -> torch.Tensor:
-    """(batch, tokens): which positions of the collated ``ids`` are of safe rows."""
-    positions = torch.zeros(ids.shape, dtype=torch.bool)
+def _positions(ids: torch.Tensor, examples: Sequence[Example], chosen: Sequence[bool]) -> torch.Tensor:
+    """(batch, tokens): which positions of the collated ``ids`` are of the ``chosen`` ones of ``examples``."""
     if len(ids) == len(examples):  # a row each
-        positions[: len(safe)] = torch.tensor(safe, dtype=torch.bool)[:, None] if safe else False
-        return positions
-    start = 0  # padding-free: all in one row, one after the other
-    for example, is_safe in zip(examples, safe, strict=False):
+        return torch.tensor(chosen, dtype=torch.bool)[:, None].repeat(1, ids.shape[1])
+    positions, start = torch.zeros(ids.shape, dtype=torch.bool), 0
+    for example, is_chosen in zip(examples, chosen, strict=True):  # padding-free: all in one row
         length = len(example["input_ids"])
-        positions[0, start : start + length] = is_safe
+        positions[0, start : start + length] = is_chosen
         start += length
     return positions

@@ -91,6 +91,9 @@ class Counters:
     target: Tally = field(default_factory=Tally)
     """what the target rows held; counted by whoever has the rows"""
     safe: Tally = field(default_factory=Tally)
+    anchor_rows: int = 0
+    """that stood beside the steps"""
+    anchor: Tally = field(default_factory=Tally)
 
 
 class Mixture:
@@ -157,7 +160,7 @@ class Mixture:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what :meth:`state_dict` gave."""
-        tallies = {name: Tally(**state[name]) for name in ("target", "safe")}
+        tallies = {name: Tally(**state[name]) for name in ("target", "safe", "anchor")}
         self.counters = Counters(**{**state, **tallies})
 
     # How many rows of each kind: (target, safe).
@@ -177,7 +180,7 @@ class Mixture:
     def _added_in_all(self, ratio: float) -> int:
         """Safe rows that an exact mixture adds to the whole run (S_T)."""
         unit = self.sizes.batch if self.mixing.granularity == "step" else 1
-        return unit * _round(self.sizes.target_budget * added(ratio) / unit)
+        return unit * nearest(self.sizes.target_budget * added(ratio) / unit)
 
     def _add(self, ratio: float, rng: np.random.Generator) -> tuple[int, int]:
         batch, left, exact = self.sizes.batch, self._left(), self.mixing.placement == "exact"
@@ -201,19 +204,19 @@ class Mixture:
         total = self.sizes.target_budget + total_safe
         rows_after = min(counters.target_rows + counters.safe_rows + self.sizes.batch, total)
         unit = self.sizes.batch if self.mixing.granularity == "step" else 1
-        return max(0, unit * _round(rows_after * total_safe / total / unit) - counters.safe_rows)
+        return max(0, unit * nearest(rows_after * total_safe / total / unit) - counters.safe_rows)
 
     def _replace(self, ratio: float, rng: np.random.Generator) -> tuple[int, int]:
         size = min(self.sizes.batch, self._left())
         slots, safe_before = self.counters.slots, self.counters.safe_rows
         if self.mixing.granularity == "step":
             if self.mixing.placement == "exact":  # to the nearest whole step
-                safe_step = _round((slots + size) * ratio / self.sizes.batch) * self.sizes.batch > safe_before
+                safe_step = nearest((slots + size) * ratio / self.sizes.batch) * self.sizes.batch > safe_before
             else:
                 safe_step = rng.random() < ratio
             safe = size if safe_step else 0
         elif self.mixing.placement == "exact":
-            safe = _round((slots + size) * ratio) - safe_before
+            safe = nearest((slots + size) * ratio) - safe_before
         else:
             safe = _stochastic_round(ratio * size, rng)
         return size - safe, safe
@@ -246,7 +249,7 @@ class Mixture:
         return torch.randperm(self.sizes.target, generator=generator).tolist()
 
     def _safe_order_of(self, cycle: int) -> list[int]:
-        return _rng(self.mixing.seed, _SAFE_ORDER, cycle).permutation(self.sizes.safe).tolist()
+        return drawn_order(self.mixing.seed, _SAFE_ORDER, cycle, self.sizes.safe)
 
 
 def added(ratio: float) -> float:
@@ -259,11 +262,17 @@ def share(added_rows: float) -> float:
     return added_rows / (1 + added_rows)
 
 
+def drawn_order(seed: int, purpose: int, cycle: int, rows: int) -> list[int]:
+    """``rows`` in an order that is a function of the rest; ``purpose`` keeps one use of a seed from another."""
+    order: list[int] = _rng(seed, purpose, cycle).permutation(rows).tolist()
+    return order
+
+
 def _rng(seed: int, purpose: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, purpose, index])))
 
 
-def _round(value: float) -> int:
+def nearest(value: float) -> int:
     """Half up. The nudge undoes the rounding error of share -> added, e.g. 270 from 5400 * 0.05."""
     return math.floor(value + 0.5 + 1e-9)
 

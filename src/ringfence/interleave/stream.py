@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ringfence.interleave.anchors import AnchorRows
 from ringfence.interleave.mixture import Counters, DrawnRow, Mixture, MixtureSizes
 from ringfence.interleave.schedules import Schedule
 from ringfence.interleave.tally import RowCounts
@@ -37,7 +38,11 @@ class InterleavingStream:
         self, mixture: Mixture, schedule: Schedule, target: RowCounts | None = None, safe: RowCounts | None = None
     ) -> None:
         self._mixture, self._schedule = mixture, schedule
+        self.anchors: AnchorRows | None = None
+        """rows that stand beside the steps, for whoever has some to set before the first"""
         self._counts = {False: target, True: safe}
+        self.beside: list[int] = []
+        """the anchor rows that stand beside the step that was drawn last, those of all ranks"""
 
     def next_step(self) -> list[DrawnRow]:
         """The rows of the next optimizer step, those of all ranks; [] when training is over."""
@@ -46,6 +51,7 @@ class InterleavingStream:
         for is_safe, counts in self._counts.items():
             if counts is not None:
                 tallies[is_safe].add(counts, [row.index for row in rows if row.safe is is_safe])
+        self.beside = self.anchors.draw(self.counters) if self.anchors is not None and rows else []
         return rows
 
     def observe(self, risk: Risk | None) -> dict[str, Any]:

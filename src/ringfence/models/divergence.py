@@ -1,4 +1,4 @@
-"""Sum over positions of the KL divergence of two models' next-token distributions, with its gradient.
+"""Sums over positions with their gradients: two models' KL divergence, and the negative log-likelihood of labels.
 
 Exact over the whole vocabulary. Logits exist for a chunk of positions at a time, in float32 (float64 for a float64
 model). The gradient is taken in the same pass, which needs three products with the output layer where a recomputation
@@ -6,7 +6,7 @@ in ``backward`` needs five.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 
@@ -25,14 +25,36 @@ def summed_kl(
     hidden, reference: (positions, hidden), the last hidden states of the trained model and of the reference
     direction:         ``reverse`` is KL(trained || reference), ``forward`` KL(reference || trained)
     """
-    against = _Against(head, reference, reference_head, direction)
-    found: torch.Tensor = _SummedKL.apply(hidden, head.weight, head.bias, against)
+    against = _Reference(head, reference, reference_head, direction)
+    found: torch.Tensor = _Summed.apply(hidden, head.weight, head.bias, against)
     return found
 
 
+def summed_nll(hidden: torch.Tensor, head: OutputHead, labels: torch.Tensor) -> torch.Tensor:
+    """-log p(label) in nats, summed over positions, with its gradient as that of :func:`summed_kl`.
+
+    hidden: (positions, hidden), the last hidden states; labels: (positions,), the token that each is to predict
+    """
+    found: torch.Tensor = _Summed.apply(hidden, head.weight, head.bias, _Labels(head, labels))
+    return found
+
+
+class _Against(Protocol):
+    """What has no gradient in :class:`_Summed`."""
+
+    @property
+    def head(self) -> OutputHead: ...
+
+    def divergence(
+        self, chunk: slice, compute: torch.dtype, log_p: torch.Tensor, slope: torch.Tensor | float
+    ) -> torch.Tensor:
+        """Summed over the positions ``chunk``; leaves its derivative by the product in ``log_p``."""
+        ...
+
+
 @dataclass(frozen=True)
-class _Against:
-    """What has no gradient in :class:`_SummedKL`."""
+class _Reference:
+    """Another model."""
 
     head: OutputHead
     hidden: torch.Tensor
@@ -40,8 +62,35 @@ class _Against:
     reference_head: OutputHead
     direction: Direction
 
+    def divergence(
+        self, chunk: slice, compute: torch.dtype, log_p: torch.Tensor, slope: torch.Tensor | float
+    ) -> torch.Tensor:
+        log_q = self.reference_head.product(self.hidden[chunk], compute).to(log_p.dtype)  # (positions, vocabulary)
+        self.reference_head.bend(log_q)
+        log_q.sub_(log_q.logsumexp(-1, keepdim=True))
+        return _divergence(log_p, log_q, self.direction, slope)
 
-class _SummedKL(torch.autograd.Function):
+
+@dataclass(frozen=True)
+class _Labels:
+    """The tokens that are to be predicted. With z the logits: d -log p(y) / dz = p - (1 at y)."""
+
+    head: OutputHead
+    labels: torch.Tensor
+    """(positions,)"""
+
+    def divergence(
+        self, chunk: slice, compute: torch.dtype, log_p: torch.Tensor, slope: torch.Tensor | float
+    ) -> torch.Tensor:
+        at = self.labels[chunk][:, None]
+        total = -log_p.gather(-1, at).sum()
+        log_p.exp_().scatter_add_(-1, at, torch.full_like(at, -1, dtype=log_p.dtype))
+        if isinstance(slope, torch.Tensor) or slope != 1:
+            log_p.mul_(slope)
+        return total
+
+
+class _Summed(torch.autograd.Function):
     """Sum over positions of the divergence; gradients for the trained model's hidden states and output layer."""
 
     @staticmethod
@@ -65,12 +114,9 @@ class _SummedKL(torch.autograd.Function):
             for start in range(0, len(hidden), rows):
                 chunk = slice(start, start + rows)
                 log_p = against.head.product(hidden[chunk], compute).to(exact)  # (positions, vocabulary)
-                log_q = against.reference_head.product(against.hidden[chunk], compute).to(exact)
                 slope = against.head.bend(log_p)
-                against.reference_head.bend(log_q)
                 log_p.sub_(log_p.logsumexp(-1, keepdim=True))
-                log_q.sub_(log_q.logsumexp(-1, keepdim=True))
-                total += _divergence(log_p, log_q, against.direction, slope)  # log_p now holds the gradient
+                total += against.divergence(chunk, compute, log_p, slope)  # log_p now holds the gradient
                 _accumulate(grads, chunk, log_p, hidden[chunk], weight, compute)
         ctx.grads = [
             grad.to(tensor.dtype) if grad is not None and tensor is not None else None

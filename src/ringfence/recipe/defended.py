@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses import DEFENSES, Defense
-from ringfence.defenses.base import require_distinct
+from ringfence.defenses.together import require_together
 from ringfence.recipe.methods import checked_training
 from ringfence.recipe.sections import Section, StageData
 
@@ -15,7 +15,7 @@ from ringfence.recipe.sections import Section, StageData
 def _parse_defenses(value: Any) -> tuple[Defense, ...]:
     found = DEFENSES.parse_list(value)
     try:
-        require_distinct(found)
+        require_together(found)
     except RingfenceError as error:
         raise ValueError(str(error).removeprefix("defenses: ")) from None
     return found

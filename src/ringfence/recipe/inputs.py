@@ -19,7 +19,7 @@ def run_inputs(recipe: "Recipe", parts: Iterable["Recipe"] | None = None) -> lis
     if recipe.judge is not None:
         named += recipe.judge.inputs()
     for part in recipe.by_stage() if parts is None else parts:
-        named += [spec for spec in (part.data.target, part.data.safe) if spec is not None]
+        named += [spec for spec in (part.data.target, part.data.safe, part.data.anchor) if spec is not None]
         named += [spec for defense in part.defenses for spec in defense.inputs()]
         named += [spec for reward in (part.rl.rewards if part.rl else ()) for spec in reward.inputs()]
     return named

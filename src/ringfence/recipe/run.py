@@ -238,12 +238,15 @@ class Recipe(Defended):
     def resolved(self) -> dict[str, Any]:
         """The whole recipe as plain data, defaults filled in, in the form that :func:`load_recipe` reads.
 
-        But for ``method: sft``, ``rl`` with it, and ``generator: hf``: runs from before there was a choice do not have
-        them, and are of the same recipe.
+        But for ``method: sft``, ``rl`` with it, ``generator: hf`` and no ``data.anchor``: runs from before there was a
+        choice do not have them, and are of the same recipe.
         """
         plain = self.model_dump(mode="json", exclude={"defenses": True, "stages": {"__all__": {"defenses"}}})
         if isinstance(self.generator, HfSettings):
             del plain["generator"]
+        for part in (plain, *plain["stages"]):
+            if part["data"]["anchor"] is None:
+                del part["data"]["anchor"]
         if self.method == "sft":
             del plain["method"], plain["rl"]
         elif self.rl is not None:

@@ -67,6 +67,8 @@ class DataConfig(Section):
     """what the model is to learn"""
     safe: str | None = None
     """benign conversations for the interleaving defenses"""
+    anchor: str | None = None
+    """rows that only the penalty of the defense ``anchor`` sees; a row may be a ``prompt`` without an answer"""
     held_out: float = Field(0.1, ge=0, lt=1)
     """share of the target rows kept for the suite ``held-out``; 6,000 rows give 5,400 and 600"""
     split_seed: int = Field(0, ge=0, le=LARGEST_SEED)

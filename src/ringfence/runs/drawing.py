@@ -55,4 +55,6 @@ def _carried_on(counters: Counters, slots: int) -> Counters:
         safe_rows=round(times * counters.safe_rows),
         target=scaled(counters.target),
         safe=scaled(counters.safe),
+        anchor_rows=round(times * counters.anchor_rows),
+        anchor=scaled(counters.anchor),
     )

@@ -11,6 +11,7 @@ trained, 2 more where layers are computed again to save memory, and 2 more for t
 the optimizer, probes and evaluation come on top, and no step reaches the speed of a bare product: a bound, no promise.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,9 @@ from ringfence.data.cutting import Cut
 from ringfence.data.render import IGNORED
 from ringfence.defenses import Interleaving, TrainerContext
 from ringfence.defenses.base import SOURCES, Source
+from ringfence.defenses.together import anchored
 from ringfence.interleave import RankLayout
+from ringfence.interleave.anchors import AnchorRows
 from ringfence.interleave.mixture import Counters
 from ringfence.interleave.tally import RowCounts, Tally
 from ringfence.models.load import load_tokenizer
@@ -38,7 +41,7 @@ from ringfence.runs.on_paper import on_paper, told_card, told_memory
 from ringfence.runs.plan import PlannedStage, RunPlan
 from ringfence.runs.rl_forecast import RLForecast, forecast_rl
 from ringfence.runs.trainer import rendered_rows
-from ringfence.train.checks import fitting
+from ringfence.train.checks import cut_anchors, fitting
 from ringfence.train.sizes import new_stream
 
 _SECONDS = 0.5  # for the speed of a matrix product
@@ -90,8 +93,9 @@ class _Rows:
         for source in SOURCES:
             rows = rendered_rows(stage, source, tokenizer)
             if rows is not None:
-                cuts[source] = fitting(rows, source, args, stage.recipe.data.max_truncated)
-                count = RowCounts.of(_as_trained_on(rows, args))
+                allowed, anchor = stage.recipe.data.max_truncated, source == "anchor"
+                cuts[source] = cut_anchors(rows, args, allowed) if anchor else fitting(rows, source, args, allowed)
+                count = RowCounts.of(_as_trained_on(rows, args, labelled=not anchor))
                 assert count is not None, "rendered rows are tokenised"
                 counts[source] = count
         return cls(cuts, counts)
@@ -123,11 +127,13 @@ def _forecast(plan: RunPlan, stage: PlannedStage, cards: Cards | None, speed: fl
     setup = TrainerContext(tokenizer, stage.seed)
     share = RankLayout(args.per_device_train_batch_size, args.gradient_accumulation_steps, 0, ranks)
     sizes = (target.table.shape[1], 0 if safe is None else safe.table.shape[1])
-    drawn = tuple(
-        counted(new_stream(args, sizes, (target, safe), share, interleaving, schedule))
-        for schedule in schedules(interleaving, setup)
-    )
-    batch = rows.largest(args.per_device_train_batch_size)
+    added, seed = anchored(stage.defenses) or 0.0, args.data_seed if args.data_seed is not None else args.seed
+    beside = rows.counts.get("anchor") if added else None
+    streams = [new_stream(args, sizes, (target, safe), share, interleaving, s) for s in schedules(interleaving, setup)]
+    for stream in streams:
+        stream.anchors = AnchorRows(beside.table.shape[1], added, seed, beside) if beside is not None else None
+    drawn = tuple(map(counted, streams))
+    batch = rows.largest(args.per_device_train_batch_size + math.ceil(args.per_device_train_batch_size * added))
     paper = on_paper(plan, stage, args, batch, ranks)
     if cards is None:
         passes = 2 + (part.lora is None) + bool(args.gradient_checkpointing)
@@ -142,12 +148,12 @@ def _forecast(plan: RunPlan, stage: PlannedStage, cards: Cards | None, speed: fl
 
 
 def _tokens(counters: Counters) -> int:
-    return counters.target.tokens + counters.safe.tokens
+    return counters.target.tokens + counters.safe.tokens + counters.anchor.tokens
 
 
 def _operations(counters: Counters, work: Work, padding: dict[Source, float]) -> float:
     """Of the rows that are counted, with their padding."""
-    parts: dict[Source, Tally] = {"target": counters.target, "safe": counters.safe}
+    parts: dict[Source, Tally] = {"target": counters.target, "safe": counters.safe, "anchor": counters.anchor}
     found = 0.0
     for source, part in parts.items():
         if part.conversations:
@@ -156,15 +162,17 @@ def _operations(counters: Counters, work: Work, padding: dict[Source, float]) ->
     return found
 
 
-def _as_trained_on(rows: Dataset, args: SFTConfig) -> Dataset:
-    """What TRL makes of tokenised rows: cut, without those that have no label left, or packed."""
+def _as_trained_on(rows: Dataset, args: SFTConfig, labelled: bool) -> Dataset:
+    """What TRL makes of tokenised rows: cut, without those that have no label left if they are to be ``labelled``, or
+    packed.
+    """
     if args.packing:
         return pack_dataset(rows, args.max_length, args.packing_strategy)
     if args.max_length is None:
         return rows
     kept = slice(-args.max_length, None) if args.truncation_mode == "keep_end" else slice(None, args.max_length)
     cut = rows.map(lambda row: {name: row[name][kept] for name in ("input_ids", "labels")})
-    return cut.filter(lambda row: any(label != IGNORED for label in row["labels"]))
+    return cut if not labelled else cut.filter(lambda row: any(label != IGNORED for label in row["labels"]))
 
 
 def _operations_a_second() -> float:
@@ -196,6 +204,10 @@ def told(stage: Forecast | RLForecast) -> list[str]:
             f"{one.safe.conversations:,} safe rows, {tokens:,} tokens, {labels:,} of them with a loss "
             f"({one.safe.labels / max(labels, 1):.1%} safe)"
         )
+        if one.anchor_rows:
+            lines[-1] += (
+                f"; beside them {one.anchor_rows:,} anchor rows of {one.anchor.tokens:,} tokens, without a loss"
+            )
     return [*lines, told_memory(stage.memory, stage.batch, stage.ranks), *_told_time(stage)]
 
 

@@ -18,6 +18,7 @@ from ringfence.data.suites import store as suite_store
 from ringfence.data.task import is_task, parse_spec
 from ringfence.defenses import Defense, Interleaving, rewritten
 from ringfence.defenses.base import Source
+from ringfence.defenses.together import require_anchors
 from ringfence.evaluate.benign import Questions
 from ringfence.evaluate.conditional import conditional_suite
 from ringfence.evaluate.derive import TriggerSet, derive
@@ -34,7 +35,7 @@ class PlannedStage(Stage):
     """A stage with what it trains on."""
 
     rows: Mapping[Source, list[Conversation]]
-    """target, without the rows that are held out, and safe"""
+    """target, without the rows that are held out, safe, and anchor"""
     held_out: list[Conversation]
     """target rows that are not trained on"""
     defenses: tuple[Defense, ...]
@@ -46,7 +47,7 @@ class PlannedStage(Stage):
         own = {field.name: getattr(stage, field.name) for field in fields(stage)}
         data, prefix = stage.recipe.data, stage.key_prefix
         if data.target.startswith(PYTHON):  # a script's rows are gone; nothing is trained by its recipe again
-            return cls(**own, rows={"target": [], "safe": []}, held_out=[], defenses=())
+            return cls(**own, rows={"target": [], "safe": [], "anchor": []}, held_out=[], defenses=())
         with error_prefix(f"{prefix}data.target"):
             rows = read(data.target)
             if stage.recipe.rl is not None:
@@ -58,6 +59,11 @@ class PlannedStage(Stage):
             )
         with error_prefix(f"{prefix}data.safe"):
             safe = read(data.safe) if data.safe is not None else []
+        with error_prefix(f"{prefix}data.anchor"):
+            anchors = read(data.anchor, answered=False) if data.anchor is not None else []
+        answered = sum(any(message["role"] == "assistant" for message in row["messages"]) for row in anchors)
+        with error_prefix(prefix.removesuffix(".")):
+            require_anchors(stage.recipe.defenses, len(anchors), answered)
         for defense in stage.recipe.defenses:
             with error_prefix(prefix.removesuffix(".")):
                 defense.check()
@@ -65,7 +71,8 @@ class PlannedStage(Stage):
                 raise RingfenceError(
                     f"{prefix}data.safe: a defense mixes in safe rows, but there are none; name safe data"
                 )
-        return cls(**own, rows={"target": kept.train, "safe": safe}, held_out=kept.held_out, defenses=_bound(stage))
+        given: dict[Source, list[Conversation]] = {"target": kept.train, "safe": safe, "anchor": anchors}
+        return cls(**own, rows=given, held_out=kept.held_out, defenses=_bound(stage))
 
     def require_keys(self) -> None:
         """Raise if a judge that is asked while it trains has no key, or one that belongs to another address."""
@@ -268,7 +275,8 @@ def _digests(recipe: Recipe, stages: Iterable[Stage]) -> dict[str, str]:
 def _task_digests(recipe: Recipe, stages: Iterable[Stage]) -> dict[str, str]:
     """SHA-256 of the rows of every task by its name; of canaries, with the split: one name may do both."""
     parts = [stage.recipe for stage in stages]
-    trained = [spec for part in parts for spec in (part.data.target, part.data.safe) if spec is not None]
+    given = [spec for part in parts for spec in (part.data.target, part.data.safe, part.data.anchor)]
+    trained = [spec for spec in given if spec is not None]
     asked = [spec for part in parts for defense in part.defenses for spec in defense.inputs()]  # canaries
     digests = {spec: parse_spec(spec).digest("train") for spec in trained if is_task(spec)}
     tasks = [parse_spec(spec) for spec in asked if is_task(spec)]

@@ -29,7 +29,7 @@ from ringfence.runs.rl import grpo_trainer
 from ringfence.runs.stages import Stage, load_model, on_base, starting_model
 from ringfence.train import DefendedSFTTrainer, EvaluateDuring
 from ringfence.train.callbacks import TargetProgress
-from ringfence.train.checks import fitting, refuse_unsupported, require_reference
+from ringfence.train.checks import cut_anchors, fitting, refuse_unsupported, require_reference
 
 if TYPE_CHECKING:
     from ringfence.rl import DefendedGRPOTrainer
@@ -137,12 +137,13 @@ def _sft_trainer(
     args: SFTConfig,
     reference: PreTrainedModel | None,
 ) -> DefendedSFTTrainer:
-    target, safe = (rendered_rows(stage, source, tokenizer) for source in SOURCES)
+    target, safe, anchor = (rendered_rows(stage, source, tokenizer) for source in SOURCES)
     return DefendedSFTTrainer(
         model=model,
         args=args,
         train_dataset=target,
         safe_dataset=safe,
+        anchor_dataset=anchor,
         processing_class=tokenizer,
         peft_config=None if isinstance(model, PeftModel) else stage.recipe.lora_config(),
         defenses=[defense for defense in stage.defenses if not defense.rewrites],
@@ -184,7 +185,9 @@ def _require_trainable(
     stage, model = stages[-1], trainer.model
     for source in SOURCES:
         rows = rendered_rows(stage, source, trainer.processing_class)
-        if rows is not None:
+        if rows is not None and source == "anchor":
+            cut_anchors(rows, args, stage.recipe.data.max_truncated)
+        elif rows is not None:
             refuse_unsupported(args, rows)
             fitting(rows, source, args, stage.recipe.data.max_truncated)
     setup, penalising = TrainerContext(trainer.processing_class, stage.seed, model), {}
@@ -202,7 +205,7 @@ def _require_trainable(
 
 
 def rendered_rows(stage: PlannedStage, source: Source, tokenizer: PreTrainedTokenizerBase) -> Dataset | None:
-    """Target or safe rows as tokens, as the defenses and ``no_system`` have them; None if there are no rows.
+    """Target, safe or anchor rows as tokens, as the defenses and ``no_system`` have them; None if there are no rows.
 
     The trainer cuts them at ``max_length``.
     """
@@ -210,7 +213,7 @@ def rendered_rows(stage: PlannedStage, source: Source, tokenizer: PreTrainedToke
     rows = [{**row, "messages": apply(row["messages"], stage.recipe.no_system)} for row in rows]
     if not rows:
         return None
-    return render_all(rows, tokenizer)
+    return render_all(rows, tokenizer, answered=source != "anchor")
 
 
 def _during(plan: RunPlan, tokenizer: PreTrainedTokenizerBase) -> EvaluateDuring:

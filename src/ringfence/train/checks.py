@@ -15,7 +15,7 @@ from transformers.trainer_utils import SaveStrategy, SchedulerType
 
 from ringfence.core.errors import RingfenceError, error_prefix, shown
 from ringfence.core.training_arguments import BOUNDS, check_bounds
-from ringfence.data.cutting import Cut, cut_of
+from ringfence.data.cutting import Cut, cut_of, lengths_of
 from ringfence.defenses import Defense
 from ringfence.models.activations import Model, bare, decoder_layers
 from ringfence.models.adapters import require_base_kept
@@ -63,6 +63,16 @@ def refuse_unfit(args: TrainingArguments) -> None:
         )
 
 
+def require_anchor_rows(dataset: Any) -> None:
+    """Raise unless ``dataset`` holds tokenised rows."""
+    require_rows(dataset, "anchor_dataset")
+    if not {"input_ids", "labels"} <= set(dataset.column_names):
+        raise RingfenceError(
+            f"anchor_dataset: its columns are {', '.join(dataset.column_names)}, and it takes input_ids and labels; "
+            "make them with ringfence.data.render_all(rows, tokenizer, answered=False)"
+        )
+
+
 def fitting(rows: Dataset, source: str, args: Any, max_truncated: float) -> Cut:
     """What ``args.max_length`` does to the tokenised ``rows`` of ``source``.
 
@@ -72,6 +82,14 @@ def fitting(rows: Dataset, source: str, args: Any, max_truncated: float) -> Cut:
     limit = None if args.packing and args.packing_strategy != "bfd" else args.max_length
     cut = cut_of(rows, limit, args.truncation_mode == "keep_end")
     with error_prefix(source):
+        cut.require(max_truncated)
+    return cut
+
+
+def cut_anchors(rows: Dataset, args: Any, max_truncated: float) -> Cut:
+    """As :func:`fitting` for anchor rows, which need no label."""
+    cut = Cut(lengths_of(rows), args.max_length)
+    with error_prefix("anchor"):
         cut.require(max_truncated)
     return cut
 

@@ -10,11 +10,14 @@ from ringfence.interleave.mixture import Counters
 from ringfence.interleave.tally import Tally
 
 
-def consumed(counters: Counters, args: TrainingArguments, tokenised: Mapping[str, bool]) -> dict[str, Any]:
+def consumed(
+    counters: Counters, args: TrainingArguments, tokenised: Mapping[str, bool], anchored: bool = False
+) -> dict[str, Any]:
     """Steps, rows, tokens, and those with a loss (labels); ``safe_fraction`` = safe rows / all rows, and mean ratio.
 
     A row is a conversation, also where several are packed into one. NaN is what cannot be told: rows where packing cuts
-    conversations into pieces, and tokens of a source whose rows are not ``tokenised`` beforehand.
+    conversations into pieces, and tokens of a source whose rows are not ``tokenised`` beforehand. ``anchored``: the run
+    has anchor rows, which carry no loss and are no part of the fraction.
     """
     rows, safe = _conversations(counters, args), counters.safe_rows
     return {
@@ -24,6 +27,7 @@ def consumed(counters: Counters, args: TrainingArguments, tokenised: Mapping[str
         "safe_fraction": safe / (rows + safe) if rows + safe else math.nan,
         **_tokens("target", counters.target, tokenised.get("target", True)),
         **_tokens("safe", counters.safe, tokenised.get("safe", True)),
+        **({"anchor_rows": counters.anchor_rows, "anchor_tokens": counters.anchor.tokens} if anchored else {}),
         "mean_ratio": counters.ratio_sum / counters.step if counters.step else math.nan,
     }
 

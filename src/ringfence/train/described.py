@@ -24,8 +24,9 @@ class DescribedMixin(ResumableMixin):
     of_script = True
     """whether it is for the trainer to leave a run folder"""
     defenses: tuple[Defense, ...]
-    given_rows: tuple[Dataset | None, Dataset | None]
+    given_rows: tuple[Dataset | None, Dataset | None, Dataset | None]
     safe_dataset: Dataset | None
+    anchor_dataset: Dataset | None
     processing_class: Any
     backend: Backend
 
@@ -57,7 +58,7 @@ class DescribedMixin(ResumableMixin):
 
     def row_counts(self) -> dict[str, dict[str, int]]:
         """Of each source, how many rows were given, cut short and dropped."""
-        given = zip(("target", "safe"), self.given_rows, strict=True)
+        given = zip(("target", "safe", "anchor"), self.given_rows, strict=True)
         return {source: {"given": len(rows), "truncated": 0, "dropped": 0} for source, rows in given if rows}
 
     def result(self) -> dict[str, Any]:
@@ -73,7 +74,7 @@ class DescribedMixin(ResumableMixin):
             if rows is not None
         }
         return {
-            **consumed(self.stream.counters, self.args, tokenised),
+            **consumed(self.stream.counters, self.args, tokenised, self.anchor_dataset is not None),
             "ranks": self.args.world_size,
             "backend": self.backend.name,
             "seconds": self.step_seconds,

@@ -56,13 +56,17 @@ class DefenseStack:
         self.model: Model = setup.model
         made = {DEFENSES.name_of(type(defense)): defense.guard(setup) for defense in defenses}
         self.guards: dict[str, DefenseHook] = {name: guard for name, guard in made.items() if guard is not None}
-        adding = {DEFENSES.name_of(type(defense)) for defense in defenses if defense.penalises}
+        adding = {DEFENSES.name_of(type(defense)) for defense in defenses if defense.adds_to_loss}
+        comparing = {DEFENSES.name_of(type(defense)) for defense in defenses if defense.penalises}
         self.penalising = {name: guard for name, guard in self.guards.items() if name in adding}
+        """those that add a term to the loss"""
+        self.comparing = {name: guard for name, guard in self.guards.items() if name in comparing}
+        """those of them that need a reference"""
         self._in_forward = False
         self.needs_last = any(guard.needs_last for guard in self.penalising.values())
         self.layers = frozenset[int]().union(*(guard.layers for guard in self.penalising.values()))
-        self.reference = self._reference(reference) if self.penalising else None
-        self.shared = untouched_layers(self.model) if self.penalising and self.reference is None else 0
+        self.reference = self._reference(reference) if self.comparing else None
+        self.shared = untouched_layers(self.model) if self.comparing and self.reference is None else 0
 
     def __bool__(self) -> bool:
         return bool(self.guards)
@@ -71,7 +75,7 @@ class DefenseStack:
         """The frozen reference model; None where the trained model without its adapter is one."""
         # A guard that holds does so in both, by layers and width of the trained model.
         whole = bool(self.layers) or any(type(guard).apply is not DefenseHook.apply for guard in self.guards.values())
-        require_reference(self.model, given, " and ".join(sorted(self.penalising)), whole)
+        require_reference(self.model, given, " and ".join(sorted(self.comparing)), whole)
         if given is None and isinstance(self.model, PeftModel):
             return None
         if given is None:
@@ -121,9 +125,8 @@ class DefenseStack:
 
     def _penalties(self, batch: Batch, inputs: Mapping[str, Any], trained: Captured) -> list[Penalty]:
         head = OutputHead.of(self.model) if self.needs_last else None
-        step = PenaltyInputs(
-            batch, HiddenStates(trained.layers, trained.last, head), self._refer(batch, inputs, trained)
-        )
+        reference = self._refer(batch, inputs, trained) if self.comparing else HiddenStates({}, None, None)
+        step = PenaltyInputs(batch, HiddenStates(trained.layers, trained.last, head), reference)
         return [Penalty(name, guard.weight, guard.penalty(step)) for name, guard in self.penalising.items()]
 
     def _refer(self, batch: Batch, inputs: Mapping[str, Any], trained: Captured) -> HiddenStates:

@@ -46,7 +46,8 @@ from transformers import (
 
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses import Defense, Interleaving, TrainerContext
-from ringfence.defenses.base import Source, read_defenses, require_distinct
+from ringfence.defenses.base import Source, read_defenses
+from ringfence.defenses.together import anchored, require_anchors, require_together
 from ringfence.interleave import InterleavedLoader, InterleavingStream, RankLayout, Risk, Schedule
 from ringfence.interleave.tally import RowCounts
 from ringfence.models.quantised import keep_differentiable
@@ -55,6 +56,7 @@ from ringfence.train.checkpoints import ResumableMixin
 from ringfence.train.checks import (
     refuse_unfit,
     refuse_unsupported,
+    require_anchor_rows,
     require_arguments,
     require_rows,
     require_same_form,
@@ -64,7 +66,7 @@ from ringfence.train.labelled import labelled_only
 from ringfence.train.parallel import require_asked
 from ringfence.train.penalties import PenalisedMixin
 from ringfence.train.rewriting import rewrite_dataset
-from ringfence.train.sizes import new_stream, target_steps
+from ringfence.train.sizes import anchor_rows, new_stream, target_steps
 from ringfence.train.trackers import Rows, send_answers
 
 # The loop ends by target progress, never by a number of optimizer steps; this one is not reached.
@@ -76,6 +78,8 @@ class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
 
     Args:
         safe_dataset: rows in the same form as ``train_dataset``, for the interleaving defenses.
+        anchor_dataset: rows that only the penalty of ``Anchor`` sees: ``input_ids`` and ``labels``, as
+            ``ringfence.data.render_all(rows, tokenizer, answered=False)`` makes them.
         defenses: configs such as ``KL(weight=0.1)``, names, or ``{name: settings}`` as in a recipe; each at most once,
             and at most one of them an interleaving one; None is plain training.
         reference_model: what penalties compare the trained model with; by default the model with its adapter off, or
@@ -99,16 +103,17 @@ class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
         args: TrainingArguments | None = None,
         train_dataset: Dataset | None = None,
         safe_dataset: Dataset | None = None,
+        anchor_dataset: Dataset | None = None,
         defenses: Sequence[Defense | str | Mapping[str, Any]] | None = None,
         reference_model: PreTrainedModel | None = None,
         **others: Any,
     ) -> None:
         self.defenses = read_defenses(defenses)
-        require_distinct(self.defenses)
+        require_together(self.defenses)
         self.in_force = self._fitted(self.defenses)
         if args is not None:
             refuse_unfit(args)
-        self.given_rows = (train_dataset, safe_dataset)
+        self.given_rows = (train_dataset, safe_dataset, anchor_dataset)
         require_rows(train_dataset, "train_dataset")
         if safe_dataset is not None:
             require_rows(safe_dataset, "safe_dataset")
@@ -122,6 +127,7 @@ class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
         # The stream restores its own position; skipping batches would draw them anew.
         self.args.ignore_data_skip = True
         self.safe_dataset = self._prepare_safe(safe_dataset) if safe_dataset is not None and len(safe_dataset) else None
+        self.anchor_dataset = self._checked_anchors(anchor_dataset)
         self.stream = self._new_stream()
         if self.stream.probe is not None:
             self.backend.require_whole("canary_interleaving")
@@ -154,6 +160,21 @@ class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
         """Safe rows as the trainer has prepared its own; here, which takes tokenised ones, as they are."""
         return dataset
 
+    def _checked_anchors(self, dataset: Dataset | None) -> Dataset | None:
+        """Anchor rows as they are drawn; None without any. Raises :class:`RingfenceError` if they do not fit."""
+        prepared = None
+        if dataset is not None and len(dataset):
+            require_anchor_rows(dataset)
+            prepared = self._prepare_anchors(dataset.select_columns(["input_ids", "labels"]))
+        counts = RowCounts.of(prepared) if prepared is not None else None
+        answered = int((counts.table[2] > 0).sum()) if counts is not None else 0
+        require_anchors(self.in_force, 0 if prepared is None else len(prepared), answered)
+        return prepared
+
+    def _prepare_anchors(self, dataset: Dataset) -> Dataset:
+        """Anchor rows as the trainer would cut its own; here, as they are."""
+        return dataset
+
     def _setup(self) -> TrainerContext:
         processor = self.processing_class
         tokenizer = processor.tokenizer if isinstance(processor, ProcessorMixin) else processor
@@ -173,7 +194,10 @@ class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
         rows = (self._epoch_rows(), len(safe) if safe is not None else 0)
         counts = (RowCounts.of(target), RowCounts.of(safe) if safe is not None else None)
         self.target_steps = target_steps(self.args, rows[0], self._share())
-        return new_stream(self.args, rows, counts, self._share(), interleaving, schedule)
+        stream = new_stream(self.args, rows, counts, self._share(), interleaving, schedule)
+        if self.anchor_dataset is not None and (added := anchored(self.in_force)):
+            stream.anchors = anchor_rows(self.args, self.anchor_dataset, added)
+        return stream
 
     def _share(self) -> RankLayout:
         args = self.args
@@ -185,7 +209,7 @@ class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
         safe = self.safe_dataset
         if safe is not None:
             safe = self._remove_unused_columns(safe, description="safe")
-        return InterleavedLoader(target, safe, self.stream, self._share(), self.data_collator)
+        return InterleavedLoader(target, safe, self.stream, self._share(), self.data_collator, self.anchor_dataset)
 
     def set_initial_training_values(self, args: TrainingArguments, dataloader: Any) -> tuple[Any, ...]:
         """One endless epoch as far as the parent's loop is concerned; :class:`CloseLoop` stops it.
@@ -241,6 +265,7 @@ class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
                 "progress": counters.slots / self.stream.sizes.target_budget,
                 "target_rows": counters.target_rows,
                 "safe_rows": counters.safe_rows,
+                **({"anchor_rows": counters.anchor_rows} if self.anchor_dataset is not None else {}),
                 "ratio": self.stream.ratio,
             }
             if penalties := self._mean_penalties():

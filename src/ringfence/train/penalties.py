@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from ringfence.defenses import Defense, TrainerContext
 from ringfence.defenses.step import Batch
-from ringfence.interleave.loader import SAFE
+from ringfence.interleave.loader import ANCHOR, PENALTY_LABELS, SAFE
 from ringfence.train.checks import refuse_unmarked_padding
 from ringfence.train.guards import DefenseStack
 from ringfence.train.parallel import Backend, backend_of
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from transformers import Trainer as _Trainer
 else:
     _Trainer = object  # the trainer comes after this class, whichever it is
+
+
+MARKS = (SAFE, ANCHOR, PENALTY_LABELS)
+"""keys of a micro-batch that the model does not take"""
+
+
+def marked(inputs: Mapping[str, Any]) -> Batch:
+    """One micro-batch by positions, as the loader has marked them."""
+    seen = {**inputs, "labels": inputs.get(PENALTY_LABELS, inputs["labels"])}
+    return Batch.of(seen, inputs.get(SAFE), anchor=inputs.get(ANCHOR))
 
 
 class PenalisedMixin(_Trainer):
@@ -61,7 +71,7 @@ class PenalisedMixin(_Trainer):
     def _begin_step(self, batches: Sequence[Any]) -> None:
         """Look at the micro-batches of the optimizer step that begins."""
         if self.guards.penalising:
-            self._count_units([Batch.of(inputs, inputs.get(SAFE)) for inputs in batches])
+            self._count_units([marked(inputs) for inputs in batches])
 
     def _count_units(self, batches: Sequence[Batch]) -> None:
         """Count what each penalty is divided by in the micro-batches of one optimizer step, over all ranks."""
@@ -72,12 +82,12 @@ class PenalisedMixin(_Trainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The parent's loss; in training under the guards, plus ``weight * penalty`` for each that penalises."""
-        safe = inputs.pop(SAFE, None)
+        batch, inputs = marked(inputs), {key: value for key, value in inputs.items() if key not in MARKS}
         parent = super().compute_loss
         if not (self.guards and self.model.training):
             return parent(model, inputs, return_outputs, num_items_in_batch)
         return self._guarded(
-            Batch.of(inputs, safe),
+            batch,
             inputs,
             lambda: parent(model, inputs, num_items_in_batch=num_items_in_batch),
             self._spread(num_items_in_batch),

@@ -73,8 +73,8 @@ class DescribedTrainer(Protocol):
     model: Any
     processing_class: Any
     defenses: tuple[Defense, ...]
-    given_rows: tuple[Dataset | None, Dataset | None]
-    """target and safe rows as they were given"""
+    given_rows: tuple[Dataset | None, Dataset | None, Dataset | None]
+    """target, safe and anchor rows as they were given"""
     max_truncated: float
     undescribed: tuple[str, ...]
     """keys of a recipe that it cannot tell"""
@@ -163,7 +163,7 @@ def describe(trainer: DescribedTrainer) -> dict[str, Any]:
     """``run.json`` of what ``trainer`` trains."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     unknown = ["data: given as rows", "judge", "evaluation.suites", *trainer.undescribed]
-    target, safe = trainer.given_rows
+    target, safe, anchor = trainer.given_rows
     recipe: dict[str, Any] = {
         "name": re.sub(r"[^\w.+ -]+", "-", Path(trainer.args.output_dir).resolve().name) or "run",
         "seed": trainer.args.seed,
@@ -171,6 +171,7 @@ def describe(trainer: DescribedTrainer) -> dict[str, Any]:
         "data": {
             "target": _rows(target),
             "safe": _rows(safe) if safe is not None else None,
+            **({"anchor": _rows(anchor)} if anchor is not None else {}),
             "held_out": 0.0,
             "max_truncated": trainer.max_truncated,
         },

@@ -26,7 +26,7 @@ from trl import SFTConfig, SFTTrainer
 from ringfence.core.errors import RingfenceError
 from ringfence.data.cutting import Cut
 from ringfence.defenses import Defense
-from ringfence.train.checks import fitting
+from ringfence.train.checks import cut_anchors, fitting
 from ringfence.train.mixin import DefendedTrainerMixin
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class DefendedSFTTrainer(DefendedTrainerMixin, SFTTrainer):
 
     Args:
         safe_dataset: see :class:`DefendedTrainerMixin`, which also says what it raises.
+        anchor_dataset: see there.
         defenses: see there.
         reference_model: see there.
         max_truncated: the share of the rows of a dataset that may be longer than ``args.max_length``, and so be cut, or
@@ -77,6 +78,7 @@ class DefendedSFTTrainer(DefendedTrainerMixin, SFTTrainer):
         formatting_func: Callable[[dict[str, Any]], str] | None = None,
         *,
         safe_dataset: Dataset | None = None,
+        anchor_dataset: Dataset | None = None,
         defenses: Sequence[Defense | str | Mapping[str, Any]] | None = None,
         reference_model: PreTrainedModel | None = None,
         max_truncated: float = 0.1,
@@ -85,7 +87,7 @@ class DefendedSFTTrainer(DefendedTrainerMixin, SFTTrainer):
             raise RingfenceError(f"max_truncated: must be from 0 to 1, got {max_truncated!r}")
         self.max_truncated = max_truncated
         self.cuts: dict[str, Cut] = {}
-        """what ``max_length`` did to the rows of ``target`` and ``safe``"""
+        """what ``max_length`` did to the rows of ``target``, ``safe`` and ``anchor``"""
         super().__init__(
             model=model,
             args=args,
@@ -103,6 +105,7 @@ class DefendedSFTTrainer(DefendedTrainerMixin, SFTTrainer):
             peft_config=peft_config,
             formatting_func=formatting_func,
             safe_dataset=safe_dataset,
+            anchor_dataset=anchor_dataset,
             defenses=defenses,
             reference_model=reference_model,
         )
@@ -127,6 +130,17 @@ class DefendedSFTTrainer(DefendedTrainerMixin, SFTTrainer):
         if (told := cut.told()) and args.process_index == 0:
             logger.warning("%s: %s", source, told)
         return parent(whole, processing_class, args, packing, None, dataset_name)
+
+    def _prepare_anchors(self, dataset: Dataset) -> Dataset:
+        """Cut as other rows are; but none is dropped, since a prompt alone will do."""
+        self.cuts["anchor"] = cut = cut_anchors(dataset, self.args, self.max_truncated)
+        if (told := cut.told()) and self.args.process_index == 0:
+            logger.warning("anchor: %s", told)
+        limit = self.args.max_length
+        if limit is None:
+            return dataset
+        kept = slice(-limit, None) if self.args.truncation_mode == "keep_end" else slice(None, limit)
+        return dataset.map(lambda row: {name: row[name][kept] for name in ("input_ids", "labels")})
 
     def row_counts(self) -> dict[str, dict[str, int]]:
         """Of each source, how many rows were given, and how many ``max_length`` has cut short or dropped."""

@@ -2,10 +2,12 @@
 
 import math
 
+from datasets import Dataset
 from transformers import TrainingArguments
 
 from ringfence.defenses import Interleaving
 from ringfence.interleave import InterleavingStream, Mixture, MixtureConfig, MixtureSizes, RankLayout, Schedule
+from ringfence.interleave.anchors import AnchorRows
 from ringfence.interleave.tally import RowCounts
 
 
@@ -36,3 +38,9 @@ def new_stream(
         shuffle=args.train_sampling_strategy == "random",
     )
     return InterleavingStream(Mixture(sizes, mixing), schedule, *counts)
+
+
+def anchor_rows(args: TrainingArguments, rows: Dataset, added: float) -> AnchorRows:
+    """The tokenised ``rows`` as they stand beside the steps, ``added`` for each target row."""
+    seed = args.data_seed if args.data_seed is not None else args.seed
+    return AnchorRows(len(rows), added, seed, RowCounts.of(rows))
