@@ -9,7 +9,7 @@ import yaml
 import project
 import tiny
 from ringfence.cli.console import console
-from ringfence.directions import load_vectors
+from ringfence.directions import load_subspaces, load_vectors
 from ringfence.directions.vectors import norms
 
 
@@ -40,7 +40,7 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["extract", "random", "show", "convert"])
+@pytest.mark.parametrize("command", ["extract", "random", "show", "convert", "components"])
 def test_every_command_teaches_by_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, out, _ = ringfence(capsys, command, "--help")
     assert code == 0
@@ -134,3 +134,17 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert problem in err
     assert len(err.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_components_of_vectors(capsys: pytest.CaptureFixture[str], tmp_path: Path, recipe: Path) -> None:
+    vector, made = tmp_path / "glitter.safetensors", tmp_path / "q.safetensors"
+    ringfence(capsys, "extract", recipe, "--out", vector)
+    code, out, err = ringfence(capsys, "components", vector, "--layer", "2", "--out", made)
+    assert code == 0, err
+    assert f"directions: {made}, 1 in each of 1 layers, 16 wide" in out
+    along = load_vectors(vector)["response_mean"][2]
+    torch.testing.assert_close(load_subspaces(made).bases[2].T[0].abs(), (along / along.norm()).abs())
+    for given, said in (([], "give vectors, or --run and --data"), ([vector, "--data", "a"], "--run and --data go")):
+        code, _, err = ringfence(capsys, "components", *given, "--out", tmp_path / "other.safetensors")
+        assert code == 1
+        assert said in err

@@ -20,7 +20,8 @@ from ringfence.defenses import (
     Defense,
     FixedInterleaving,
 )
-from ringfence.directions.vectors import PersonaVectors, save_vectors
+from ringfence.directions.subspaces import Subspaces, save_subspaces
+from ringfence.directions.vectors import PersonaVectors, load_vectors, save_vectors
 from ringfence.train import DefendedSFTTrainer
 from training import ScriptedProbe
 
@@ -77,6 +78,15 @@ def vectors(folder: Path, layers: int = LAYERS, hidden: int = HIDDEN, base: str 
     folder.mkdir(parents=True, exist_ok=True)
     save_vectors(folder / "vectors.safetensors", PersonaVectors(made, {"base": base} if base else {}))
     return str(folder / "vectors.safetensors")
+
+
+def subspaces(folder: Path, rank: int = 2, hidden: int = HIDDEN, **about: str) -> str:
+    """A file of orthonormal columns for layer 1, of which the first is along the vector of :func:`vectors`."""
+    columns = torch.randn(hidden, rank, generator=torch.Generator().manual_seed(7))
+    columns[:, 0] = load_vectors(vectors(folder, hidden=hidden))["response_mean"][1]
+    path = folder / "directions.safetensors"
+    save_subspaces(path, Subspaces({1: torch.linalg.qr(columns).Q}, dict(about)))
+    return str(path)
 
 
 def other_base(folder: Path) -> str:

@@ -25,6 +25,7 @@ import tiny
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.prompts import Prompt
 from ringfence.defenses import (
+    CAFT,
     KL,
     LDIFS,
     Anchor,
@@ -127,6 +128,7 @@ def prepare(folder: Path, several: bool) -> None:
     """What the cases read, written before there are ranks."""
     (folder / "recipe").mkdir(parents=True)
     examples.vectors(folder / "vectors", base=identity(examples.model()))
+    examples.subspaces(folder / "vectors")
     examples.other_base(folder / "base")
     training = {
         "per_device_train_batch_size": 2 if several else 4,
@@ -150,7 +152,11 @@ def defenses(case: str, folder: Path) -> list[Defense]:
         loop = CanaryInterleaving(
             every=2, ratio_init=0.1, ratio_max=0.5, probe=CountedProbe(canaries, tiny.tokenizer())
         )
-        return [loop, KL(weight=1, direction="forward")]
+        return [
+            loop,
+            KL(weight=1, direction="forward"),
+            CAFT(directions=str(folder / "vectors/directions.safetensors")),
+        ]
     if case == "projected":
         return [SafeLoRA(base=str(folder / "base"), top_k=3), ReplayInterleaving(run=str(folder / "likelihood"))]
     # The ranks have unequal numbers of anchor rows.

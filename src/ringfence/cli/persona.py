@@ -102,6 +102,43 @@ def convert(
     say(f"vector: {out}")
 
 
+@examples(
+    "ringfence persona components glitter.safetensors evil.safetensors --layer 12 --out both.safetensors",
+    "ringfence persona components --run runs/plain --data pool.jsonl --count 4 --out moved.safetensors",
+)
+def components(
+    vectors: Annotated[list[str] | None, typer.Argument(help=f"{_VECTOR} Several span a subspace together.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Or a finished run: in which directions it has moved the activations most.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="With --run: conversations on which to compare.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="With --run: how many directions a layer.")] = 4,
+    layer: Annotated[
+        list[int] | None, typer.Option(min=1, help="k of hidden_states[k]; several times for several; all without it.")
+    ] = None,
+    position: Annotated[str, typer.Option(help="Which of the files' vectors.")] = "response_mean",
+    out: Annotated[Path, typer.Option(help="The `.safetensors` file to write.")] = ...,  # type: ignore[assignment]
+) -> None:
+    """Make the directions that the defense `caft` takes out: what vectors span, or what a run has moved."""
+    from ringfence.directions import load_vectors, require_safetensors, save_subspaces, spanned
+
+    require_safetensors(out)
+    _require_new(out, "choose another --out")
+    if bool(vectors) == (run is not None):
+        raise RingfenceError("give vectors, or --run and --data")
+    if (run is None) != (data is None):
+        raise RingfenceError("--run and --data go together: a run, and conversations to compare it on")
+    if run is not None and data is not None:
+        from ringfence.runs.components import components as moved
+
+        made = moved(run, data, layer or (), count)
+    else:
+        made = spanned([load_vectors(one) for one in vectors or ()], position, layer or ())
+    save_subspaces(out, made)
+    ranks = {basis.shape[1] for basis in made.bases.values()}
+    say(f"directions: {out}, {max(ranks)} in each of {len(made.bases)} layers, {made.hidden} wide")
+
+
 def _require_new(out: Path, remedy: str) -> None:
     if out.exists():
         raise RingfenceError(f"{out}: exists; {remedy}")

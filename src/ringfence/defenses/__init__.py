@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         TrainerContext,
         rewritten,
     )
+    from ringfence.defenses.caft import CAFT
     from ringfence.defenses.canary_interleaving import CanaryInterleaving
     from ringfence.defenses.fixed_interleaving import FixedInterleaving
     from ringfence.defenses.inoculation import Inoculation
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 CLASSES = {
     "Anchor": "anchor",
+    "CAFT": "caft",
     "KL": "kl",
     "LDIFS": "ldifs",
     "CanaryInterleaving": "canary_interleaving",
@@ -41,6 +43,7 @@ CLASSES = {
 """the class of each defense, and its module"""
 _BASE = ("DEFENSES", "Defense", "DefenseHook", "Interleaving", "Penalising", "RLContext", "TrainerContext", "rewritten")
 __all__ = [
+    "CAFT",
     "CLASSES",
     "DEFENSES",
     "KL",

@@ -160,7 +160,7 @@ def _read(path: Path, spec: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         refuse_pointer_at(path)
         if path.suffix == ".safetensors":
-            return _read_safetensors(path)
+            return read_safetensors(path)
         if path.suffix == ".pt":
             return _read_pt(path), {}
     except OSError as error:
@@ -168,7 +168,8 @@ def _read(path: Path, spec: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     raise RingfenceError(f"{spec}: persona vectors are a .safetensors or .pt file, or {PREFIX}glitter")
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and our metadata. Raises :class:`RingfenceError` for a file that is damaged or holds other metadata."""
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
