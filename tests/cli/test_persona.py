@@ -146,5 +146,5 @@ def test_components_of_vectors(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     torch.testing.assert_close(load_subspaces(made).bases[2].T[0].abs(), (along / along.norm()).abs())
     for given, said in (([], "give vectors, or --run and --data"), ([vector, "--data", "a"], "--run and --data go")):
         code, _, err = ringfence(capsys, "components", *given, "--out", tmp_path / "other.safetensors")
-        assert code == 1
+        assert code == 2
         assert said in err

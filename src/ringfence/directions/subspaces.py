@@ -65,7 +65,7 @@ def spanned(given: Sequence[PersonaVectors], position: str, layers: Sequence[int
         if not torch.linalg.svdvals(units.nan_to_num())[-1] > _TOLERANCE:
             raise RingfenceError(f"layer {k}: a vector is zero, or a mix of the others; leave it out")
         bases[k] = torch.linalg.qr(units.T).Q.float()
-    about = {key: first.metadata[key] for key in ("base", "model") if key in first.metadata}
+    about: dict[str, Any] = {key: first.metadata[key] for key in ("base", "model") if key in first.metadata}
     return Subspaces(bases, {**about, "method": "spanned", "traits": [one.metadata.get("trait") for one in given]})
 
 

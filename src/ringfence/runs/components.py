@@ -39,7 +39,7 @@ def components(run: Path, spec: str, layers: Sequence[int], count: int) -> Subsp
     base, chosen = identity(loaded.model), list(layers) or list(range(1, len(decoder_layers(loaded.model)) + 1))
     asked = {"role": "assistant", "no_system": recipe.no_system, "cache": None}
     before = representations(loaded, conversations, chosen, **asked)  # type: ignore[arg-type]
-    tuned = replace(loaded, model=tuned_model(loaded.model, stages))  # type: ignore[type-var]
+    tuned = replace(loaded, model=tuned_model(loaded.model, stages))
     after = representations(tuned, conversations, chosen, **asked)  # type: ignore[arg-type]
     moved = {k: torch.from_numpy(after[k]) - torch.from_numpy(before[k]) for k in chosen}
     model = Path(loaded.source).name if Path(loaded.source).is_dir() else loaded.source
