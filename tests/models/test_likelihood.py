@@ -5,11 +5,12 @@ import random
 
 import pytest
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import LlamaForCausalLM
 
 import tiny
 from ringfence.core.errors import RingfenceError
-from ringfence.models.likelihood import Scored, answer_logprobs
+from ringfence.models.likelihood import Scored, Untouched, answer_logprobs
 
 
 def lively_model(seed: int = 0) -> LlamaForCausalLM:
@@ -105,3 +106,50 @@ def test_leaves_training_mode_random_state_and_gradients_alone() -> None:
     assert [module.training for module in model.modules()] == modes
     assert all(parameter.grad is None for parameter in model.parameters())
     assert values == pytest.approx([alone(model, row) for row in ROWS], abs=1e-5)
+
+
+def adapted(*layers: int, seed: int = 0) -> PeftModel:
+    """The lively model with an adapter on some layers, which does something."""
+    config = LoraConfig(r=2, target_modules=["q_proj", "down_proj"], layers_to_transform=list(layers))
+    return train(get_peft_model(lively_model(seed), config), 1)  # type: ignore[arg-type]
+
+
+def train(model: PeftModel, seed: int) -> PeftModel:
+    """Change what is trainable, as an optimizer step would."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    return model
+
+
+@pytest.mark.parametrize("batch_size", [2, 64])
+def test_layers_below_the_adapter_run_once_for_the_same_rows(batch_size: int) -> None:
+    """Bitwise what full passes give, before and after training; each batch goes through the lowest layer once."""
+    model, kept, runs = adapted(1), Untouched(), []
+    model.get_decoder().layers[0].input_layernorm.register_forward_hook(lambda *_: runs.append(1))
+    batches = -(-len(ROWS) // batch_size)
+    for step in range(3):
+        train(model, step)
+        found = answer_logprobs(model, tiny.tokenizer(), ROWS, batch_size, kept)  # type: ignore[arg-type]
+        assert len(runs) == batches
+        assert found == answer_logprobs(model, tiny.tokenizer(), ROWS, batch_size)  # type: ignore[arg-type]
+        del runs[batches:]
+
+
+def test_nothing_is_kept_where_all_layers_are_trained() -> None:
+    """With an adapter on the lowest layer, and without one at all."""
+    for model in (adapted(0, 1), lively_model()):
+        kept = Untouched()
+        answer_logprobs(model, tiny.tokenizer(), ROWS, untouched=kept)  # type: ignore[arg-type]
+        assert kept.outputs == {}
+
+
+def test_another_model_begins_anew() -> None:
+    """What was kept of one base model is not another's."""
+    kept = Untouched()
+    for seed in (0, 3):
+        model = adapted(1, seed=seed)
+        found = answer_logprobs(model, tiny.tokenizer(), ROWS, untouched=kept)  # type: ignore[arg-type]
+        assert found == answer_logprobs(model, tiny.tokenizer(), ROWS)  # type: ignore[arg-type]

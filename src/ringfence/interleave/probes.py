@@ -19,7 +19,7 @@ from ringfence.core.ranks import is_main_process
 from ringfence.data.suites.load import Prompt
 from ringfence.generation import HfGenerator, Request, Sampling
 from ringfence.judges import Judge, JudgeInput, judge_all
-from ringfence.models.likelihood import Scored, answer_logprobs
+from ringfence.models.likelihood import Scored, Untouched, answer_logprobs
 
 MAX_UNSCORED = 0.20
 """share of the canaries; with more of them unscored the ratio holds"""
@@ -100,10 +100,11 @@ class LikelihoodProbe:
         self._rows = [
             Scored(prompt.messages, answer or "") for prompt in prompts for answer in (prompt.bad, prompt.good)
         ]
+        self._untouched = Untouched()  # layers below the adapter are run once for all evaluations
 
     def __call__(self, model: PreTrainedModel, step: int) -> Risk:
         """Mean over canaries of sigmoid(scale * (log p(bad) - log p(good)))."""
-        logprobs = answer_logprobs(model, self.tokenizer, self._rows)
+        logprobs = answer_logprobs(model, self.tokenizer, self._rows, untouched=self._untouched)
         gaps = [bad - good for bad, good in zip(logprobs[::2], logprobs[1::2], strict=True)]
         risks = [_sigmoid(self.scale * gap) for gap in gaps]
         detail = tuple(

@@ -1,13 +1,18 @@
 """Teacher-forced likelihood of given answers."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
 
+from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ringfence.core.errors import RingfenceError, shown
 from ringfence.data.conversations import Messages
 from ringfence.data.encode import answered_ids
+from ringfence.models.activations import bare, capture_hidden_states, reusing, untouched_layers
 from ringfence.models.inference import inference, left_padded
 
 
@@ -19,19 +24,58 @@ class Scored:
     answer: str
 
 
+@dataclass
+class Untouched:
+    """What the lowest layers, which training leaves alone, gave for some rows; for scoring the same rows again.
+
+    Holds (rows, tokens, hidden) a batch. The bits are those of a full pass.
+    """
+
+    outputs: dict[int, Any] = field(default_factory=dict)
+    """first row of a batch -> the raw output of the highest such layer"""
+    of: "weakref.ref[PreTrainedModel] | None" = None
+    """the model that they are of; with another one all begins anew"""
+
+    @contextmanager
+    def below(self, model: PreTrainedModel, start: int) -> Iterator[None]:
+        """Inside, one pass over the batch that begins with row ``start`` runs those layers the first time only."""
+        if self.of is None or self.of() is not model:
+            self.of, self.outputs = weakref.ref(model), {}
+        count = untouched_layers(model) if _has_layers(model) else 0
+        if start in self.outputs:
+            with reusing(model, count, self.outputs[start]):
+                yield
+        elif count:
+            with capture_hidden_states(model, (), frozen=count) as found:
+                yield
+            self.outputs[start] = found.frozen
+        else:
+            yield
+
+
+def _has_layers(model: PreTrainedModel) -> bool:
+    return isinstance(model, PeftModel) and hasattr(bare(model).get_decoder(), "layers")
+
+
 def answer_logprobs(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Scored], batch_size: int = 64
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Scored],
+    batch_size: int = 64,
+    untouched: Untouched | None = None,
 ) -> list[float]:
     """Mean log probability (nats per token) of each answer's own tokens, the end-of-turn token left out.
 
     Rows are padded on the left, so that all answers end at the right edge and the output layer runs on the last few
-    positions only. Raises :class:`RingfenceError` for an empty answer.
+    positions only. ``untouched`` is for a model that is scored on the same rows time and again while its adapter is
+    trained. Raises :class:`RingfenceError` for an empty answer.
     """
     encoded = [_encode(tokenizer, row) for row in rows]
     means: list[float] = []
     with inference(model):
         for start in range(0, len(rows), batch_size):
-            means += _batch(model, tokenizer, encoded[start : start + batch_size])
+            with nullcontext() if untouched is None else untouched.below(model, start):
+                means += _batch(model, tokenizer, encoded[start : start + batch_size])
     return means
 
 
