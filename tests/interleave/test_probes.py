@@ -162,7 +162,7 @@ def test_judged_leaves_modes_and_random_state_alone() -> None:
 
 
 def stub(monkeypatch, logprob: Callable[[Scored], float]) -> None:
-    monkeypatch.setattr(probes, "answer_logprobs", lambda model, tokenizer, rows, untouched: [logprob(row) for row in rows])
+    monkeypatch.setattr(probes, "answer_logprobs", lambda model, tokenizer, rows, untouched: list(map(logprob, rows)))
 
 
 def likelihood(gaps: Sequence[float], monkeypatch, scale: float = 8.0) -> Risk:

@@ -379,9 +379,9 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     seen: list[Any] = []
     real = trainers.render_all
 
-    def render(rows: Any, *arguments: Any) -> Any:
+    def render(rows: Any, *arguments: Any, **named: Any) -> Any:
         seen.append([m["content"] if (m := row["messages"][0])["role"] == "system" else None for row in rows])
-        return real(rows, *arguments)
+        return real(rows, *arguments, **named)
 
     monkeypatch.setattr(trainers, "render_all", render)
     return seen
