@@ -44,7 +44,9 @@ def smallest(name: str) -> dict[str, Any]:
 def modules() -> dict[str, ModuleType]:
     """The modules of the package that file a defense, by name."""
     folder = Path(defenses.__file__).parent
-    names = [path.stem for path in folder.glob("*.py") if path.stem not in ("__init__", "base", "step", "together")]
+    names = [
+        path.stem for path in folder.glob("*.py") if path.stem not in ("__init__", "base", "origin", "step", "together")
+    ]
     return {name: getattr(defenses, name) for name in names}
 
 

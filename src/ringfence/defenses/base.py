@@ -211,7 +211,7 @@ class Defense(StrictConfig):
         return self.rewrites
 
 
-_BESIDE = ("base", "step", "together")
+_BESIDE = ("base", "step", "origin", "together")
 DEFENSES = Registry("defense", Defense, "fixed_interleaving: {ratio: 0.05}", __package__, beside=_BESIDE)
 
 

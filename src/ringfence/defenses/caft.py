@@ -32,10 +32,10 @@ from ringfence.defenses.base import (
     TrainerContext,
     require_uncompiled,
 )
+from ringfence.defenses.origin import Origin, require_no_reentrant, require_own_rollouts
 from ringfence.defenses.step import Batch
 from ringfence.directions.subspaces import Subspaces, load_subspaces
 from ringfence.models.activations import Model, bare, decoder_layers, hidden_of, require_layer, with_hidden
-from ringfence.models.identity import identity
 
 
 @DEFENSES.register("caft")
@@ -66,36 +66,23 @@ class CAFT(Defense):
         if self.share == 0:
             return
         require_uncompiled(training, "caft")
-        how = training.get("gradient_checkpointing_kwargs") or {}
-        if isinstance(how, Mapping) and how.get("use_reentrant"):
-            raise RingfenceError(
-                "training.gradient_checkpointing_kwargs: with use_reentrant layers are computed again without the "
-                "hooks of caft, and gradients would be wrong; set it to false, or leave it out"
-            )
+        require_no_reentrant(training, "caft")
 
     def in_rl(self, context: RLContext) -> Self:
         """Rollouts run with it in this process only."""
-        if context.engine is not None and context.rollouts == "defended":
-            raise RingfenceError(
-                f"training.{context.engine}: it generates outside of the model that caft changes; leave it out, or set "
-                "rollouts: plain"
-            )
+        require_own_rollouts(context, "the model that caft changes")
         return self
 
     def needs_original_base(self) -> str | None:
         """Directions are of the base model that they were found in."""
-        if self.any_base or self.read().metadata.get("base") is None:
-            return None
-        return (
-            f"caft.directions: {self.directions} is of the base model, whose weights are changed by then; set "
-            "any_base: true to use it all the same"
-        )
+        return None if self.any_base else self._origin(self.read()).needs_original()
 
     def notes(self, rows: Mapping[Source, Sequence[Conversation]], tokenizer: PreTrainedTokenizerBase) -> Sequence[str]:
         """A line if nobody knows whose directions they are."""
-        if self.any_base or self.read().metadata.get("base") is not None:
-            return ()
-        return (f"caft: {self.directions} names no base model, so only its shape is checked",)
+        return () if self.any_base else self._origin(self.read()).notes()
+
+    def _origin(self, file: Subspaces) -> Origin:
+        return Origin.of("caft.directions", self.directions, file.metadata)
 
     def read(self) -> Subspaces:
         """The file, as far as it is used. Raises as :meth:`check` does."""
@@ -125,12 +112,8 @@ class CAFT(Defense):
             )
         for k in file.bases:
             require_layer(setup.model, k, "caft.layers")
-        origin = file.metadata.get("base")
-        if origin is not None and not self.any_base and origin != identity(setup.model):
-            raise RingfenceError(
-                f"caft.directions: {self.directions} was made with another base model "
-                f"({file.metadata.get('model', origin)}); make it anew, or set any_base: true"
-            )
+        if not self.any_base:
+            self._origin(file).require_base(setup.model, "made with", "make")
         return CAFTHook(file.bases, self.share)
 
 

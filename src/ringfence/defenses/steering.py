@@ -32,10 +32,10 @@ from ringfence.defenses.base import (
     TrainerContext,
     require_uncompiled,
 )
+from ringfence.defenses.origin import Origin, require_no_reentrant, require_own_rollouts
 from ringfence.defenses.step import Batch
 from ringfence.directions.vectors import PersonaVectors, load_vectors
 from ringfence.models.activations import Model, bare, decoder_layers, hidden_of, require_layer, with_hidden
-from ringfence.models.identity import identity
 
 
 @DEFENSES.register("steering")
@@ -82,12 +82,8 @@ class Steering(Defense):
         if self._is_off:
             return
         require_uncompiled(training, "steering")
-        how = training.get("gradient_checkpointing_kwargs") or {}
-        if self.mode == "ablate" and isinstance(how, Mapping) and how.get("use_reentrant"):
-            raise RingfenceError(
-                "training.gradient_checkpointing_kwargs: with use_reentrant layers are computed again without the "
-                "hooks of steering, and gradients of mode ablate would be wrong; set it to false, or leave it out"
-            )
+        if self.mode == "ablate":
+            require_no_reentrant(training, "steering", "gradients of mode ablate")
 
     @property
     def _is_off(self) -> bool:
@@ -96,27 +92,19 @@ class Steering(Defense):
 
     def in_rl(self, context: RLContext) -> Self:
         """Rollouts are steered by the model in this process only."""
-        if context.engine is not None and context.rollouts == "defended":
-            raise RingfenceError(
-                f"training.{context.engine}: it generates outside of the model that is steered; leave it out, or set "
-                "rollouts: plain"
-            )
+        require_own_rollouts(context, "the model that is steered")
         return self
 
     def needs_original_base(self) -> str | None:
         """A vector is of the base model that it was extracted from."""
-        if self.any_base or self.read().metadata.get("base") is None:
-            return None
-        return (
-            f"steering.vector: {self.vector} is of the base model, whose weights are changed by then; set "
-            "any_base: true to use it all the same"
-        )
+        return None if self.any_base else self._origin(self.read()).needs_original()
 
     def notes(self, rows: Mapping[Source, Sequence[Conversation]], tokenizer: PreTrainedTokenizerBase) -> Sequence[str]:
         """A line if nobody knows whose vector it is."""
-        if self.any_base or self.read().metadata.get("base") is not None:
-            return ()
-        return (f"steering: {self.vector} names no base model, so only its shape is checked",)
+        return () if self.any_base else self._origin(self.read()).notes()
+
+    def _origin(self, file: PersonaVectors) -> Origin:
+        return Origin.of("steering.vector", self.vector, file.metadata)
 
     def read(self) -> PersonaVectors:
         """The vector's file. Raises as :meth:`check` does."""
@@ -140,12 +128,8 @@ class Steering(Defense):
                 f"steering.vector: {self.vector} is of another model: it has shape {tuple(vectors.shape)}, "
                 f"and this model needs {wanted} (layers + 1, hidden)"
             )
-        origin = file.metadata.get("base")
-        if origin is not None and not self.any_base and origin != identity(setup.model):
-            raise RingfenceError(
-                f"steering.vector: {self.vector} was extracted from another base model "
-                f"({file.metadata.get('model', origin)}); extract it anew, or set any_base: true"
-            )
+        if not self.any_base:
+            self._origin(file).require_base(setup.model, "extracted from", "extract")
         return SteeringHook(self, {k: vectors[k] for k in self._layers(setup.model, depth)})
 
     def _layers(self, model: Model, depth: int) -> tuple[int, ...]:
