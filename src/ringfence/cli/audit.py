@@ -100,7 +100,8 @@ def audit(
 
 
 def _run(subjects: Sequence["Subject"], asked: "Asked", limits: "Limits", out: Path, dry_run: bool) -> None:
-    from ringfence.report import load_runs, render, write_page
+    from ringfence.report import load_runs, render
+    from ringfence.report.html.page import write_report
     from ringfence.runs.audit import claim, cost, planned, verdicts, write_audit
 
     plans = [planned(one, asked, out / one.name) for one in subjects]
@@ -110,12 +111,12 @@ def _run(subjects: Sequence["Subject"], asked: "Asked", limits: "Limits", out: P
         return
     _ask([claim(plan, one) for plan, one in zip(plans, subjects, strict=True)], subjects)
     folders = [plan.out for plan in plans]
-    audited, shown = verdicts(subjects, folders, limits), _with_bases(subjects, folders)
-    render(console, load_runs(shown))
+    audited, shown = verdicts(subjects, folders, limits), load_runs(_with_bases(subjects, folders))
+    render(console, shown)
     _show_origin(plans[0])
     for one in audited:
         _show(one)
-    say(f"page: {write_page(shown, out / 'report.html', 'Is this fine-tune narrow?')}")
+    say(f"page: {write_report(shown, out / 'report.html', 'Is this fine-tune narrow?')}")
     say(f"verdicts: {write_audit(audited, asked, limits, out)}")
     raise typer.Exit(max(_EXIT[one.verdict] for one in audited))
 

@@ -10,7 +10,7 @@ from ringfence.cli.options import AsJson, print_json
 from ringfence.core.text_table import TextTable
 
 _COLOURS = {"ok": "green", "note": "yellow", "missing": "red"}
-_REQUIRED = "extra "
+_OPTIONAL = "extra "
 
 
 @examples(
@@ -30,9 +30,9 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         table = TextTable("", ["", "about", "found", "to do"], words=["found", "to do"])
         for one in found:
-            optional = one.state == "missing" and one.about.startswith(_REQUIRED)
+            optional = one.state == "missing" and one.about.startswith(_OPTIONAL)
             state = "note" if optional else one.state
             table.add(Text("-" if optional else one.state, _COLOURS[state]), one.about, one.what, one.do)
         console.print(table)
-    if any(one.state == "missing" and not one.about.startswith(_REQUIRED) for one in found):
+    if any(one.state == "missing" and not one.about.startswith(_OPTIONAL) for one in found):
         raise typer.Exit(1)
