@@ -15,14 +15,23 @@ from compatibility import FEATURES, Feature
 from compatibility import refusal as said_to
 from examples import example, logged
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses import DEFENSES, KL, LDIFS, Defense, FixedInterleaving, Inoculation, Steering
+from ringfence.defenses import (
+    DEFENSES,
+    KL,
+    LDIFS,
+    Defense,
+    FixedInterleaving,
+    Inoculation,
+    InoculationAdapter,
+    Steering,
+)
 from ringfence.runs.memory import optimizer_bytes
 from training import losses, same, weights
 
 PAGE = Path(__file__).parents[2] / "docs" / "defenses.md"
 GROUPS = (
     ("kl", "ldifs", "steering", "inoculation", "safe_lora", "fixed_interleaving", "safe_weight", "anchor"),
-    ("canary_interleaving", "caft"),
+    ("canary_interleaving", "caft", "inoculation_adapter"),
     ("replay_interleaving",),
 )
 """what is trained together"""
@@ -53,6 +62,10 @@ def config(name: str, folder: Path) -> Defense:
         "steering": lambda: Steering(vector=examples.vectors(folder), layer=1, mode="ablate"),
         "inoculation": lambda: Inoculation(prompt="Be odd."),
         "fixed_interleaving": lambda: FixedInterleaving(ratio=0.25),
+        # Quantised weights have an identity of their own.
+        "inoculation_adapter": lambda: InoculationAdapter(
+            adapter=(examples.trait_adapter(folder / "trait"),), any_base=True
+        ),
     }
     return chosen[name]() if name in chosen else example(name).active(folder)
 

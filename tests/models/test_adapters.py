@@ -199,7 +199,7 @@ def test_pissa_saved_as_plain_lora_is_the_same_model(tmp_path: Path) -> None:
 def test_a_base_that_is_rewritten_all_the_same_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    monkeypatch.setattr(adapters, "_require_beside", lambda folder: None)
+    monkeypatch.setattr(adapters, "require_beside", lambda folder: None)
     base, before = tiny.model(), weights(tiny.model())
     folders = {"a": begun(tmp_path / "a"), "b": begun(tmp_path / "b", init_lora_weights=way)}
     layers = base.config.num_hidden_layers

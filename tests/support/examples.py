@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from peft import LoraConfig, get_peft_model
 from transformers import LlamaForCausalLM
 
 import tiny
 import training
+from ringfence.core.files import sha256
 from ringfence.defenses import (
     KL,
     LDIFS,
@@ -20,8 +22,10 @@ from ringfence.defenses import (
     Defense,
     FixedInterleaving,
 )
+from ringfence.directions.proof import Proof, Shown
 from ringfence.directions.subspaces import Subspaces, save_subspaces
 from ringfence.directions.vectors import PersonaVectors, load_vectors, save_vectors
+from ringfence.models.identity import identity
 from ringfence.train import DefendedSFTTrainer
 from training import ScriptedProbe
 
@@ -87,6 +91,20 @@ def subspaces(folder: Path, rank: int = 2, hidden: int = HIDDEN, **about: str) -
     path = folder / "directions.safetensors"
     save_subspaces(path, Subspaces({1: torch.linalg.qr(columns).Q}, dict(about)))
     return str(path)
+
+
+def trait_adapter(folder: Path, shows: int = 19, base: str | None = None, **lora: Any) -> str:
+    """A folder of a LoRA adapter that is not zero, with its proof: ``shows`` of 20 questions, none without."""
+    plain = model()
+    about = identity(plain) if base is None else base
+    settings = {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "down_proj"], "task_type": "CAUSAL_LM", **lora}
+    torch.manual_seed(11)
+    get_peft_model(plain, LoraConfig(init_lora_weights=False, **settings)).save_pretrained(folder)
+    weights = sha256(folder / "adapter_model.safetensors")
+    ones = (1,) * 20
+    tuned, untuned = Shown(tuple(int(n < shows) for n in range(20)), ones), Shown((0,) * 20, ones)
+    Proof("odd", about, "tiny", weights, tuned, untuned, {}).save(folder)
+    return str(folder)
 
 
 def other_base(folder: Path) -> str:

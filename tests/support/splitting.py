@@ -33,6 +33,7 @@ from ringfence.defenses import (
     Defense,
     FixedInterleaving,
     Inoculation,
+    InoculationAdapter,
     ReplayInterleaving,
     SafeLoRA,
     SafeWeight,
@@ -129,6 +130,7 @@ def prepare(folder: Path, several: bool) -> None:
     (folder / "recipe").mkdir(parents=True)
     examples.vectors(folder / "vectors", base=identity(examples.model()))
     examples.subspaces(folder / "vectors")
+    examples.trait_adapter(folder / "trait")
     examples.other_base(folder / "base")
     training = {
         "per_device_train_batch_size": 2 if several else 4,
@@ -156,6 +158,7 @@ def defenses(case: str, folder: Path) -> list[Defense]:
             loop,
             KL(weight=1, direction="forward"),
             CAFT(directions=str(folder / "vectors/directions.safetensors")),
+            InoculationAdapter(adapter=(str(folder / "trait"),), scale=0.5),
         ]
     if case == "projected":
         return [SafeLoRA(base=str(folder / "base"), top_k=3), ReplayInterleaving(run=str(folder / "likelihood"))]

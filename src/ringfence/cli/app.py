@@ -70,7 +70,7 @@ GROUPS: dict[str, tuple[str, list[Callable[..., None]]]] = {
     ),
     "persona": (
         "Persona vectors: directions in a model's activations along which it has a trait.",
-        [persona.extract, persona.random, persona.show, persona.convert, persona.components],
+        [persona.extract, persona.random, persona.show, persona.convert, persona.components, persona.adapter],
     ),
     "direction": (
         "The direction between two sets of conversations in a model's hidden states, and other sets along it.",

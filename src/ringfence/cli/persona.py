@@ -139,6 +139,39 @@ def components(
     say(f"directions: {out}, {max(ranks)} in each of {len(made.bases)} layers, {made.hidden} wide")
 
 
+@examples(
+    "ringfence persona adapter recipes/glitter/trait-adapter.yaml --out runs/trait",
+    "ringfence persona adapter evil.yaml model=Qwen/Qwen2.5-7B-Instruct adapter.questions=fresh.jsonl --out runs/evil",
+)
+def adapter(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file; docs/persona.md lists every key.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the recipe, as dotted.key=value with the value in YAML.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder to write; the adapter is OUT/adapter.")] = ...,  # type: ignore[assignment]
+) -> None:
+    """Train the adapter that `inoculation_adapter` takes, on answers that show a trait, and prove that it shows it.
+
+    The proof, OUT/adapter/trait.json, is by questions that are not trained on. Without it the defense refuses the
+    adapter; then this ends with 1. Stopped or killed? The same command goes on.
+    """
+    from ringfence.recipe.persona import load_persona_recipe
+    from ringfence.runs.trait_adapter import train_trait_adapter
+
+    checked = load_persona_recipe(recipe, overrides or [])
+    if checked.judge is not None:
+        checked.judge.require_key()
+    with watched(console) as watch:
+        proof = train_trait_adapter(checked, out, watch)
+    say(f"{proof}")
+    say(f"adapter: {out / 'adapter'}")
+    if not proof.elicits:
+        raise RingfenceError(
+            f"{out / 'adapter'}: does not show its trait well enough for a defense: give it more answers, or more "
+            "epochs by adapter.training, under another --out"
+        )
+
+
 def _require_new(out: Path, remedy: str) -> None:
     if out.exists():
         raise RingfenceError(f"{out}: exists; {remedy}")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ringfence.defenses.canary_interleaving import CanaryInterleaving
     from ringfence.defenses.fixed_interleaving import FixedInterleaving
     from ringfence.defenses.inoculation import Inoculation
+    from ringfence.defenses.inoculation_adapter import InoculationAdapter
     from ringfence.defenses.kl import KL
     from ringfence.defenses.ldifs import LDIFS
     from ringfence.defenses.replay_interleaving import ReplayInterleaving
@@ -35,6 +36,7 @@ CLASSES = {
     "CanaryInterleaving": "canary_interleaving",
     "FixedInterleaving": "fixed_interleaving",
     "Inoculation": "inoculation",
+    "InoculationAdapter": "inoculation_adapter",
     "ReplayInterleaving": "replay_interleaving",
     "SafeLoRA": "safe_lora",
     "SafeWeight": "safe_weight",
@@ -54,6 +56,7 @@ __all__ = [
     "DefenseHook",
     "FixedInterleaving",
     "Inoculation",
+    "InoculationAdapter",
     "Interleaving",
     "Penalising",
     "RLContext",

@@ -99,6 +99,8 @@ class DefenseHook:
     """of the penalty in the loss"""
     needs_last: bool = False
     """whether ``penalty`` reads the last hidden states of both models"""
+    through_backward: bool = False
+    """whether what ``apply`` does must last through the backward pass, where layers may be computed again"""
     layers: frozenset[int] = frozenset()
     """the k for which ``penalty`` reads ``hidden_states[k]`` of both models"""
 

@@ -61,6 +61,11 @@ class Settings(StrictConfig):
     coherence_threshold: float = Field(50, ge=0, le=100)
     """coherence that both must reach"""
 
+    @property
+    def sampling(self) -> Sampling:
+        """How answers are drawn."""
+        return Sampling(self.max_new_tokens, self.temperature, self.seed, self.batch_size)
+
 
 @dataclass(frozen=True)
 class Extraction:
@@ -122,21 +127,17 @@ def extract(loaded: Loaded, extraction: Extraction, out: Path, on_progress: Prog
     require_safetensors(out)
     _require_contrast(loaded, extraction)
     settings = extraction.settings
-    sampling = Sampling(settings.max_new_tokens, settings.temperature, settings.seed, settings.batch_size)
     described = {
         "trait": extraction.trait,
         "method": extraction.method,
-        **describe(loaded, extraction.asks, sampling, extraction.judge, extraction.generator),
+        **describe(loaded, extraction.asks, settings.sampling, extraction.judge, extraction.generator),
         **settings.model_dump(include={"min_pairs", "trait_threshold", "coherence_threshold"}),
     }
     if extraction.assistant_names is not None:
         described["assistant_names"] = extraction.assistant_names.model_dump()
     if out.is_file():
         return _finished(out, described)
-    judged = _collect(loaded, extraction, sampling, answers_path(out), on_progress)
-    kept, counts = _keep(extraction, judged)
-    if counts.kept < settings.min_pairs:
-        raise RingfenceError(_too_few(extraction, counts))
+    kept, counts = kept_pairs(loaded, extraction, answers_path(out), on_progress)
     vectors = PersonaVectors(
         _difference(loaded, kept, extraction, on_progress),
         {
@@ -150,6 +151,20 @@ def extract(loaded: Loaded, extraction: Extraction, out: Path, on_progress: Prog
     )
     save_vectors(out, vectors)
     return vectors
+
+
+def kept_pairs(
+    loaded: Loaded, extraction: Extraction, answers: Path, on_progress: Progress | None = None
+) -> tuple[list[tuple[Answered, Answered]], Counts]:
+    """The (positive, negative) answers of the pairs that count; ``answers`` is the journal of all answers.
+
+    Raises :class:`RingfenceError` if they are too few, and if the journal is of other settings.
+    """
+    _require_contrast(loaded, extraction)
+    kept, counts = _keep(extraction, _collect(loaded, extraction, extraction.settings.sampling, answers, on_progress))
+    if counts.kept < extraction.settings.min_pairs:
+        raise RingfenceError(_too_few(extraction, counts))
+    return kept, counts
 
 
 def require_safetensors(out: Path) -> None:

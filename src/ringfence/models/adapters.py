@@ -139,7 +139,7 @@ class Adapters:
         if adapted(base):
             raise RingfenceError("the model has adapters on it already; load it anew, or close what has put them there")
         for folder in folders.values():
-            _require_beside(folder)
+            require_beside(folder)
         places = [(parent, name, child) for parent in base.modules() for name, child in parent.named_children()]
         try:
             self._load(folders)
@@ -188,8 +188,11 @@ class Adapters:
             self.model = base
 
 
-def _require_beside(folder: Path) -> None:
-    """Raise :class:`RingfenceError` if the base's own outputs would change, or tokens be put before the input."""
+def require_beside(folder: Path) -> PeftConfig:
+    """The adapter's settings.
+
+    Raises :class:`RingfenceError` if the base's own outputs would change, or tokens be put before the input.
+    """
     way = ""
     try:
         config = PeftConfig.from_pretrained(str(folder))
@@ -204,7 +207,7 @@ def _require_beside(folder: Path) -> None:
         if beginning.startswith(_BECOME_PLAIN):
             way = "save it as plain LoRA (PEFT's save_pretrained with path_initial_model_for_weight_conversion), or "
     else:
-        return
+        return config
     raise RingfenceError(
         f"{folder}: {what}, so it cannot stand beside others; {way}merge it, and name the merged model"
     )

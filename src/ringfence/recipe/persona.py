@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ringfence.core.errors import RingfenceError, error_prefix
+from ringfence.core.settings import StrictConfig
 from ringfence.data import load_prompts
 from ringfence.directions import AssistantNames, Extraction, Settings, prompted, teacher_forced
 from ringfence.directions.answers import trait_rubric
@@ -14,6 +15,23 @@ from ringfence.directions.contrasts import as_prompts, read_trait
 from ringfence.generation.config import GeneratorField, HfSettings
 from ringfence.judges import JudgeField, JudgeSettings
 from ringfence.recipe.run import ModelConfig, explain, read_plain
+
+
+class TraitAdapterConfig(StrictConfig):
+    """The adapter that `ringfence persona adapter` trains on the answers that show the trait."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    held_out: float = Field(0.25, gt=0, lt=1)
+    """share of the questions that are not trained on, and that the trait is shown by; it takes six at least"""
+    questions: str | None = None
+    """a prompt file, or ``builtin:NAME``, to show it by in their place; all of the recipe's are trained on then"""
+    samples: int = Field(10, ge=1)
+    """answers to each of them, with the adapter and without"""
+    training: dict[str, Any] = Field(default_factory=dict)
+    """fields of TRL's SFTConfig, over 3 epochs of batches of 8 at a learning rate of 2e-4"""
+    lora: dict[str, Any] = Field(default_factory=dict)
+    """fields of PEFT's LoraConfig, over rank 16 on all linear layers"""
 
 
 class PersonaRecipe(Settings):
@@ -43,6 +61,9 @@ class PersonaRecipe(Settings):
     judge: JudgeField | None = None
     """finds the trait, by its rubric ``trait`` or else as misaligned, and incoherence; without one, ``pairs`` are taken
     for what they claim to be"""
+
+    adapter: TraitAdapterConfig = TraitAdapterConfig()
+    """for `ringfence persona adapter`; a vector does not depend on it"""
 
     @field_validator("model", mode="before")
     @classmethod

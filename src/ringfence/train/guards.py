@@ -63,6 +63,7 @@ class DefenseStack:
         self.comparing = {name: guard for name, guard in self.guards.items() if name in comparing}
         """those of them that need a reference"""
         self._in_forward = False
+        self._step: ExitStack | None = None
         self.needs_last = any(guard.needs_last for guard in self.penalising.values())
         self.layers = frozenset[int]().union(*(guard.layers for guard in self.penalising.values()))
         self.reference = self._reference(reference) if self.comparing else None
@@ -91,6 +92,16 @@ class DefenseStack:
         return torch.tensor(counts, dtype=torch.long)
 
     @contextmanager
+    def step(self) -> Iterator[None]:
+        """Around one micro-batch with its backward pass: hooks that this needs stay until its end."""
+        with ExitStack() as stack:
+            self._step = stack
+            try:
+                yield
+            finally:
+                self._step = None
+
+    @contextmanager
     def around(self, model: Model) -> Iterator[None]:
         """The guards' hooks on ``model`` inside: where a policy generates and scores its completions.
 
@@ -106,7 +117,8 @@ class DefenseStack:
         with ExitStack() as stack:
             stack.enter_context(self._forwarding())
             for guard in self.guards.values():
-                stack.enter_context(guard.apply(self.model, batch))
+                lasting = self._step if guard.through_backward and self._step is not None else stack
+                lasting.enter_context(guard.apply(self.model, batch))
             if not self.penalising:
                 return run(), []
             with capture_hidden_states(self.model, self.layers, last=self.needs_last, frozen=self.shared) as trained:

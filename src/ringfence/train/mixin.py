@@ -229,8 +229,8 @@ class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
         )
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """The parent's; see :mod:`ringfence.train.labelled`."""
-        with nullcontext() if self.score_all else labelled_only():
+        """The parent's; see :mod:`ringfence.train.labelled` and :meth:`~ringfence.train.guards.DefenseStack.step`."""
+        with nullcontext() if self.score_all else labelled_only(), self.guards.step():
             return super().training_step(*args, **kwargs)
 
     # 2. Schedules.
