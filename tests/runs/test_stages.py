@@ -285,16 +285,19 @@ def test_a_stage_does_not_begin_with_damaged_weights(tmp_path: Path, lora: Any, 
     results = [json.loads((at.parent / "result.json").read_text())["weights"] for at in (first, last)]
     assert set(results[0]) >= {file.name, "config.json" if lora is None else "adapter_config.json"}
     assert {name: sha256(first / name) for name in results[0]} == results[0]
+    shutil.rmtree(run / "stages")
     for damage, name in ((flip, file.name), (cut, file.name), (Path.unlink, file.name), (cut, sorted(results[0])[0])):
-        shutil.rmtree(run / "stages")
+        whole = (first / name).read_bytes()
         damage(first / name)
         said = rf"/{name}: is (damaged, its SHA-256 .*|missing); delete {first}, and run again the command that made it"
         with pytest.raises(RingfenceError, match=said) as caught:
             runs.train(RunPlan.load(made, run))
         assert "\n" not in str(caught.value)
-        shutil.rmtree(first)
-        runs.train(RunPlan.load(made, run))
-        assert [json.loads((at.parent / "result.json").read_text())["weights"] for at in (first, last)] == results
+        (first / name).write_bytes(whole)
+    flip(file)
+    shutil.rmtree(first)
+    runs.train(RunPlan.load(made, run))
+    assert [json.loads((at.parent / "result.json").read_text())["weights"] for at in (first, last)] == results
 
 
 def test_damaged_weights_are_not_evaluated(tmp_path: Path) -> None:
