@@ -31,7 +31,7 @@ from training import losses, same, weights
 PAGE = Path(__file__).parents[2] / "docs" / "defenses.md"
 GROUPS = (
     ("kl", "ldifs", "steering", "inoculation", "safe_lora", "fixed_interleaving", "safe_weight", "anchor"),
-    ("canary_interleaving", "caft", "inoculation_adapter"),
+    ("canary_interleaving", "caft", "inoculation_adapter", "gradient_projection"),
     ("replay_interleaving",),
 )
 """what is trained together"""

@@ -22,17 +22,23 @@ PENALISING = ("kl", "ldifs")
 COMPARING = (*PENALISING, "anchor")
 
 
+def trainer_of(name: str, folder: Path, *config: Defense, **changes: Any) -> Any:
+    """The training of ``config``, one of the defense ``name``, with what that builds on."""
+    given = {"model": examples.model(example(name).seed)}
+    return examples.trainer(folder, *config, *example(name).beside, given=given, **changes)
+
+
 @pytest.fixture(scope="module")
 def without(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     """Name of a defense -> a training without it, but with what it builds on; done once for each of these."""
-    done: dict[tuple[Defense, ...], Any] = {}
+    done: dict[Any, Any] = {}
 
     def trained(name: str) -> Any:
-        beside = example(name).beside
-        if beside not in done:
-            done[beside] = examples.trainer(tmp_path_factory.mktemp("without"), *beside)
-            done[beside].train()
-        return done[beside]
+        like = (example(name).beside, example(name).seed)
+        if like not in done:
+            done[like] = trainer_of(name, tmp_path_factory.mktemp("without"))
+            done[like].train()
+        return done[like]
 
     return trained
 
@@ -45,7 +51,7 @@ def active(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     def trained(name: str) -> Any:
         if name not in done:
             folder = tmp_path_factory.mktemp(name)
-            done[name] = examples.trainer(folder / "out", example(name).active(folder), *example(name).beside)
+            done[name] = trainer_of(name, folder / "out", example(name).active(folder))
             done[name].before = state_of(done[name].model)
             done[name].train()
         return done[name]
@@ -85,7 +91,7 @@ def test_what_penalises_says_so_and_no_other(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", DEFENSES)
 def test_neutral_is_no_defense_bitwise(name: str, tmp_path: Path, without: Callable[[str], Any]) -> None:
-    made = examples.trainer(tmp_path / "out", example(name).neutral(tmp_path), *example(name).beside)
+    made = trainer_of(name, tmp_path / "out", example(name).neutral(tmp_path))
     made.train()
     assert losses(made) == losses(without(name))
     assert same(weights(made), weights(without(name)))
@@ -113,7 +119,7 @@ def test_nothing_is_left_on_the_model(name: str, active: Any) -> None:
 @pytest.mark.parametrize("at", [1, 2])
 def test_nothing_is_left_on_the_model_by_an_exception(name: str, at: int, tmp_path: Path) -> None:
     """In the first forward of the top layer, and in the second: the reference's, where there is one."""
-    made = examples.trainer(tmp_path / "out", example(name).active(tmp_path), *example(name).beside)
+    made = trainer_of(name, tmp_path / "out", example(name).active(tmp_path))
     forwards: list[int] = []
 
     def explode(module: Any, args: Any, output: Any) -> None:
@@ -133,15 +139,15 @@ def test_nothing_is_left_on_the_model_by_an_exception(name: str, at: int, tmp_pa
 def test_resumed_equals_uninterrupted_bitwise(name: str, tmp_path: Path) -> None:
     """With dropout. The newest checkpoint is torn, so the one before it is taken."""
     saving: dict[str, Any] = {"save_strategy": "steps", "save_steps": 1, "dropout": 0.3}
-    defenses = [example(name).active(tmp_path), *example(name).beside]
-    whole = examples.trainer(tmp_path / "out", *defenses, **saving)
+    config = example(name).active(tmp_path)
+    whole = trainer_of(name, tmp_path / "out", config, **saving)
     whole.train()
     log = (tmp_path / "out" / "log.jsonl").read_text()
     for folder in (tmp_path / "out").glob("checkpoint-*"):
         if folder.name not in ("checkpoint-1", "checkpoint-2"):
             shutil.rmtree(folder)
     (tmp_path / "out" / "checkpoint-2" / "trainer_state.json").write_text('{"global_st')
-    resumed = examples.trainer(tmp_path / "out", *defenses, **saving)
+    resumed = trainer_of(name, tmp_path / "out", config, **saving)
     resumed.train(resume_from_checkpoint=True)
     assert same(weights(whole), weights(resumed))
     assert (tmp_path / "out" / "log.jsonl").read_text() == log

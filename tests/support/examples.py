@@ -49,6 +49,8 @@ class Example:
     """as a recipe may have it, at its defaults and with others; with the fewest settings first"""
     beside: tuple[Defense, ...] = ()
     """what it builds on"""
+    seed: int = 0
+    """of a model that it has something to do with"""
 
 
 @cache

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ringfence.defenses.caft import CAFT
     from ringfence.defenses.canary_interleaving import CanaryInterleaving
     from ringfence.defenses.fixed_interleaving import FixedInterleaving
+    from ringfence.defenses.gradient_projection import GradientProjection
     from ringfence.defenses.inoculation import Inoculation
     from ringfence.defenses.inoculation_adapter import InoculationAdapter
     from ringfence.defenses.kl import KL
@@ -35,6 +36,7 @@ CLASSES = {
     "LDIFS": "ldifs",
     "CanaryInterleaving": "canary_interleaving",
     "FixedInterleaving": "fixed_interleaving",
+    "GradientProjection": "gradient_projection",
     "Inoculation": "inoculation",
     "InoculationAdapter": "inoculation_adapter",
     "ReplayInterleaving": "replay_interleaving",
@@ -55,6 +57,7 @@ __all__ = [
     "Defense",
     "DefenseHook",
     "FixedInterleaving",
+    "GradientProjection",
     "Inoculation",
     "InoculationAdapter",
     "Interleaving",

@@ -11,7 +11,7 @@ other module knows the class of a single defense.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +99,8 @@ class DefenseHook:
     """of the penalty in the loss"""
     needs_last: bool = False
     """whether ``penalty`` reads the last hidden states of both models"""
+    apart: bool = False
+    """whether ``penalty`` is not added to the loss, its gradient being what :meth:`collect` is given"""
     through_backward: bool = False
     """whether what ``apply`` does must last through the backward pass, where layers may be computed again"""
     layers: frozenset[int] = frozenset()
@@ -118,6 +120,15 @@ class DefenseHook:
     def penalty(self, step: PenaltyInputs) -> torch.Tensor:
         """A scalar, summed over the same units that :meth:`normalizer` counts; asked for if the defense penalises."""
         raise AssertionError(f"{type(self).__name__} does not say what its penalty is")
+
+    def collect(self, batch: Batch, share: torch.Tensor, parameters: Sequence[torch.nn.Parameter]) -> None:
+        """Take in ``share``, this micro-batch's part of the penalty of the optimizer step; asked for if ``apart``."""
+
+    def finish(
+        self, parameters: Sequence[torch.nn.Parameter], summed: Callable[[torch.Tensor], torch.Tensor]
+    ) -> Mapping[str, float]:
+        """Change the gradients of a whole optimizer step; what to log. ``summed`` adds a tensor up over all ranks."""
+        return {}
 
     def after_training(self, model: PreTrainedModel | PeftModel) -> None:
         """Once, after training, on the unwrapped model."""

@@ -60,16 +60,8 @@ class SafeWeight(Defense):
 
     def require_arguments(self, training: Mapping[str, Any]) -> None:
         """Not with a compiled model, and not with another loss than plain cross-entropy."""
-        if not self.adds_to_loss:
-            return
-        require_uncompiled(training, "safe_weight")
-        require_unpacked(training, "safe_weight")
-        if training.get("label_smoothing_factor"):
-            raise RingfenceError(
-                "training.label_smoothing_factor: safe_weight weighs plain cross-entropy; leave one of them out"
-            )
-        if training.get("loss_type", "nll") == "dft":
-            raise RingfenceError("training.loss_type: dft is not what safe_weight weighs; leave one of them out")
+        if self.adds_to_loss:
+            require_told_apart(training, "safe_weight")
 
     def in_rl(self, context: RLContext) -> Self:
         """Not there."""
@@ -86,13 +78,22 @@ class SafeWeight(Defense):
         return SafeWeightHook(self.weight - 1)
 
 
-class SafeWeightHook(DefenseHook):
-    """What is added to the loss of one run."""
+def require_told_apart(training: Mapping[str, Any], who: str) -> None:
+    """Raise :class:`RingfenceError` where ``who`` cannot tell what safe rows add to the loss."""
+    require_uncompiled(training, who)
+    require_unpacked(training, who)
+    if training.get("label_smoothing_factor"):
+        raise RingfenceError(
+            f"training.label_smoothing_factor: {who} computes plain cross-entropy of safe rows; leave one of them out"
+        )
+    if training.get("loss_type", "nll") == "dft":
+        raise RingfenceError(f"training.loss_type: dft is not the loss that {who} computes; leave one of them out")
+
+
+class SafeLossHook(DefenseHook):
+    """What safe rows add to the loss of one run, by itself."""
 
     needs_last = True
-
-    def __init__(self, weight: float) -> None:
-        self.weight = weight
 
     def normalizer(self, batch: Batch) -> int:
         """Labels of both sources, as in the trainer's own loss."""
@@ -108,3 +109,10 @@ class SafeWeightHook(DefenseHook):
         following = torch.roll(step.batch.labels, -1, dims=1)
         last, head = cast("torch.Tensor", step.trained.last), cast("OutputHead", step.trained.head)  # by needs_last
         return summed_nll(last[mask], head, following[mask])
+
+
+class SafeWeightHook(SafeLossHook):
+    """What is added to the loss of one run."""
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight

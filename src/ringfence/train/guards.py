@@ -44,6 +44,7 @@ class Penalty:
     name: str
     weight: float
     sum: torch.Tensor
+    guard: DefenseHook
 
 
 class DefenseStack:
@@ -62,6 +63,8 @@ class DefenseStack:
         """those that add a term to the loss"""
         self.comparing = {name: guard for name, guard in self.guards.items() if name in comparing}
         """those of them that need a reference"""
+        self.apart = [guard for guard in self.penalising.values() if guard.apart]
+        """those of them whose term has a gradient of its own"""
         self._in_forward = False
         self._step: ExitStack | None = None
         self.needs_last = any(guard.needs_last for guard in self.penalising.values())
@@ -139,7 +142,7 @@ class DefenseStack:
         head = OutputHead.of(self.model) if self.needs_last else None
         reference = self._refer(batch, inputs, trained) if self.comparing else HiddenStates({}, None, None)
         step = PenaltyInputs(batch, HiddenStates(trained.layers, trained.last, head), reference)
-        return [Penalty(name, guard.weight, guard.penalty(step)) for name, guard in self.penalising.items()]
+        return [Penalty(name, guard.weight, guard.penalty(step), guard) for name, guard in self.penalising.items()]
 
     def _refer(self, batch: Batch, inputs: Mapping[str, Any], trained: Captured) -> HiddenStates:
         """The one reference pass: the decoder only, the output layer is the penalty's affair."""

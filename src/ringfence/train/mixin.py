@@ -231,7 +231,9 @@ class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The parent's; see :mod:`ringfence.train.labelled` and :meth:`~ringfence.train.guards.DefenseStack.step`."""
         with nullcontext() if self.score_all else labelled_only(), self.guards.step():
-            return super().training_step(*args, **kwargs)
+            loss = super().training_step(*args, **kwargs)
+        self._finish_gradients()
+        return loss
 
     # 2. Schedules.
 
@@ -271,6 +273,7 @@ class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
             if penalties := self._mean_penalties():
                 weighted = sum(self.guards.penalising[name].weight * value for name, value in penalties.items())
                 logs |= {**penalties, "task_loss": logs["loss"] - weighted}
+            logs |= self._mean_seen()
         super().log(logs, start_time)
 
     # 3. Risk.

@@ -40,6 +40,7 @@ class PenalisedMixin(_Trainer):
     """(penalties,): what each is divided by in this optimizer step"""
     _penalty_sums: dict[str, torch.Tensor]
     _steps_unlogged: int
+    _seen: dict[str, list[float]]
 
     @property
     def backend(self) -> Backend:
@@ -55,10 +56,13 @@ class PenalisedMixin(_Trainer):
             self.backend.require_guards()
         if self.backend.split and self.guards.reference is not None:
             self.guards.reference = split_reference(self.guards.reference, self.accelerator)
+        if self.guards.apart:
+            self.backend.require_unsplit("a defense that changes gradients")
         if self.guards.penalising:
             refuse_unmarked_padding(self.args, self.data_collator)
         self._units = torch.ones(len(self.guards.penalising), dtype=torch.long)
         self._penalty_sums = {}
+        self._seen = {}
         self._steps_unlogged = 0
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
@@ -103,10 +107,33 @@ class PenalisedMixin(_Trainer):
         loss, penalties = self.guards.loss(batch, inputs, run)
         for penalty, units in zip(penalties, self._units, strict=True):
             share = penalty.sum / units.clamp(min=1)
+            if penalty.guard.apart:
+                penalty.guard.collect(batch, share, self._trained())
+                continue
             loss = loss + penalty.weight * spread * share
             before = self._penalty_sums.get(penalty.name, 0)
             self._penalty_sums[penalty.name] = before + share.detach()
         return loss
+
+    def _trained(self) -> list[torch.nn.Parameter]:
+        """All that has a gradient."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def _finish_gradients(self) -> None:
+        """Once an optimizer step has the gradients of all micro-batches and ranks, before they are clipped."""
+        if self.guards.apart and self.accelerator.sync_gradients:
+            for guard in self.guards.apart:
+                for name, value in guard.finish(self._trained(), self._summed).items():
+                    self._seen.setdefault(name, []).append(value)
+
+    def _summed(self, tensor: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.accelerator.reduce(tensor.to(self.args.device), "sum")
+        return found
+
+    def _mean_seen(self) -> dict[str, float]:
+        """What guards have said of gradients, as means since the last log."""
+        seen, self._seen = self._seen, {}
+        return {name: sum(values) / len(values) for name, values in seen.items()}
 
     def _spread(self, items: Any) -> int:
         """Undoes the averages that come after: of the ranks' gradients, and of the losses of micro-batches."""
