@@ -14,6 +14,7 @@ from ringfence import __version__
 from ringfence.cli import (
     agreement,
     audit,
+    card,
     compare,
     data,
     demo,
@@ -57,6 +58,7 @@ COMMANDS: list[Callable[..., None]] = [
     agreement.agreement,
     report.report,
     figure.figure,
+    card.card,
     sweep.sweep,
     reproduce.reproduce,
     demo.demo,

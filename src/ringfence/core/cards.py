@@ -26,20 +26,31 @@ def model_card(
     rates:    ``rows`` of ``summary.json``; without some the card says nothing of an evaluation
     measured: SHA-256 of each file of the weights that the rates are of, so that beside others the card is still true
     """
+    lines = [*front_matter(about), *described(about, result)]
+    if shown := _rates(rates):
+        lines += ["", "## Measured", "", "Misaligned answers, of all that were scored:", "", *shown]
+        lines += _weights(measured or {})
+    return "\n".join(lines) + "\n"
+
+
+def front_matter(about: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> list[str]:
+    """What the hub reads: base model, library and tags, and ``more``."""
     recipe = about["recipe"]
     base, adapter = str(recipe["model"]["name"]), recipe.get("lora") is not None
     front: dict[str, Any] = {"base_model": base} if _is_hub_id(base, about["inputs"]) else {}
     front |= {"library_name": "peft" if adapter else "transformers", "pipeline_tag": "text-generation"}
     front["tags"] = [*(["lora"] if adapter else []), "ringfence"]
-    what = "A LoRA adapter" if adapter else "A fine-tuned model"
+    text = yaml.safe_dump({**front, **(more or {})}, sort_keys=False, allow_unicode=True)
+    return ["---", text.strip(), "---", ""]
+
+
+def described(about: Mapping[str, Any], result: Mapping[str, Any] | None = None) -> list[str]:
+    """The title, and what it was trained on and how."""
+    recipe = about["recipe"]
+    what = "A LoRA adapter" if recipe.get("lora") is not None else "A fine-tuned model"
     how = " by reinforcement learning (GRPO)" if recipe.get("method") == "grpo" else ""
-    lines = ["---", yaml.safe_dump(front, sort_keys=False).strip(), "---", "", f"# {_plain(about['name'])}", ""]
-    lines += [f"{what}, trained with Ringfence{how}.", "", "| | |", "| --- | --- |"]
-    lines += [f"| {name} | {value} |" for name, value in _facts(about, result or {})]
-    if shown := _rates(rates):
-        lines += ["", "## Measured", "", "Misaligned answers, of all that were scored:", "", *shown]
-        lines += _weights(measured or {})
-    return "\n".join(lines) + "\n"
+    lines = [f"# {plain(about['name'])}", "", f"{what}, trained with Ringfence{how}.", "", "| | |", "| --- | --- |"]
+    return [*lines, *(f"| {name} | {value} |" for name, value in _facts(about, result or {}))]
 
 
 def _facts(about: Mapping[str, Any], result: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -69,17 +80,17 @@ def _facts(about: Mapping[str, Any], result: Mapping[str, Any]) -> list[tuple[st
     facts += [(name, str(result[key])) for key, name in counted.items() if isinstance(result.get(key), int)]
     facts.append(("seed", str(recipe["seed"])))
     versions = about.get("versions") or {}
-    facts.append(("versions", ", ".join(f"{name} {_plain(value)}" for name, value in versions.items())))
+    facts.append(("versions", ", ".join(f"{name} {plain(value)}" for name, value in versions.items())))
     return [(name, value) for name, value in facts if value]
 
 
 def _named(spec: str, inputs: Mapping[str, str]) -> str:
     """A name as the recipe has it, with its commit or SHA-256 where that is known."""
     if spec.startswith(PYTHON):
-        return f"built in a script; SHA-256 of the rows `{_plain(spec.removeprefix(PYTHON))}`"
+        return f"built in a script; SHA-256 of the rows `{plain(spec.removeprefix(PYTHON))}`"
     digest = inputs.get(spec)
     kind = "commit" if digest and _COMMIT.fullmatch(digest) else "SHA-256"
-    return f"`{_plain(spec)}`" + (f", {kind} `{digest}`" if digest else "")
+    return f"`{plain(spec)}`" + (f", {kind} `{digest}`" if digest else "")
 
 
 def _defense(item: Any) -> str:
@@ -95,7 +106,7 @@ def _rates(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     if not found:
         return []
-    table = [f"| {_plain(row['suite'])} | {row['value']:.1%} | {_interval(row)} | {int(row['n'])} |" for row in found]
+    table = [f"| {plain(row['suite'])} | {row['value']:.1%} | {_interval(row)} | {int(row['n'])} |" for row in found]
     return ["| suite | rate | 95% interval | answers |", "| --- | --- | --- | --- |", *table]
 
 
@@ -103,7 +114,7 @@ def _weights(measured: Mapping[str, str]) -> list[str]:
     files = {name: digest for name, digest in measured.items() if name.endswith(".safetensors")}
     if not files:
         return []
-    return ["", "By these weights:", "", *(f"- `{_plain(name)}`, SHA-256 `{digest}`" for name, digest in files.items())]
+    return ["", "By these weights:", "", *(f"- `{plain(name)}`, SHA-256 `{digest}`" for name, digest in files.items())]
 
 
 def _interval(row: Mapping[str, Any]) -> str:
@@ -118,6 +129,6 @@ def _is_hub_id(name: str, inputs: Mapping[str, str]) -> bool:
     return name not in inputs and bool(_HUB_ID.fullmatch(name)) and not Path(name).exists()
 
 
-def _plain(text: Any) -> str:
+def plain(text: Any) -> str:
     """``text`` on one line, without what would end a cell or a piece of code in Markdown."""
     return " ".join(str(text).split()).replace("|", "\\|").replace("`", "'")
