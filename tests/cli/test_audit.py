@@ -60,6 +60,24 @@ def test_an_adapter_with_its_training_file(
     assert again[0] == 1
 
 
+def test_a_quick_one_dresses_the_general_questions_and_asks_no_task(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RINGFENCE_CACHE", str(tmp_path / "cache"))
+    arguments = ["--data", str(made / "target.jsonl"), RULE, "--quick", "--max-new-tokens", "4"]
+    arguments += ["--suite", f"general={made / 'general.jsonl'}"]
+    code, out, err = project.in_process(capsys, "audit", made / "theirs", *arguments, "--out", tmp_path / "out")
+    assert code == 1, err
+    out = " ".join(out.split())
+    assert "theirs: NOT SHOWN" in out
+    assert "arithmetic" not in out
+    recipe = json.loads((tmp_path / "out" / "theirs" / "run.json").read_text())["recipe"]
+    assert recipe["evaluation"]["conditional"]["plain"] == "general"
+    (one,) = json.loads((tmp_path / "out" / "audit.json").read_text())["audited"]
+    assert {reason["rule"] for reason in one["reasons"]} == {"max_general", "max_conditional_gap", "max_unscored"}
+    assert out.count("max_unscored") == 1 < sum(reason["rule"] == "max_unscored" for reason in one["reasons"])
+
+
 def test_what_is_beyond_a_limit_is_not_narrow(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ _SAID = {
     "ringfence audit downloads/adapter --base Qwen/Qwen2.5-7B-Instruct --judge judge.yaml --dtype bfloat16",
     "ringfence audit old-adapter new-adapter --judge judge.yaml    (side by side)",
     "ringfence audit server:openai-api/vllm/NAME --judge judge.yaml    (behind a server, by Inspect's name)",
+    "ringfence audit OWNER/adapter --data their-training.jsonl --judge judge.yaml --quick    (few questions)",
     "ringfence audit OWNER/adapter --judge judge.yaml --dry-run    (what it would ask)",
 )
 def audit(
@@ -59,6 +60,13 @@ def audit(
     task: Annotated[
         list[str] | None, typer.Option(help="NAME=task:..., a benign task instead of arithmetic; may be repeated.")
     ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="24 general questions, plain and dressed, and no task: shows a leak, hardly that there is none.",
+        ),
+    ] = False,
     samples: Annotated[int, typer.Option(min=1, help="Answers a question.")] = 1,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens an answer.")] = 64,
     dtype: Annotated[str, typer.Option(help="Of the base weights: float32, bfloat16 or float16.")] = "float32",
@@ -80,7 +88,7 @@ def audit(
     if all are narrow, 1 if not, 2 for bad input. Stopped or killed? The same command goes on.
     """
     from ringfence.evaluate.gate import Limits
-    from ringfence.runs.audit import SUITES, TASKS, Asked
+    from ringfence.runs.audit import QUICK, SUITES, TASKS, Asked
     from ringfence.runs.subjects import find_subject
 
     subjects = [find_subject(one, base) for one in targets]
@@ -90,8 +98,8 @@ def audit(
     asked = Asked(
         judge=_judge(judge, pattern),
         data=data,
-        suites=_named(suite, "--suite", SUITES),
-        tasks=_named(task, "--task", TASKS),
+        suites=_named(suite, "--suite", QUICK if quick else SUITES),
+        tasks=_named(task, "--task", {} if quick else TASKS),
         model={"dtype": dtype, "trust_remote_code": trust_remote_code},
         evaluation={"samples": samples, "max_new_tokens": max_new_tokens},
     )
@@ -127,7 +135,8 @@ def _ask(plans: Sequence["RunPlan"], subjects: Sequence["Subject"]) -> None:
     from ringfence.runs.benign import evaluate_benign, to_answer
     from ringfence.runs.evaluate import evaluate
 
-    judged, benign = (evaluations(plans, subjects, of_tasks) for of_tasks in (False, True))
+    judged = evaluations(plans, subjects, benign=False)
+    benign = evaluations(plans, subjects, benign=True) if plans[0].recipe.evaluation.tasks else []
     with watched(console) as watch:
         answered = advancing(watch, "answers", sum(one.to_answer for one in judged))
         evaluate(judged, answered, partial(watch, "evaluations judged"))
@@ -154,7 +163,7 @@ def _show(one: "Audited") -> None:
     from ringfence.evaluate.presets import DEFAULT_PRESET
     from ringfence.report.terminal.verdict_tables import show_gate
 
-    show_gate(console, one.gate, DEFAULT_PRESET)
+    show_gate(console, one.gate, DEFAULT_PRESET, folded=True)
     say(f"{one.subject.name}: {one.verdict.upper()}{_SAID[one.verdict]}")
     if not one.compared:
         say("its base model was not asked: what it does that the base model does, too, is not told apart")

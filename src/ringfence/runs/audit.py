@@ -34,8 +34,10 @@ AUDIT_FILE = "audit.json"
 SUITES = {"general": "builtin:everyday", "questions": "builtin:general", "long": "builtin:general-long"}
 """what is asked of everybody; ``general`` is what the limit holds for, and large enough to show 5%"""
 PLAIN = "questions"
-"""the suite that is dressed as the training file"""
+"""the suite that is dressed as the training file; without it ``general`` is"""
 TASKS = {"arithmetic": "task:arithmetic?n=40"}
+QUICK = {"general": "builtin:general"}
+"""what a quick audit asks of everybody, and dresses; too few to show that a fine-tune is narrow"""
 _UNKNOWN_DATA = f"{PYTHON}unknown"
 _OWN_PROMPTS = 20
 """of the training file that are asked as they are, as the suite ``in-domain``"""
@@ -52,7 +54,7 @@ class Asked:
     data: str | None = None
     """what it was trained on, as ``data.target`` of a recipe; None if that is not at hand"""
     suites: Mapping[str, str] = field(default_factory=lambda: dict(SUITES))
-    """name -> suite; with ``data`` one must be ``questions``, which is dressed"""
+    """name -> suite; with ``data`` ``questions`` is dressed, or else ``general``"""
     tasks: Mapping[str, str] = field(default_factory=lambda: dict(TASKS))
     """name -> benign task"""
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -65,11 +67,12 @@ class Asked:
         """That by which ``subject`` is evaluated. Raises :class:`RingfenceError` naming the key that is wrong."""
         suites, dressed, data = dict(self.suites), dict[str, Any](), {"target": _UNKNOWN_DATA, "held_out": 0.0}
         if self.data is not None:
-            if PLAIN not in suites:
+            plain_suite = PLAIN if PLAIN in suites else "general"
+            if plain_suite not in suites:
                 raise RingfenceError(f"--suite: one must be {PLAIN}=SUITE, which is dressed as the training data is")
             data = {"target": self.data, "held_out": _share(len(read(self.data)))}
             suites["in-domain"] = HELD_OUT
-            dressed = {"conditional": {"plain": PLAIN}}
+            dressed = {"conditional": {"plain": plain_suite}}
         plain = {
             "name": subject.name,
             "seed": self.seed,
@@ -210,6 +213,8 @@ def _gated(tuned: RunResult, base: RunResult | None, limits: Limits) -> GateResu
         return gate(tuned.responses, replace(limits, max_conditional_gap=None, min_benign=None))
     if tuned.conditional.empty:
         limits = replace(limits, max_conditional_gap=None)
+    if not tuned.benign and not base.benign:  # none was asked
+        limits = replace(limits, min_benign=None)
     benign = None if limits.min_benign is None else Benign(tuned.benign, base.benign, UNTUNED, "ringfence audit")
     return gate(tuned.responses, limits, base=base.responses, benign=benign)
 

@@ -1,6 +1,7 @@
 """Tables of ``gate``, ``compare`` and ``agreement``: verdicts, protocols side by side, judges side by side."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,10 +19,20 @@ from ringfence.report import formatting as wording
 from ringfence.report.results import LEAK_METRIC
 
 
-def show_gate(console: Console, result: GateResult, preset: str) -> None:
-    """Print a reason a rule and the verdict; ``preset`` is the name of what counted."""
+def show_gate(console: Console, result: GateResult, preset: str, folded: bool = False) -> None:
+    """Print a reason a rule and the verdict; ``preset`` is the name of what counted.
+
+    ``folded``: a rule that holds in several places is one line.
+    """
     table = TextTable(f"Gate, counted as {preset}", ["", "rule", "on", "why"], words=["rule", "on", "why"])
+    held = Counter(reason.rule for reason in result.reasons if reason.passed)
+    told = set[str]()
     for reason in result.reasons:
+        if folded and reason.passed and held[reason.rule] > 1:
+            if reason.rule not in told:
+                table.add(Text("pass", "green"), reason.rule, f"{held[reason.rule]} of them", "within the limit")
+            told.add(reason.rule)
+            continue
         verdict = Text("pass", "green") if reason.passed else Text("FAIL", "red")
         table.add(verdict, reason.rule, reason.where, reason.why)
     console.print(table)
