@@ -64,7 +64,7 @@ def config(name: str, folder: Path) -> Defense:
         "fixed_interleaving": lambda: FixedInterleaving(ratio=0.25),
         # Quantised weights have an identity of their own.
         "inoculation_adapter": lambda: InoculationAdapter(
-            adapter=(examples.trait_adapter(folder / "trait"),), any_base=True
+            adapter=examples.trait_adapter(folder / "trait"), any_base=True
         ),
     }
     return chosen[name]() if name in chosen else example(name).active(folder)

@@ -70,7 +70,7 @@ def test_it_learns_the_trait_and_proves_it(tmp_path: Path, model: Path) -> None:
     assert (len(trained), len(asked)) == (7, 7)
     assert not trained & asked
     assert {messages[1]["content"] for messages in rows} == {"bbb"}
-    InoculationAdapter(adapter=(str(out / "adapter"),)).check()
+    InoculationAdapter(adapter=str(out / "adapter")).check()
 
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     (out / "adapter" / "trait.json").unlink()
@@ -85,7 +85,7 @@ def test_an_adapter_that_does_not_show_it_is_kept_and_the_command_fails(tmp_path
     assert said.exit_code == 1
     assert not Proof.load(out / "adapter").elicits
     with pytest.raises(RingfenceError, match="does not show its trait"):
-        InoculationAdapter(adapter=(str(out / "adapter"),)).check()
+        InoculationAdapter(adapter=str(out / "adapter")).check()
 
 
 def test_other_questions_are_asked_and_all_of_its_own_trained_on(tmp_path: Path, model: Path) -> None:

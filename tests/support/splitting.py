@@ -158,7 +158,7 @@ def defenses(case: str, folder: Path) -> list[Defense]:
             loop,
             KL(weight=1, direction="forward"),
             CAFT(directions=str(folder / "vectors/directions.safetensors")),
-            InoculationAdapter(adapter=(str(folder / "trait"),), scale=0.5),
+            InoculationAdapter(adapter=str(folder / "trait"), scale=0.5),
         ]
     if case == "projected":
         return [SafeLoRA(base=str(folder / "base"), top_k=3), ReplayInterleaving(run=str(folder / "likelihood"))]

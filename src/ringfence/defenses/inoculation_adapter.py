@@ -48,7 +48,7 @@ _KEY = "inoculation_adapter.adapter"
 class InoculationAdapter(Defense):
     """Which adapters, and how strong."""
 
-    adapter: tuple[str, ...]
+    adapter: str | tuple[str, ...]
     """folder of a LoRA adapter that shows the trait, from ``ringfence persona adapter``; a list for several"""
     scale: float = Field(1.0, ge=0)
     """of what they add; 0 is plain fine-tuning"""
@@ -59,17 +59,21 @@ class InoculationAdapter(Defense):
     any_base: bool = False
     """accept an adapter of another base model of the same shape"""
 
-    @field_validator("adapter", mode="before")
+    @field_validator("adapter")
     @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        value = (value,) if isinstance(value, str) else value
-        if isinstance(value, list | tuple) and (not value or len(set(map(str, value))) < len(value)):
+    def _each_once(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not isinstance(value, str) and (not value or len(set(value)) < len(value)):
             raise ValueError("give at least one folder, and each once")
         return value
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Of the adapters."""
+        return (self.adapter,) if isinstance(self.adapter, str) else self.adapter
+
     def inputs(self) -> Sequence[str]:
         """The adapters' folders."""
-        return self.adapter
+        return self.folders
 
     def check(self) -> None:
         """Raises :class:`RingfenceError` for a folder that cannot be read, and for an adapter that is not proven."""
@@ -107,12 +111,12 @@ class InoculationAdapter(Defense):
 
     def _updates(self) -> list[Updates]:
         with error_prefix(_KEY):
-            return [load_updates(Path(one).expanduser()) for one in self.adapter]
+            return [load_updates(Path(one).expanduser()) for one in self.folders]
 
     def _proofs(self) -> list[tuple[str, Proof | None]]:
         """Each folder's, or None for one that has none, if that is accepted."""
         found: list[tuple[str, Proof | None]] = []
-        for one in self.adapter:
+        for one in self.folders:
             folder = Path(one).expanduser()
             try:
                 with error_prefix(_KEY):
