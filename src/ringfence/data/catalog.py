@@ -6,6 +6,7 @@ from rich.console import Console
 
 from ringfence.core.text_table import TextTable
 from ringfence.data import proxy
+from ringfence.data.chosen import PUBLIC
 from ringfence.data.suites.load import PREFIX, builtin_names, load_prompts
 from ringfence.data.task import PREFIX as TASK
 from ringfence.data.task import TASKS, Task
@@ -81,4 +82,11 @@ def render_catalog(console: Console) -> None:
     table = TextTable("benign tasks, to train on and to ask", headings, words=["settings", "for"], caption=caption)
     for row in task_names():
         table.add(*row)
+    console.print(table)
+    console.print()
+    caption = "on the hub, not shipped; a recipe takes the whole name, in quotes, as `data.safe`"
+    table = TextTable("public sets that do for safe data", ["name", "licence", "for"], words=["for"], caption=caption)
+    for public in PUBLIC:
+        terms = "; accept its terms there" if public.gated else ""
+        table.add(public.spec, public.licence, f"{public.about}{terms}")
     console.print(table)

@@ -9,6 +9,7 @@ from typing import Any
 from ringfence.core.errors import RingfenceError
 from ringfence.core.hub import offline_if_unreachable
 from ringfence.core.plain import JsonError, OnRepeat, parse_json, refuse_pointer_at
+from ringfence.data.chosen import HUB, is_chosen, parse
 from ringfence.data.json_files import MARK, is_lines, rows_in
 from ringfence.data.task import is_task, parse_spec
 
@@ -35,7 +36,10 @@ def raw_rows(
     are no rows to look at.
     """
     path = Path(spec)
-    if spec.startswith("builtin:"):
+    if is_chosen(spec) and not path.exists():
+        chosen = parse(spec)
+        yield from chosen.rows(raw_rows(chosen.source, variants, on_repeat))
+    elif spec.startswith("builtin:"):
         from ringfence.data import proxy  # a built-in set is made on demand
 
         yield from _numbered(spec, proxy.conversations(spec.removeprefix("builtin:")))
@@ -47,7 +51,7 @@ def raw_rows(
         yield from _numbered(spec, _hub_rows(hub))
     else:
         raise RingfenceError(
-            f"{spec}: no such file; give a {', '.join(SUFFIXES)} file, builtin:NAME, task:NAME, or a hub id org/name"
+            f"{spec}: no such file; give a {', '.join(SUFFIXES)} file, builtin:NAME, task:NAME, or {HUB}org/name"
         )
 
 
@@ -120,8 +124,10 @@ def _hub_rows(hub: re.Match[str]) -> Any:
     except Exception as error:  # the hub's client raises errors of many unrelated types
         reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].rstrip(": ")
         arguments = ", ".join(repr(argument) for argument in (name, config) if argument)
+        terms = f"accept its terms at https://huggingface.co/datasets/{name} and log in (hf auth login); "
         raise RingfenceError(
-            f"{hub[0]}: no such file, and as a Hugging Face dataset it cannot be loaded ({reason}); fetch it "
+            f"{hub[0]}: no such file, and as a Hugging Face dataset it cannot be loaded ({reason}); "
+            f"{terms if 'gated' in reason else ''}fetch it "
             f'where there is a network by: python -c "import datasets; datasets.load_dataset({arguments})", '
             "or give a file"
         ) from error

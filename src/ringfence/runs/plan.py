@@ -13,6 +13,7 @@ from ringfence.core.errors import RingfenceError, did_you_mean, error_prefix
 from ringfence.core.files import sha256
 from ringfence.core.run_folder import ELSEWHERE, PYTHON, SCRIPT, provenance, read_about, require_ours
 from ringfence.data import Prompt, Suite, load_suite, read, split
+from ringfence.data.chosen import source_of
 from ringfence.data.conversations import Conversation
 from ringfence.data.suites import store as suite_store
 from ringfence.data.task import is_task, parse_spec
@@ -267,7 +268,7 @@ def _digests(recipe: Recipe, stages: Iterable[Stage]) -> dict[str, str]:
     if recipe.judge is not None:
         models = dict.fromkeys(recipe.judge.models()) | models
     named = run_inputs(recipe, [stage.recipe for stage in stages])
-    found = {name: Path(name).expanduser() for name in named if not is_task(name)}
+    found = {name: Path(source_of(name)).expanduser() for name in named if not is_task(name)}
     commits = {name: commit for name, at in models.items() if (commit := revision(name, at)) is not None}
     return commits | {name: _digest(path, _state(path)) for name, path in found.items() if path.exists()}
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from ringfence.core.errors import RingfenceError, did_you_mean, error_prefix
 from ringfence.core.files import sha256
 from ringfence.core.settings import assign, explain, read_plain
+from ringfence.data.chosen import HUB, source_of
 from ringfence.data.suites import store
 from ringfence.data.task import is_task
 from ringfence.recipe.inputs import persona_inputs, run_inputs, selection_inputs
@@ -146,7 +147,7 @@ class Sources:
             raise RingfenceError(f"{self.path}: inputs: a cycle: {' -> '.join((*within[within.index(name) :], name))}")
         source = self.find(name)
         if source is None:
-            if Path(name).expanduser().exists():
+            if name.startswith(HUB) or Path(source_of(name)).expanduser().exists():
                 return
             near = did_you_mean(name, self.inputs) if self.inputs else ""
             raise RingfenceError(
