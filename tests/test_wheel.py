@@ -1,4 +1,4 @@
-"""What is installed from an index: the wheel, alone, away from the sources; and a wheel made of the sdist is the same."""
+"""What is installed from an index: the wheel, alone and away from the sources; one made of the sdist is the same."""
 
 import os
 import subprocess
