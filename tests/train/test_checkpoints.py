@@ -20,7 +20,7 @@ from ringfence.core.files import JsonlLog, sha256
 from ringfence.core.run_folder import COMMIT_FILE, STATE_FILE
 from ringfence.defenses import KL, CanaryInterleaving
 from ringfence.train import DefendedSFTTrainer
-from ringfence.train.state import checkpoint_step, flaw
+from ringfence.train.state import checkpoint_step, commit, flaw
 from training import ScriptedProbe, losses, same, trainer, weights
 
 SAVING: dict[str, Any] = {"save_strategy": "steps", "save_steps": 2}
@@ -142,6 +142,20 @@ def test_checkpoints_that_cannot_be_resumed_from_are_refused(tmp_path: Path) -> 
     with pytest.raises(RingfenceError, match=r"^save_only_model: "):
         trainer(tmp_path, save_only_model=True, **SAVING)
     trainer(tmp_path, save_only_model=True)  # saves nothing
+
+
+def test_a_checkpoint_of_another_version_is_said_to_be_one(tmp_path: Path) -> None:
+    """Whole, and with a state that has other keys."""
+    trainer(tmp_path, canary(), **SAVING).train()
+    for checkpoint in tmp_path.glob("checkpoint-*"):
+        state = json.loads((checkpoint / STATE_FILE).read_text())
+        del state["mixture"]["anchor"]
+        (checkpoint / STATE_FILE).write_text(json.dumps(state))
+        commit(checkpoint)
+    with pytest.raises(
+        RingfenceError, match=r"checkpoint-\d+: was written by another version.*'anchor'.* to begin anew"
+    ):
+        trainer(tmp_path, canary(), **SAVING).train(resume_from_checkpoint=True)
 
 
 def test_the_commit_mark_comes_before_old_checkpoints_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,10 +75,16 @@ class ResumableMixin(_Trainer):
 
     def _restore(self, checkpoint: Path | None) -> None:
         state = read_state(checkpoint) if checkpoint else self._fresh_state
-        self.stream.load_state_dict(state)
+        try:
+            self.stream.load_state_dict(state)
+        except (KeyError, TypeError) as error:
+            raise RingfenceError(
+                f"{checkpoint}: was written by another version of Ringfence, whose state has other keys ({error}); go on "
+                "with that version, or delete the checkpoints to begin anew"
+            ) from error
         self.step_seconds, self.probe_seconds = state["step_seconds"], state["probe_seconds"]
         self._total_train_tokens = state["tokens"]  # TRL forgets it
-        self._penalty_sums, self._steps_unlogged = {}, 0
+        self._penalty_sums, self._seen, self._steps_unlogged = {}, {}, 0
         if self.is_world_process_zero():
             for name in JOURNALS:
                 JsonlLog(Path(self.args.output_dir) / name).truncate_after(state["step"])
