@@ -79,8 +79,8 @@ class ResumableMixin(_Trainer):
             self.stream.load_state_dict(state)
         except (KeyError, TypeError) as error:
             raise RingfenceError(
-                f"{checkpoint}: was written by another version of Ringfence, whose state has other keys ({error}); go on "
-                "with that version, or delete the checkpoints to begin anew"
+                f"{checkpoint}: was written by another version of Ringfence, whose state has other keys ({error}); go "
+                "on with that version, or delete the checkpoints to begin anew"
             ) from error
         self.step_seconds, self.probe_seconds = state["step_seconds"], state["probe_seconds"]
         self._total_train_tokens = state["tokens"]  # TRL forgets it
