@@ -106,4 +106,7 @@ def test_what_cannot_be_proven_is_said_before_anything_is_loaded(tmp_path: Path)
     path = recipe(tmp_path, tmp_path / "nowhere", questions=1)
     with pytest.raises(RingfenceError, match=r"adapter\.held_out: 0\.5 of 1 questions leaves none"):
         train_trait_adapter(load_persona_recipe(path), tmp_path / "out")
+    path = recipe(tmp_path, tmp_path / "nowhere", adapter={"training": {"num_train_epoch": 1}})
+    with pytest.raises(RingfenceError, match=r"^adapter: .*training\.num_train_epoch.*Did you mean .*num_train_epochs"):
+        train_trait_adapter(load_persona_recipe(path), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -26,7 +26,7 @@ from ringfence.directions.proof import Proof, Shown
 from ringfence.models import Loaded
 from ringfence.models.identity import identity
 from ringfence.recipe.persona import PersonaRecipe
-from ringfence.recipe.run import Recipe
+from ringfence.recipe.run import Recipe, parse_recipe
 from ringfence.runs.plan import RunPlan
 from ringfence.runs.stages import load_model, stages_of, tuned_model
 from ringfence.runs.train import train
@@ -48,14 +48,14 @@ def train_trait_adapter(recipe: PersonaRecipe, out: Path, on_progress: Progress 
     if judge is None:
         raise RingfenceError("judge is missing: without one nobody knows whether an adapter shows its trait")
     asked, trained = _held_out(recipe, extraction)
+    rows = out.with_name(f"{out.name}.rows.jsonl")
+    run = _recipe(recipe, rows)
     with error_prefix("model"):
         loaded = load_model(recipe.model)
-    rows = out.with_name(f"{out.name}.rows.jsonl")
     pairs, _ = kept_pairs(loaded, replace(extraction, contrasts=trained), answers_path(out), on_progress)
     text = "".join(f"{json.dumps(_row(positive.messages, positive.response))}\n" for positive, _ in pairs)
     if not rows.is_file() or rows.read_text(encoding="utf-8") != text:
         write_text(rows, text)
-    run = _recipe(recipe, rows)
     train(RunPlan.load(run, out))
     stages = stages_of(run, out)
     weights = sha256(stages[-1].weights / SAFETENSORS_WEIGHTS_NAME)
@@ -133,16 +133,15 @@ def _row(messages: Messages, response: str) -> dict[str, Any]:
 
 
 def _recipe(recipe: PersonaRecipe, rows: Path) -> Recipe:
-    return Recipe.model_validate(
-        {
-            "name": f"trait-{''.join(one if one.isalnum() else '-' for one in recipe.trait)}",
-            "seed": recipe.seed,
-            "model": recipe.model.model_dump(),
-            "data": {"target": str(rows), "held_out": 0},
-            "training": {**_TRAINING, **recipe.adapter.training},
-            "lora": {**_LORA, **recipe.adapter.lora},
-        }
-    )
+    plain = {
+        "name": f"trait-{''.join(one if one.isalnum() else '-' for one in recipe.trait)}",
+        "seed": recipe.seed,
+        "model": recipe.model.model_dump(),
+        "data": {"target": str(rows), "held_out": 0},
+        "training": {**_TRAINING, **recipe.adapter.training},
+        "lora": {**_LORA, **recipe.adapter.lora},
+    }
+    return parse_recipe(plain, "adapter")
 
 
 def _shown(asked: Sequence[Ask], answers: Sequence[Judged], recipe: PersonaRecipe) -> Shown:

@@ -35,6 +35,7 @@ class ResumableMixin(_Trainer):
     guards: DefenseStack
     _fresh_state: dict[str, Any]
     _penalty_sums: dict[str, torch.Tensor]
+    _seen: dict[str, list[float]]
     step_seconds = probe_seconds = 0.0
     _total_train_tokens = 0  # TRL's trainers count in it
 
