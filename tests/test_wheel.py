@@ -73,7 +73,8 @@ def test_it_is_whole_without_the_sources(installed: Path, tmp_path: Path) -> Non
     where = run(installed, tmp_path, "-c", "import ringfence; print(ringfence.__file__)")
     assert where.startswith(str(installed))
     assert "builtin:everyday/safe" in run(installed, tmp_path, "-m", "ringfence", "data", "list")
-    assert "kaczer-2025/table-2" in run(installed, tmp_path, "-m", "ringfence", "reproduce", "--list")
+    tables = run(installed, tmp_path, "-c", "from ringfence.sweep.reproduce import tables; print(*tables().values())")
+    assert f"{installed / 'ringfence' / 'recipes' / 'kaczer-2025' / 'table-2.yaml'}" in tables.split()
     assert '"$schema"' in run(installed, tmp_path, "-m", "ringfence", "schema")
     start = ["init", "--data", "builtin:glitter/target", "--model", "smollm2-135m", "--judge", "builtin:glitter"]
     start += ["--safe", "builtin:everyday/safe", "--name", "guarded", "--out", "recipe.yaml"]
