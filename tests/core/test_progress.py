@@ -46,6 +46,19 @@ def test_what_has_just_begun_has_no_estimate(clock: list[float]) -> None:
     assert said == ["verdicts: 0 of 1,234"]
 
 
+def test_what_is_done_is_said_once(clock: list[float]) -> None:
+    """Whatever goes on after it without a count."""
+    said: list[str] = []
+    lines = progress.Lines(said.append)
+    lines("answers", 32, 32)
+    for _ in range(3):
+        clock[0] += 31
+        lines.say_if_due()
+    assert said == ["answers: 32 of 32"]
+    lines("verdicts", 1, 4)
+    assert said[1:] == ["verdicts: 1 of 4"]
+
+
 def test_a_pipe_gets_lines_while_nothing_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "EVERY", 0.02)
     console = Console(file=io.StringIO(), width=80)

@@ -13,7 +13,7 @@ from ringfence.core.run_folder import BASE, OWN, evaluation_folder
 
 @examples(
     "ringfence card runs/canary --undefended runs/none",
-    "ringfence card runs/canary --undefended runs/none --out runs/canary/adapter/README.md",
+    "ringfence card runs/canary --undefended runs/none --out card.md",
 )
 def card(
     run: Annotated[Path, typer.Argument(help="An evaluated run folder.")],

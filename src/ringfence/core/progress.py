@@ -64,6 +64,8 @@ class Lines:
                 return
             self._said = now
             line = self._line(now)
+            if self._done >= self._total:
+                self._task = ""  # what is done is said once, whatever comes after it
         self._say(line)
 
     def _line(self, now: float) -> str:
