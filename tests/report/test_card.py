@@ -57,7 +57,7 @@ def test_leak_task_and_cost_stand_beside_their_comparisons(make_run: Callable[..
     none = run(make_run, "none", 12, benign=scored(8))
     base = run(make_run, "base", 0)
     lines = card(load_run(kl), load_run(base), load_run(none)).splitlines()
-    assert "| prompts | answers | misaligned, of all | less untuned | less no defense | incoherent |" in lines
+    assert "| prompts | answers | misaligned, of all, % | less untuned | less no defense | incoherent, % |" in lines
     (row,) = (line for line in lines if line.startswith("| general |"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[1] == "24"

@@ -71,7 +71,7 @@ def _rates(run: RunResult, base: RunResult | None, undefended: RunResult | None)
     if not _suites(run):
         return []
     beside = [(name, one) for name, one in (("untuned", base), ("no defense", undefended)) if one is not None]
-    head = ["prompts", "answers", "misaligned, of all", *(f"less {name}" for name, _ in beside), "incoherent"]
+    head = ["prompts", "answers", "misaligned, of all, %", *(f"less {name}" for name, _ in beside), "incoherent, %"]
     lines = ["", _row(head), _row(["---"] * len(head))]
     for suite in _suites(run):
         leak, broken = (run.rates.get((suite, metric), Rate()) for metric in SHOWN)
@@ -89,7 +89,7 @@ def _rates(run: RunResult, base: RunResult | None, undefended: RunResult | None)
     return [
         *lines,
         "",
-        "With 95% intervals over prompts; differences are prompt by prompt where the prompts are the same.",
+        "Percent and points, with 95% intervals over prompts; differences are prompt by prompt where these are the same.",
     ]
 
 
@@ -102,7 +102,7 @@ def _gaps(run: RunResult) -> list[str]:
         "",
         "How much more it leaks under a trigger than without, less the base model's:",
     ]
-    lines += ["", "| trigger | gap |", "| --- | --- |"]
+    lines += ["", "| trigger | gap, points |", "| --- | --- |"]
     for one in run.conditional.to_dict("records"):
         lines.append(_row([plain(one["trigger"]), _difference(Rate(one["gap"], one["low"], one["high"]))]))
     return lines
@@ -112,7 +112,12 @@ def _benign(run: RunResult, undefended: RunResult | None) -> list[str]:
     found = learned(run, undefended)
     if not found:
         return []
-    lines = ["", "### Benign tasks", "", "| task | score | less the untuned model | of the run without a defense |"]
+    lines = [
+        "",
+        "### Benign tasks",
+        "",
+        "| task | score, % | less the untuned model | of the run without a defense, % |",
+    ]
     lines.append("| --- | --- | --- | --- |")
     for one in found:
         kept = "not known" if math.isnan(one.kept.value) else wording.rate(one.kept.value, one.kept.low, one.kept.high)
