@@ -89,7 +89,7 @@ def _rates(run: RunResult, base: RunResult | None, undefended: RunResult | None)
     return [
         *lines,
         "",
-        "Percent and points, with 95% intervals over prompts; differences are prompt by prompt where these are the same.",
+        "Percent and points, with 95% intervals over prompts; differences are paired where the prompts are the same.",
     ]
 
 
