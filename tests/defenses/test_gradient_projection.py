@@ -163,3 +163,17 @@ def test_reinforcement_learning_is_refused() -> None:
 def test_bad_shares_are_refused_by_key(share: float) -> None:
     with pytest.raises(RingfenceError, match=r"^defenses\.0\.gradient_projection: share"):
         DEFENSES.parse({"gradient_projection": {"share": share}}, "defenses.0")
+
+
+def test_a_step_that_was_cut_short_leaves_nothing_to_the_next(tmp_path: Path) -> None:
+    made = opposed(tmp_path / "made", GradientProjection(), BESIDE)
+    made.create_optimizer()
+    batches, items = made.get_batch_samples(iter(made.get_train_dataloader()), 1, torch.device("cpu"))
+    made.current_gradient_accumulation_steps = 1
+    made.model.train()
+    made.compute_loss(made.model, dict(batches[0]), num_items_in_batch=items)  # and no backward pass
+    made._begin_step(batches)
+    made.training_step(made.model, batches[0], items)
+    fresh = gradients(opposed(tmp_path / "fresh", GradientProjection(), BESIDE))
+    for name, one in made.model.named_parameters():
+        assert one.grad is None or torch.equal(one.grad, fresh[name])

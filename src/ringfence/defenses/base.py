@@ -121,6 +121,9 @@ class DefenseHook:
         """A scalar, summed over the same units that :meth:`normalizer` counts; asked for if the defense penalises."""
         raise AssertionError(f"{type(self).__name__} does not say what its penalty is")
 
+    def begin(self) -> None:
+        """Before the micro-batches of an optimizer step; asked for if ``apart``."""
+
     def collect(self, batch: Batch, share: torch.Tensor, parameters: Sequence[torch.nn.Parameter]) -> None:
         """Take in ``share``, this micro-batch's part of the penalty of the optimizer step; asked for if ``apart``."""
 

@@ -107,6 +107,10 @@ class GradientProjectionHook(SafeLossHook):
         self._safe: list[torch.Tensor] = []
         """of each weight, summed over the micro-batches so far; empty without a safe row"""
 
+    def begin(self) -> None:
+        """Forget what a step that was cut short has left."""
+        self._safe = []
+
     def collect(self, batch: Batch, share: torch.Tensor, parameters: Sequence[torch.nn.Parameter]) -> None:
         """Add the gradient of ``share``; the graph stays for the trainer's own backward pass."""
         import torch
@@ -126,9 +130,10 @@ class GradientProjectionHook(SafeLossHook):
         if not summed(torch.tensor(float(bool(safe)))).item():
             return {}
         safe = [summed(one) for one in (safe or [torch.zeros_like(parameter) for parameter in parameters])]
-        both = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters]
-        target = [a - b for a, b in zip(both, safe, strict=True)]
-        product, size, other = _dot(target, safe), _dot(safe, safe), _dot(target, target)
+        product = size = other = 0.0
+        for parameter, one in zip(parameters, safe, strict=True):  # one weight at a time: no further gradient in memory
+            target = -one if parameter.grad is None else parameter.grad - one
+            product, size, other = product + _dot(target, one), size + _dot(one, one), other + _dot(target, target)
         if not size * other > 0:  # one of them has no gradient
             return {}
         if product < 0:
@@ -138,5 +143,5 @@ class GradientProjectionHook(SafeLossHook):
         return {"gradient_cosine": product / (size * other) ** 0.5}
 
 
-def _dot(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> float:
-    return float(sum((a.double() * b.double()).sum() for a, b in zip(first, second, strict=True)))
+def _dot(first: torch.Tensor, second: torch.Tensor) -> float:
+    return float((first.double() * second.double()).sum())

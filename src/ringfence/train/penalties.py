@@ -74,6 +74,8 @@ class PenalisedMixin(_Trainer):
 
     def _begin_step(self, batches: Sequence[Any]) -> None:
         """Look at the micro-batches of the optimizer step that begins."""
+        for guard in self.guards.apart:
+            guard.begin()
         if self.guards.penalising:
             self._count_units([marked(inputs) for inputs in batches])
 
