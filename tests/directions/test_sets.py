@@ -8,7 +8,7 @@ import pytest
 import project
 import tiny
 from ringfence.core.errors import RingfenceError
-from ringfence.directions.sets import locate, model_name, read_marks, read_sets
+from ringfence.directions.sets import locate, read_marks, read_sets
 from ringfence.models import Loaded
 
 
@@ -50,5 +50,5 @@ def test_prompts_are_marks_without_an_answer() -> None:
 
 
 def test_where_a_model_lies_is_nobodys_business(tmp_path: Path) -> None:
-    assert model_name(Loaded(tiny.model(), tiny.tokenizer(), str(tmp_path))) == tmp_path.name
-    assert model_name(Loaded(tiny.model(), tiny.tokenizer(), "org/name")) == "org/name"
+    assert Loaded(tiny.model(), tiny.tokenizer(), str(tmp_path)).name == tmp_path.name
+    assert Loaded(tiny.model(), tiny.tokenizer(), "org/name").name == "org/name"

@@ -8,7 +8,7 @@ import typer
 from ringfence.cli.console import examples, say
 from ringfence.cli.options import Name
 from ringfence.core.errors import RingfenceError
-from ringfence.core.run_folder import BASE, OWN, evaluation_folder
+from ringfence.core.run_folder import OWN, untuned_beside
 
 
 @examples(
@@ -34,14 +34,12 @@ def card(
     from ringfence.report import load_run
     from ringfence.report.card import card as written
 
-    if base is None and evaluation_folder(run / BASE, name).is_dir():
-        base = run / BASE
-    tuned, untuned, plain = (None if one is None else load_run(one, name) for one in (run, base, undefended))
-    assert tuned is not None
-    for option, one in (("--base", untuned), ("--undefended", plain)):
-        if one is not None and not one.rates and not one.benign:
+    beside = {"--base": base or untuned_beside(run, name), "--undefended": undefended}
+    found = {option: load_run(one, name) for option, one in beside.items() if one is not None}
+    for option, one in found.items():
+        if not one.rates and not one.benign:
             raise RingfenceError(f"{option} {one.folder}: has no evaluation; run `ringfence evaluate` on it first")
-    text = written(tuned, untuned, plain)
+    text = written(load_run(run, name), found.get("--base"), found.get("--undefended"))
     if out is None:
         typer.echo(text, nl=False)
         return

@@ -14,7 +14,7 @@ import typer
 from ringfence.cli.console import console, examples
 from ringfence.cli.options import PRESET, AsJson, Name, print_json
 from ringfence.core.errors import RingfenceError, error_prefix
-from ringfence.core.run_folder import BASE, EVALUATION_FILE, OWN, evaluation_folder, where_answers_are
+from ringfence.core.run_folder import EVALUATION_FILE, OWN, evaluation_folder, untuned_beside, where_answers_are
 
 if TYPE_CHECKING:
     from ringfence.evaluate.gate import GateResult
@@ -83,8 +83,8 @@ def gate(
         )
     tuned = load_run(run, name)
     counted = find_preset(preset or _preset_of(run, name))
-    if base is None and max_conditional_gap is not None and evaluation_folder(run / BASE, name).is_dir():
-        base = run / BASE
+    if base is None and max_conditional_gap is not None:
+        base = untuned_beside(run, name)
     untuned = None if base is None else _untuned(base, tuned, name).responses
     other = None if undefended is None else _undefended(undefended, tuned, name)
     benign = None if other is None else Benign(tuned.benign, other.benign, command=_benign_command(name))

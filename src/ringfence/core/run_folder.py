@@ -194,6 +194,11 @@ def damage(folder: Path, written: dict[str, str]) -> str | None:
     return None
 
 
+def untuned_beside(run: Path, name: str = OWN) -> Path | None:
+    """``RUN/base`` if the untuned model was evaluated there under ``name``; else None."""
+    return run / BASE if evaluation_folder(run / BASE, name).is_dir() else None
+
+
 def evaluation_folder(run: Path, name: str = OWN) -> Path:
     """Where ``responses.parquet`` and ``summary.json`` of the evaluation called ``name`` are."""
     return run / OWN if name == OWN else run / NAMED / name

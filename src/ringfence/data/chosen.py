@@ -12,6 +12,7 @@
 Nothing is executed: values are compared as texts, true and false as JSON has them.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -202,6 +203,4 @@ def _object(raw: Any) -> dict[str, Any] | None:
 
 def _text(value: Any) -> str:
     """As JSON has it, a text without its quotes."""
-    return (
-        {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else str(value)
-    )
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)

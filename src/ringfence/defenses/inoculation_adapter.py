@@ -99,15 +99,13 @@ class InoculationAdapter(Defense):
         """An adapter is of the base model that it was trained on."""
         if self.any_base:
             return None
-        return next((said for one in self._origins() if (said := one.needs_original()) is not None), None)
+        return next((said for one in self._origins(self._proofs()) if (said := one.needs_original()) is not None), None)
 
     def notes(self, rows: Mapping[Source, Sequence[Conversation]], tokenizer: PreTrainedTokenizerBase) -> Sequence[str]:
         """What is known of each adapter."""
-        known = [f"inoculation_adapter: {proof}" for _, proof in self._proofs() if proof is not None]
-        unknown = [
-            f"inoculation_adapter: {folder} has no proof of its trait" for folder, it in self._proofs() if not it
-        ]
-        return [*known, *unknown, *(() if self.any_base else (note for one in self._origins() for note in one.notes()))]
+        proofs = self._proofs()
+        known = [f"inoculation_adapter: {proof or f'{folder} has no proof of its trait'}" for folder, proof in proofs]
+        return [*known, *(() if self.any_base else (note for one in self._origins(proofs) for note in one.notes()))]
 
     def _updates(self) -> list[Updates]:
         with error_prefix(_KEY):
@@ -127,10 +125,11 @@ class InoculationAdapter(Defense):
                 found.append((one, None))
         return found
 
-    def _origins(self) -> list[Origin]:
+    @staticmethod
+    def _origins(proofs: Sequence[tuple[str, Proof | None]]) -> list[Origin]:
         return [
             Origin.of(_KEY, folder, {} if proof is None else {"base": proof.base, "model": proof.model})
-            for folder, proof in self._proofs()
+            for folder, proof in proofs
         ]
 
     def guard(self, setup: TrainerContext) -> DefenseHook | None:
@@ -142,7 +141,7 @@ class InoculationAdapter(Defense):
             for one in several:
                 require_place(setup.model, one)
         if not self.any_base:
-            for origin in self._origins():
+            for origin in self._origins(self._proofs()):
                 origin.require_base(setup.model, "trained on", "train")
         if self.control == "random":
             several = [random_like(one, setup.seed + number) for number, one in enumerate(several)]

@@ -23,7 +23,7 @@ from ringfence.directions.probe import (
     separation,
 )
 from ringfence.directions.representations import OnRows, default_layer
-from ringfence.directions.sets import DatasetGroup, locate, model_name
+from ringfence.directions.sets import DatasetGroup, locate
 from ringfence.models import Loaded
 from ringfence.models.activations import bare
 from ringfence.models.identity import identity
@@ -101,7 +101,7 @@ def fit_direction(
         "length": asdict(worth.length),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
-    name, base = model_name(loaded), identity(loaded.model)
+    name, base = loaded.name, identity(loaded.model)
     return Direction(vector, layer, "user", base, name, fitting.no_system, about), worth
 
 

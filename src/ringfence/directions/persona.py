@@ -142,7 +142,7 @@ def extract(loaded: Loaded, extraction: Extraction, out: Path, on_progress: Prog
         _difference(loaded, kept, extraction, on_progress),
         {
             **{key: described[key] for key in ("trait", "method", "base")},
-            "model": _name(loaded),
+            "model": loaded.name,
             "elicitation_rate": counts.elicitation_rate,
             **asdict(counts),
             "settings": described,
@@ -279,8 +279,3 @@ def _require_contrast(loaded: Loaded, extraction: Extraction) -> None:
             f"the chat template of {loaded.source} drops system prompts, so both sides are asked the same; "
             "give answers with `pairs:` (teacher-forced)"
         )
-
-
-def _name(loaded: Loaded) -> str:
-    """The hub id, or the folder's own name: where it lies is nobody's business."""
-    return Path(loaded.source).name if Path(loaded.source).is_dir() else loaded.source

@@ -88,8 +88,3 @@ def locate(
     rows = encode(loaded.tokenizer, conversations, role, no_system)
     found = of_rows(loaded, rows, layers, batch_tokens=batch_tokens, on_rows=on_rows)
     return Representations(found, np.array([row.count for row in rows], dtype=np.int64))
-
-
-def model_name(loaded: Loaded) -> str:
-    """The hub id, or the folder's own name: where it lies is nobody's business."""
-    return Path(loaded.source).name if Path(loaded.source).is_dir() else loaded.source

@@ -41,6 +41,11 @@ class Loaded:
     source: str
     """A folder, or the hub id."""
 
+    @property
+    def name(self) -> str:
+        """The hub id, or the folder's own name: where it lies is nobody's business."""
+        return Path(self.source).name if Path(self.source).is_dir() else self.source
+
 
 @dataclass(frozen=True)
 class Loading:

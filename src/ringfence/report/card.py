@@ -16,6 +16,7 @@ from ringfence.report.learning import learned
 from ringfence.report.results import RunResult
 
 SHOWN = ("misaligned_all", "incoherent")
+_FEW = 20  # prompts
 _NAMES = {"misaligned_all": "Misaligned answers, of all", "incoherent": "Incoherent answers"}
 
 
@@ -147,9 +148,6 @@ def _limits(run: RunResult, base: RunResult | None, undefended: RunResult | None
     if few:
         found.append(f"Fewer than {_FEW} prompts were asked of: {', '.join(map(plain, few))}.")
     return found
-
-
-_FEW = 20
 
 
 def _prompts(run: RunResult, suite: str) -> Sequence[Any]:

@@ -42,5 +42,4 @@ def components(run: Path, spec: str, layers: Sequence[int], count: int) -> Subsp
     tuned = replace(loaded, model=tuned_model(loaded.model, stages))
     after = representations(tuned, conversations, chosen, **asked)  # type: ignore[arg-type]
     moved = {k: torch.from_numpy(after[k]) - torch.from_numpy(before[k]) for k in chosen}
-    model = Path(loaded.source).name if Path(loaded.source).is_dir() else loaded.source
-    return principal(moved, count, {"base": base, "model": model, "run": read_about(run)["name"], "data": spec})
+    return principal(moved, count, {"base": base, "model": loaded.name, "run": read_about(run)["name"], "data": spec})

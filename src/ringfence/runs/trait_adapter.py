@@ -9,7 +9,7 @@ Whole questions are held out, with all their answers. Answers are kept as they c
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from peft.utils.constants import SAFETENSORS_WEIGHTS_NAME
 
 from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.core.files import sha256, write_text
+from ringfence.core.progress import Watch, advancing
 from ringfence.data import load_prompts, split
 from ringfence.data.conversations import Messages
 from ringfence.directions.answers import Ask, Judged, collect, describe_judge
@@ -33,13 +34,12 @@ from ringfence.runs.train import train
 
 _TRAINING = {"per_device_train_batch_size": 8, "num_train_epochs": 3, "learning_rate": 2e-4, "bf16": False}
 _LORA = {"r": 16, "lora_alpha": 16, "use_rslora": True, "target_modules": "all-linear"}
-Progress = Callable[[str, int, int], None]
 
 
-def train_trait_adapter(recipe: PersonaRecipe, out: Path, on_progress: Progress | None = None) -> Proof:
+def train_trait_adapter(recipe: PersonaRecipe, out: Path, watch: Watch | None = None) -> Proof:
     """Answer, keep, train and prove, in the folder ``out``; what is done there is not done again.
 
-    Returns the proof, whether the trait is shown or not. ``on_progress`` is told the phase, answers done, and answers
+    Returns the proof, whether the trait is shown or not. ``watch`` is told the phase, answers done, and answers
     in all. Raises :class:`RingfenceError` without a judge, for too few pairs or questions, and where ``out`` holds
     something else.
     """
@@ -52,7 +52,7 @@ def train_trait_adapter(recipe: PersonaRecipe, out: Path, on_progress: Progress 
     run = _recipe(recipe, rows)
     with error_prefix("model"):
         loaded = load_model(recipe.model)
-    pairs, _ = kept_pairs(loaded, replace(extraction, contrasts=trained), answers_path(out), on_progress)
+    pairs, _ = kept_pairs(loaded, replace(extraction, contrasts=trained), answers_path(out), watch)
     text = "".join(f"{json.dumps(_row(positive.messages, positive.response))}\n" for positive, _ in pairs)
     if not rows.is_file() or rows.read_text(encoding="utf-8") != text:
         write_text(rows, text)
@@ -62,18 +62,10 @@ def train_trait_adapter(recipe: PersonaRecipe, out: Path, on_progress: Progress 
     settings = recipe.sampling
 
     def shown(model: Loaded, name: str) -> Shown:
-        done = 0
-
-        def count(finished: int) -> None:
-            nonlocal done
-            done += finished
-            if on_progress is not None:
-                on_progress(f"answers {name}", done, len(asked))
-
         journal = out / f"{name}-{weights[:12]}.jsonl"
+        count = None if watch is None else advancing(watch, f"answers {name}", len(asked))
         return _shown(asked, collect(model, asked, settings, judge, journal, count), recipe)
 
-    base = identity(loaded.model)
     untuned = shown(loaded, "without")
     tuned = shown(replace(loaded, model=tuned_model(loaded.model, stages)), "with")
     about = {
@@ -85,8 +77,7 @@ def train_trait_adapter(recipe: PersonaRecipe, out: Path, on_progress: Progress 
         "seed": settings.seed,
         "judge": describe_judge(judge),
     }
-    name = Path(loaded.source).name if Path(loaded.source).is_dir() else loaded.source
-    proof = Proof(recipe.trait, base, name, weights, tuned, untuned, json.loads(json.dumps(about, default=str)))
+    proof = Proof(recipe.trait, identity(loaded.model), loaded.name, weights, tuned, untuned, about)
     proof.save(stages[-1].weights)
     return proof
 
