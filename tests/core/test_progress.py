@@ -1,6 +1,7 @@
 """What a pipe is told while something slow runs: a line now and then, and no bar."""
 
 import io
+import threading
 import time
 
 import pytest
@@ -57,6 +58,29 @@ def test_what_is_done_is_said_once(clock: list[float]) -> None:
     assert said == ["answers: 32 of 32"]
     lines("verdicts", 1, 4)
     assert said[1:] == ["verdicts: 1 of 4"]
+
+
+def test_no_thread_says_an_older_line_after_a_newer_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The beat is held up while it says its line; the count goes on in the meantime."""
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    said: list[str] = []
+    beaten = threading.Event()
+
+    def say(line: str) -> None:
+        if threading.current_thread() is beat:
+            beaten.set()
+            time.sleep(0.2)
+        said.append(line.split(",", maxsplit=1)[0])
+
+    lines = progress.Lines(say)
+    beat = threading.Thread(target=lines.say_if_due)
+    lines("answers", 0, 24)
+    lines("answers", 22, 24)
+    beat.start()
+    assert beaten.wait(10)
+    lines("answers", 24, 24)
+    beat.join()
+    assert said == ["answers: 0 of 24", "answers: 22 of 24", "answers: 22 of 24", "answers: 24 of 24"]
 
 
 def test_a_pipe_gets_lines_while_nothing_calls(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,19 +54,21 @@ class Lines:
             if task != self._task:
                 self._task, self._start, self._from = task, time.monotonic(), done
             self._done, self._total = done, total
-        self.say_if_due()
+            self._say_if_due()
 
     def say_if_due(self) -> None:
         """Say how far it is, if the last line is long enough ago."""
-        with self._lock:
-            now = time.monotonic()
-            if not self._task or now - self._said < EVERY:
-                return
-            self._said = now
-            line = self._line(now)
-            if self._done >= self._total:
-                self._task = ""  # what is done is said once, whatever comes after it
-        self._say(line)
+        with self._lock:  # saying too: of two threads, none says an older line after a newer one
+            self._say_if_due()
+
+    def _say_if_due(self) -> None:
+        now = time.monotonic()
+        if not self._task or now - self._said < EVERY:
+            return
+        self._said = now
+        self._say(self._line(now))
+        if self._done >= self._total:
+            self._task = ""  # what is done is said once, whatever comes after it
 
     def _line(self, now: float) -> str:
         line = f"{self._task}: {self._done:,} of {self._total:,}"
