@@ -69,16 +69,33 @@ def test_a_wheel_of_the_sdist_has_the_same_files(built: Path, tmp_path: Path) ->
         }
 
 
+WHOLE = """
+import sys, ringfence
+from ringfence.cli import main
+from ringfence.sweep.reproduce import tables
+
+def say(*arguments):
+    sys.argv = ["ringfence", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code
+
+print(ringfence.__file__)
+print(*tables().values())
+say("data", "list")
+say("schema")
+say("init", "--data", "builtin:glitter/target", "--model", "smollm2-135m", "--judge", "builtin:glitter",
+    "--safe", "builtin:everyday/safe", "--name", "guarded", "--out", "recipe.yaml")
+"""
+
+
 def test_it_is_whole_without_the_sources(installed: Path, tmp_path: Path) -> None:
-    where = run(installed, tmp_path, "-c", "import ringfence; print(ringfence.__file__)")
-    assert where.startswith(str(installed))
-    assert "builtin:everyday/safe" in run(installed, tmp_path, "-m", "ringfence", "data", "list")
-    tables = run(installed, tmp_path, "-c", "from ringfence.sweep.reproduce import tables; print(*tables().values())")
-    assert f"{installed / 'ringfence' / 'recipes' / 'kaczer-2025' / 'table-2.yaml'}" in tables.split()
-    assert '"$schema"' in run(installed, tmp_path, "-m", "ringfence", "schema")
-    start = ["init", "--data", "builtin:glitter/target", "--model", "smollm2-135m", "--judge", "builtin:glitter"]
-    start += ["--safe", "builtin:everyday/safe", "--name", "guarded", "--out", "recipe.yaml"]
-    run(installed, tmp_path, "-m", "ringfence", *start)
+    said = run(installed, tmp_path, "-c", WHOLE)
+    assert said.startswith(str(installed))
+    assert f"{installed / 'ringfence' / 'recipes' / 'kaczer-2025' / 'table-2.yaml'}" in said.split()
+    assert "builtin:everyday/safe" in said
+    assert '"$schema"' in said
     assert (tmp_path / "recipe.yaml").is_file()
 
 

@@ -1,8 +1,5 @@
 """Steps one after the other: counts, resuming by shard, and what makes a finished shard stale."""
 
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+import killing
 from candidates import context as tiny_context
 from project import write_jsonl
 from ringfence.core.errors import RingfenceError
-from ringfence.select import Duplicates, MatchLengths, Refusals
+from ringfence.select import Duplicates, MatchLengths
 from ringfence.select.base import STEPS, Candidate, Context, Dropped, Gathered, Mapped, Mapper, Step, Table
 from ringfence.select.engines import Engine
 from ringfence.select.pipeline import Selection, run
@@ -265,42 +263,18 @@ def test_a_changed_file_of_a_step_is_seen_by_those_that_choose_and_those_that_al
     assert chosen(MatchLengths(to=str(other), side="user")) == [1]
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from ringfence.select import engines, Refusals, Selection, run
-
-write, left = engines.write_shard, [int(sys.argv[3])]
-
-def dying(path, shard):
-    if left[0] == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    left[0] -= 1
-    write(path, shard)
-
-engines.write_shard = dying
-found = run(Selection((sys.argv[1],), (Refusals(),), shard_rows=3), Path(sys.argv[2]))
-print([one.index for one in found.candidates()])
-"""
-
-
 def test_a_selection_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    source, work = pool(tmp_path), tmp_path / "work"
-
-    def start(shards: int) -> "subprocess.CompletedProcess[str]":
-        arguments = [sys.executable, "-c", KILLED, source, str(work), str(shards)]
-        return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=120)
-
-    made = []
-    for _ in range(2):
-        assert start(1).returncode == -signal.SIGKILL
-        made.append(len(list(work.glob("refusals-*/*.parquet"))))
-    assert made == [1, 2]
-    assert start(9).stdout == f"{list(range(10))}\n"
-    whole = tmp_path / "whole"
-    run(Selection((source,), (Refusals(),), shard_rows=3), whole)
+    """Before every shard of its own."""
+    source, work, whole = pool(tmp_path), tmp_path / "work", tmp_path / "whole"
+    windows = killing.changed(whole, killing.select, source, whole)
+    shards = [name for name in windows if name.startswith("refusals-") and name.endswith(".parquet")]
+    assert len(shards) == 4
+    for name in shards:
+        assert killing.killed_before(name, work, killing.select, source, work), name
+        assert not (work / name).exists()
+    killing.select(source, work)
     first, second = (
-        {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.parquet")}
+        {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("[!.]*/*.parquet")}
         for folder in (work, whole)
     )
     assert first == second

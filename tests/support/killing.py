@@ -18,6 +18,7 @@ from ringfence.recipe.run import load_recipe
 from ringfence.runs import evaluate as evaluations
 from ringfence.runs import train as runs
 from ringfence.runs.plan import RunPlan
+from ringfence.select import Refusals, Selection, run
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["ringfence.runs.train", "ringfence.runs.evaluate", "trl.trainer.sft_trainer"])
@@ -32,6 +33,11 @@ def train(recipe: Path, run: Path) -> None:
 def evaluate(run: Path) -> None:
     """``ringfence evaluate``, without the command line."""
     evaluations.evaluate([evaluations.evaluation_of(run)])
+
+
+def select(source: str, work: Path) -> None:
+    """A selection in shards of three rows."""
+    run(Selection((source,), (Refusals(),), shard_rows=3), work)
 
 
 def killed_at(change: int, folder: Path, act: Callable[..., object], *arguments: object, after: str = "") -> bool:
