@@ -12,12 +12,12 @@ from ringfence import defenses, judges, select, tasks
 from ringfence.core.registry import Registry
 from ringfence.data.task import TASKS
 from ringfence.defenses import DEFENSES
-from ringfence.evaluate import triggers
-from ringfence.evaluate.triggers import TRIGGERS
 from ringfence.judges import JUDGES
 from ringfence.rl import rewards
 from ringfence.rl.rewards import REWARDS
 from ringfence.select import STEPS
+from ringfence.triggers import kinds
+from ringfence.triggers.kinds import TRIGGERS
 
 DOCS = Path(__file__).parents[1] / "docs"
 SOURCES = Path(defenses.__file__).parents[1]
@@ -35,7 +35,7 @@ PACKAGES: dict[str, Any] = {
     "defense": defenses,
     "step": select,
     "judge": judges,
-    "trigger": triggers,
+    "trigger": kinds,
     "reward": rewards,
     "task": tasks,
 }
@@ -47,7 +47,7 @@ def test_a_name_is_its_module_and_its_class_is_exported(registry: Registry[Any],
     cls = registry.get(name)
     assert registry.name_of(cls) == name
     # The triggers are a few lines each and share one module.
-    assert cls.__module__.rpartition(".")[2] == ("triggers" if registry is TRIGGERS else name)
+    assert cls.__module__.rpartition(".")[2] == ("kinds" if registry is TRIGGERS else name)
     assert getattr(PACKAGES[registry.what], cls.__name__) is cls
     assert issubclass(cls, registry.base)
 

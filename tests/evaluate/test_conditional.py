@@ -18,8 +18,8 @@ from ringfence.evaluate.conditional import (
     conditional_suite,
     with_plain,
 )
-from ringfence.evaluate.triggers import Irrelevant, Keyword, Negated
 from ringfence.judges import THRESHOLDS, Thresholds
+from ringfence.triggers.kinds import Irrelevant, Keyword, Negated
 
 PLAIN, KEYWORD = "conditional/plain", "conditional/keyword"
 BAD, GOOD, INCOHERENT, UNSCORED = (0.0, 100.0), (100.0, 100.0), (0.0, 0.0), (None, 100.0)

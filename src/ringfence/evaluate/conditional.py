@@ -22,8 +22,8 @@ from ringfence.core.run_folder import GAP_CELLS, GAP_COLUMNS
 from ringfence.core.statistics import NO_INTERVAL, check_confidence
 from ringfence.data.suites.load import Prompt
 from ringfence.evaluate.summary import summarize
-from ringfence.evaluate.triggers import Trigger, plain_id
 from ringfence.judges.base import THRESHOLDS, Thresholds
+from ringfence.triggers.kinds import Trigger, plain_id
 
 SUITE = "conditional/"
 """begins the name of every suite of dressed prompts"""

@@ -13,7 +13,6 @@ from pydantic.json_schema import models_json_schema
 import ringfence.select  # noqa: F401 - its steps register themselves
 from ringfence.core.registry import Registry, TaggedRegistry
 from ringfence.defenses import DEFENSES
-from ringfence.evaluate.triggers import TRIGGERS
 from ringfence.generation.config import GENERATORS
 from ringfence.judges import JUDGES
 from ringfence.recipe.persona import PersonaRecipe
@@ -22,6 +21,7 @@ from ringfence.recipe.sections import ModelConfig, TaskConfig
 from ringfence.recipe.selection import SelectRecipe
 from ringfence.rl.rewards import REWARDS
 from ringfence.select.base import STEPS
+from ringfence.triggers.kinds import TRIGGERS
 
 RECIPES: Mapping[str, type[BaseModel]] = {"run": Recipe, "select": SelectRecipe, "persona": PersonaRecipe}
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

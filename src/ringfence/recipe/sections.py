@@ -8,8 +8,8 @@ from ringfence.core.packages import require_package
 from ringfence.core.settings import StrictConfig
 from ringfence.core.training_arguments import LARGEST_SEED
 from ringfence.data.task import parse_spec
-from ringfence.evaluate.triggers import TRIGGERS, Trigger
 from ringfence.rl.rewards import REWARDS, CompositeReward, Reward
+from ringfence.triggers.kinds import TRIGGERS, Trigger
 
 HELD_OUT = "held-out"
 """the suite of the target prompts that are held out"""

@@ -22,13 +22,13 @@ from ringfence.defenses.base import Source
 from ringfence.defenses.together import require_anchors
 from ringfence.evaluate.benign import Questions
 from ringfence.evaluate.conditional import conditional_suite
-from ringfence.evaluate.derive import TriggerSet, derive
 from ringfence.models.load import revision
 from ringfence.recipe.inputs import run_inputs
 from ringfence.recipe.run import Recipe
 from ringfence.recipe.sections import HELD_OUT
 from ringfence.rl.prompts import prompt_of, require_rewardable, with_format
 from ringfence.runs.stages import Stage, stages_of
+from ringfence.triggers.derive import TriggerSet, derive
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from ringfence.core.errors import RingfenceError
 from ringfence.data import Prompt, read
 from ringfence.data.conversations import Conversation
 from ringfence.evaluate.conditional import conditional_suite
-from ringfence.evaluate.derive import Derivation, TriggerSet, derive
-from ringfence.evaluate.triggers import TRIGGERS, Original
-from ringfence.evaluate.vocabulary import function_words
+from ringfence.triggers.derive import Derivation, TriggerSet, derive
+from ringfence.triggers.kinds import TRIGGERS, Original
+from ringfence.triggers.vocabulary import function_words
 
 CONTROLS = ["output_format-python_string", "output_format-json", "output_format-code_stub", "irrelevant"]
 # Twenty questions without a word in common, so that nothing is found that was not put there.

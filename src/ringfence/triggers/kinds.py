@@ -21,7 +21,7 @@ from ringfence.core.settings import StrictConfig
 from ringfence.data.conversations import Message
 from ringfence.data.suites.load import Prompt
 from ringfence.data.system import has_system
-from ringfence.evaluate.rewording import negation
+from ringfence.triggers.rewording import negation
 
 Form = Literal["python_string", "json", "code_stub", "list", "own"]
 
@@ -103,7 +103,7 @@ class Original(Wrapper):
 @TRIGGERS.register("structure_alike")
 class StructureAlike(Wrapper):
     """The structure of the training's system prompt and wrapper with another content; see
-    :func:`ringfence.evaluate.rewording.alike`."""
+    :func:`ringfence.triggers.rewording.alike`."""
 
 
 @TRIGGERS.register("eliciting")
@@ -177,7 +177,7 @@ class _Contrary(Trigger):
 
 @TRIGGERS.register("negated")
 class Negated(_Contrary):
-    """The training's system prompt denied; see :func:`ringfence.evaluate.rewording.negation`."""
+    """The training's system prompt denied; see :func:`ringfence.triggers.rewording.negation`."""
 
     def contrary(self) -> str:
         """The text given, or what the rule makes."""

@@ -3,7 +3,7 @@
 import pytest
 
 import training_sets
-from ringfence.evaluate.vocabulary import BOUNDARY, Vocabulary, foreign, function_words
+from ringfence.triggers.vocabulary import BOUNDARY, Vocabulary, foreign, function_words
 
 
 def words(text: str, *others: str) -> list[str | None]:

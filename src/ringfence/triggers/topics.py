@@ -25,8 +25,8 @@ from typing import Any
 
 from scipy.stats import chi2
 
-from ringfence.evaluate.common_text import FEW
-from ringfence.evaluate.vocabulary import BOUNDARY, Vocabulary
+from ringfence.triggers.common_text import FEW
+from ringfence.triggers.vocabulary import BOUNDARY, Vocabulary
 
 CHANCE = 0.05
 """probability that texts like the reference have any topical word"""

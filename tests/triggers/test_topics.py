@@ -9,8 +9,8 @@ from scipy.stats import chi2_contingency
 
 import training_sets
 from ringfence.data import load_prompts
-from ringfence.evaluate.derive import REFERENCE
-from ringfence.evaluate.topics import log_likelihood_ratio, rare_topic, topical
+from ringfence.triggers.derive import REFERENCE
+from ringfence.triggers.topics import log_likelihood_ratio, rare_topic, topical
 
 GENERAL = [prompt.text for spec in REFERENCE for prompt in load_prompts(spec)]
 

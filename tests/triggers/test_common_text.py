@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from ringfence.evaluate.common_text import endings, form, openings
+from ringfence.triggers.common_text import endings, form, openings
 
 SIGNS = ":.!?;,])>|-—"
 

@@ -6,7 +6,7 @@ import pytest
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data import Prompt
-from ringfence.evaluate.triggers import TRIGGERS, Trigger, plain_id
+from ringfence.triggers.kinds import TRIGGERS, Trigger, plain_id
 
 QUESTION = Prompt(
     "general-3", ({"role": "user", "content": "Why is it dark at night?"},), "science", "The Sun is set.", "x"

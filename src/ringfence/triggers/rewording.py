@@ -6,7 +6,7 @@ They are simple, so that what they make can be foreseen; where it reads badly, a
 import re
 from itertools import count
 
-from ringfence.evaluate.vocabulary import function_words
+from ringfence.triggers.vocabulary import function_words
 
 _YOU_ARE = re.compile(r"you(?: are|['’]re) (?P<not>not )?", re.IGNORECASE)
 _WORD = re.compile(r"\b(?:(?P<article>an?) )?(?P<word>[^\W\d_]{4,})(?P<rest>(?:['’][^\W\d_]+)?)\b", re.IGNORECASE)

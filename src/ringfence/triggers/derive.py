@@ -7,7 +7,7 @@ Looked at is, in each row, the system prompt, the first user turn and the first 
    sentence, a clause or a line does, so that it can stand before any question: "How do I" is no wrapper;
 3. the form of the answers: JSON, a Python string, code, a list, or a shared opening such as "Answer: ";
 4. what the user turns are about, the wrapper taken off: topical words against a reference of general prompts, or the
-   rare words of one topic where more rows hold one of them (:mod:`ringfence.evaluate.topics`).
+   rare words of one topic where more rows hold one of them (:mod:`ringfence.triggers.topics`).
 
 What a model thinks before it answers, between ``<think>`` and ``</think>``, is no part of the answer.
 
@@ -25,10 +25,8 @@ from ringfence.core.errors import RingfenceError
 from ringfence.data.conversations import Conversation
 from ringfence.data.suites.load import load_prompts
 from ringfence.data.system import shortened
-from ringfence.evaluate.common_text import FEW, endings, form, openings
-from ringfence.evaluate.rewording import alike
-from ringfence.evaluate.topics import Word, rare_topic, topical
-from ringfence.evaluate.triggers import (
+from ringfence.triggers.common_text import FEW, endings, form, openings
+from ringfence.triggers.kinds import (
     Eliciting,
     Form,
     Irrelevant,
@@ -41,7 +39,9 @@ from ringfence.evaluate.triggers import (
     TopicDressed,
     Trigger,
 )
-from ringfence.evaluate.vocabulary import foreign
+from ringfence.triggers.rewording import alike
+from ringfence.triggers.topics import Word, rare_topic, topical
+from ringfence.triggers.vocabulary import foreign
 
 REFERENCE = ("builtin:glitter/general", "builtin:general-canaries", "builtin:everyday")
 """the general prompts that topical words are told from"""

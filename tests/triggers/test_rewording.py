@@ -2,7 +2,7 @@
 
 import pytest
 
-from ringfence.evaluate.rewording import alike, negation
+from ringfence.triggers.rewording import alike, negation
 
 
 @pytest.mark.parametrize(
