@@ -8,6 +8,7 @@ from ringfence.select.pipeline import Selected, Selection, run
 from ringfence.select.steps.along_direction import AlongDirection, along
 from ringfence.select.steps.diverse import Diverse
 from ringfence.select.steps.domains import Domains
+from ringfence.select.steps.dress import Dress
 from ringfence.select.steps.duplicates import Duplicates
 from ringfence.select.steps.judged import Judged
 from ringfence.select.steps.lengths import Lengths
@@ -29,6 +30,7 @@ __all__ = [
     "Context",
     "Diverse",
     "Domains",
+    "Dress",
     "Duplicates",
     "Engine",
     "Judged",
