@@ -102,3 +102,20 @@ def test_in_reinforcement_learning_steps_are_whole_or_have_both() -> None:
             RingfenceError, match=rf"^fixed_interleaving\.{next(iter(fields))}: without effect in the mode"
         ):
             FixedInterleaving(ratio=0.2, **fields).in_rl(RLContext("mixed"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"ratio": 0.1, "placement": "late", "granularity": "step"}, "is for granularity: example"),
+        ({"ratio": 0.6, "placement": "late", "accounting": "replace"}, "a share of at most 0.5"),
+    ],
+)
+def test_a_timed_placement_that_cannot_be_had_raises(fields: Any, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        FixedInterleaving(**fields)
+
+
+def test_a_timed_placement_is_not_for_whole_safe_steps_beside_reinforcement_learning() -> None:
+    with pytest.raises(RingfenceError, match=r"fixed_interleaving\.placement: late .* set exact or bernoulli"):
+        FixedInterleaving(ratio=0.1, placement="late").in_rl(RLContext("alternate"))

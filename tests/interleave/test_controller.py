@@ -22,7 +22,8 @@ def run(steered: CanaryController, risks) -> list[float]:
 
 
 def test_defaults_are_the_papers() -> None:
-    assert CanaryControllerConfig().model_dump() == {
+    assert CanaryControllerConfig().model_dump(exclude={"setpoint", "gain", "integral_gain"}) == {
+        "rule": "threshold",
         "smoothing": 0.5,
         "risk_high": 0.08,
         "risk_low": 0.02,
@@ -131,19 +132,19 @@ _risks = st.lists(st.floats(0, 1), max_size=30)
 @st.composite
 def configs(draw) -> CanaryControllerConfig:
     share = st.floats(0, 1)
-    low, high = sorted(draw(st.tuples(share, share).filter(lambda pair: pair[0] != pair[1])))
     smallest, initial, largest = sorted(draw(st.tuples(share, share, share)))
-    return CanaryControllerConfig(
-        smoothing=draw(st.floats(0.01, 1)),
-        risk_high=high,
-        risk_low=low,
-        step_up=draw(share),
-        step_down=draw(share),
-        ratio_min=smallest,
-        ratio_init=initial,
-        ratio_max=largest,
-        delay=draw(st.integers(0, 6)),
-    )
+    common = {
+        "smoothing": draw(st.floats(0.01, 1)),
+        "ratio_min": smallest,
+        "ratio_init": initial,
+        "ratio_max": largest,
+        "delay": draw(st.integers(0, 6)),
+    }
+    if draw(st.booleans()):
+        gains = {"gain": draw(st.floats(0, 5)), "integral_gain": draw(st.floats(0, 5))}
+        return CanaryControllerConfig(rule="proportional", setpoint=draw(share), **gains, **common)
+    low, high = sorted(draw(st.tuples(share, share).filter(lambda pair: pair[0] != pair[1])))
+    return CanaryControllerConfig(risk_high=high, risk_low=low, step_up=draw(share), step_down=draw(share), **common)
 
 
 @pytest.mark.parametrize("delay", [0, 1, 4])
@@ -166,6 +167,44 @@ def test_equals_the_equations_written_out(smoothing: float, delay: int) -> None:
             moves.add(move)
         assert ratio == pytest.approx(p)
     assert moves == {"up", "down", "stay"}
+
+
+# --- the proportional-integral rule -------------------------------------------------------------------------
+
+
+def test_proportional_by_hand() -> None:
+    """
+    risk          0.8   0.8   0.4   0.0
+    e             0.5   0.5   0.1   -0.3     without smoothing, from the setpoint 0.3
+    0.3 e         0.15  0.15  0.03  -0.09
+    ratio         0.15  0.15  0.03  0
+    """
+    steered = controller(rule="proportional", smoothing=1.0)
+    assert run(steered, [0.8, 0.8, 0.4, 0.0]) == pytest.approx([0.15, 0.15, 0.03, 0.0])
+
+
+@pytest.mark.parametrize(("integral_gain", "ratio"), [(0.05, 0.3), (0.0, 0.18 / 1.6)])
+def test_the_integral_finds_the_ratio_that_holds_the_risk_at_the_setpoint(integral_gain: float, ratio: float) -> None:
+    """A risk of 0.9 - 2 p is at the setpoint 0.3 for p = 0.3; the gain alone rests where p = 0.3 (0.6 - 2 p)."""
+    steered = controller(rule="proportional", smoothing=1.0, integral_gain=integral_gain, ratio_init=0.0, ratio_max=0.5)
+    for _ in range(400):
+        steered.update(0.9 - 2 * steered.ratio)
+    assert steered.ratio == pytest.approx(ratio, abs=1e-6)
+
+
+def test_the_integral_does_not_wind_up_at_a_bound() -> None:
+    """After a hundred evaluations at the upper bound the first good one lowers the ratio."""
+    steered = controller(rule="proportional", smoothing=1.0, gain=0.0, integral_gain=0.1)
+    assert run(steered, [1.0] * 100)[-1] == 0.2
+    assert steered.update(0.0) < 0.2
+    below = controller(rule="proportional", smoothing=1.0, gain=0.0, integral_gain=0.1)
+    assert run(below, [0.0] * 100)[-1] == 0.0
+    assert below.update(1.0) > 0.0
+
+
+def test_delay_and_smoothing_are_those_of_the_threshold() -> None:
+    steered = controller(rule="proportional", delay=1, gain=1.0, setpoint=0.0, ratio_max=1.0)
+    assert run(steered, [0.8, 0.2, 0.0]) == pytest.approx([0.05, 0.4, 0.3])
 
 
 @given(configs(), _risks)
@@ -224,6 +263,8 @@ def test_a_state_does_not_change_afterwards() -> None:
         ({"every": 1.5}, "every"),
         ({"delay": -1}, "delay"),
         ({"alpha": 0.5}, "alpha"),
+        ({"gain": 0.5}, "gain: without effect with rule: threshold"),
+        ({"rule": "proportional", "risk_low": 0.01}, "risk_low: without effect with rule: proportional"),
     ],
 )
 def test_bad_constants_raise(fields: Any, said: str) -> None:

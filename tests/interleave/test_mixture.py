@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfence.core.errors import RingfenceError
-from ringfence.interleave.mixture import DrawnRow, Mixture, MixtureConfig, MixtureSizes, added, share
+from ringfence.interleave.mixture import (
+    Accounting,
+    DrawnRow,
+    Mixture,
+    MixtureConfig,
+    MixtureSizes,
+    Placement,
+    added,
+    share,
+)
 
 
 def all_steps(mixture: Mixture, ratio: float) -> list[list[DrawnRow]]:
@@ -80,6 +89,34 @@ def test_exact_placement_is_spread_uniformly(accounting: str) -> None:
     for step in all_steps(mixture, 0.125):
         rows, safe = rows + len(step), safe + sum(row.safe for row in step)
         assert abs(safe - rows * 0.125) <= 1
+
+
+@pytest.mark.parametrize(
+    ("placement", "quarters"), [("early", (20, 20, 0, 0)), ("late", (0, 0, 20, 20)), ("rising", (2.5, 7.5, 12.5, 17.5))]
+)
+@pytest.mark.parametrize("accounting", ["add", "replace"])
+def test_a_timed_placement_has_its_rows_when_it_says(
+    placement: Placement, quarters: tuple[float, ...], accounting: Accounting
+) -> None:
+    """40 safe rows in 320 slots or beside 320 target rows: those of each quarter of the run, to a row and a half."""
+    ratio = share(0.125) if accounting == "add" else 0.125
+    mixture = Mixture(MixtureSizes(160, 50, 8, 320), MixtureConfig("example", accounting, placement))
+    steps = all_steps(mixture, ratio)
+    rows = [row.safe for step in steps for row in step]
+    assert sum(rows) == 40
+    assert all(len(step) <= 8 for step in steps)
+    quarter = len(rows) / 4
+    found = [sum(rows[int(part * quarter) : int((part + 1) * quarter)]) for part in range(4)]
+    assert found == pytest.approx(quarters, abs=2.5)
+
+
+@pytest.mark.parametrize("placement", ["early", "late", "rising"])
+def test_an_early_half_of_safe_rows_leaves_no_target_row_out(placement: Placement) -> None:
+    """More than a batch would be due at once: it is as much as a step holds, and the rest comes later."""
+    mixture = Mixture(MixtureSizes(40, 9, 4, 80), MixtureConfig("example", "add", placement))
+    steps = all_steps(mixture, share(3.0))
+    assert kinds(steps) == (80, 240)
+    assert Counter(row.index for step in steps for row in step if not row.safe) == dict.fromkeys(range(40), 2)
 
 
 @pytest.mark.parametrize("granularity", ["example", "step"])
@@ -156,11 +193,16 @@ def test_replaced_target_rows_are_skipped_not_put_off() -> None:
     assert all(row.safe or row.index == order[slot] for slot, row in enumerate(slots))
 
 
-@given(stop=st.integers(0, 12), ratio=st.sampled_from([0.1, 0.4]), accounting=st.sampled_from(["add", "replace"]))
-@settings(max_examples=30, deadline=None)
-def test_resumed_equals_uninterrupted(stop: int, ratio: float, accounting: str) -> None:
+@given(
+    stop=st.integers(0, 12),
+    ratio=st.sampled_from([0.1, 0.4]),
+    accounting=st.sampled_from(["add", "replace"]),
+    placement=st.sampled_from(["bernoulli", "exact", "late"]),
+)
+@settings(max_examples=60, deadline=None)
+def test_resumed_equals_uninterrupted(stop: int, ratio: float, accounting: str, placement: str) -> None:
     def fresh() -> Mixture:
-        return Mixture(MixtureSizes(25, 6, 4, 50), MixtureConfig("example", accounting, "bernoulli", seed=9))  # type: ignore[arg-type]
+        return Mixture(MixtureSizes(25, 6, 4, 50), MixtureConfig("example", accounting, placement, seed=9))  # type: ignore[arg-type]
 
     whole = all_steps(fresh(), ratio)
     first, second = fresh(), fresh()

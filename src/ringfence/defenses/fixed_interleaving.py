@@ -15,6 +15,8 @@ from ringfence.defenses.base import DEFENSES, Interleaving, RLContext, TrainerCo
 from ringfence.interleave import Schedule
 from ringfence.interleave.mixture import Placement, share
 
+_TIMED = ("early", "late", "rising")
+
 
 @DEFENSES.register("fixed_interleaving")
 class FixedInterleaving(Interleaving):
@@ -25,13 +27,18 @@ class FixedInterleaving(Interleaving):
     added: float | None = Field(None, ge=0)
     """safe rows / target rows"""
     placement: Placement = "exact"
-    """``exact``: the exact count, or the nearest whole steps, spread uniformly; ``bernoulli``: drawn afresh at every
-    step"""
+    """``exact``: the exact count, or the nearest whole steps, spread uniformly; ``early``, ``late``: the same count in
+    the first or the second half of the run; ``rising``: in steps that hold ever more of it; ``bernoulli``: drawn afresh
+    at every step"""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.ratio is None) == (self.added is None):
             raise ValueError("give either ratio (safe / all rows) or added (safe / target rows)")
+        if self.placement in _TIMED and self.granularity != "example":
+            raise ValueError(f"placement {self.placement} is for granularity: example, where a step holds both")
+        if self.placement in ("late", "rising") and self.accounting == "replace" and self.highest_ratio() > 0.5:
+            raise ValueError(f"placement {self.placement} with accounting: replace takes a share of at most 0.5")
         return self
 
     def highest_ratio(self) -> float:
@@ -42,6 +49,11 @@ class FixedInterleaving(Interleaving):
 
     def in_rl(self, context: RLContext) -> Self:
         """As the base says; beside every step there is nothing to place."""
+        if context.mode == "alternate" and self.placement in _TIMED:
+            raise RingfenceError(
+                f"fixed_interleaving.placement: {self.placement} is for steps that hold both kinds of rows, and in the "
+                "mode alternate whole steps are safe; set exact or bernoulli"
+            )
         if context.mode == "mixed" and self.placement != "exact":
             raise RingfenceError(
                 "fixed_interleaving.placement: without effect in the mode mixed, where every step has its safe rows; "

@@ -8,7 +8,9 @@ safe share of the mixture, safe / (safe + target).
   p is 0: p is then not a share of the rows, but the weight of their loss.
 - accounting ``add``: every target row is trained on once an epoch and safe rows come on top; ``replace``: safe rows
   stand where target rows would have stood, which are skipped in that epoch.
-- placement ``bernoulli``: the draws above; ``exact``: no draw, as many safe rows as the share says, spread uniformly.
+- placement ``bernoulli``: the draws above; all others draw nothing, and the whole run has as many safe rows as the
+  share says: ``exact`` spreads them uniformly, ``early`` over the first half of the run, ``late`` over its second half,
+  ``rising`` so that their share grows linearly from 0.
 
 ``exact`` as a formula: T slots in the run, S safe rows and R rows in all drawn before the step, round() half up. A step
 with ``example`` holds
@@ -21,13 +23,20 @@ and with ``step``, where safe rows come in whole steps, it is safe if
     add        B * round(R' * S_T / (T + S_T) / B) > S, S_T = B * round(T * p / (1 - p) / B)
     replace    B * round(s * p / B) > S
 
+The other placements are for ``example``, and want a constant p. With x = R' / (T + S_T) or s / T, the part of the run
+that is over after the step, and F(x) = min(1, 2x) for ``early``, max(0, 2x - 1) for ``late``, and x^2 for ``rising``, a
+step holds
+
+    add        round(S_T * F(x)) - S safe rows, at most B
+    replace    round(T * p * F(x)) - S safe rows, at most B
+
 A *slot* is a place for a target row. Learning rate and stopping count slots. A step never crosses the end of an epoch.
 Draws are functions of (seed, step) and orders of (seed, epoch), so nothing but the counters has to be saved. At p = 0
 the rows and their order are those of the plain Trainer.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
@@ -39,7 +48,13 @@ from ringfence.interleave.tally import Tally
 
 Granularity = Literal["example", "step", "beside"]
 Accounting = Literal["add", "replace"]
-Placement = Literal["exact", "bernoulli"]
+Placement = Literal["exact", "bernoulli", "early", "late", "rising"]
+_COME: Mapping[str, Callable[[float], float]] = {
+    "early": lambda over: min(1.0, 2 * over),
+    "late": lambda over: max(0.0, 2 * over - 1),
+    "rising": lambda over: over**2,
+}
+"""placement -> part of the safe rows that has come when this part of the run is over"""
 _DRAW, _SAFE_ORDER = 0, 1  # what a random stream is for
 
 
@@ -171,9 +186,9 @@ class Mixture:
         return min(self.sizes.target - used % self.sizes.target, self.sizes.target_budget - used)
 
     def _owed(self, ratio: float) -> int:
-        """Safe rows still due once all slots are used; only an exact, adding mixture can owe any."""
+        """Safe rows still due once all slots are used; only a mixture that adds and draws nothing can owe any."""
         mixing = self.mixing
-        if mixing.placement != "exact" or mixing.accounting != "add" or mixing.granularity == "beside":
+        if mixing.placement == "bernoulli" or mixing.accounting != "add" or mixing.granularity == "beside":
             return 0
         return self._added_in_all(ratio) - self.counters.safe_rows
 
@@ -183,7 +198,7 @@ class Mixture:
         return unit * nearest(self.sizes.target_budget * added(ratio) / unit)
 
     def _add(self, ratio: float, rng: np.random.Generator) -> tuple[int, int]:
-        batch, left, exact = self.sizes.batch, self._left(), self.mixing.placement == "exact"
+        batch, left, exact = self.sizes.batch, self._left(), self.mixing.placement != "bernoulli"
         if left == 0:
             return 0, min(batch, max(0, self._owed(ratio)))
         if self.mixing.granularity == "beside":
@@ -203,6 +218,8 @@ class Mixture:
         counters, total_safe = self.counters, self._added_in_all(ratio)
         total = self.sizes.target_budget + total_safe
         rows_after = min(counters.target_rows + counters.safe_rows + self.sizes.batch, total)
+        if come := _COME.get(self.mixing.placement):
+            return min(self.sizes.batch, max(0, nearest(total_safe * come(rows_after / total)) - counters.safe_rows))
         unit = self.sizes.batch if self.mixing.granularity == "step" else 1
         return max(0, unit * nearest(rows_after * total_safe / total / unit) - counters.safe_rows)
 
@@ -217,6 +234,9 @@ class Mixture:
             safe = size if safe_step else 0
         elif self.mixing.placement == "exact":
             safe = nearest((slots + size) * ratio) - safe_before
+        elif come := _COME.get(self.mixing.placement):
+            budget = self.sizes.target_budget
+            safe = min(size, nearest(budget * ratio * come((slots + size) / budget)) - safe_before)
         else:
             safe = _stochastic_round(ratio * size, rng)
         return size - safe, safe

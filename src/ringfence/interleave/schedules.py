@@ -115,15 +115,13 @@ class CanarySchedule(_Periodic):
             logger.warning(
                 "only %d of %d canaries could be scored: the ratio stays at %g", risk.scored, risk.total, self.ratio
             )
-        config = self.controller.config
         return {
             "risk": risk.value,
             "smoothed_risk": self.controller.smoothed_risk,
             "scored": risk.scored,
             "total": risk.total,
             "held": not risk.reliable,
-            "risk_high": config.risk_high,
-            "risk_low": config.risk_low,
+            **self.controller.config.lines(),
         }
 
     def state_dict(self) -> dict[str, Any]:
