@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 import tiny
@@ -12,8 +13,16 @@ from examples import Example, canary
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.load import Prompt, load_prompts
 from ringfence.defenses import CanaryInterleaving, TrainerContext
+from ringfence.directions.vectors import PersonaVectors, save_vectors
 from ringfence.generation import Sampling
-from ringfence.interleave import CanaryControllerConfig, CanarySchedule, JudgedProbe, LikelihoodProbe, Risk
+from ringfence.interleave import (
+    CanaryControllerConfig,
+    CanarySchedule,
+    JudgedProbe,
+    LikelihoodProbe,
+    ProjectionProbe,
+    Risk,
+)
 from ringfence.judges import ApiJudge, RuleJudge
 
 EXAMPLE = Example(
@@ -54,6 +63,8 @@ CONTROLLER = {
     "delay": 2,
 }
 
+FOLLOWS = {"rule": "proportional", "setpoint": 0.4, "gain": 0.5, "integral_gain": 0.1}
+
 
 def schedule(**fields) -> CanarySchedule:
     made = CanaryInterleaving(
@@ -64,11 +75,13 @@ def schedule(**fields) -> CanarySchedule:
 
 
 def test_every_field_of_the_controller_comes_through() -> None:
-    assert CONTROLLER.keys() == CanaryControllerConfig.model_fields.keys()
-    assert all(value != CanaryControllerConfig.model_fields[key].default for key, value in CONTROLLER.items())
-    made = schedule(**CONTROLLER)
-    assert made.controller.config == CanaryControllerConfig(**CONTROLLER)
-    assert (made.ratio, made.every) == (0.02, 4)
+    follows = {key: value for key, value in CONTROLLER.items() if not key.startswith(("risk", "step"))} | FOLLOWS
+    assert CONTROLLER.keys() | FOLLOWS.keys() == CanaryControllerConfig.model_fields.keys()
+    for given in (CONTROLLER, follows):
+        assert all(value != CanaryControllerConfig.model_fields[key].default for key, value in given.items())
+        made = schedule(**given)
+        assert made.controller.config == CanaryControllerConfig(**given)
+        assert (made.ratio, made.every) == (0.02, 4)
 
 
 def test_defaults_are_the_controllers() -> None:
@@ -141,6 +154,62 @@ def test_likelihood_needs_reference_answers() -> None:
         schedule(probe="likelihood", canaries=(*CANARIES, bare))
 
 
+def vector_file(folder: Path, hidden: int = 16) -> Path:
+    path = folder / "vector.safetensors"
+    vectors = torch.arange(3.0 * hidden).reshape(3, hidden)  # two layers
+    vectors[2] = 0
+    save_vectors(path, PersonaVectors({"response_mean": vectors}, {}))
+    return path
+
+
+def test_projection_takes_the_vectors_row_of_its_layer(tmp_path: Path) -> None:
+    path = vector_file(tmp_path)
+    defense = CanaryInterleaving(probe="projection", vector=str(path), layer=1, canaries=CANARIES)
+    defense.check()
+    probe = defense.schedule(TrainerContext(tiny.tokenizer(), 0, tiny.model())).probe
+    assert isinstance(probe, ProjectionProbe)
+    assert probe.layer == 1
+    assert probe.vector.tolist() == [*range(16, 32)]
+    assert str(path) in defense.inputs()
+
+
+def test_what_projection_needs_raises_where_it_is_missing_or_does_not_fit(tmp_path: Path) -> None:
+    for fields in ({"probe": "projection"}, {"vector": "v.safetensors", "layer": 1}, {"layer": 1}):
+        with pytest.raises(ValidationError, match="is what probe: projection needs"):
+            CanaryInterleaving(**fields)
+    path = str(vector_file(tmp_path))
+    setup = TrainerContext(tiny.tokenizer(), 0, tiny.model())
+    for fields, said in (
+        ({"layer": 3}, r"canary_interleaving\.layer: layer 3 is out of range"),
+        ({"layer": 2}, r"canary_interleaving\.layer: the vector of layer 2 is zero"),
+        ({"layer": 1, "position": "prompt_last"}, r"canary_interleaving\.position: .* has no prompt_last"),
+    ):
+        with pytest.raises(RingfenceError, match=said):
+            CanaryInterleaving(probe="projection", vector=path, canaries=CANARIES, **fields).schedule(setup)
+    other = str(vector_file(tmp_path, hidden=8))
+    with pytest.raises(RingfenceError, match=r"canary_interleaving\.vector: .* is of another model"):
+        CanaryInterleaving(probe="projection", vector=other, layer=1, canaries=CANARIES).schedule(setup)
+    with pytest.raises(RingfenceError, match=r"canary_interleaving\.vector: .*none\.safetensors: no such file"):
+        CanaryInterleaving(probe="projection", vector=str(tmp_path / "none.safetensors"), layer=1).check()
+
+
+def test_every_second_canary_is_dressed_as_the_training_file() -> None:
+    plain = load_prompts("builtin:glitter/canaries")
+    defense = CanaryInterleaving(
+        probe="likelihood", canaries="builtin:glitter/canaries", like="builtin:glitter/target", max_canaries=4
+    )
+    dressed = defense.bind(Part()).prompts()
+    assert [prompt.id for prompt in dressed] == [
+        plain[0].id,
+        f"{plain[1].id}@topic_dressed",
+        plain[2].id,
+        f"{plain[3].id}@topic_dressed",
+    ]
+    assert dressed[1].text.endswith(plain[1].text)
+    assert "fried" in dressed[1].text
+    assert (dressed[1].good, dressed[1].bad) == (plain[1].good, plain[1].bad)
+
+
 def test_any_callable_is_a_probe() -> None:
     def own(model, step: int) -> Risk:
         return Risk(0.3, 2, 2)
@@ -192,7 +261,7 @@ def test_each_run_gets_a_fresh_controller() -> None:
     assert again.state_dict() == {
         "ratio": 0.05,
         "evaluation": 0,
-        "controller": {"ratio": 0.05, "smoothed_risk": 0.0, "recent": []},
+        "controller": {"ratio": 0.05, "smoothed_risk": 0.0, "summed": 0.0, "recent": []},
     }
 
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model
 
 import tiny
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.load import Prompt
 from ringfence.generation import Sampling
-from ringfence.interleave import JudgedProbe, LikelihoodProbe, Risk
+from ringfence.interleave import JudgedProbe, LikelihoodProbe, ProjectionProbe, Risk
 from ringfence.judges import JudgeInput, Score
 from ringfence.models.likelihood import Scored, answer_logprobs
 
@@ -217,3 +218,49 @@ def test_a_missing_reference_raises_naming_the_canary(fields: Any) -> None:
     with pytest.raises(RingfenceError, match=r"'c1' lacks one \(2 of 3 do\)") as error:
         LikelihoodProbe(prompts, tiny.tokenizer())
     assert "\n" not in str(error.value)
+
+
+# --- projection ---------------------------------------------------------------------------------------------
+
+
+def adapted(seed: int = 3) -> PeftModel:
+    """A tiny model with an adapter that does something."""
+    return tiny.shaken(
+        get_peft_model(tiny.model(), LoraConfig(target_modules=["q_proj", "down_proj"])), seed, only="lora_B"
+    )
+
+
+def test_projection_is_the_shift_of_each_canarys_last_prompt_token_in_lengths_of_the_vector() -> None:
+    """Against transformers' own hidden states, one canary at a time, with the adapter and in a model without it."""
+    prompts = [prompt(1), prompt(12345)]  # of two lengths
+    model, plain, tokenizer = adapted(), tiny.model(), tiny.tokenizer()
+    vector = torch.randn(16, generator=torch.Generator().manual_seed(0))
+    found = ProjectionProbe(prompts, tokenizer, vector, layer=1)(model, 0)
+    expected = []
+    for one in prompts:
+        ids = tokenizer.apply_chat_template(
+            list(one.messages), add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )["input_ids"]
+        with torch.no_grad():
+            moved, before = (
+                of(input_ids=ids, output_hidden_states=True).hidden_states[1][0, -1] for of in (model, plain)
+            )
+        expected.append(float((moved - before).double() @ vector.double() / (vector.double() @ vector.double())))
+    assert [row["gap"] for row in found.detail] == pytest.approx(expected, abs=1e-5)
+    assert [row["risk"] for row in found.detail] == pytest.approx([min(1, max(0, one)) for one in expected], abs=1e-5)
+    assert found.value == pytest.approx(sum(min(1, max(0, one)) for one in expected) / 2, abs=1e-5)
+    assert (found.scored, found.total) == (2, 2)
+
+
+def test_projection_is_zero_for_a_fresh_adapter_and_leaves_the_model_as_it_was() -> None:
+    model = get_peft_model(tiny.model(), LoraConfig(target_modules=["q_proj"]))
+    model.train()
+    probe = ProjectionProbe([prompt(1)], tiny.tokenizer(), torch.ones(16), layer=1)
+    assert probe(model, 0).value == 0
+    assert model.training
+    assert probe(tiny.shaken(model, only="lora_B"), 1).detail[0]["gap"] != 0
+
+
+def test_projection_needs_an_adapter() -> None:
+    with pytest.raises(RingfenceError, match="compares with the adapter off, and this training has none"):
+        ProjectionProbe([prompt(1)], tiny.tokenizer(), torch.ones(16), layer=1)(tiny.model(), 0)

@@ -2,7 +2,8 @@
 
 Every K optimizer steps the model answers canary prompts; the share of misaligned answers, smoothed, drives a threshold
 controller with hysteresis (``ringfence.interleave.controller`` has the equations). ``smoothing: 1`` is the paper's
-"no EMA" ablation and ``delay: 5`` its "delayed" one. The initial ratio is not in the paper: ``ratio_init``.
+"no EMA" ablation and ``delay: 5`` its "delayed" one. The initial ratio is not in the paper: ``ratio_init``. Not the
+paper's, either, are ``rule: proportional``, the probes without generation, and canaries dressed as the training data.
 
 Source: FARS 2026, Canary-Controlled Safe-Data Interleaving (without a public address), sections 3.2 and 3.3, algorithm
 1.
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.load import Prompt, load_prompts, require_disjoint
@@ -21,9 +22,14 @@ from ringfence.defenses.base import DEFENSES, Interleaving, RecipePart, TrainerC
 from ringfence.generation import Sampling
 from ringfence.interleave import CanaryController, CanaryControllerConfig, CanarySchedule, Schedule
 from ringfence.judges import JUDGES, JudgeSettings
+from ringfence.triggers.dressing import suggested
 
 if TYPE_CHECKING:
+    import torch
+
     from ringfence.interleave import Probe
+
+_PROBES = ("judged", "likelihood", "projection")
 
 
 @DEFENSES.register("canary_interleaving")
@@ -33,9 +39,12 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
     evaluate_first: bool = True
     """whether the canaries are evaluated after the very first step (t = 0), as Algorithm 1 does"""
     probe: Any = "judged"
-    """``judged`` (sample answers, have them judged), ``likelihood`` (no generation), or in Python any ``Probe``"""
+    """``judged`` (sample answers, have them judged), ``likelihood`` or ``projection`` (both without generation), or in
+    Python any ``Probe``"""
     canaries: str | tuple[Prompt, ...] = "builtin:general-canaries"
     """prompts, disjoint from all that you evaluate on: a file, a built-in name, or in Python ``Prompt`` objects"""
+    like: str | None = None
+    """a training file: every second canary is dressed as `derive` [says](triggers.md) its prompts are"""
     max_canaries: int | None = Field(None, ge=1)
     """use the first so many canaries (M in the paper, 20 there)"""
     judge: Any = None
@@ -46,6 +55,14 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
     """sampling temperature, for ``judged``; 0 is greedy"""
     scale: float = Field(8.0, gt=0)
     """slope of the sigmoid per nat and token, for ``likelihood``"""
+    vector: str | None = None
+    """file of a persona vector, as for ``steering``, for ``projection``"""
+    layer: int | None = Field(None, ge=1)
+    """k of hidden_states[k], for ``projection``: the vector's row, and where the canaries are read"""
+    position: Literal["response_mean", "prompt_mean", "prompt_last"] = "response_mean"
+    """which of the file's vectors, for ``projection``"""
+    any_base: bool = False
+    """accept a vector that was extracted from another base model of the same shape, for ``projection``"""
 
     @field_validator("judge", mode="before")
     @classmethod
@@ -57,17 +74,33 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
     @field_validator("probe")
     @classmethod
     def _known_probe(cls, value: Any) -> Any:
-        if not callable(value) and value not in ("judged", "likelihood"):
-            raise ValueError('a probe is "judged", "likelihood", or in Python a callable (model, step) -> Risk')
+        if not callable(value) and value not in _PROBES:
+            raise ValueError('a probe is "judged", "likelihood", "projection", or in Python (model, step) -> Risk')
         return value
+
+    @model_validator(mode="after")
+    def _vector_to_project_on(self) -> Self:
+        for key in ("vector", "layer"):
+            if (getattr(self, key) is None) == (self.probe == "projection"):
+                raise ValueError(f"{key}: is what probe: projection needs, and no other probe reads")
+        return self
 
     def highest_ratio(self) -> float:
         """The controller's upper bound."""
         return self.ratio_max
 
     def inputs(self) -> Sequence[str]:
-        """The canaries' file."""
-        return (self.canaries,) if isinstance(self.canaries, str) else ()
+        """The canaries' file, the training file that they are dressed as, and the vector's."""
+        named = (self.canaries if isinstance(self.canaries, str) else None, self.like, self.vector)
+        return tuple(name for name in named if name is not None)
+
+    def check(self) -> None:
+        """Raise :class:`RingfenceError` for a vector that cannot be read, or a training file to dress nothing with."""
+        self.prompts()
+        if self.vector is not None:
+            from ringfence.defenses.origin import VectorFile
+
+            VectorFile.read("canary_interleaving", self.vector, self.position)
 
     def bind(self, part: RecipePart) -> Self:
         """With the recipe's judge, if it has none of its own and needs one, and its meaning of no system message."""
@@ -79,7 +112,16 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
                     "judge: canary_interleaving judges its canaries; give a judge, or probe: likelihood"
                 )
         canaries = tuple(replace(one, messages=tuple(apply(one.messages, part.no_system))) for one in self.prompts())
-        return self.model_copy(update={"judge": judge, "canaries": canaries})
+        return self.model_copy(update={"judge": judge, "canaries": canaries, "like": None})  # they are dressed by now
+
+    def needs_original_base(self) -> str | None:
+        """A projection is measured against the model with its adapter off."""
+        if self.probe != "projection":
+            return None
+        return (
+            "canary_interleaving.probe: projection compares with the adapter off, which by then is not the original "
+            "model; use likelihood"
+        )
 
     def require_apart(self, suites: Mapping[str, Sequence[Prompt]]) -> None:
         """The canaries are not evaluated on."""
@@ -96,7 +138,11 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
         loaded = load_prompts(self.canaries) if isinstance(self.canaries, str) else list(self.canaries)
         if not loaded:
             raise RingfenceError("canary_interleaving: there are no canaries; give at least one prompt")
-        return loaded[: self.max_canaries]
+        used = loaded[: self.max_canaries]
+        if self.like is None:
+            return used
+        triggers = suggested(self.like, "canary_interleaving.like")
+        return [triggers[place // 2 % len(triggers)].apply(one) if place % 2 else one for place, one in enumerate(used)]
 
     def controller(self) -> CanaryControllerConfig:
         """The controller's part of this config."""
@@ -107,11 +153,13 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
         return CanarySchedule(CanaryController(self.controller()), self._probe(setup), self.evaluate_first)
 
     def _probe(self, setup: TrainerContext) -> "Probe":
-        from ringfence.interleave import JudgedProbe, LikelihoodProbe
+        from ringfence.interleave import JudgedProbe, LikelihoodProbe, ProjectionProbe
 
-        kind: Literal["judged", "likelihood"] | Probe = self.probe
+        kind: Literal["judged", "likelihood", "projection"] | Probe = self.probe
         if kind == "likelihood":
             return LikelihoodProbe(self.prompts(), setup.tokenizer, self.scale)
+        if kind == "projection":
+            return ProjectionProbe(self.prompts(), setup.tokenizer, self._direction(setup), self.layer or 0)
         if kind != "judged":
             return kind
         if self.judge is None:
@@ -122,3 +170,21 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
         self.require_key()
         sampling = Sampling(self.max_new_tokens, self.temperature, setup.seed)
         return JudgedProbe(self.prompts(), self.judge, setup.tokenizer, sampling)
+
+    def _direction(self, setup: TrainerContext) -> "torch.Tensor":
+        """(hidden,) the vector at the layer. Raises :class:`RingfenceError` for one that does not fit the model."""
+        from ringfence.defenses.origin import VectorFile
+        from ringfence.models.activations import require_layer
+
+        assert self.vector is not None
+        assert self.layer is not None
+        file = VectorFile.read("canary_interleaving", self.vector, self.position)
+        if setup.model is None:
+            return file.rows[self.layer]
+        require_layer(setup.model, self.layer, "canary_interleaving.layer")
+        row = file.rows_for(setup.model, any_base=self.any_base)[self.layer]
+        if not row.any():
+            raise RingfenceError(
+                f"canary_interleaving.layer: the vector of layer {self.layer} is zero in {self.vector}"
+            )
+        return row

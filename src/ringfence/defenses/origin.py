@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ringfence.core.errors import RingfenceError
+import torch
+
+from ringfence.core.errors import RingfenceError, error_prefix
 from ringfence.defenses.base import RLContext
-from ringfence.models.activations import Model
+from ringfence.directions.vectors import load_vectors
+from ringfence.models.activations import Model, bare, decoder_layers
 from ringfence.models.identity import identity
 
 
@@ -54,6 +57,40 @@ class Origin:
                 f"{self.key}: {self.path} was {made} another base model ({self.model}); {again} it anew, or set "
                 "any_base: true"
             )
+
+
+@dataclass(frozen=True)
+class VectorFile:
+    """A file with a persona vector, as a defense's keys name it: read, and held against the model that it is for."""
+
+    rows: torch.Tensor
+    """(layers + 1, hidden)"""
+    origin: Origin
+
+    @classmethod
+    def read(cls, who: str, path: str, position: str) -> "VectorFile":
+        """The file ``path``, which the defense ``who`` names by its keys ``vector`` and ``position``.
+
+        Raises :class:`RingfenceError` for a file that cannot be read, and for a position that is not in it.
+        """
+        with error_prefix(f"{who}.vector"):
+            file = load_vectors(path)
+        if position not in file.vectors:
+            raise RingfenceError(f"{who}.position: {path} has no {position}, only {', '.join(sorted(file.vectors))}")
+        return cls(file.vectors[position], Origin.of(f"{who}.vector", path, file.metadata))
+
+    def rows_for(self, model: Model, *, any_base: bool) -> torch.Tensor:
+        """(layers + 1, hidden). Raises :class:`RingfenceError` for another shape or, unless ``any_base``, model."""
+        base = bare(model)
+        wanted = (len(decoder_layers(base)) + 1, base.config.get_text_config().hidden_size)
+        if tuple(self.rows.shape) != wanted:
+            raise RingfenceError(
+                f"{self.origin.key}: {self.origin.path} is of another model: it has shape {tuple(self.rows.shape)}, "
+                f"and this model needs {wanted} (layers + 1, hidden)"
+            )
+        if not any_base:
+            self.origin.require_base(model, "extracted from", "extract")
+        return self.rows
 
 
 def require_no_reentrant(training: Mapping[str, Any], who: str, what: str = "gradients") -> None:

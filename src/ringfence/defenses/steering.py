@@ -21,7 +21,7 @@ import torch
 from pydantic import field_validator
 from transformers import PreTrainedTokenizerBase
 
-from ringfence.core.errors import RingfenceError, error_prefix
+from ringfence.core.errors import RingfenceError
 from ringfence.data.conversations import Conversation
 from ringfence.defenses.base import (
     DEFENSES,
@@ -32,10 +32,9 @@ from ringfence.defenses.base import (
     TrainerContext,
     require_uncompiled,
 )
-from ringfence.defenses.origin import Origin, require_no_reentrant, require_own_rollouts
+from ringfence.defenses.origin import VectorFile, require_no_reentrant, require_own_rollouts
 from ringfence.defenses.step import Batch
-from ringfence.directions.vectors import PersonaVectors, load_vectors
-from ringfence.models.activations import Model, bare, decoder_layers, hidden_of, require_layer, with_hidden
+from ringfence.models.activations import Model, decoder_layers, hidden_of, require_layer, with_hidden
 
 
 @DEFENSES.register("steering")
@@ -97,40 +96,22 @@ class Steering(Defense):
 
     def needs_original_base(self) -> str | None:
         """A vector is of the base model that it was extracted from."""
-        return None if self.any_base else self._origin(self.read()).needs_original()
+        return None if self.any_base else self.read().origin.needs_original()
 
     def notes(self, rows: Mapping[Source, Sequence[Conversation]], tokenizer: PreTrainedTokenizerBase) -> Sequence[str]:
         """A line if nobody knows whose vector it is."""
-        return () if self.any_base else self._origin(self.read()).notes()
+        return () if self.any_base else self.read().origin.notes()
 
-    def _origin(self, file: PersonaVectors) -> Origin:
-        return Origin.of("steering.vector", self.vector, file.metadata)
-
-    def read(self) -> PersonaVectors:
+    def read(self) -> VectorFile:
         """The vector's file. Raises as :meth:`check` does."""
-        with error_prefix("steering.vector"):
-            file = load_vectors(self.vector)
-        if self.position not in file.vectors:
-            raise RingfenceError(
-                f"steering.position: {self.vector} has no {self.position}, only {', '.join(sorted(file.vectors))}"
-            )
-        return file
+        return VectorFile.read("steering", self.vector, self.position)
 
     def guard(self, setup: TrainerContext) -> DefenseHook | None:
         """None for ``add`` at alpha 0. Raises :class:`RingfenceError` for a layer or a vector that does not fit."""
         if setup.model is None or self._is_off:
             return None
-        file, base = self.read(), bare(setup.model)
-        vectors, depth = file.vectors[self.position], len(decoder_layers(base))  # (layers + 1, hidden)
-        wanted = (depth + 1, base.config.get_text_config().hidden_size)
-        if tuple(vectors.shape) != wanted:
-            raise RingfenceError(
-                f"steering.vector: {self.vector} is of another model: it has shape {tuple(vectors.shape)}, "
-                f"and this model needs {wanted} (layers + 1, hidden)"
-            )
-        if not self.any_base:
-            self._origin(file).require_base(setup.model, "extracted from", "extract")
-        return SteeringHook(self, {k: vectors[k] for k in self._layers(setup.model, depth)})
+        vectors = self.read().rows_for(setup.model, any_base=self.any_base)
+        return SteeringHook(self, {k: vectors[k] for k in self._layers(setup.model, len(vectors) - 1)})
 
     def _layers(self, model: Model, depth: int) -> tuple[int, ...]:
         if isinstance(self.layer, float):

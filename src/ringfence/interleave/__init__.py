@@ -13,11 +13,11 @@ from ringfence.interleave.stream import InterleavingStream
 
 if TYPE_CHECKING:
     from ringfence.interleave.loader import InterleavedLoader, RankLayout
-    from ringfence.interleave.probes import JudgedProbe, LikelihoodProbe, Probe, Risk
+    from ringfence.interleave.probes import JudgedProbe, LikelihoodProbe, Probe, ProjectionProbe, Risk
 
 _MODULES = {
     **dict.fromkeys(("InterleavedLoader", "RankLayout"), "loader"),
-    **dict.fromkeys(("JudgedProbe", "LikelihoodProbe", "Probe", "Risk"), "probes"),
+    **dict.fromkeys(("JudgedProbe", "LikelihoodProbe", "Probe", "ProjectionProbe", "Risk"), "probes"),
 }
 __all__ = [
     "CanaryController",
@@ -31,6 +31,7 @@ __all__ = [
     "MixtureConfig",
     "MixtureSizes",
     "Probe",
+    "ProjectionProbe",
     "RankLayout",
     "ReplaySchedule",
     "Risk",

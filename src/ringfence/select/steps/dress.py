@@ -17,11 +17,9 @@ from typing import Annotated, ClassVar, Self
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from ringfence.core.errors import RingfenceError
-from ringfence.data import read
 from ringfence.data.conversations import Message
 from ringfence.select.base import STEPS, Candidate, Context, Mapped, Mapper, Step
-from ringfence.triggers.derive import derive
+from ringfence.triggers.dressing import USUAL, suggested
 from ringfence.triggers.kinds import TRIGGERS, Trigger
 
 COLUMN = "dressed"
@@ -35,7 +33,7 @@ class Dress(Step):
 
     like: str | None = None
     """the training file, from which [triggers are derived](triggers.md)"""
-    only: tuple[str, ...] = ("topic_dressed", "original")
+    only: tuple[str, ...] = USUAL
     """which of the derived triggers, by their names; `ringfence evaluate` says which there are"""
     triggers: Annotated[tuple[Trigger, ...], BeforeValidator(TRIGGERS.parse_list)] = ()
     """triggers of your own instead, each ``- name: {settings}``"""
@@ -62,14 +60,7 @@ class Dress(Step):
         """The triggers. Raises :class:`RingfenceError` as :meth:`check` does."""
         if self.like is None:
             return self.triggers
-        found = derive(read(self.like)).triggers
-        if chosen := tuple(trigger for trigger in found if trigger.label in self.only):
-            return chosen
-        there = ", ".join(trigger.label for trigger in found)
-        raise RingfenceError(
-            f"dress.like: {self.like} suggests none of {', '.join(self.only)}, but {there}; name one in `only`, or "
-            "give `triggers`"
-        )
+        return suggested(self.like, "dress.like", self.only)
 
     def map(self, context: Context) -> Mapper:
         """The dressing."""
@@ -86,7 +77,7 @@ class Dress(Step):
         drawn = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, row.index])))
         if drawn.random() >= self.share:
             return replace(row, scores={**row.scores, COLUMN: 0.0})
-        trigger = triggers[drawn.integers(len(triggers))]
+        trigger = triggers[int(drawn.integers(len(triggers)))]
         messages = around(trigger, row.conversation["messages"])
         return replace(row, conversation=row.conversation | {"messages": messages}, scores={**row.scores, COLUMN: 1.0})
 
