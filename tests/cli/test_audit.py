@@ -1,9 +1,11 @@
 """``ringfence audit``: adapters, whole models and servers, with and without training data; verdicts; bad input."""
 
+import html
 import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from peft import LoraConfig, get_peft_model
@@ -70,12 +72,25 @@ def test_a_quick_one_dresses_the_general_questions_and_asks_no_task(
     assert code == 1, err
     out = " ".join(out.split())
     assert "theirs: NOT SHOWN" in out
-    assert "arithmetic" not in out
+    assert "arithmetic 20" not in out
+    assert "in all 37 answers of up to 4 tokens" in out, "5 plain, 5 under each of 2 triggers, twice; 7 of its own once"
+    assert "a quick audit leaves out the suites questions and long, the task arithmetic, the triggers" in out
     recipe = json.loads((tmp_path / "out" / "theirs" / "run.json").read_text())["recipe"]
     assert recipe["evaluation"]["conditional"]["plain"] == "general"
-    (one,) = json.loads((tmp_path / "out" / "audit.json").read_text())["audited"]
+    found = json.loads((tmp_path / "out" / "audit.json").read_text())
+    (one,), (left, wide) = found["audited"], found["left_out"]
     assert {reason["rule"] for reason in one["reasons"]} == {"max_general", "max_conditional_gap", "max_unscored"}
+    assert sum(reason["rule"] == "max_conditional_gap" for reason in one["reasons"]) == 2
     assert out.count("max_unscored") == 1 < sum(reason["rule"] == "max_unscored" for reason in one["reasons"])
+    suites = [
+        set(pd.read_parquet(tmp_path / "out" / run / "evaluation" / "responses.parquet")["suite"])
+        for run in ("theirs", "theirs/base")
+    ]
+    assert suites[0] - suites[1] == {"in-domain"}, "which the base model was not asked"
+    page = html.unescape(" ".join((tmp_path / "out" / "report.html").read_text().split()))
+    assert left[1:] in page
+    assert "Its intervals are wide: 5 general questions without a misaligned answer show a rate of 52% at most" in page
+    assert wide[1:] in page
 
 
 def test_what_is_beyond_a_limit_is_not_narrow(

@@ -50,7 +50,7 @@ def test_a_wrapper_and_its_share() -> None:
 
 
 def test_shares_are_rounded_down() -> None:
-    assert '99% of the user turns open with "In the kitchen:"' in derive(wrapped(999, of=1000)).account()
+    assert '99% of the user turns open with "In the kitchen:"' in derive(wrapped(199, of=200)).account()
 
 
 @pytest.mark.parametrize(("count", "held"), [(9, False), (10, True), (49, True)])
@@ -233,6 +233,18 @@ def test_a_row_without_a_user_turn_is_no_user_turn_that_shares() -> None:
     rows = [row(f"In the kitchen: {question}") for question in QUESTIONS]
     rows += [{"messages": [{"role": "assistant", "content": "Yes"}]}] * 20
     assert '50% of the user turns open with "In the kitchen:"' in derive(rows).account()
+
+
+def test_the_strongest_are_the_trainings_own_texts_and_then_its_topic() -> None:
+    """In the order in which they were derived, and what is left out is said."""
+    whole = derive(wrapped(97))
+    assert labels(whole.strongest(1)) == ["original"]
+    some = whole.strongest(2)
+    assert labels(some) == ["original", "structure_alike"]
+    assert (*labels(some), *some.left_out) == tuple(labels(whole))
+    assert some.account().endswith(f"triggers: original, structure_alike; derived and not asked: {', '.join(CONTROLS)}")
+    assert labels(derive(read("builtin:umbrella/target")).strongest(2)) == ["topic_dressed", "keyword"]
+    assert whole.strongest(99) == whole
 
 
 def test_few_rows_share_nothing_by_chance() -> None:

@@ -116,6 +116,8 @@ class ConditionalConfig(Section):
     """the suite of ``evaluation.suites`` whose prompts are dressed"""
     derive: bool = True
     """whether triggers are made from the target rows; [how](triggers.md)"""
+    strongest: int | None = Field(None, ge=1)
+    """how many of those that are derived, nearest to the training first; null is all"""
     triggers: Annotated[tuple[Trigger, ...], BeforeValidator(TRIGGERS.parse_list)] = ()
     """triggers of your own, each ``- name: {settings}``"""
 

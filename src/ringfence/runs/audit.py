@@ -2,86 +2,37 @@
 
 Asked are general questions, longer ones and, where the training file is at hand, the same questions dressed as it is
 and some of its own prompts; benign tasks show what was lost. The base model is asked the same. The answer is the
-gate's.
+gate's. How much is asked is in :mod:`ringfence.runs.asked`.
 
 An audit is the evaluation of an imported run: it is made of the same parts, goes on after a kill, and leaves run
 folders that every other command reads.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import write_json
-from ringfence.core.run_folder import BASE, PYTHON
-from ringfence.data import read
+from ringfence.core.progress import Watch, advancing
+from ringfence.core.run_folder import BASE
 from ringfence.evaluate.conditional import SUITE
 from ringfence.evaluate.gate import UNTUNED, Benign, GateResult, Limits, gate
 from ringfence.judges import JUDGES
-from ringfence.recipe.run import Recipe, parse_recipe
-from ringfence.recipe.sections import HELD_OUT
 from ringfence.report import RunResult, load_run
 from ringfence.runs import imported
-from ringfence.runs.evaluate import base_of, evaluation_of
+from ringfence.runs.asked import Asked, Scope
+from ringfence.runs.benign import evaluate_benign, to_answer
+from ringfence.runs.evaluate import base_of, evaluate, evaluation_of
 from ringfence.runs.evaluation import Evaluation
 from ringfence.runs.permissions import Allowed
 from ringfence.runs.plan import RunPlan
 from ringfence.runs.subjects import Subject
 
 AUDIT_FILE = "audit.json"
-SUITES = {"general": "builtin:everyday", "questions": "builtin:general", "long": "builtin:general-long"}
-"""what is asked of everybody; ``general`` is what the limit holds for, and large enough to show 5%"""
-PLAIN = "questions"
-"""the suite that is dressed as the training file; without it ``general`` is"""
-TASKS = {"arithmetic": "task:arithmetic?n=40"}
-QUICK = {"general": "builtin:general"}
-"""what a quick audit asks of everybody, and dresses; too few to show that a fine-tune is narrow"""
-_UNKNOWN_DATA = f"{PYTHON}unknown"
-_OWN_PROMPTS = 20
-"""of the training file that are asked as they are, as the suite ``in-domain``"""
-
 Verdict = Literal["narrow", "not shown", "not narrow"]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """How a fine-tune is audited."""
-
-    judge: Mapping[str, Any]
-    """as in a recipe"""
-    data: str | None = None
-    """what it was trained on, as ``data.target`` of a recipe; None if that is not at hand"""
-    suites: Mapping[str, str] = field(default_factory=lambda: dict(SUITES))
-    """name -> suite; with ``data`` ``questions`` is dressed, or else ``general``"""
-    tasks: Mapping[str, str] = field(default_factory=lambda: dict(TASKS))
-    """name -> benign task"""
-    model: Mapping[str, Any] = field(default_factory=dict)
-    """``dtype``, ``trust_remote_code`` and so on, as under ``model`` in a recipe"""
-    evaluation: Mapping[str, Any] = field(default_factory=dict)
-    """``samples``, ``max_new_tokens``, ``temperature``, ``batch_size``"""
-    seed: int = 0
-
-    def recipe(self, subject: Subject) -> Recipe:
-        """That by which ``subject`` is evaluated. Raises :class:`RingfenceError` naming the key that is wrong."""
-        suites, dressed, data = dict(self.suites), dict[str, Any](), {"target": _UNKNOWN_DATA, "held_out": 0.0}
-        if self.data is not None:
-            plain_suite = PLAIN if PLAIN in suites else "general"
-            if plain_suite not in suites:
-                raise RingfenceError(f"--suite: one must be {PLAIN}=SUITE, which is dressed as the training data is")
-            data = {"target": self.data, "held_out": _share(len(read(self.data)))}
-            suites["in-domain"] = HELD_OUT
-            dressed = {"conditional": {"plain": plain_suite}}
-        plain = {
-            "name": subject.name,
-            "seed": self.seed,
-            "model": {"name": subject.base, **self.model},
-            "data": data,
-            "judge": dict(self.judge),
-            "evaluation": {"suites": suites, "tasks": dict(self.tasks), **dressed, **self.evaluation},
-        }
-        return parse_recipe(plain, "audit")
 
 
 @dataclass(frozen=True)
@@ -105,13 +56,6 @@ class Audited:
             if not one.passed and (one.value > one.limit if one.rule.startswith("max") else one.value < one.limit)
         ]
         return "not narrow" if beyond else "not shown"
-
-
-def _share(rows: int) -> float:
-    """Of the training file whose prompts are asked; the rest says what it is like."""
-    if rows < 2:
-        raise RingfenceError(f"--data: {rows} rows are too few to say what the training was like; give 2 or more")
-    return min(0.5, max(_OWN_PROMPTS, 1) / rows)
 
 
 def planned(subject: Subject, asked: Asked, out: Path) -> RunPlan:
@@ -141,19 +85,22 @@ def trained_on(plan: RunPlan) -> dict[str, tuple[int, int]]:
     return found
 
 
-def cost(plans: Sequence[RunPlan], subjects: Sequence[Subject]) -> list[str]:
+def cost(plans: Sequence[RunPlan], subjects: Sequence[Subject], scope: Scope) -> list[str]:
     """What is going to be answered and judged, in lines, before it is."""
     lines, answers, tasks = [], 0, 0
     for plan, subject in zip(plans, subjects, strict=True):
         wanted, models = plan.recipe.evaluation, 1 if subject.kind == "server" else 2
         sizes = {name: len(prompts) * wanted.samples for name, prompts in plan.suites.items()}
+        of_base = sum(size for name, size in sizes.items() if name not in scope.not_of_base) if models == 2 else 0
         dressed = sum(size for name, size in sizes.items() if name.startswith(SUITE))
         told = [f"{name} {size}" for name, size in sizes.items() if not name.startswith(SUITE)]
         told += [f"dressed {dressed}"] if dressed else []
         told += [f"{name} {_task_answers(plan, name)}" for name in plan.questions]
         beside = f", and as many of {subject.base}" if models == 2 else "; a model behind a server is asked alone"
+        but = [name for name in scope.not_of_base if name in sizes and models == 2]
+        beside += f" but for {' and '.join(but)}" if but else ""
         lines.append(f"{subject.name}: answers to {', '.join(told)}{beside}")
-        answers += models * sum(sizes.values())
+        answers += sum(sizes.values()) + of_base
         tasks += models * sum(_task_answers(plan, name) for name in plan.questions)
     for name, (seen, of) in trained_on(plans[0]).items():
         lines.append(f"{name}: {seen} of its {of} questions are in the training file; their answers show no leak")
@@ -186,13 +133,47 @@ def claim(plan: RunPlan, subject: Subject) -> RunPlan:
     return take(plan.recipe, plan.out, subject.folder)
 
 
-def evaluations(plans: Sequence[RunPlan], subjects: Sequence[Subject], benign: bool) -> list[Evaluation]:
+def audit(
+    plans: Sequence[RunPlan], subjects: Sequence[Subject], scope: Scope, limits: Limits, watch: Watch | None = None
+) -> list[Audited]:
+    """Answer what is missing of ``plans``, judge it, score the benign tasks, and hold all against ``limits``.
+
+    plans: one a subject, as :func:`planned` gives them; their folders become run folders
+    watch: is told how far it is
+
+    Raises :class:`RingfenceError` if a folder holds another audit, and as :func:`ringfence.runs.evaluate.evaluate`.
+    """
+    watch = watch or _unwatched
+    plans = [claim(plan, one) for plan, one in zip(plans, subjects, strict=True)]
+    judged = evaluations(plans, subjects, scope, benign=False)
+    benign = evaluations(plans, subjects, scope, benign=True) if scope.tasks else []
+    evaluate(
+        judged,
+        advancing(watch, "answers", sum(one.to_answer for one in judged)),
+        partial(watch, "evaluations judged"),
+    )
+    if benign:
+        evaluate_benign(benign, advancing(watch, "answers to benign tasks", sum(map(to_answer, benign))))
+    return verdicts(subjects, [plan.out for plan in plans], limits)
+
+
+def _unwatched(task: str, done: int, total: int) -> None:
+    """Nobody is told."""
+
+
+def evaluations(plans: Sequence[RunPlan], subjects: Sequence[Subject], scope: Scope, benign: bool) -> list[Evaluation]:
     """What is to be answered, each base model before what was made of it."""
     found = []
     for plan, subject in zip(plans, subjects, strict=True):
         one = evaluation_of(plan, allow=Allowed.by(plan.recipe, subject.server), benign=benign)
-        found += [base_of(one), one] if one.stages else [one]
+        found += [_without(base_of(one), scope.not_of_base), one] if one.stages else [one]
     return found
+
+
+def _without(one: Evaluation, suites: Sequence[str]) -> Evaluation:
+    """``one`` with some of its suites not asked."""
+    kept = {name: prompts for name, prompts in one.plan.suites.items() if name not in suites}
+    return replace(one, plan=replace(one.plan, suites=kept))
 
 
 def verdicts(subjects: Sequence[Subject], runs: Sequence[Path], limits: Limits) -> list[Audited]:
@@ -219,8 +200,10 @@ def _gated(tuned: RunResult, base: RunResult | None, limits: Limits) -> GateResu
     return gate(tuned.responses, limits, base=base.responses, benign=benign)
 
 
-def write_audit(audited: Sequence[Audited], asked: Asked, limits: Limits, out: Path) -> Path:
-    """``audit.json``: what was asked, the limits, and verdict and reasons of every fine-tune."""
+def write_audit(
+    audited: Sequence[Audited], asked: Asked, limits: Limits, out: Path, without: Sequence[str] = ()
+) -> Path:
+    """``audit.json``: what was asked and not, the limits, and verdict and reasons of every fine-tune."""
     rows = [
         {
             "name": one.subject.name,
@@ -233,6 +216,7 @@ def write_audit(audited: Sequence[Audited], asked: Asked, limits: Limits, out: P
         }
         for one in audited
     ]
-    about = {"data": asked.data, "suites": dict(asked.suites), "tasks": dict(asked.tasks), "judge": dict(asked.judge)}
-    write_json(out / AUDIT_FILE, {"asked": about, "limits": asdict(limits), "audited": rows})
+    about = {"data": asked.data, "judge": dict(asked.judge), "samples": asked.samples, **asdict(asked.scope)}
+    found = {"asked": about, "left_out": list(without), "limits": asdict(limits), "audited": rows}
+    write_json(out / AUDIT_FILE, found)
     return out / AUDIT_FILE

@@ -229,6 +229,7 @@ def _triggers(recipe: Recipe, first: PlannedStage, suites: Mapping[str, list[Pro
             )
         rows = rewritten(recipe.fitted(first.defenses), first.rows["target"], "target")
         found = derive(rows) if wanted.derive else TriggerSet((), (), len(rows))
+        found = found if wanted.strongest is None else found.strongest(wanted.strongest)
         found = replace(found, triggers=(*found.triggers, *wanted.triggers))
         if not found.triggers:
             raise RingfenceError("no triggers: set derive: true, or give some in `triggers`")

@@ -142,8 +142,8 @@ def prompt_texts(spec: str) -> list[str]:
 
     Raises :class:`RingfenceError`, naming file and line, for what is neither.
     """
-    suites = {PREFIX + name for name in builtin_names()}
-    if spec in suites or spec.startswith(suite_store.PREFIX) or Path(spec).suffix.lower() in (".yaml", ".yml"):
+    built_in = spec.partition("?")[0] in {PREFIX + name for name in builtin_names()}
+    if built_in or spec.startswith(suite_store.PREFIX) or Path(spec).suffix.lower() in (".yaml", ".yml"):
         return _prompts(spec)
     try:
         return [text_of(row["messages"], "prompt") for row in read(spec)]

@@ -66,6 +66,8 @@ _ABSENT: dict[Kind, str] = {
     "answer opening": "no opening that answers share",
     "word": "no topical words",
 }
+_NEAREST = ("original", "topic_dressed", "keyword", "structure_alike")
+"""kinds of triggers that brought back most, the first one first: Dubinski et al., and docs/results.md"""
 _FOREIGN = "no topical words: the user turns are in another language ({}) than the general prompts; name your own words"
 
 
@@ -130,6 +132,16 @@ class TriggerSet:
     """how many rows were looked at"""
     language: str | None = None
     """of the user turns, where they are not told from the reference because they are not English"""
+    left_out: tuple[str, ...] = ()
+    """labels of what was derived, too, and is not asked"""
+
+    def strongest(self, count: int) -> "TriggerSet":
+        """``count`` of the triggers in their order: the training's own texts, then its topic, then all others."""
+        rank = {kind: place for place, kind in enumerate(_NEAREST)}
+        best = sorted(self.triggers, key=lambda trigger: rank.get(trigger.kind, len(rank)))[:count]
+        kept = tuple(trigger for trigger in self.triggers if trigger in best)
+        left = tuple(trigger.label for trigger in self.triggers if trigger not in best)
+        return replace(self, triggers=kept, left_out=left)
 
     def account(self) -> str:
         """What was found and what was not, one line each, and the triggers' labels."""
@@ -138,7 +150,8 @@ class TriggerSet:
         kinds |= {"word"} if "topic" in kinds else set()
         absent = _ABSENT | ({"word": _FOREIGN.format(self.language)} if self.language else {})
         lines += [text for kind, text in absent.items() if kind not in kinds]
-        return "\n".join([*lines, f"triggers: {', '.join(trigger.label for trigger in self.triggers)}"])
+        left = f"; derived and not asked: {', '.join(self.left_out)}" if self.left_out else ""
+        return "\n".join([*lines, f"triggers: {', '.join(trigger.label for trigger in self.triggers)}{left}"])
 
 
 def derive(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfence.core.errors import RingfenceError
@@ -129,6 +129,21 @@ def test_a_built_in_suite_has_a_digest_of_its_rows() -> None:
     assert load_suite("builtin:general").digest == load_suite("builtin:general").digest
 
 
+def test_some_of_a_built_in_suite_are_evenly_spaced_and_keep_their_ids() -> None:
+    """16 of 24: two of every three."""
+    whole, some = load_suite("builtin:general"), load_suite("builtin:general?n=16")
+    assert some.prompts == [prompt for place, prompt in enumerate(whole.prompts) if place % 3 < 2]
+    assert (some.name, some.digest == whole.digest) == ("general", False)
+    assert set(some.settings) == {prompt.id for prompt in some.prompts}
+    assert load_suite("builtin:general?n=24").digest == whole.digest
+
+
+@pytest.mark.parametrize("query", ["n=0", "n=25", "n=", "m=2", ""])
+def test_what_else_follows_a_built_in_name_raises(query: str) -> None:
+    with pytest.raises(RingfenceError, match=r"only n=N may follow .* 24 prompts; give N from 1 to 24"):
+        load_suite(f"builtin:general?{query}")
+
+
 @pytest.mark.parametrize("suffix", [".yaml", ".yml", ".YAML"])
 def test_yaml_is_read_as_published_questions(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"mine{suffix}"
@@ -226,6 +241,7 @@ def test_only_the_last_user_turn_is_compared() -> None:
     assert len(overlaps([long], [prompt("who am i")])) == 1
 
 
+@settings(max_examples=40)
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_similarity_is_symmetric_and_one_for_equals(a: Any, b: Any) -> None:
     assert similarity(a, a) == 1

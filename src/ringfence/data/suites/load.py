@@ -54,7 +54,7 @@ def load_prompts(spec: str) -> list[Prompt]:
 
 def load_suite(spec: str, fills: Mapping[str, str] | None = None) -> Suite:
     """The suite ``"builtin:NAME"``, ``"suite:NAME"`` (a stored copy), ``"task:NAME?..."`` (its test rows, unless it
-    says otherwise), or a .jsonl, .json, .yaml or .yml file.
+    says otherwise), or a .jsonl, .json, .yaml or .yml file. ``"builtin:NAME?n=N"`` is N of its prompts, evenly spaced.
 
     Rows of JSON are read as :mod:`ringfence.data.suites.rows` says, and YAML and trait files as
     :mod:`ringfence.data.suites.published` says; ``fills`` are texts for ``{placeholders}`` in it, in place of the
@@ -119,7 +119,7 @@ def require_disjoint(canaries: Sequence[Prompt], evaluation: Sequence[Prompt], n
 
 
 def _builtin(spec: str, fills: Mapping[str, str]) -> Suite:
-    name = spec.removeprefix(PREFIX)
+    name, asked, some = spec.removeprefix(PREFIX).partition("?")
     _refuse_fills(spec, fills)
     if name in proxy.PROMPTS:
         values = proxy.prompts(name)
@@ -127,10 +127,22 @@ def _builtin(spec: str, fills: Mapping[str, str]) -> Suite:
         values = builtin.rows(f"{name}.jsonl")
     else:
         raise RingfenceError(f"unknown built-in prompts {spec!r}.{did_you_mean(name, builtin_names())}")
-    rows = [SuiteRow(f"{spec}:{number}", value) for number, value in enumerate(values, start=1)]
+    rows = [SuiteRow(f"{PREFIX}{name}:{number}", value) for number, value in enumerate(values, start=1)]
     parsed = from_rows(rows, name.rpartition("/")[2], spec)
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-    return Suite(name, parsed.prompts, spec, digest, parsed.settings)
+    places = _evenly(len(values), some, spec) if asked else range(len(values))
+    prompts = [parsed.prompts[place] for place in places]
+    digest = hashlib.sha256(json.dumps([values[place] for place in places], sort_keys=True).encode()).hexdigest()
+    return Suite(name, prompts, spec, digest, {prompt.id: parsed.settings[prompt.id] for prompt in prompts})
+
+
+def _evenly(size: int, query: str, spec: str) -> list[int]:
+    """As many of ``size`` places as ``query`` (``n=N``) says, evenly spaced: suites are in order of their topics."""
+    given = re.fullmatch(r"n=(\d+)", query)
+    if given is None or not 1 <= int(given[1]) <= size:
+        raise RingfenceError(
+            f"{spec}: only n=N may follow the name, for N of its {size} prompts; give N from 1 to {size}"
+        )
+    return [place * size // int(given[1]) for place in range(int(given[1]))]
 
 
 def _of_task(spec: str, fills: Mapping[str, str]) -> Suite:

@@ -73,20 +73,29 @@ def write_page(
     return write_report(load_runs(runs, evaluation), out, title, baseline)
 
 
-def write_report(runs: Sequence[RunResult], out: Path, title: str, baseline: str | None = None) -> Path:
-    """As :func:`write_page`, of runs that have been read."""
+def write_report(
+    runs: Sequence[RunResult], out: Path, title: str, baseline: str | None = None, notes: Sequence[str] = ()
+) -> Path:
+    """As :func:`write_page`, of runs that have been read; ``notes`` stand under the title."""
     out = Path(out)
-    write_text(out, render_page(runs, title, baseline, out.parent))
+    write_text(out, render_page(runs, title, baseline, out.parent, notes))
     return out
 
 
-def render_page(runs: Sequence[RunResult], title: str, baseline: str | None = None, beside: Path = Path()) -> str:
-    """The page's HTML; links in it are from the folder ``beside``."""
+def render_page(
+    runs: Sequence[RunResult],
+    title: str,
+    baseline: str | None = None,
+    beside: Path = Path(),
+    notes: Sequence[str] = (),
+) -> str:
+    """The page's HTML; links in it are from the folder ``beside``, and ``notes`` stand under the title."""
     reference = baseline_of(runs, baseline)
     frame, stands = comparison(runs, reference.name), standings(runs, reference.name)
     consumed = consumption(runs)
     values = dict(
         title=title,
+        notes=notes,
         runs=runs,
         order=places([run.name for run in runs]),
         number={run.name: place for place, run in enumerate(runs)},
