@@ -85,12 +85,12 @@ GROUPS: dict[str, tuple[str, list[Callable[..., None]]]] = {
 }
 
 
-def _group(text: str, commands: Iterable[Callable[..., None]]) -> typer.Typer:
-    """A command is called as its function is; its help ends with its examples."""
+def _group(text: str, commands: Iterable[Callable[..., None]], completion: bool = False) -> typer.Typer:
+    """A command is called as its function is; its help ends with its examples. ``completion``: of the user's shell."""
     group = typer.Typer(
         help=text,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=completion,
         rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
     )
@@ -99,7 +99,7 @@ def _group(text: str, commands: Iterable[Callable[..., None]]) -> typer.Typer:
     return group
 
 
-app = _group(HELP, COMMANDS)
+app = _group(HELP, COMMANDS, completion=True)
 for _name, _about in GROUPS.items():
     app.add_typer(_group(*_about), name=_name)
 
