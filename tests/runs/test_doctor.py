@@ -39,7 +39,7 @@ def test_what_is_missing_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(importlib.metadata, "version", version)
     found = {one.about: one for one in examine()}
     assert found["extra slurm"].state == "missing"
-    assert "pip install 'ringfence[slurm]'" in found["extra slurm"].do
+    assert "pip install -c constraints.txt '.[slurm]'" in found["extra slurm"].do
     assert (found["trl"].state, found["trl"].do[:17]) == ("missing", "pip install 'trl<")
     assert found["extra figures"].state == "ok"
 

@@ -37,7 +37,7 @@ def figure(
     """Draw one figure for a paper, in a style that is readable in grey and to the colour-blind.
 
     Runs whose recipes differ in nothing but `seed` and `name` are one point with an interval over seeds. A run has its
-    colour by its name, in whatever order runs are given. Needs matplotlib: `pip install 'ringfence[figures]'`.
+    colour by its name, in whatever order runs are given. Needs matplotlib, the extra `figures` (docs/install.md).
     """
     from ringfence.report.figures import FIGURES, Asked, draw, read
 

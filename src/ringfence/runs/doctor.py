@@ -14,6 +14,7 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 
+from ringfence.core.errors import install
 from ringfence.core.files import cache_folder
 from ringfence.core.hub import offline_if_unreachable
 from ringfence.core.run_folder import PACKAGES
@@ -110,7 +111,7 @@ def _extras() -> Iterator[Finding]:
         found = [(one, _installed(one.name)) for one in by_extra.get(extra, [])]
         lacking = [str(one.name) for one, version in found if version is None or version not in one.specifier]
         told = ", ".join(f"{one.name} {version or 'absent'}" for one, version in found)
-        do = f"for {purpose}: pip install 'ringfence[{extra}]'" if lacking else ""
+        do = f"for {purpose}: {install(extra)}" if lacking else ""
         yield Finding(f"extra {extra}", told, "missing" if lacking else "ok", do)
 
 

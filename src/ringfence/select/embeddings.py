@@ -140,7 +140,7 @@ def readable(
 
 def require_library(encoder: str | None) -> None:
     """Raise :class:`RingfenceError` if ``encoder`` needs a library that is not installed."""
-    if encoder is not None and _LIBRARY not in sys.modules and importlib.util.find_spec(_LIBRARY) is None:
+    if encoder is not None and sys.modules.get(_LIBRARY) is None and importlib.util.find_spec(_LIBRARY) is None:
         raise RingfenceError(
             f"encoder: {encoder} needs sentence-transformers; {install('embed')}, or leave `encoder` out "
             "to take the model's own hidden states"
