@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from ringfence.judges import RuleJudge as RuleJudge
     from ringfence.rl import DefendedGRPOTrainer as DefendedGRPOTrainer
     from ringfence.train import DefendedSFTTrainer as DefendedSFTTrainer
+    from ringfence.train import DefendedTrainer as DefendedTrainer
 
 __version__ = "0.1.0"
 
 _MODULES = {
     "DefendedGRPOTrainer": "rl",
     "DefendedSFTTrainer": "train",
+    "DefendedTrainer": "train",
     "RingfenceError": "core.errors",
     "RuleJudge": "judges",
 }

@@ -326,3 +326,19 @@ def test_around_a_rollout_the_hooks_are_up_once(file: str) -> None:
 
     guards.loss(Batch.of(INPUTS), INPUTS, run)
     assert hooks() == 0
+
+
+def test_states_that_come_without_a_gradient_are_refused() -> None:
+    """Some checkpointing runs layers without gradients, with their hooks; here the layer itself gives none."""
+    model = adapted()
+    guards = guards_of(model, [LDIFS(weight=1, every=2)])
+    layer = decoder_layers(model)[max(guards.layers) - 1]
+    handle = layer.register_forward_hook(lambda module, args, output: output.detach())
+    with pytest.raises(RingfenceError, match=r"layer 4 come without a gradient.*use_reentrant: false"):
+        guards.loss(Batch.of(INPUTS), INPUTS, lambda: model(**INPUTS).loss)
+    handle.remove()
+    loss, penalties = guards.loss(Batch.of(INPUTS), INPUTS, lambda: model(**INPUTS).loss)
+    assert (loss + penalties[0].sum).requires_grad
+    for parameter in decoder_layers(model)[:4].parameters():
+        parameter.requires_grad_(False)
+    guards.loss(Batch.of(INPUTS), INPUTS, lambda: model(**INPUTS).loss)  # only above them is anything trained

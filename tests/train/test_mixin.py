@@ -1,133 +1,41 @@
-"""The mixin on the plain Trainer of transformers, whose rows are tokenised already."""
+"""The mixin on a trainer of the user's own, and before TRL's."""
 
 import inspect
-import json
 from pathlib import Path
-from typing import Any
 
-import pytest
 import torch
-from peft import get_peft_model
-from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
+from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
 from trl import SFTTrainer
 
 import tiny
-import training
-from ringfence.core.errors import RingfenceError
-from ringfence.core.files import JsonlLog
-from ringfence.defenses import KL, CanaryInterleaving, Defense, FixedInterleaving
-from ringfence.recipe.run import parse_recipe
-from ringfence.train import DefendedSFTTrainer, DefendedTrainerMixin
-from training import SAFE, SETTINGS, TARGET, KillAt, Killed, ScriptedProbe, losses, same, weights
+from ringfence.defenses import LDIFS, FixedInterleaving
+from ringfence.train import DefendedSFTTrainer, DefendedTrainer, DefendedTrainerMixin
+from training import SAFE, SETTINGS, TARGET, losses, same, weights
 
 
-class DefendedTrainer(DefendedTrainerMixin, Trainer):
+class Mine(DefendedTrainerMixin, Seq2SeqTrainer):
     """All that a user writes."""
 
 
-def arguments(folder: Path, **changes: Any) -> TrainingArguments:
-    return TrainingArguments(output_dir=str(folder), **{**SETTINGS, **changes})
-
-
-def trainer(folder: Path, *defenses: Defense, cls: type = DefendedTrainer, dropout: float = 0.0, **changes: Any) -> Any:
-    """``changes`` are those of the arguments."""
-    args = arguments(folder, **changes)
-    torch.manual_seed(args.seed)  # the adapter's beginning
-    settings: dict[str, Any] = {
-        "model": get_peft_model(tiny.model(), training.lora(dropout)),
-        "args": args,
-        "train_dataset": tiny.rows(TARGET, "target"),
-        "data_collator": DataCollatorForSeq2Seq(tiny.tokenizer()),
-        "processing_class": tiny.tokenizer(),
-    }
-    if cls is DefendedTrainer:
-        settings |= {"defenses": defenses, "safe_dataset": tiny.rows(SAFE, "safe")}
-    return cls(**settings)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"max_steps": 7, "lr_scheduler_type": "cosine", "warmup_steps": 3},
-        {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 3},
-    ],
-)
-def test_without_a_defense_and_at_ratio_zero_it_is_the_trainer_bitwise(tmp_path: Path, changes: dict[str, Any]) -> None:
-    plain = trainer(tmp_path / "plain", cls=Trainer, **changes)
-    ours = trainer(tmp_path / "ours", **changes)
-    zero = trainer(tmp_path / "zero", FixedInterleaving(ratio=0), KL(weight=0), **changes)
-    for made in (plain, ours, zero):
-        made.train()
-    assert losses(plain) == losses(ours) == losses(zero)
-    assert same(weights(plain), weights(ours))
-    assert same(weights(plain), weights(zero))
-
-
-def test_kl_raises_the_loss_and_holds_the_weights_back(tmp_path: Path) -> None:
-    """At learning rate 0 the loss is the plain one plus the penalty; else the penalty changes what is learnt."""
-
-    def shaken(name: str, *defenses: Defense, **changes: Any) -> Any:
-        made = trainer(tmp_path / name, *defenses, **changes)
-        generator = torch.Generator().manual_seed(0)
-        for parameter in made.model.parameters():
-            if parameter.requires_grad:
-                parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
-        made.train()
-        return made
-
-    for micro in ({}, {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}):
-        still = {"learning_rate": 0.0, "max_steps": 4, **micro}
-        plain = shaken("plain", **still)
-        shaken("held", KL(weight=2.0), **still)
-        logged = JsonlLog(tmp_path / "held" / "log.jsonl").read()
-        for (_, before, _), row in zip(losses(plain), logged, strict=True):
-            assert row["task_loss"] == pytest.approx(before, rel=1e-5)
-            assert row["loss"] == pytest.approx(before + 2 * row["kl"], rel=1e-5)
-            assert row["kl"] > 1e-4
-        assert not same(weights(plain), weights(shaken("moved", KL(weight=2.0), max_steps=4, **micro)))
-
-
-def test_safe_rows_come_on_top_and_it_leaves_a_run_folder(tmp_path: Path) -> None:
-    """36 target rows over two epochs and a quarter as many safe ones: 9."""
-    made = trainer(tmp_path, FixedInterleaving(added=0.25), KL(weight=0.1))
-    made.train()
-    result = json.loads((tmp_path / "result.json").read_text())
-    assert (result["target_rows"], result["safe_rows"]) == (36, 9)
-    uncut = {"truncated": 0, "dropped": 0}
-    assert result["rows"] == {"target": {"given": TARGET, **uncut}, "safe": {"given": SAFE, **uncut}}
-    recipe = parse_recipe(json.loads((tmp_path / "run.json").read_text())["recipe"], "run.json")
-    assert recipe.defenses == made.defenses
-    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
-
-
-def test_killed_and_resumed_is_the_uninterrupted_training_bitwise(tmp_path: Path) -> None:
-    """Stopped between checkpoints 4 and 6, with dropout, a closed loop and a penalty."""
-
-    def made(folder: Path) -> Any:
-        loop = CanaryInterleaving(every=2, ratio_init=0.1, ratio_max=0.5, probe=ScriptedProbe())
-        return trainer(folder, loop, KL(weight=0.5), dropout=0.3, save_strategy="steps", save_steps=2)
-
-    whole = made(tmp_path / "whole")
-    whole.train()
-    killed = made(tmp_path / "killed")  # made now: dropout draws from where making a trainer puts the seed
-    killed.add_callback(KillAt(5))
-    with pytest.raises(Killed):
-        killed.train()
-    again = made(tmp_path / "killed")
-    again.train(resume_from_checkpoint=True)
-    assert same(weights(whole), weights(again))
-    for name in ("log.jsonl", "canaries.jsonl"):
-        assert (tmp_path / "killed" / name).read_text() == (tmp_path / "whole" / name).read_text()
-    assert whole.result()["safe_rows"] == again.result()["safe_rows"] > 0
-
-
-def test_what_the_trainer_lacks_is_one_line(tmp_path: Path) -> None:
-    given: dict[str, Any] = {"model": tiny.model(), "args": arguments(tmp_path)}
-    with pytest.raises(RingfenceError, match=r"^train_dataset must be a map-style datasets\.Dataset, got NoneType"):
-        DefendedTrainer(**given)
-    with pytest.raises(RingfenceError, match=r"^processing_class: give the model's tokenizer"):
-        DefendedTrainer(**given, train_dataset=tiny.rows(4, "a"))
+def test_a_trainer_of_ones_own_is_defended_bitwise_as_the_plain_one_is(tmp_path: Path) -> None:
+    made = []
+    for cls in (Mine, DefendedTrainer):
+        torch.manual_seed(0)
+        made.append(
+            cls(
+                model=tiny.model(),
+                args=Seq2SeqTrainingArguments(str(tmp_path / cls.__name__), **{**SETTINGS, "max_steps": 4}),
+                train_dataset=tiny.rows(TARGET, "target"),
+                safe_dataset=tiny.rows(SAFE, "safe"),
+                data_collator=DataCollatorForSeq2Seq(tiny.tokenizer()),
+                processing_class=tiny.tokenizer(),
+                defenses=[FixedInterleaving(added=0.25), LDIFS(weight=0.5, every=1)],
+            )
+        )
+        made[-1].train()
+    assert losses(made[0]) == losses(made[1])
+    assert same(weights(made[0]), weights(made[1]))
+    assert made[0].result()["safe_rows"] > 0
 
 
 def test_the_sft_trainer_takes_all_that_trls_takes_in_its_order() -> None:

@@ -63,14 +63,22 @@ def refuse_unfit(args: TrainingArguments) -> None:
         )
 
 
+def require_tokenised(dataset: Any, name: str, how: str = "") -> None:
+    """Raise unless ``dataset``, the argument ``name``, holds tokenised rows; nothing to ask of what is no dataset.
+
+    ``how`` they would be made, for ``render_all``.
+    """
+    if isinstance(dataset, Dataset) and not {"input_ids", "labels"} <= set(dataset.column_names):
+        raise RingfenceError(
+            f"{name}: its columns are {', '.join(dataset.column_names)}, and it takes input_ids and labels; "
+            f"make them with ringfence.data.render_all(rows, tokenizer{how})"
+        )
+
+
 def require_anchor_rows(dataset: Any) -> None:
     """Raise unless ``dataset`` holds tokenised rows."""
     require_rows(dataset, "anchor_dataset")
-    if not {"input_ids", "labels"} <= set(dataset.column_names):
-        raise RingfenceError(
-            f"anchor_dataset: its columns are {', '.join(dataset.column_names)}, and it takes input_ids and labels; "
-            "make them with ringfence.data.render_all(rows, tokenizer, answered=False)"
-        )
+    require_tokenised(dataset, "anchor_dataset", ", answered=False")
 
 
 def fitting(rows: Dataset, source: str, args: Any, max_truncated: float) -> Cut:

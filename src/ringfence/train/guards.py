@@ -17,6 +17,7 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
+from ringfence.core.errors import RingfenceError
 from ringfence.defenses import DEFENSES, Defense, DefenseHook, TrainerContext
 from ringfence.defenses.step import Batch, HiddenStates, PenaltyInputs
 from ringfence.models.activations import (
@@ -24,6 +25,7 @@ from ringfence.models.activations import (
     Model,
     bare,
     capture_hidden_states,
+    decoder_layers,
     reusing,
     untouched_layers,
     without_adapters,
@@ -126,9 +128,26 @@ class DefenseStack:
                 return run(), []
             with capture_hidden_states(self.model, self.layers, last=self.needs_last, frozen=self.shared) as trained:
                 loss = run()
+            self._require_gradient(trained)
             # Accelerate puts autocast around the model's forward only; the reference must round as the model does.
             with torch.autocast(batch.labels.device.type, trained.autocast, enabled=trained.autocast is not None):
                 return loss, self._penalties(batch, inputs, trained)
+
+    def _require_gradient(self, trained: Captured) -> None:
+        """Raise :class:`RingfenceError` where the states that are penalised lead to no weight that is trained.
+
+        Some checkpointing runs a layer without gradients, hooks and all, and again in the backward pass: a penalty on
+        what a hook has seen there would be a number that teaches nothing.
+        """
+        deepest = max(self.layers, default=0)
+        below = decoder_layers(self.model)[:deepest]
+        taught = any(parameter.requires_grad for parameter in below.parameters())
+        if torch.is_grad_enabled() and taught and not trained.layers[deepest].requires_grad:
+            raise RingfenceError(
+                f"gradient checkpointing: hidden states of layer {deepest} come without a gradient, so a penalty on "
+                "them would do nothing; set gradient_checkpointing_kwargs: {use_reentrant: false} (with Unsloth "
+                "use_gradient_checkpointing=True), or turn checkpointing off"
+            )
 
     @contextmanager
     def _forwarding(self) -> Iterator[None]:

@@ -1,20 +1,10 @@
 """``DefendedTrainerMixin``: defenses for any trainer that is derived from transformers' ``Trainer``.
 
-On TRL's ``SFTTrainer`` it is :class:`ringfence.DefendedSFTTrainer`. On the plain ``Trainer``, whose rows are tokenised:
+On TRL's ``SFTTrainer`` it is :class:`ringfence.DefendedSFTTrainer`, on the plain ``Trainer``, whose rows are tokenised,
+:class:`ringfence.DefendedTrainer`. On a trainer of your own:
 
-    class DefendedTrainer(DefendedTrainerMixin, Trainer):
+    class MyDefendedTrainer(DefendedTrainerMixin, MyTrainer):
         pass
-
-    trainer = DefendedTrainer(
-        model=get_peft_model(model, LoraConfig(task_type="CAUSAL_LM")),
-        args=TrainingArguments("runs/script"),
-        train_dataset=target,  # input_ids and labels
-        safe_dataset=safe,
-        data_collator=DataCollatorForSeq2Seq(tokenizer),  # pads labels, too
-        processing_class=tokenizer,
-        defenses=[FixedInterleaving(added=0.05), KL(weight=0.1)],
-    )
-    trainer.train()
 
 It changes the trainer in five places only:
 

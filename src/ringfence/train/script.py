@@ -20,6 +20,7 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from pydantic_core import PydanticSerializationError
 from transformers import TrainingArguments
+from trl import GRPOConfig, SFTConfig
 
 from ringfence.core.cards import model_card
 from ringfence.core.errors import RingfenceError
@@ -206,9 +207,16 @@ def _rows(dataset: Dataset) -> str:
 
 
 def _training(args: Any, told: Sequence[str]) -> dict[str, Any]:
-    """Those of the arguments ``told`` that are not the default."""
-    defaults = {field.name: field.default for field in dataclasses.fields(args)}
-    given = {name: getattr(args, name) for name in told if getattr(args, name, None) != defaults.get(name)}
+    """Those of the arguments ``told`` that are not what a recipe has by default.
+
+    Its defaults are TRL's: the plain ``TrainingArguments`` have another learning rate, and cut no row.
+    """
+    like = type(args) if isinstance(args, SFTConfig | GRPOConfig) else SFTConfig
+    defaults = {field.name: field.default for field in dataclasses.fields(like)}
+    values = {name: getattr(args, name) for name in told if hasattr(args, name)}
+    if not hasattr(args, "max_length") and "max_length" in told:
+        values["max_length"] = None
+    given = {name: value for name, value in values.items() if value != defaults.get(name)}
     return {name: value.value if isinstance(value, Enum) else value for name, value in given.items()}
 
 
