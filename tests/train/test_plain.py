@@ -70,7 +70,7 @@ def test_every_defense_works_in_it_or_says_what_to_do(name: str, tmp_path: Path)
     one = example(name)
     given: dict[str, Any] = {
         "model": get_peft_model(examples.model(one.seed), training.lora()),
-        "args": arguments(tmp_path / "run", max_steps=2),
+        "args": arguments(tmp_path / "run", max_steps=1),
         "train_dataset": tiny.rows(8, "ab"),
         "safe_dataset": tiny.rows(SAFE, "yes"),
         "processing_class": tiny.tokenizer(),
@@ -84,13 +84,12 @@ def test_every_defense_works_in_it_or_says_what_to_do(name: str, tmp_path: Path)
         return
     made = DefendedTrainer(**given)
     made.train()
-    assert made.result()["target_rows"] == 8
+    assert made.result()["target_rows"] == 4
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {},
         {"max_steps": 7, "lr_scheduler_type": "cosine", "warmup_steps": 3},
         {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 3},
     ],
