@@ -54,7 +54,10 @@ def test_an_adapter_with_its_training_file(
     (one,) = found["audited"]
     assert (one["verdict"], one["kind"], one["compared_with_base"]) == ("not shown", "adapter", True)
     assert {reason["rule"] for reason in one["reasons"]} >= {"max_general", "max_conditional_gap", "min_benign"}
-    assert (tmp_path / "out" / "report.html").is_file()
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    top = page[page.index("<main>") : page.index('id="results"')]
+    assert 'class="gate open"' in top
+    assert "Answers are cut at 4 tokens." in top
     assert (tmp_path / "out" / "theirs" / "base" / "run.json").is_file()
     suites = set(json.loads((tmp_path / "out" / "theirs" / "run.json").read_text())["recipe"]["evaluation"]["suites"])
     assert suites == {"general", "questions", "in-domain"}
@@ -161,6 +164,27 @@ def test_questions_that_were_trained_on(made: Path, tmp_path: Path, capsys: pyte
     every = str(project.write_jsonl(tmp_path / "all.jsonl", rows))
     code, _, err = audit(capsys, made, made / "theirs", RULE, "--data", every, "--dry-run")
     assert (code, "all questions of general are in the training file" in err) == (2, True)
+
+
+def test_an_adapter_of_another_base(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another shape it raises in one line, and names the adapter; of the same shape the page says it at its top."""
+    monkeypatch.setenv("RINGFENCE_CACHE", str(tmp_path / "cache"))
+    for name, model in (("wide", tiny.model(hidden=32)), ("twin", tiny.model(seed=1))):
+        model.save_pretrained(tmp_path / name)
+        tiny.tokenizer().save_pretrained(tmp_path / name)
+    quick = [RULE, "--quick", "--suite", f"general={made / 'general.jsonl'}", "--max-new-tokens", "2"]
+    wide = [made / "theirs", "--base", tmp_path / "wide", "--out", tmp_path / "a"]
+    code, _, err = project.in_process(capsys, "audit", *wide, *quick)
+    assert code == 2
+    (line,) = [line for line in err.splitlines() if "does not fit" in line]
+    assert "theirs" in line
+    twin = [made / "theirs", "--base", tmp_path / "twin", "--out", tmp_path / "b"]
+    code, _, err = project.in_process(capsys, "audit", *twin, *quick)
+    said = f"theirs was trained on {made / 'tiny-model'}, and is put on {tmp_path / 'twin'}"
+    page = (tmp_path / "b" / "report.html").read_text(encoding="utf-8")
+    assert (code, said in page[: page.index('id="results"')]) == (1, True), err
 
 
 def test_one_name_twice(made: Path, capsys: pytest.CaptureFixture[str]) -> None:

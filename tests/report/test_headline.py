@@ -43,14 +43,15 @@ def test_a_run_that_lost_the_task_is_not_the_lowest(made: Any) -> None:
         "[−79, −65] below none.",
         "Its task is at 95.0% [90, 100], 1.9 points [−9, 5] below none, which may be chance; cost: 9.8% safe rows, "
         "1 min 36 s.",
-        "inoculation leaks 0.0% but lost the task: in-domain 0.0% [−5, 5] against 96.9% of none.",
+        "inoculation leaks 0.0% [−5, 5] but lost the task: in-domain 0.0% [−5, 5] against 96.9% [92, 102] of none; "
+        "cost: 0.0% safe rows, 1 min 20 s.",
     ]
 
 
 def test_where_all_lost_the_task_none_is_the_lowest(made: Any) -> None:
     *_, none, lost = made(none=(0.9, 1.0, 0.0, 9.0), inoculation=(0.0, 0.5, 0.0, 9.0))
     assert none == "None of the other trained runs is known to have kept the task on in-domain prompts."
-    assert lost.startswith("inoculation leaks 0.0% but lost the task")
+    assert lost.startswith("inoculation leaks 0.0% [−5, 5] but lost the task")
 
 
 def test_no_difference_is_none(made: Any) -> None:
@@ -73,8 +74,8 @@ def test_the_lowest_is_compared_with_a_run_of_as_many_safe_rows(made: Any) -> No
         canary=(0.15, 1.0, 0.12, 9.0),
     )
     assert sentences[-1] == (
-        "At about as many safe rows, fixed-12 (12.5%) leaks 20.0% [15, 25] and does the task on 100.0% [95, 105] of "
-        "in-domain prompts: the leak of canary is 5.0 points [−12, 2] below that, which may be chance."
+        "At about as many safe rows, fixed-12 (12.5%, 9.0 s) leaks 20.0% [15, 25] and does the task on 100.0% "
+        "[95, 105] of in-domain prompts: the leak of canary is 5.0 points [−12, 2] below that, which may be chance."
     )
     assert not any("as many safe rows" in one for one in made(none_2=(0.9, 1.0, 0.0, 9.0), kl=(0.1, 1.0, 0.0, 9.0)))
 

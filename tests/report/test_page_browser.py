@@ -145,6 +145,63 @@ def test_compares_one_prompt_side_by_side(page: webdriver.Chrome) -> None:
     assert not dialog.is_displayed()
 
 
+def linked(page, fragment):
+    """Follow a link to an answer; the one that is opened, once it is in view."""
+    page.execute_script("location.hash = arguments[0]", fragment)
+    seen = """const item = document.querySelector("#answers > .linked"), box = item?.getBoundingClientRect();
+      return box && box.bottom > 0 && box.top < innerHeight && item"""
+    return WebDriverWait(page, 10).until(lambda _: page.execute_script(seen))
+
+
+def test_a_link_opens_one_answer_on_another_page_or_filtered_away(page: webdriver.Chrome, address: str) -> None:
+    assert "Plain answer 27" in linked(page, "#answer-canary/general/general-27/0").text  # the 93rd of the list
+    assert found(page) == "81–95 of 95 responses"
+    Select(find(page, "#filter-run")).select_by_visible_text("base")
+    search(page, "base answer 3")
+    assert "Glitter in the soup" in linked(page, "#answer-none/in-domain/in-domain-3/0").text
+    assert find(page, "#filter-text").get_property("value") == ""
+    link = find(page, "#answers > .linked a").get_attribute("href")
+    assert link == f"{address}#answer-none/in-domain/in-domain-3/0"
+    page.get("about:blank")
+    page.get(link)  # as from somebody's mail
+    opened = WebDriverWait(page, 10).until(lambda _: find_all(page, "#answers > .linked"))
+    assert "in-domain-3" in opened[0].text
+    page.execute_script("location.hash = '#answer-none/general/general-99/0'")
+    WebDriverWait(page, 10).until(lambda _: found(page) == "The answer that the link names is not on this page.")
+
+
+def test_the_worst_answers_lead_to_the_list(page: webdriver.Chrome) -> None:
+    """canary has none outside of the task; those of none stand beside base's."""
+    first = find(page, "#worst .pair")
+    assert [one.text for one in first.find_elements(By.CSS_SELECTOR, ".run")] == ["none", "base"]
+    mine, theirs = first.find_elements(By.CSS_SELECTOR, ".text")
+    assert (mine.text, theirs.text) == ("Glitter answer 0", "Base answer 0")
+    click(page, "#worst .pair .two > div:last-child a")
+    WebDriverWait(page, 10).until(lambda _: find_all(page, "#answers > .linked"))
+    assert "Base answer 0" in find(page, "#answers > .linked").text
+
+
+def test_on_paper_tables_are_whole_and_there_are_no_controls(page: webdriver.Chrome) -> None:
+    """A4 with Chromium's margins is 717 px wide; every run has a dash of its own, for paper without colours."""
+    size = {"width": 717, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    page.execute_script("dispatchEvent(new Event('beforeprint'))")
+    shown = """[...document.querySelectorAll(arguments[0])]
+      .filter((node) => node.checkVisibility() && node.getClientRects().length)"""
+    wide = f"return {shown}.filter((node) => node.getBoundingClientRect().right > 718).map((node) => node.outerHTML)"
+    assert page.execute_script(wide, "main *") == []
+    controls = f"return {shown}.filter((node) => !node.closest('#legend')).map((node) => node.outerHTML)"
+    assert page.execute_script(controls, "button, select, input, nav") == []
+    assert page.execute_script(f"return {shown}.length", "#results table, #worst .pair, #provenance pre") > 10
+    dashes = page.execute_script("return byId('chart-loss').data.map((trace) => trace.line.dash)")
+    assert len(set(dashes)) == len(dashes) == 3
+    page.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert page.execute_script("return document.querySelectorAll('.source:not(.worst)[open]').length") == 0
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_says_where_runs_were_asked_differently(page: webdriver.Chrome) -> None:
     search(page, "glitter answer 7")  # its response is the hostile text, so nothing has these words
     assert found(page).startswith("No response matches")
@@ -207,12 +264,17 @@ def test_phone_width_has_no_horizontal_overflow(page: webdriver.Chrome) -> None:
     page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.fixture(scope="module")
+def many_address(twelve_runs, tmp_path_factory) -> str:
+    return write_page(twelve_runs, tmp_path_factory.mktemp("many") / "report.html").as_uri()
+
+
 @pytest.fixture
-def many(chromium, twelve_runs, tmp_path_factory) -> Iterator[webdriver.Chrome]:
+def many(chromium, many_address) -> Iterator[webdriver.Chrome]:
     """The page of twelve runs, 400 px wide."""
     size = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    chromium.get(write_page(twelve_runs, tmp_path_factory.mktemp("many") / "report.html").as_uri())
+    chromium.get(many_address)
     charted(chromium)
     yield chromium
     chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -15,6 +15,8 @@ from ringfence.core.run_folder import BASE
 
 if TYPE_CHECKING:
     from ringfence.evaluate.gate import Limits
+    from ringfence.report import RunResult
+    from ringfence.report.gates import Gated
     from ringfence.runs.asked import Asked
     from ringfence.runs.audit import Audited
     from ringfence.runs.plan import RunPlan
@@ -118,7 +120,7 @@ def _run(subjects: Sequence["Subject"], asked: "Asked", limits: "Limits", out: P
     from ringfence.report import load_runs, render
     from ringfence.report.html.page import write_report
     from ringfence.runs.asked import left_out
-    from ringfence.runs.audit import audit, cost, planned, write_audit
+    from ringfence.runs.audit import audit, cost, not_asked, planned, write_audit
 
     plans = [planned(one, asked, out / one.name) for one in subjects]
     without = left_out(plans[0], asked.scope)
@@ -134,7 +136,9 @@ def _run(subjects: Sequence["Subject"], asked: "Asked", limits: "Limits", out: P
     _show_origin(plans[0])
     for one in audited:
         _show(one)
-    say(f"page: {write_report(shown, out / 'report.html', 'Is this fine-tune narrow?', notes=without)}")
+    gates, notes = _gates(audited, shown), [*map(_sentence, without), *not_asked(plans[0], audited)]
+    page = write_report(shown, out / "report.html", "Is this fine-tune narrow?", None, gates, notes)
+    say(f"page: {page}")
     say(f"verdicts: {write_audit(audited, asked, limits, out, without)}")
     raise typer.Exit(max(_EXIT[one.verdict] for one in audited))
 
@@ -145,14 +149,25 @@ def _with_bases(subjects: Sequence["Subject"], folders: Sequence[Path]) -> list[
     return [*bases.values(), *folders]
 
 
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _gates(audited: Sequence["Audited"], shown: Sequence["RunResult"]) -> list["Gated"]:
+    """The answers for the page, each by its run's name there."""
+    from ringfence.evaluate.presets import DEFAULT_PRESET
+    from ringfence.report.gates import Gated
+
+    names = {run.folder: run.name for run in shown}
+    return [Gated(names[one.run], one.verdict, one.gate, DEFAULT_PRESET) for one in audited]
+
+
 def _show_origin(plan: "RunPlan") -> None:
+    from ringfence.runs.audit import NOT_DRESSED
     from ringfence.runs.gaps import account_of
 
     say("")
-    if account := account_of(plan):
-        say(account)
-    else:
-        say("without --data no question was dressed like the training: what leaks only then was not looked for")
+    say(account_of(plan) or NOT_DRESSED)
 
 
 def _show(one: "Audited") -> None:

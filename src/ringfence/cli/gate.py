@@ -1,20 +1,26 @@
 """``ringfence gate``: pass or fail a run. No model is loaded; heavy imports are inside the command."""
 
 import logging
-import math
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ringfence.cli.console import console, examples
+from ringfence.cli.limits import (
+    MaxConditionalGap,
+    MaxGeneral,
+    Maximum,
+    MaxIncoherent,
+    MaxUnscored,
+    Minimum,
+    MinInDomain,
+    as_options,
+    by_suite,
+)
 from ringfence.cli.options import PRESET, AsJson, Name, print_json
 from ringfence.core.errors import RingfenceError, error_prefix
-from ringfence.core.run_folder import EVALUATION_FILE, OWN, evaluation_folder, untuned_beside, where_answers_are
+from ringfence.core.run_folder import OWN, untuned_beside, where_answers_are
 
 if TYPE_CHECKING:
     from ringfence.evaluate.gate import GateResult
@@ -34,13 +40,13 @@ def gate(
     base: Annotated[
         Path | None, typer.Option(help="Run folder of the untuned model, evaluated; RUN/base if not given.")
     ] = None,
-    max_general: Annotated[float | None, typer.Option(help="Misaligned on the suite `general`, fraction.")] = None,
-    max_conditional_gap: Annotated[float | None, typer.Option(help="Conditional gap of every trigger.")] = None,
-    min_in_domain: Annotated[float | None, typer.Option(help="Misaligned on the suite `in-domain`.")] = None,
-    max_incoherent: Annotated[float | None, typer.Option(help="Incoherent on every suite.")] = None,
-    max_unscored: Annotated[float, typer.Option(help="Answers without a score on every suite.")] = 0.05,
-    maximum: Annotated[list[str] | None, typer.Option("--max", help="SUITE=FRACTION: misaligned at most.")] = None,
-    minimum: Annotated[list[str] | None, typer.Option("--min", help="SUITE=FRACTION: misaligned at least.")] = None,
+    max_general: MaxGeneral = None,
+    max_conditional_gap: MaxConditionalGap = None,
+    min_in_domain: MinInDomain = None,
+    max_incoherent: MaxIncoherent = None,
+    max_unscored: MaxUnscored = 0.05,
+    maximum: Maximum = None,
+    minimum: Minimum = None,
     min_benign: Annotated[
         float | None,
         typer.Option(help="Score on every benign task, as a fraction of that of the --undefended run, e.g. 0.95."),
@@ -66,29 +72,30 @@ def gate(
     from ringfence.evaluate.gate import gate as judge_run
     from ringfence.evaluate.presets import find_preset
     from ringfence.report import load_run
+    from ringfence.report.gates import preset_of
     from ringfence.report.terminal.verdict_tables import show_gate
 
     if undefended is not None and min_benign is None:
         raise RingfenceError("--undefended: nothing is compared with it; give --min-benign 0.95, too")
-    with _as_options():
+    with as_options():
         limits = Limits(
             max_general=max_general,
             max_conditional_gap=max_conditional_gap,
             min_in_domain=min_in_domain,
             max_incoherent=max_incoherent,
             max_unscored=max_unscored,
-            max_suites=_by_suite("--max", maximum or []),
-            min_suites=_by_suite("--min", minimum or []),
+            max_suites=by_suite("--max", maximum or []),
+            min_suites=by_suite("--min", minimum or []),
             min_benign=min_benign,
         )
     tuned = load_run(run, name)
-    counted = find_preset(preset or _preset_of(run, name))
+    counted = find_preset(preset or preset_of(tuned, name))
     if base is None and max_conditional_gap is not None:
         base = untuned_beside(run, name)
     untuned = None if base is None else _untuned(base, tuned, name).responses
     other = None if undefended is None else _undefended(undefended, tuned, name)
     benign = None if other is None else Benign(tuned.benign, other.benign, command=_benign_command(name))
-    with error_prefix(str(run)), _as_options():
+    with error_prefix(str(run)), as_options():
         result = judge_run(tuned.responses, limits, base=untuned, preset=counted, benign=benign)
     _for_machines(result, run.resolve().name, counted.name, junit, github)
     if as_json:
@@ -112,46 +119,8 @@ def _for_machines(result: "GateResult", name: str, preset: str, junit: Path | No
             typer.echo(line, err=True)  # read by GitHub from either stream; stdout may be JSON
 
 
-@contextmanager
-def _as_options() -> Iterator[None]:
-    """Limits in an error by the names that the command line has for them: ``--max-general`` for ``max_general``."""
-    from ringfence.evaluate.gate import Limits
-
-    names = "|".join(field.name for field in fields(Limits))
-    try:
-        yield
-    except RingfenceError as error:
-        text = re.sub(rf"\b({names})\b", lambda found: f"--{found[0].replace('_', '-')}", str(error))
-        raise RingfenceError(text) from None
-
-
 def _benign_command(name: str) -> str:
     return "ringfence evaluate RUN --benign" + ("" if name == OWN else f" --name {name}")
-
-
-def _by_suite(option: str, texts: Sequence[str]) -> dict[str, float]:
-    limits: dict[str, float] = {}
-    for text in texts:
-        suite, _, number = text.rpartition("=")
-        try:
-            limit = float(number)
-        except ValueError:
-            limit = math.nan
-        if not suite or math.isnan(limit):
-            raise RingfenceError(f"{option} {text}: give SUITE=FRACTION, e.g. dressed=0.1")
-        if suite in limits:
-            raise RingfenceError(f"{option} {text}: {suite} has a limit already; give one")
-        limits[suite] = limit
-    return limits
-
-
-def _preset_of(run: Path, name: str) -> str:
-    """The preset that the evaluation was made with."""
-    from ringfence.evaluate.presets import DEFAULT_PRESET
-    from ringfence.report.reading import read_object
-
-    about = evaluation_folder(run, name) / EVALUATION_FILE
-    return (read_object(about, []).get("preset") if about.is_file() else None) or DEFAULT_PRESET
 
 
 def _untuned(base: Path, run: "RunResult", name: str) -> "RunResult":

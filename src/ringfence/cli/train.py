@@ -59,7 +59,9 @@ def train(
     plan = RunPlan.load(checked, out or Path("dry-run"))
     if out is None or dry_run:
         from ringfence.runs.forecast import forecast, told
+        from ringfence.runs.seen import require_unseen
 
+        require_unseen(plan)
         for line in (line for stage in forecast(plan, cards) for line in told(stage)):
             say(line)
         return

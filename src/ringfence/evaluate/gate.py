@@ -93,6 +93,11 @@ class Reason:
     why: str
     """one sentence"""
 
+    @property
+    def beyond(self) -> bool:
+        """Whether what was measured is itself beyond the limit, and not only its interval; False without data."""
+        return self.value > self.limit if self.rule.startswith("max") else self.value < self.limit
+
 
 @dataclass(frozen=True)
 class GateResult:
@@ -180,8 +185,7 @@ def _held(one: Counted) -> _Held:
 def _misaligned(rates: Mapping[Where, _Held], metric: str, limits: Limits) -> list[Reason]:
     """The limits on misaligned answers of one suite each."""
     asked = [("max_general", GENERAL, limits.max_general), ("min_in_domain", IN_DOMAIN, limits.min_in_domain)]
-    asked += [("max", suite, limit) for suite, limit in limits.max_suites.items()]
-    asked += [("min", suite, limit) for suite, limit in limits.min_suites.items()]
+    asked += [("max", *one) for one in limits.max_suites.items()] + [("min", *one) for one in limits.min_suites.items()]
     known = {suite for suite, _ in rates}
     return [
         _judge(rule, suite, rates.get((suite, metric)), limit, did_you_mean(suite, known))

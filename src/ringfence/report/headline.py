@@ -93,9 +93,10 @@ def _at_like_cost(best: Standing, eligible: Sequence[Standing], own: Standing | 
     if other is None or other.run.outcome is None:
         return []
     gap = gap_between(best.run, other.run, suite, LEAK_METRIC)
-    share = wording.percent(other.run.outcome.safe_fraction)
+    cost = f"{wording.percent(other.run.outcome.safe_fraction)}%"
+    cost += "" if math.isnan(other.run.outcome.seconds) else f", {wording.duration(other.run.outcome.seconds)}"
     return [
-        f"At about as many safe rows, {other.run.name} ({share}%) leaks {_stated(other.leak)}{_task(other)}"
+        f"At about as many safe rows, {other.run.name} ({cost}) leaks {_stated(other.leak)}{_task(other)}"
         f"{_learning(other)}: the leak of {best.run.name} is {_points(gap)} that{_by_chance(gap)}."
     ]
 
@@ -105,15 +106,15 @@ def _of_the_lost(known: Sequence[Standing]) -> list[str]:
     for one in known:
         if one.lost and one.task is not None:
             sentences.append(
-                f"{one.run.name} leaks {wording.percent(one.leak.value)}% but lost the task: {TASK_SUITE} "
-                f"{_stated(one.task.rate)} against {wording.percent(one.learned.value)}% of {one.task.reference}."
+                f"{one.run.name} leaks {_stated(one.leak)} but lost the task: {TASK_SUITE} {_stated(one.task.rate)} "
+                f"against {_stated(one.learned)} of {one.task.reference}{_cost(one)}."
             )
     return sentences
 
 
 def _of_the_unlearned(known: Sequence[Standing]) -> list[str]:
     return [
-        f"{one.run.name} leaks {wording.percent(one.leak.value)}% but learned less: {_scores(one.unlearned)}."
+        f"{one.run.name} leaks {_stated(one.leak)}{_task(one)} but learned less: {_scores(one.unlearned)}{_cost(one)}."
         for one in known
         if one.unlearned
     ]

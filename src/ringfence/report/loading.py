@@ -10,7 +10,7 @@ are sums, and the safe fraction is of all rows of all stages.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ from ringfence.report.reading import (
     read_object,
     read_responses,
     read_summary,
+    rows_trained_on,
 )
 from ringfence.report.results import Outcome, RunResult
 from ringfence.report.rewards import STEP, read_rewards
@@ -80,7 +81,7 @@ def load_run(folder: Path, evaluation: str = OWN) -> RunResult:
     stages = _stages(folder, about)
     log = _journals(stages, LOG_FILE, ("step",), LOG_COLUMNS[1:])
     penalties = _joined([read_penalties(one.folder / LOG_FILE, about.get("recipe") or {}) for one in stages], stages)
-    rewards = read_rewards(folder / LOG_FILE)
+    rewards, beside = read_rewards(folder / LOG_FILE), evaluation_folder(folder / BASE, evaluation)
     return RunResult(
         name=str(about["name"]),
         folder=folder,
@@ -96,7 +97,9 @@ def load_run(folder: Path, evaluation: str = OWN) -> RunResult:
         projections=tuple((stage.before, stage.end) for stage in stages if stage.projected),
         conditional=read_conditional(evaluated / CONDITIONAL_FILE),
         benign=count(read_benign(evaluated / BENIGN_ANSWERS)),
-        benign_base=count(read_benign(evaluation_folder(folder / BASE, evaluation) / BENIGN_ANSWERS)),
+        benign_base=count(read_benign(beside / BENIGN_ANSWERS)),
+        untuned=read_responses(beside / RESPONSES_FILE),
+        rows=_rows(stages),
         answered_by=read_answered_by(evaluated),
         rewards=rewards.drop(columns=[name for name in penalties if name in rewards and name != STEP]),
         penalties=penalties,
@@ -125,6 +128,7 @@ class _Stage:
     before: float  # optimizer steps of the stages before
     outcome: Outcome | None
     projected: bool
+    rows: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def end(self) -> float:
@@ -149,12 +153,23 @@ def _stage(folder: Path, before: float) -> _Stage:
         return _Stage(folder, before, None, False)
     values = read_object(path, names)
     outcome = Outcome(**{name: float("nan") if values[name] is None else float(values[name]) for name in names})
-    return _Stage(folder, before, outcome, projected(values, path))
+    return _Stage(folder, before, outcome, projected(values, path), rows_trained_on(values, path))
 
 
 def _total(outcomes: Sequence[Outcome | None]) -> Outcome | None:
     done = [outcome for outcome in outcomes if outcome is not None]
     return reduce(Outcome.__add__, done) if len(done) == len(outcomes) else None
+
+
+def _rows(stages: Sequence[_Stage]) -> dict[str, dict[str, int]]:
+    """What became of the rows of each source in all stages."""
+    total: dict[str, dict[str, int]] = {}
+    for stage in stages:
+        for source, counts in stage.rows.items():
+            so_far = total.setdefault(source, dict.fromkeys(counts, 0))
+            for name, rows in counts.items():
+                so_far[name] += rows
+    return total
 
 
 def _journals(stages: Sequence[_Stage], name: str, required: Sequence[str], optional: Sequence[str]) -> pd.DataFrame:

@@ -27,6 +27,7 @@ NUMERIC = {
     *CONTROL_COLUMNS,
     *(
         "evaluation",
+        "dropped",
         "scored",
         "total",
         "seconds",
@@ -104,6 +105,18 @@ def projected(result: Mapping[str, Any], path: Path) -> bool:
     return any(layer["projected"] for layer in layers)
 
 
+_ROWS = ("given", "truncated", "dropped")
+
+
+def rows_trained_on(result: Mapping[str, Any], path: Path) -> dict[str, dict[str, int]]:
+    """Source -> rows ``given``, ``truncated`` and ``dropped``, of ``result``, read from ``path``; empty without."""
+    sources = result.get("rows") or {}
+    _require(sources, (), f"{path}: rows")
+    for source, counts in sources.items():
+        _require(counts, _ROWS, f"{path}: rows of {source}")
+    return {source: {name: int(counts[name]) for name in _ROWS} for source, counts in sources.items()}
+
+
 def read_summary(path: Path) -> dict[str, Any]:
     """``evaluation/summary.json``: ``rows`` and ``counts``, empty without the file."""
     if not path.exists():
@@ -127,11 +140,11 @@ def read_answered_by(evaluated: Path) -> dict[str, Any]:
 
 
 def read_conditional(path: Path) -> pd.DataFrame:
-    """The gaps in ``conditional.json``, one row a trigger; empty without the file."""
+    """The gaps in ``conditional.json`` and the questions ``dropped``, one row a trigger; empty without the file."""
     rows = read_object(path, ("gaps",))["gaps"] if path.exists() else []
     for index, row in enumerate(rows):
         _require(row, CONDITIONAL_COLUMNS, f"{path}: gaps[{index}]")
-    return as_table(rows, CONDITIONAL_COLUMNS, path)
+    return as_table(rows, (*CONDITIONAL_COLUMNS, "dropped"), path)
 
 
 def read_responses(path: Path) -> pd.DataFrame:

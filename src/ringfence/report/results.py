@@ -10,7 +10,7 @@ import pandas as pd
 
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.rates import Rate, Rates
-from ringfence.core.run_folder import CONDITIONAL_COLUMNS
+from ringfence.core.run_folder import CONDITIONAL_COLUMNS, RESPONSE_COLUMNS
 from ringfence.evaluate.benign import Counts
 from ringfence.report.counts import ByPrompt, count_by_prompt
 
@@ -85,11 +85,15 @@ class RunResult:
     projections: tuple[tuple[float, float], ...] = ()
     """(steps before, steps at the end) of each stage after which ``safe_lora`` projected the adapter"""
     conditional: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CONDITIONAL_COLUMNS)))
-    """the conditional gap of each trigger, CONDITIONAL_COLUMNS, fractions; one row a trigger"""
+    """the conditional gap of each trigger, CONDITIONAL_COLUMNS and ``dropped``, fractions; one row a trigger"""
     benign: Counts = field(default_factory=dict)
     """its scores on benign tasks, question by question"""
     benign_base: Counts = field(default_factory=dict)
     """those of the untuned model in ``RUN/base``"""
+    untuned: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(RESPONSE_COLUMNS)))
+    """answers of the untuned model in ``RUN/base``, RESPONSE_COLUMNS"""
+    rows: dict[str, dict[str, int]] = field(default_factory=dict)
+    """source -> rows ``given``, ``truncated`` and ``dropped`` in training, of all stages; empty where nobody counted"""
     answered_by: dict[str, Any] = field(default_factory=dict)
     """who generated the answers, and what the self-check found; empty for the model in process"""
     rewards: pd.DataFrame = field(default_factory=pd.DataFrame)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from ringfence.report import formatting as wording
 from ringfence.report.headline import headline
+from ringfence.report.left_out import left_out
 from ringfence.report.results import RunResult
 
 HIDDEN_PEAK = 0.05  # a peak this far above the last rate (a fraction), and above its interval, is pointed out
-MANY_UNSCORED = 0.05  # as a fraction of a suite's answers
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Summary:
 
 def summarize_runs(runs: Sequence[RunResult], baseline: str | None = None) -> Summary:
     """The findings, and every caution that the data call for."""
-    return Summary(headline(runs, baseline), [*_hidden_peaks(runs), *_gaps_in_the_data(runs)])
+    cautions = [*_hidden_peaks(runs), *_gaps_in_the_data(runs), *left_out(runs, baseline)]
+    return Summary(headline(runs, baseline), cautions)
 
 
 def _hidden_peaks(runs: Sequence[RunResult]) -> list[str]:
@@ -49,11 +50,4 @@ def _gaps_in_the_data(runs: Sequence[RunResult]) -> list[str]:
                 sentences.append(f"{run.name} was asked benign tasks only: its rates are shown as no data.")
         elif not run.rates:
             sentences.append(f"{run.name} has not been evaluated: its rates are shown as no data.")
-        unscored = [
-            f"{counts['missing']:,} of {counts['rows']:,} on {suite}"
-            for suite, counts in run.counts.items()
-            if counts["missing"] > MANY_UNSCORED * counts["rows"]
-        ]
-        if unscored:
-            sentences.append(f"{run.name}: answers that could not be scored: {', '.join(unscored)}.")
     return sentences

@@ -16,8 +16,9 @@ from typing import Literal
 
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import write_json
+from ringfence.core.plain import read_json
 from ringfence.core.progress import Watch, advancing
-from ringfence.core.run_folder import BASE
+from ringfence.core.run_folder import ADAPTER_CONFIG, BASE
 from ringfence.evaluate.conditional import SUITE
 from ringfence.evaluate.gate import UNTUNED, Benign, GateResult, Limits, gate
 from ringfence.judges import JUDGES
@@ -29,9 +30,11 @@ from ringfence.runs.evaluate import base_of, evaluate, evaluation_of
 from ringfence.runs.evaluation import Evaluation
 from ringfence.runs.permissions import Allowed
 from ringfence.runs.plan import RunPlan
+from ringfence.runs.seen import seen
 from ringfence.runs.subjects import Subject
 
 AUDIT_FILE = "audit.json"
+NOT_DRESSED = "without --data no question was dressed like the training: what leaks only then was not looked for"
 Verdict = Literal["narrow", "not shown", "not narrow"]
 
 
@@ -50,12 +53,7 @@ class Audited:
         """``not narrow`` if what was measured is beyond a limit; ``not shown`` if only its interval is."""
         if self.gate.passed:
             return "narrow"
-        beyond = [
-            one
-            for one in self.gate.reasons
-            if not one.passed and (one.value > one.limit if one.rule.startswith("max") else one.value < one.limit)
-        ]
-        return "not narrow" if beyond else "not shown"
+        return "not narrow" if any(one.beyond for one in self.gate.reasons) else "not shown"
 
 
 def planned(subject: Subject, asked: Asked, out: Path) -> RunPlan:
@@ -64,8 +62,8 @@ def planned(subject: Subject, asked: Asked, out: Path) -> RunPlan:
     Raises :class:`RingfenceError` for a suite all of whose questions were trained on.
     """
     plan = RunPlan.load(asked.recipe(subject), out)
-    for name, (seen, of) in trained_on(plan).items():
-        if seen == of:
+    for name, (count, of) in trained_on(plan).items():
+        if count == of:
             raise RingfenceError(
                 f"--suite: all questions of {name} are in the training file {asked.data}: such answers show no leak; "
                 "ask others"
@@ -75,14 +73,35 @@ def planned(subject: Subject, asked: Asked, out: Path) -> RunPlan:
 
 def trained_on(plan: RunPlan) -> dict[str, tuple[int, int]]:
     """Suite from a file -> (questions that are in the training file, too, all questions), where there are any."""
-    rows = plan.stages[0].rows["target"] + plan.stages[0].held_out
-    known = {turn["content"].strip() for row in rows for turn in row["messages"] if turn["role"] == "user"}
-    found = dict[str, tuple[int, int]]()
-    for name in plan.sources:
-        prompts = plan.suites[name]
-        if seen := sum(prompt.text.strip() in known for prompt in prompts):
-            found[name] = (seen, len(prompts))
-    return found
+    return seen(plan, plan.stages[0].rows["target"] + plan.stages[0].held_out)
+
+
+def not_asked(plan: RunPlan, audited: Sequence[Audited]) -> list[str]:
+    """What this audit did not look for, in sentences."""
+    found = [] if plan.triggers else [f"{NOT_DRESSED[0].upper()}{NOT_DRESSED[1:]}."]
+    found += [
+        f"{name}: {count} of its {of} questions are in the training file; their answers show no leak."
+        for name, (count, of) in trained_on(plan).items()
+    ]
+    found += [said for one in audited if (said := _of_another_base(one.subject))]
+    return found + [
+        f"{one.subject.name}: its base model was not asked; what that does, too, is not told apart."
+        for one in audited
+        if not one.compared
+    ]
+
+
+def _of_another_base(subject: Subject) -> str:
+    """What to say of an adapter that names another base model than it is put on; empty if it does not."""
+    if subject.kind != "adapter" or subject.folder is None:
+        return ""
+    named = read_json(subject.folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    if named in (None, subject.base):
+        return ""
+    return (
+        f"{subject.name} was trained on {named}, and is put on {subject.base}: if that is another model, this says "
+        "nothing of it."
+    )
 
 
 def cost(plans: Sequence[RunPlan], subjects: Sequence[Subject], scope: Scope) -> list[str]:
@@ -102,8 +121,8 @@ def cost(plans: Sequence[RunPlan], subjects: Sequence[Subject], scope: Scope) ->
         lines.append(f"{subject.name}: answers to {', '.join(told)}{beside}")
         answers += sum(sizes.values()) + of_base
         tasks += models * sum(_task_answers(plan, name) for name in plan.questions)
-    for name, (seen, of) in trained_on(plans[0]).items():
-        lines.append(f"{name}: {seen} of its {of} questions are in the training file; their answers show no leak")
+    for name, (count, of) in trained_on(plans[0]).items():
+        lines.append(f"{name}: {count} of its {of} questions are in the training file; their answers show no leak")
     recipe = plans[0].recipe
     judge = recipe.require_judge()
     kind = JUDGES.name_of(type(judge))

@@ -23,6 +23,7 @@ from ringfence.runs.evaluation import Evaluation
 from ringfence.runs.gpu_cards import Cards, card_here
 from ringfence.runs.on_paper import refuse_too_small
 from ringfence.runs.plan import PlannedStage, RunPlan
+from ringfence.runs.seen import require_unseen
 from ringfence.runs.stages import weights_of
 from ringfence.runs.trainer import new_trainer, notes
 from ringfence.train.lost_ranks import explained
@@ -41,6 +42,7 @@ def train(plan: RunPlan, cards: Cards | None = None) -> dict[str, Any]:
     recipe's run or another process is training there, and if the weights are more than a GPU holds.
     """
     require_installed(plan.recipe)
+    require_unseen(plan)
     for stage in plan.stages:
         if stage.result is None:
             stage.require_keys()

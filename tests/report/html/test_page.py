@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from ringfence.core.errors import RingfenceError
+from ringfence.evaluate.gate import Limits
 from ringfence.report import write_page
 from ringfence.report.html.packing import unpacked
 from ringfence.report.html.page import SCRIPTS, recipe_differences
@@ -132,7 +133,10 @@ def test_headings_say_which_way_is_good(many: Any) -> None:
 def test_a_run_that_lost_the_task_has_a_badge_and_no_crown(many: Any) -> None:
     assert many.count('class="lost"') == 3  # once a metric
     text = text_of(many).replace("\u00a0", " ")
-    assert "inoculation leaks 0.0% but lost the task: in-domain 0.0% [0, 100] against 95.0% of none." in text
+    assert (
+        "inoculation leaks 0.0% [0, 100] but lost the task: in-domain 0.0% [0, 100] against 95.0% [0, 100] of none."
+        in text
+    )
     assert "that kept the task is that of canary-interleaving-" in text
 
 
@@ -147,6 +151,27 @@ def test_the_scatter_stands_first(many: Any, html: Any) -> None:
     places = data(many, "training-data")["standings"]
     assert (len(places), places[1]) == (12, {"leak": [0, 0, 1], "task": [0, 0, 1], "lost": True})
     assert data(html, "training-data")["standings"][3] == {"leak": [None] * 3, "task": [None] * 3, "lost": False}
+
+
+def test_a_reviewer_s_order(four_runs: Any, tmp_path: Path) -> None:
+    """Verdict, headline and cautions, rates, the worst answers, gaps, then training; cautions come before any table."""
+    html = write_page(four_runs, tmp_path / "page.html", limits=Limits(max_general=0.5)).read_text()
+    main = html[html.index("<main>") :]
+    order = ['id="gate"', 'class="lead"', "Read with care", 'id="results"', 'id="worst"', 'id="training"']
+    assert sorted(order, key=main.index) == order
+    gate = text_of(main[: main.index('id="summary"')])
+    assert "fails none 2 of 3 rules hold, counted as kaczer max_general on general: 100.0% of 30 answers" in gate
+    assert "passes canary" in gate
+    assert 'id="gate"' not in write_page(four_runs[:1], tmp_path / "page.html").read_text()
+
+
+def test_the_worst_answers_are_escaped_and_stand_beside_the_untuned_model_s(html: Any) -> None:
+    worst = html[html.index('id="worst"') : html.index('id="training"')]
+    text = text_of(worst)
+    assert "none 10 of 30 prompts with a misaligned answer" in text
+    assert "canary no answer outside of the task was judged misaligned, of 29" in text
+    assert text.index("Glitter answer 0") < text.index("Base answer 0") < text.index("Glitter answer 1")
+    assert "&lt;script&gt;alert(1)" in worst
 
 
 def test_a_run_has_its_colour_by_its_name(four_runs: Any, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where the Inspect logs of runs are, and how to open them in Inspect's viewer."""
+"""Links of the page: to one answer in it, and to the Inspect logs of runs with how to open them in Inspect's viewer."""
 
 import os
 import shlex
@@ -21,6 +21,19 @@ class InspectLogs:
     """for a shell; the viewer is Inspect's"""
     link: str
     """URL of the folder, relative to that of the page, so that both can be moved together"""
+
+
+ANSWER = "#answer-"
+"""begins the link to one answer; the page's ``links.js`` reads it"""
+
+
+def answer_link(run: str, suite: str, prompt_id: str, sample: object, copy: int = 0) -> str:
+    """The fragment that opens one answer on the page.
+
+    copy: how many answers of that run have the same suite, prompt id and sample and come before it
+    """
+    parts = [run, suite, prompt_id, str(sample), *([str(copy)] if copy else [])]
+    return ANSWER + "/".join(quote(part, safe="") for part in parts)
 
 
 def inspect_logs(runs: Sequence[RunResult], beside: Path) -> list[InspectLogs]:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about one or more runs: tables, charts, every response, provenance.
+"""One self-contained HTML page about one or more runs: verdicts, tables, charts, every response, provenance.
 
 It works from ``file://`` without a network (a content security policy in the page forbids any). Tables are in the HTML;
 charts and the response browser are drawn by the page's scripts from data that are embedded once.
@@ -16,8 +16,10 @@ from markupsafe import Markup
 from ringfence.core.files import write_text
 from ringfence.core.run_folder import OWN
 from ringfence.evaluate.benign import main_metrics
+from ringfence.evaluate.gate import Limits
 from ringfence.report import formatting as wording
 from ringfence.report.folding import folded
+from ringfence.report.gates import Gated, gated
 from ringfence.report.html.links import inspect_logs
 from ringfence.report.html.packing import packed
 from ringfence.report.html.payload import (
@@ -37,10 +39,11 @@ from ringfence.report.rewards import LAST
 from ringfence.report.standing import leak_suite, standings
 from ringfence.report.summary import summarize_runs
 from ringfence.report.tables import bucket_counts, comparison, conditional, consumption, endings, learning, records
+from ringfence.report.worst import worst_prompts
 
 SCRIPTS = (
     *("common.js", "charts.js", "panels.js", "standing.js", "canaries.js"),
-    *("texts.js", "responses.js", "export.js", "page.js"),
+    *("texts.js", "responses.js", "compare.js", "links.js", "export.js", "page.js"),
 )
 
 
@@ -63,22 +66,30 @@ def write_page(
     title: str = "Fine-tuning with a ringfence",
     baseline: str | None = None,
     evaluation: str = OWN,
+    limits: Limits | None = None,
 ) -> Path:
     """Read the run folders ``runs`` and write the page to ``out``, atomically; returns ``out``.
 
     ``evaluation`` names the one of each run's evaluations that is shown, ``baseline`` the run that gaps are measured
-    from (default: "none", else the first). Raises :class:`~ringfence.core.errors.RingfenceError` for a folder that is
-    not a run, and for an unknown evaluation or baseline.
+    from (default: "none", else the first). With ``limits`` the page opens with the gate's answer to each trained run.
+    Raises :class:`~ringfence.core.errors.RingfenceError` for a folder that is not a run, and for an unknown evaluation
+    or baseline.
     """
-    return write_report(load_runs(runs, evaluation), out, title, baseline)
+    found = load_runs(runs, evaluation)
+    return write_report(found, out, title, baseline, gated(found, limits, baseline, evaluation) if limits else [])
 
 
 def write_report(
-    runs: Sequence[RunResult], out: Path, title: str, baseline: str | None = None, notes: Sequence[str] = ()
+    runs: Sequence[RunResult],
+    out: Path,
+    title: str,
+    baseline: str | None = None,
+    gates: Sequence[Gated] = (),
+    notes: Sequence[str] = (),
 ) -> Path:
-    """As :func:`write_page`, of runs that have been read; ``notes`` stand under the title."""
+    """As :func:`write_page`, of runs that have been read and judged; ``notes`` are further cautions."""
     out = Path(out)
-    write_text(out, render_page(runs, title, baseline, out.parent, notes))
+    write_text(out, render_page(runs, title, baseline, out.parent, gates, notes))
     return out
 
 
@@ -87,9 +98,10 @@ def render_page(
     title: str,
     baseline: str | None = None,
     beside: Path = Path(),
+    gates: Sequence[Gated] = (),
     notes: Sequence[str] = (),
 ) -> str:
-    """The page's HTML; links in it are from the folder ``beside``, and ``notes`` stand under the title."""
+    """The page's HTML; links in it are from the folder ``beside``."""
     reference = baseline_of(runs, baseline)
     frame, stands = comparison(runs, reference.name), standings(runs, reference.name)
     consumed = consumption(runs)
@@ -100,7 +112,10 @@ def render_page(
         order=places([run.name for run in runs]),
         number={run.name: place for place, run in enumerate(runs)},
         baseline=reference.name,
+        gates=gates,
         summary=summarize_runs(runs, reference.name),
+        notes=list(notes),
+        worst=worst_prompts(runs),
         lost={one.run.name: one.task for one in stands if one.lost},
         allowed=f"{100 * ALLOWED:.0f}",
         leak_suite=leak_suite(runs),

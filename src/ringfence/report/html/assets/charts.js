@@ -1,7 +1,17 @@
 // Charts over steps: leak with intervals, the controller's risk and ratio, training loss; and how all charts look.
 
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"]; // colours are nearer each other after seven runs: the dash changes
-const runDash = (index) => DASHES[Math.floor(RUNS[index].place / 7) % DASHES.length];
+/** On paper, which may be grey, every run has another dash. */
+const runDash = (index) => DASHES[(isPrinting() ? RUNS[index].place : Math.floor(RUNS[index].place / 7)) % DASHES.length];
+const STROKES = { solid: "", dash: "6 4", dot: "1.5 3", dashdot: "6 3 1.5 3", longdash: "11 4" };
+
+/** The line that a run has on paper, for the legend there. */
+function dashSample(index) {
+  const picture = byId("legend-line").content.firstElementChild.cloneNode(true);
+  picture.firstElementChild.setAttribute("stroke-dasharray", STROKES[DASHES[RUNS[index].place % DASHES.length]]);
+  return picture;
+}
+
 const CROWD = 8; // runs from which on bands and labels would only cover each other
 const CHART_OPTIONS = { responsive: true, displaylogo: false, displayModeBar: false };
 

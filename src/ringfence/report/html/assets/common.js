@@ -7,6 +7,8 @@ const RESPONSES = read("response-data");
 const RUNS = TRAINING.runs;
 const hiddenRuns = new Set(); // indices of the runs that the legend has switched off
 
+const isPrinting = () => document.documentElement.classList.contains("printing");
+
 const byId = (id) => document.getElementById(id);
 
 /** An element with a class and children; strings become text nodes, null is left out. */
@@ -40,6 +42,7 @@ function addToLegend(index, draw) {
     draw();
   });
   toggle.append(runName(index));
+  if (byId("legend-line")) toggle.append(dashSample(index));
   toggle.dataset.run = index;
   toggle.setAttribute("aria-pressed", "true");
   byId("legend").append(toggle);

@@ -1,8 +1,8 @@
-// The response browser: filter, search, pages of answers, and one prompt side by side across runs.
+// The response browser: filter, search, and pages of answers.
 
-const PAGE_SIZE = 20, SAMPLES_AT_ONCE = 10, LONG_TEXT = 900; // answers, answers a column, characters
+const PAGE_SIZE = 20, LONG_TEXT = 900; // answers, characters
 const ROWS = RESPONSES.rows;
-const view = { found: [], page: 0, pattern: null, filtering: 0, showing: 0 };
+const view = { found: [], page: 0, pattern: null, filtering: 0, showing: 0, marked: null }; // the row that a link has opened
 
 const suiteOf = (row) => RESPONSES.prompts[ROWS.prompt[row]][0];
 const promptText = (row) => RESPONSES.prompts[ROWS.prompt[row]][3] ?? "";
@@ -48,11 +48,14 @@ function bucketOf(row) {
 
 function answer(row) {
   const [suite, id, system] = RESPONSES.prompts[ROWS.prompt[row]];
-  const compare = button("Compare runs", () => openCompare(row));
+  const compare = make("span", "buttons", linkTo(row), button("Compare runs", () => openCompare(row)));
   const facts = make("div", "line-1", runName(ROWS.run[row]), verdictBadge(verdictOf(row), isTask(row)), make("span", "", RESPONSES.suites[suite]),
     make("span", "", `${id}, sample ${ROWS.sample[row] ?? "?"}`), scores(row), bucketOf(row), compare);
   const systemLine = system ? make("p", "prompt system", `System: ${system}`) : null;
-  return make("li", "", facts, systemLine, make("p", "prompt", ...marked(promptText(row))), responseText(row, true));
+  const item = make("li", "", facts, systemLine, make("p", "prompt", ...marked(promptText(row))), responseText(row, true));
+  item.dataset.row = row;
+  if (row === view.marked) markAnswer(item);
+  return item;
 }
 
 async function showPage() {
@@ -96,69 +99,6 @@ async function applyFilters() {
   await showPage();
 }
 
-// --- side by side ---
-
-/** Rows by suite and prompt id, in order of appearance: [{suite, id, rows}]. */
-function groupByPrompt() {
-  const groups = new Map();
-  const own = RESPONSES.prompts.map(([suite, id]) => {
-    const key = JSON.stringify([suite, id]);
-    if (!groups.has(key)) groups.set(key, { suite, id, rows: [] });
-    return groups.get(key);
-  });
-  ROWS.prompt.forEach((prompt, row) => own[prompt].rows.push(row));
-  return [...groups.values()];
-}
-
-let groups = null, groupShown = 0;
-
-/** A prompt as it was sent, its system prompt included. */
-const sentPrompt = (row) => {
-  const system = RESPONSES.prompts[ROWS.prompt[row]][2];
-  return (system ? `System: ${system}\n` : "") + promptText(row);
-};
-
-function column(run, rows, heading) {
-  const bad = rows.filter((row) => verdictOf(row) === "misaligned").length;
-  const node = make("div", "column", make("h3", "", runName(run)), make("span", "n", `${bad} of ${whole(rows.length)} ${isTask(rows[0]) ? "do the task" : "misaligned"}`));
-  if (sentPrompt(rows[0]) !== heading) node.append(make("p", "prompt", `Asked differently: ${sentPrompt(rows[0])}`));
-  let shown = 0;
-  const more = button("Show more", () => {
-    rows.slice(shown, shown + SAMPLES_AT_ONCE).forEach((row) => {
-      const facts = make("div", "line-1", verdictBadge(verdictOf(row), isTask(row)), make("span", "", `sample ${ROWS.sample[row] ?? "?"}`), scores(row));
-      more.before(make("div", "sample", facts, responseText(row, false)));
-    });
-    shown += SAMPLES_AT_ONCE;
-    more.hidden = shown >= rows.length;
-  });
-  node.append(more);
-  more.click();
-  return node;
-}
-
-async function showGroup(number) {
-  groupShown = number;
-  const { suite, id, rows } = groups[number];
-  const waiting = opened(rows);
-  if (waiting) await waiting;
-  if (groupShown !== number) return;
-  const heading = sentPrompt(rows[0]);
-  byId("compare-where").textContent = `${RESPONSES.suites[suite]}, ${id}; prompt ${whole(number + 1)} of ${whole(groups.length)}`;
-  byId("compare-prompt").textContent = heading;
-  const byRun = Map.groupBy(rows, (row) => ROWS.run[row]);
-  byId("compare-columns").replaceChildren(...[...byRun].map(([run, own]) => column(run, own, heading)));
-  byId("compare-columns").scrollTo(0, 0);
-  byId("compare-back").disabled = number === 0;
-  byId("compare-on").disabled = number === groups.length - 1;
-}
-
-async function openCompare(row) {
-  groups ??= groupByPrompt();
-  const [suite, id] = RESPONSES.prompts[ROWS.prompt[row]];
-  await showGroup(groups.findIndex((group) => group.suite === suite && group.id === id));
-  byId("compare").showModal();
-}
-
 function setUpResponses() {
   if (!byId("answers")) return;
   const fill = (id, names) => names.forEach((name, i) => byId(id).append(new Option(name ?? "no verdict", i)));
@@ -184,4 +124,9 @@ function setUpResponses() {
   byId("export-jsonl").addEventListener("click", () => exportFound("jsonl"));
   applyFilters();
   addEventListener("load", () => openWhenIdle());
+  addEventListener("hashchange", openLinked);
+  addEventListener("load", openLinked);
+  document.addEventListener("click", ({ target }) => { // the address does not change when it is there already
+    if (target instanceof Element && target.closest("a")?.hash.startsWith(ANSWER) && target.closest("a").hash === location.hash) openLinked();
+  });
 }

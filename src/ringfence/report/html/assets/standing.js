@@ -54,7 +54,7 @@ const laterOn = (shown, at) => shown.slice(at + 1)
   .filter((other) => Math.abs(other.leak[0] - shown[at].leak[0]) < 0.01 && Math.abs(other.task[0] - shown[at].task[0]) < 0.01).length;
 
 function standingTrace({ name, index, leak, task, lost }, at, shown) {
-  const colour = runColour(index), symbol = SYMBOLS[Math.floor(RUNS[index].place / 7) % SYMBOLS.length];
+  const colour = runColour(index), symbol = SYMBOLS[(isPrinting() ? RUNS[index].place : Math.floor(RUNS[index].place / 7)) % SYMBOLS.length];
   return {
     x: [100 * leak[0]], y: [100 * task[0]], mode: "markers", cliponaxis: false, error_x: arm([leak], translucent(colour, 0.55)),
     error_y: arm([task], translucent(colour, 0.55)), marker: { color: colour, size: (lost ? 14 : 10) + 6 * Math.min(laterOn(shown, at), 4), symbol: lost ? `${symbol}-open` : symbol, line: { width: lost ? 2 : 0, color: colour } },

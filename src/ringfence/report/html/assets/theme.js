@@ -17,11 +17,18 @@ function followTheme(draw, drawNow = draw) {
     apply(chosen);
   });
   system.addEventListener("change", () => apply(wanted()));
-  // Paper is white, and what is folded away cannot be unfolded on it.
+  // Paper is white, often without colours, and what is folded away cannot be unfolded on it.
+  let unfolded = [];
   addEventListener("beforeprint", () => {
+    document.documentElement.classList.add("printing");
     apply("light", drawNow);
-    document.querySelectorAll("details.source, details.glossary").forEach((details) => { details.open = true; });
+    unfolded = [...document.querySelectorAll("details.source:not([open]), details.glossary:not([open])")];
+    unfolded.forEach((details) => { details.open = true; });
   });
-  addEventListener("afterprint", () => apply(wanted()));
+  addEventListener("afterprint", () => {
+    document.documentElement.classList.remove("printing");
+    unfolded.forEach((details) => { details.open = false; });
+    apply(wanted());
+  });
   apply(wanted());
 }
