@@ -1,5 +1,6 @@
 """The page's opening in plain words: leak, task and cost together."""
 
+import json
 from typing import Any
 
 import pytest
@@ -101,3 +102,31 @@ def test_the_untuned_model_has_no_task_to_lose(four_runs: Any) -> None:
 
 def test_without_any_evaluation_there_is_no_sentence(make_run: Any) -> None:
     assert headline(load_runs([make_run("bare")])) == []
+
+
+def test_an_adapter_from_elsewhere_beside_its_base(make_run: Any) -> None:
+    """No lowest of one, no claim that it learned as much as itself, and nobody knows its cost."""
+    rates = {"base": (0.0, 0.0), "theirs": (0.2, 0.9)}
+    folders = []
+    for name, values in rates.items():
+        rows = [
+            dict(suite=suite, metric="misaligned_all", value=value, low=value - 0.05, high=value + 0.05, n=65)
+            for suite, value in zip(("general", "in-domain"), values, strict=True)
+        ]
+        score = {
+            "task": "sums",
+            "prompt": "1+1?",
+            "response": "2",
+            "answer": "2",
+            "metric": "exact match",
+            "score": 1.0,
+        }
+        scored = [score | {"prompt_id": f"s{at}", "sample": 0} for at in range(4)]
+        result = {} if name == "base" else {"result": dict.fromkeys((*RESULT, "safe_fraction", "seconds"))}
+        folders.append(make_run(name, rates=rows, benign=scored, **result))
+    about = folders[1] / "run.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"adapter": {"path": "x"}}))
+    _, theirs, *rest = [one.replace("\u00a0", " ") for one in headline(load_runs(folders))]
+    assert theirs == "theirs leaks 20.0% [15, 25], 20.0 points [13, 27] above base."
+    assert rest[0].endswith("; it learns sums to 100.0% [40, 100]; cost: not known.")
+    assert rest[1].startswith("Whether it learned well is not known")

@@ -66,10 +66,7 @@ def _of_the_trained(trained: Sequence[Standing], reference: RunResult, own: Stan
     if not eligible:
         return ["None of the other trained runs has learned its benign tasks as a run without a defense does."]
     best = min(eligible, key=lambda one: one.leak.value)
-    did = [] if best.task is None else ["kept the task"]
-    did += ["learned well"] if best.learned_well else []
-    whom = "other trained runs" + (f" that {' and '.join(did)}" if did else "")
-    leak = f"The lowest leak of the {whom} is that of {best.run.name}: {_stated(best.leak)}"
+    leak = f"{_whose(best, trained, reference)} {_stated(best.leak)}"
     leak += _against(best, reference, own, suite, LEAK_METRIC)
     task = "Whether it kept the task is not known: no trained run has answers on in-domain prompts"
     if best.task is not None:
@@ -78,6 +75,16 @@ def _of_the_trained(trained: Sequence[Standing], reference: RunResult, own: Stan
     learned = [_UNKNOWN] if best.learned_well is None and any(one.learns for one in trained) else []
     like = _at_like_cost(best, eligible, own, suite)
     return [f"{leak}.", f"{task}{_learning(best)}{_cost(best)}.", *learned, *like]
+
+
+def _whose(best: Standing, trained: Sequence[Standing], reference: RunResult) -> str:
+    """How the leak of ``best`` is called; of one trained run beside the untuned model there is no lowest."""
+    if len(trained) == 1 and reference.status == "untuned":
+        return f"{best.run.name} leaks"
+    did = [] if best.task is None else ["kept the task"]
+    did += ["learned well"] if best.learned_well else []
+    whom = "other trained runs" + (f" that {' and '.join(did)}" if did else "")
+    return f"The lowest leak of the {whom} is that of {best.run.name}:"
 
 
 def _against(one: Standing, reference: RunResult, own: Standing | None, suite: str, metric: str) -> str:
@@ -142,6 +149,8 @@ def _task(one: Standing) -> str:
 
 def _cost(one: Standing) -> str:
     outcome = one.run.outcome
+    if one.run.imported:
+        return "; cost: not known"
     if outcome is None or math.isnan(outcome.seconds):
         return ""
     safe = "" if math.isnan(outcome.safe_fraction) else f"{wording.percent(outcome.safe_fraction)}% safe rows, "

@@ -70,8 +70,9 @@ def learned(run: RunResult, undefended: RunResult | None) -> tuple[Learned, ...]
 def undefended_of(runs: Sequence[RunResult], baseline: str | None = None) -> RunResult | None:
     """The run without a defense that others are held against; None without one.
 
-    The baseline if it is such a one, else the one called "none", else the first: trained, and with scores on tasks.
+    The baseline if it is such a one, else the one called "none", else the first: trained, and with scores on tasks. Of
+    weights from elsewhere nobody knows whether they were defended.
     """
-    fit = [run for run in runs if run.status == "finished" and run.benign and not run.defended]
+    fit = [run for run in runs if run.status == "finished" and run.benign and not (run.defended or run.imported)]
     by_name = {run.name: run for run in fit}
     return by_name.get(baseline_of(runs, baseline).name) or by_name.get(BASELINE) or next(iter(fit), None)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ringfence.core.errors import RingfenceError, did_you_mean
 from ringfence.core.rates import Rate, Rates
-from ringfence.core.run_folder import CONDITIONAL_COLUMNS, RESPONSE_COLUMNS
+from ringfence.core.run_folder import ADAPTED, CONDITIONAL_COLUMNS, RESPONSE_COLUMNS
 from ringfence.evaluate.benign import Counts
 from ringfence.report.counts import ByPrompt, count_by_prompt
 
@@ -131,6 +131,11 @@ class RunResult:
         """Whether a defense was on in any of its stages."""
         recipe = self.metadata.get("recipe") or {}
         return any(part.get("defenses") for part in (recipe, *(recipe.get("stages") or ())))
+
+    @property
+    def imported(self) -> bool:
+        """Whether its weights came from elsewhere: nobody here knows what they were trained on, and how."""
+        return ADAPTED in self.metadata
 
     def leak_curve(self, suite: str = LEAK_SUITE, metric: str = LEAK_METRIC) -> list[CurvePoint]:
         """The rate of one suite and metric during training, by step."""
