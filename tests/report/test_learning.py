@@ -141,7 +141,9 @@ def test_the_headline_has_learning_beside_leak_and_task(made: Callable[..., list
     assert "; it learns algebra to 90.0% [" in task
     assert "], 100.0% [" in task
     assert "] of none; cost: 5.0% safe rows" in task
-    assert less.startswith("kl leaks 0.0% but learned less: algebra to 45.0% [")
+    assert less.startswith("kl leaks 0.0% [")
+    assert "of in-domain prompts but learned less: algebra to 45.0% [" in less
+    assert less.endswith("; cost: 5.0% safe rows, 9.0 s.")
     assert "50.0% [" in less
 
 
@@ -155,7 +157,7 @@ def test_without_a_run_to_compare_with_it_is_not_known_whether_it_learned_well(
 ) -> None:
     """The untuned model is no measure; and a run whose learning is known comes before one of which it is not."""
     _, lowest, _, unknown = headline(made(base=(0.0, 4), kl=(0.1, 18)))
-    assert "that kept the task is that of kl" in lowest
+    assert lowest.startswith("kl leaks 10.0% [")
     assert unknown.startswith("Whether it learned well is not known: that takes scores on benign tasks")
     none, kept, other = made(none=(0.9, 36), kept=(0.2, 36), other=(0.0, 36))
     sentences = headline([none, kept, replace(other, benign={})])

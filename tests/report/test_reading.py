@@ -44,7 +44,7 @@ def test_a_journal_has_what_it_must_have_and_may_have_more(tmp_path: Path) -> No
 def test_a_file_that_is_not_there_is_empty_and_a_damaged_one_names_the_place(tmp_path: Path) -> None:
     summary, gaps, responses = (tmp_path / name for name in ("summary.json", "conditional.json", "responses.parquet"))
     assert reading.read_summary(summary) == {"rows": [], "counts": {}}
-    assert list(reading.read_conditional(gaps).columns) == list(CONDITIONAL_COLUMNS)
+    assert list(reading.read_conditional(gaps).columns) == [*CONDITIONAL_COLUMNS, "dropped"]
     assert list(reading.read_responses(responses).columns) == list(RESPONSE_COLUMNS)
     summary.write_text(json.dumps({"rows": [dict.fromkeys(RATE_COLUMNS), {"suite": "a"}], "counts": {}}))
     with pytest.raises(RingfenceError, match=r'summary\.json: rows\[1\]: no key "metric"'):
