@@ -157,7 +157,7 @@ def test_without_a_run_to_compare_with_it_is_not_known_whether_it_learned_well(
 ) -> None:
     """The untuned model is no measure; and a run whose learning is known comes before one of which it is not."""
     _, lowest, _, unknown = headline(made(base=(0.0, 4), kl=(0.1, 18)))
-    assert lowest.startswith("kl leaks 10.0% [")
+    assert lowest.startswith("kl leaks 10.0%")
     assert unknown.startswith("Whether it learned well is not known: that takes scores on benign tasks")
     none, kept, other = made(none=(0.9, 36), kept=(0.2, 36), other=(0.0, 36))
     sentences = headline([none, kept, replace(other, benign={})])

@@ -107,7 +107,6 @@ def render_page(
     consumed = consumption(runs)
     values = dict(
         title=title,
-        notes=notes,
         runs=runs,
         order=places([run.name for run in runs]),
         number={run.name: place for place, run in enumerate(runs)},
