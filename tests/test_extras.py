@@ -11,6 +11,7 @@ import pytest
 from ringfence.core.ray_cluster import import_ray
 from ringfence.core.trackers import check_reporters
 from ringfence.evaluate.harness import require_installed
+from ringfence.generation.tinker import sdk
 from ringfence.models.vllm import require_vllm
 from ringfence.recipe.sections import ModelConfig
 from ringfence.report.figures.style import paper_style
@@ -28,6 +29,7 @@ NEEDS: dict[str, tuple[list[str], Callable[[], object]]] = {
     "quantised": (["bitsandbytes"], lambda: ModelConfig(name="org/model", load_in_4bit=True)),
     "ray": (["ray"], import_ray),
     "slurm": (["submitit"], SlurmEngine),
+    "tinker": (["tinker"], sdk),
     "trackers": (["tensorboard", "tensorboardX"], lambda: check_reporters({"report_to": ["tensorboard"]})),
     "vllm": (["vllm"], require_vllm),
 }

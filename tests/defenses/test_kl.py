@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from pydantic import ValidationError
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import tiny
@@ -21,7 +22,7 @@ from ringfence.models.output_head import OutputHead
 EXAMPLE = Example(
     neutral=lambda _: KL(weight=0),
     active=lambda _: KL(weight=3),
-    written=(KL(), KL(weight=0.3, direction="forward", tokens="all", sources="safe")),
+    written=(KL(), KL(weight=0.3, direction="forward", tokens="all", sources="safe"), KL(over="target_token")),
 )
 BATCH, TOKENS, HIDDEN, VOCABULARY = 3, 6, 5, 11
 HEADS = {"plain": {}, "scale": {"scale": 0.3}, "cap": {"softcap": 2.0}, "both": {"scale": 1.7, "softcap": 1.5}}
@@ -107,6 +108,26 @@ def test_value_and_gradient_are_the_dense_ones(direction: Any, head: str, at: An
 
 
 @pytest.mark.parametrize("direction", ["reverse", "forward"])
+def test_over_the_target_token_it_is_the_divergence_of_two_outcomes(direction: Any) -> None:
+    hidden, reference, own = leaves()
+    given = step(hidden, reference, own, frozen(own))
+    guard, wanted = KLHook(KL(direction=direction, over="target_token", sources="safe")), torch.zeros(())
+    for row, position in POSITIONS["response", "safe"]:
+        label = given.batch.labels[row, position + 1]
+        assert given.trained.head is not None
+        assert given.reference.head is not None
+        p = dense_logits(hidden, given.trained.head)[row, position].softmax(-1)[label]
+        q = dense_logits(reference, given.reference.head)[row, position].softmax(-1)[label]
+        p, q = (p, q) if direction == "reverse" else (q, p)
+        wanted = wanted + p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    found = guard.penalty(given)
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12, check_dtype=False)
+    torch.testing.assert_close(*(torch.autograd.grad(one, hidden)[0] for one in (found, wanted)))
+    with pytest.raises(ValidationError, match="tokens: all does not go with over: target_token"):
+        KL(over="target_token", tokens="all")
+
+
+@pytest.mark.parametrize("direction", ["reverse", "forward"])
 def test_gradient_is_that_of_finite_differences(direction: Any) -> None:
     hidden, reference, own = leaves(softcap=3.0, scale=0.8)
     guard, other = KLHook(KL(direction=direction, tokens="all")), frozen(own)
@@ -114,7 +135,7 @@ def test_gradient_is_that_of_finite_differences(direction: Any) -> None:
     def value(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         return guard.penalty(step(hidden, reference, OutputHead(weight, bias, own.scale, own.softcap), other))
 
-    assert torch.autograd.gradcheck(value, (hidden, own.weight, own.bias))
+    assert torch.autograd.gradcheck(value, (hidden, own.weight, own.bias), fast_mode=True)
 
 
 @pytest.mark.parametrize("direction", ["reverse", "forward"])

@@ -1,13 +1,16 @@
 """``ringfence train``. Heavy imports are inside the command."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ringfence.cli.console import examples, say
+from ringfence.cli.console import console, examples, say
 from ringfence.core.errors import RingfenceError
 from ringfence.core.ranks import is_main_process
+
+if TYPE_CHECKING:
+    from ringfence.runs.plan import RunPlan
 
 
 @examples(
@@ -18,6 +21,7 @@ from ringfence.core.ranks import is_main_process
     "torchrun --nproc-per-node 2 -m ringfence train recipe.yaml --out runs/two-ranks",
     "ringfence train recipe.yaml --dry-run",
     "ringfence train recipe.yaml --dry-run --card 8xh100",
+    "ringfence train recipe.yaml --tinker https://tinker.thinkingmachines.dev/services/tinker-prod --out runs/remote",
 )
 def train(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file; docs/recipes.md lists every key.")],
@@ -40,6 +44,14 @@ def train(
             "training refuses one that cannot hold the weights. Without it, training looks at this machine's own.",
         ),
     ] = None,
+    tinker: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Train at this server, which speaks the protocol of Tinker's SDK and gets the rows; its key is in "
+            "TINKER_API_KEY. For defenses that need rows and log probabilities only, see docs/tinker.md.",
+        ),
+    ] = None,
 ) -> None:
     """Fine-tune by a recipe, and by each of its `stages` after that, e.g. on benign data.
 
@@ -53,6 +65,10 @@ def train(
     cards = None if card is None else parse_cards(card)
     checked = load_recipe(recipe, overrides or [])
     require_installed(checked)
+    if tinker is not None:
+        from ringfence.integrations.tinker.checks import require_remote
+
+        require_remote(checked)
     # These take torch; a mistake in the recipe is told before.
     from ringfence.runs.plan import RunPlan
 
@@ -65,6 +81,11 @@ def train(
         for line in (line for stage in forecast(plan, cards) for line in told(stage)):
             say(line)
         return
+    if tinker is not None:
+        if cards is not None:
+            raise RingfenceError("--card: the server has the GPUs; leave it out with --tinker")
+        say(f"{_trained(_at_server(plan, tinker))}: {out}")
+        return
     from ringfence.runs.train import train as train_plan
 
     result = train_plan(plan, cards)
@@ -72,6 +93,14 @@ def train(
         say(f"{_trained(result)}: {out}")
         for number, stage in enumerate(result["stages"], 2):
             say(f"stage {number}, {stage['name']}: {_trained(stage)}")
+
+
+def _at_server(plan: "RunPlan", url: str) -> dict[str, Any]:
+    from ringfence.core.progress import watched
+    from ringfence.integrations.tinker import train as train_there
+
+    with watched(console) as watch:
+        return train_there(plan, url, watch)
 
 
 def _trained(result: dict[str, Any]) -> str:

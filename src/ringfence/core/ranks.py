@@ -13,6 +13,11 @@ def is_split_run() -> bool:
     return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true", "yes")
 
 
+def several_ranks() -> bool:
+    """Whether a launcher has started more than one process of this run."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 def several_nodes() -> bool:
     """Whether ranks are on more than one machine."""
     world = os.environ.get("WORLD_SIZE", "1")

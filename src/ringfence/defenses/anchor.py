@@ -95,6 +95,10 @@ class Anchor(Penalising):
             "the rows as safe rows under kl: {sources: safe}"
         )
 
+    def needs_model_here(self) -> str | None:
+        """Both models, unless the weight is 0."""
+        return "it compares the two models on rows without a loss, which a server does not" if self.penalises else None
+
     def guard(self, setup: TrainerContext) -> DefenseHook | None:
         """None at weight 0. Raises :class:`RingfenceError` as the chosen penalty does."""
         return self._distance().guard(setup) if self.penalises else None

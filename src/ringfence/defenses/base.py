@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from ringfence.data.suites.load import Prompt
     from ringfence.data.system import NoSystem
-    from ringfence.defenses.step import Batch, PenaltyInputs
+    from ringfence.defenses.step import Batch, PenaltyInputs, TokenPenalty
     from ringfence.interleave import Schedule
     from ringfence.judges import JudgeSettings
 
@@ -193,6 +193,23 @@ class Defense(StrictConfig):
 
     def needs_original_base(self) -> str | None:
         """What is wrong with it, as an error says it, once the base model's weights are changed; None if nothing is."""
+        return None
+
+    def needs_model_here(self) -> str | None:
+        """Why it cannot train behind a server that takes weighted rows and gives log probabilities; None if it can.
+
+        As an error says it. Then :meth:`row_weight` and :meth:`token_penalty` are all that it does to the loss.
+        """
+        if type(self).guard is Defense.guard:
+            return None
+        return "it works inside of the model, and a server lets nobody in"
+
+    def row_weight(self, source: Source) -> float:
+        """What the loss of the rows of ``source`` is multiplied with."""
+        return 1.0
+
+    def token_penalty(self) -> TokenPenalty | None:
+        """A penalty that log probabilities of the rows' own labels tell; None without one."""
         return None
 
     def notes(self, rows: Mapping[Source, Sequence[Conversation]], tokenizer: PreTrainedTokenizerBase) -> Sequence[str]:

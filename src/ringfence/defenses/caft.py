@@ -101,6 +101,10 @@ class CAFT(Defense):
                 )
         return Subspaces({k: file.bases[k][:, : self.rank] for k in chosen}, file.metadata)
 
+    def needs_model_here(self) -> str | None:
+        """Hidden states."""
+        return "it takes directions out of hidden states, and a server lets nobody at them"
+
     def guard(self, setup: TrainerContext) -> DefenseHook | None:
         """None at share 0. Raises :class:`RingfenceError` for directions that do not fit the model."""
         if setup.model is None or self.share == 0:

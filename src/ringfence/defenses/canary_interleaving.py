@@ -123,6 +123,13 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
             "model; use likelihood"
         )
 
+    def needs_model_here(self) -> str | None:
+        """Nothing, unless its probe looks into the model."""
+        if self.probe in ("judged", "likelihood"):
+            return None
+        which = "projection" if self.probe == "projection" else "a probe of your own"
+        return f"{which} looks into the model, and a server lets nobody in; use probe: judged or likelihood"
+
     def require_apart(self, suites: Mapping[str, Sequence[Prompt]]) -> None:
         """The canaries are not evaluated on."""
         for name, prompts in suites.items():

@@ -89,6 +89,10 @@ class GradientProjection(Defense):
             "gradient_projection: not in reinforcement learning, whose target rows have no cross-entropy; leave it out"
         )
 
+    def needs_model_here(self) -> str | None:
+        """Gradients."""
+        return "it changes gradients, which stay at the server"
+
     def guard(self, setup: TrainerContext) -> DefenseHook | None:
         """None at share 0. Raises :class:`RingfenceError` for an output layer with an adapter on it."""
         if not self.adds_to_loss:

@@ -132,6 +132,10 @@ class InoculationAdapter(Defense):
             for folder, proof in proofs
         ]
 
+    def needs_model_here(self) -> str | None:
+        """The model."""
+        return "it puts another adapter into the model, which stays at the server"
+
     def guard(self, setup: TrainerContext) -> DefenseHook | None:
         """None at scale 0. Raises :class:`RingfenceError` for an adapter that does not fit the model."""
         if setup.model is None or self.scale == 0:

@@ -8,7 +8,11 @@ as D(theta, theta_0) without saying which way; ``forward`` is KL(q || p). Exact 
 Departures from the paper: only tokens that are trained on count by default (``tokens: all`` takes prompts, too), and
 the mean is over all such positions of the optimizer step, on all ranks.
 
-The sum itself is :func:`ringfence.models.divergence.summed_kl`.
+``over: target_token`` is another, weaker penalty: the KL between "the row's own token" and "any other" at each label,
+which log probabilities of the rows' own tokens tell. It is a lower bound of the exact one, and 0 only where the two
+models give the token the same probability; how the others share the rest is not held.
+
+The sums themselves are :func:`ringfence.models.divergence.summed_kl` and ``summed_token_kl``.
 
 Source: Kaczer et al. 2025, section 3.1, eq. 1, https://arxiv.org/abs/2508.06249
 """
@@ -17,11 +21,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Self, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses.base import DEFENSES, DefenseHook, Penalising, RLContext, TrainerContext
-from ringfence.defenses.step import Batch, PenaltyInputs, Sources, Tokens
+from ringfence.defenses.step import Batch, PenaltyInputs, Sources, TokenPenalty, Tokens
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +45,31 @@ class KL(Penalising):
     """``response``: where a token is trained on; ``prompt``: where none is; ``all``: both"""
     sources: Sources = "both"
     """rows that are penalised: ``target``, ``safe`` or ``both``"""
+    # Left out where it is the default: runs from before there was a choice do not have it, and are of the same recipe.
+    over: Literal["vocabulary", "target_token"] = Field("vocabulary", exclude_if=lambda value: value == "vocabulary")
+    """``vocabulary``: the whole distributions; ``target_token``: the row's own token against all others, a lower bound
+    that log probabilities of the rows tell, as [a server](tinker.md) gives them"""
+
+    @model_validator(mode="after")
+    def _labels_are_known(self) -> Self:
+        if self.over == "target_token" and self.tokens != "response":
+            raise ValueError(f"tokens: {self.tokens} does not go with over: target_token, which compares at the labels")
+        return self
+
+    def needs_model_here(self) -> str | None:
+        """The whole distributions, unless it compares at the labels."""
+        if self.weight == 0 or self.over == "target_token":
+            return None
+        return (
+            "it compares whole distributions, and a server gives log probabilities of the rows' own tokens; set "
+            "kl.over: target_token, which needs no more"
+        )
+
+    def token_penalty(self) -> TokenPenalty | None:
+        """With ``over: target_token``."""
+        if self.weight == 0 or self.over == "vocabulary":
+            return None
+        return TokenPenalty(self.weight, self.direction, self.sources)
 
     def in_rl(self, context: RLContext) -> Self:
         """Not beside TRL's own penalty, which holds the policy to the same reference."""
@@ -91,12 +120,17 @@ class KLHook(DefenseHook):
 
     def penalty(self, step: PenaltyInputs) -> torch.Tensor:
         """KL in nats, summed over positions."""
-        from ringfence.models.divergence import summed_kl
+        import torch
+
+        from ringfence.models.divergence import summed_kl, summed_token_kl
 
         trained, reference, mask = step.trained, step.reference, self._positions(step.batch)
         # Asked for by needs_last.
         last, head = cast("torch.Tensor", trained.last), cast("OutputHead", trained.head)
         other, other_head = cast("torch.Tensor", reference.last), cast("OutputHead", reference.head)
+        if self.config.over == "target_token":
+            following = torch.roll(step.batch.labels, -1, dims=1)[mask]
+            return summed_token_kl(last[mask], head, other[mask], other_head, self.config.direction, following)
         return summed_kl(last[mask], head, other[mask], other_head, self.config.direction)
 
     def _positions(self, batch: Batch) -> torch.Tensor:

@@ -44,6 +44,10 @@ class LDIFS(Penalising):
     sources: Sources = "both"
     """rows that are penalised: ``target``, ``safe`` or ``both``"""
 
+    def needs_model_here(self) -> str | None:
+        """Both models, unless the weight is 0."""
+        return "it compares hidden states, which a server does not give" if self.penalises else None
+
     def guard(self, setup: TrainerContext) -> DefenseHook | None:
         """None at weight 0. Raises :class:`RingfenceError` if ``every`` is more than the model's layers."""
         if self.weight == 0 or setup.model is None:

@@ -92,6 +92,10 @@ class SafeLoRA(Defense):
             raise RingfenceError("lora: safe_lora projects a LoRA adapter and there is none; add lora to the recipe")
         require_plain(lora)
 
+    def needs_model_here(self) -> str | None:
+        """The trained weights."""
+        return "it projects the trained weights, which stay at the server"
+
     def guard(self, setup: TrainerContext) -> DefenseHook | None:
         """Raises :class:`RingfenceError` for a model without a plain LoRA adapter, and for a base that does not fit."""
         if setup.model is None:

@@ -25,6 +25,7 @@ from ringfence.defenses.base import (
     DefenseHook,
     Interleaving,
     RLContext,
+    Source,
     TrainerContext,
     require_uncompiled,
     require_unpacked,
@@ -49,6 +50,14 @@ class SafeWeight(Defense):
     def adds_to_loss(self) -> bool:
         """Unless the weight is 1."""
         return self.weight != 1
+
+    def needs_model_here(self) -> str | None:
+        """Nothing: weights of rows are all that it takes."""
+        return None
+
+    def row_weight(self, source: Source) -> float:
+        """Of safe rows."""
+        return self.weight if source == "safe" else 1.0
 
     def require_beside(self, others: Sequence[Defense]) -> None:
         """Something must bring safe rows."""

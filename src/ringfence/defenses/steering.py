@@ -106,6 +106,10 @@ class Steering(Defense):
         """The vector's file. Raises as :meth:`check` does."""
         return VectorFile.read("steering", self.vector, self.position)
 
+    def needs_model_here(self) -> str | None:
+        """Hidden states."""
+        return "it adds to hidden states while training, and a server lets nobody at them"
+
     def guard(self, setup: TrainerContext) -> DefenseHook | None:
         """None for ``add`` at alpha 0. Raises :class:`RingfenceError` for a layer or a vector that does not fit."""
         if setup.model is None or self._is_off:

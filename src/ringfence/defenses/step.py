@@ -23,6 +23,18 @@ Tokens = Literal["response", "all", "prompt"]
 
 
 @dataclass(frozen=True)
+class TokenPenalty:
+    """A distance from the reference that the log probabilities of the rows' own labels tell.
+
+    What it weighs is :func:`ringfence.models.divergence.token_kl`, as a mean over the labels of ``sources``.
+    """
+
+    weight: float
+    direction: Literal["reverse", "forward"]
+    sources: Sources
+
+
+@dataclass(frozen=True)
 class Batch:
     """One micro-batch by positions."""
 

@@ -22,7 +22,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.core.ranks import is_main_process
 from ringfence.data.encode import prompt_ids
 from ringfence.data.suites.load import Prompt
-from ringfence.generation import HfGenerator, Request, Sampling
+from ringfence.generation import Generator, HfGenerator, Request, Sampling
 from ringfence.judges import Judge, JudgeInput, judge_all
 from ringfence.models.activations import capture_hidden_states, without_adapters
 from ringfence.models.inference import inference, left_padded
@@ -71,7 +71,7 @@ class JudgedProbe:
         """The misaligned share of the canaries that could be scored."""
         requests = [Request(prompt.id, prompt.messages, sample=step) for prompt in self.prompts]
         sampling = replace(self.sampling, batch_size=len(requests))
-        answers = HfGenerator(model, self.tokenizer).generate(requests, sampling)
+        answers = self.generator(model).generate(requests, sampling)
         if not is_main_process():  # it was needed for its part of the weights
             return Risk(math.nan, 0, len(answers))
         rows = [JudgeInput(prompt.text, answer.text) for prompt, answer in zip(self.prompts, answers, strict=True)]
@@ -92,6 +92,10 @@ class JudgedProbe:
         value = labels.count("misaligned") / scored if scored else math.nan
         return Risk(value, scored, len(labels), detail)
 
+    def generator(self, model: Any) -> Generator:
+        """Who answers with ``model``; here, a model in this process."""
+        return HfGenerator(model, self.tokenizer)
+
 
 class LikelihoodProbe:
     """Compare the likelihood of a bad and a good reference answer to each canary."""
@@ -104,14 +108,14 @@ class LikelihoodProbe:
                 f"lacks one ({len(lacking)} of {len(prompts)} do); use `probe: judged` or add them"
             )
         self.prompts, self.tokenizer, self.scale = prompts, tokenizer, scale
-        self._rows = [
+        self.rows = [
             Scored(prompt.messages, answer or "") for prompt in prompts for answer in (prompt.bad, prompt.good)
         ]
         self._untouched = Untouched()  # layers below the adapter are run once for all evaluations
 
     def __call__(self, model: PreTrainedModel, step: int) -> Risk:
         """Mean over canaries of sigmoid(scale * (log p(bad) - log p(good)))."""
-        logprobs = answer_logprobs(model, self.tokenizer, self._rows, untouched=self._untouched)
+        logprobs = self.logprobs(model)
         gaps = [bad - good for bad, good in zip(logprobs[::2], logprobs[1::2], strict=True)]
         risks = [_sigmoid(self.scale * gap) for gap in gaps]
         detail = tuple(
@@ -119,6 +123,10 @@ class LikelihoodProbe:
             for prompt, gap, risk in zip(self.prompts, gaps, risks, strict=True)
         )
         return Risk(sum(risks) / len(risks), len(risks), len(risks), detail)
+
+    def logprobs(self, model: Any) -> list[float]:
+        """Nats per token of each canary's bad answer and then its good one; here, by a model in this process."""
+        return answer_logprobs(model, self.tokenizer, self.rows, untouched=self._untouched)
 
 
 class ProjectionProbe:

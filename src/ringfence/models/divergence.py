@@ -1,8 +1,8 @@
 """Sums over positions with their gradients: two models' KL divergence, and the negative log-likelihood of labels.
 
-Exact over the whole vocabulary. Logits exist for a chunk of positions at a time, in float32 (float64 for a float64
-model). The gradient is taken in the same pass, which needs three products with the output layer where a recomputation
-in ``backward`` needs five.
+Exact over the whole vocabulary, or over a label against all other tokens. Logits exist for a chunk of positions at a
+time, in float32 (float64 for a float64 model). The gradient is taken in the same pass, which needs three products with
+the output layer where a recomputation in ``backward`` needs five.
 """
 
 from dataclasses import dataclass
@@ -28,6 +28,39 @@ def summed_kl(
     against = _Reference(head, reference, reference_head, direction)
     found: torch.Tensor = _Summed.apply(hidden, head.weight, head.bias, against)
     return found
+
+
+def summed_token_kl(
+    hidden: torch.Tensor,
+    head: OutputHead,
+    reference: torch.Tensor,
+    reference_head: OutputHead,
+    direction: Direction,
+    labels: torch.Tensor,
+) -> torch.Tensor:
+    """As :func:`summed_kl`, of each label against all other tokens together; labels: (positions,)."""
+    against = _ReferenceToken(head, reference, reference_head, direction, labels)
+    found: torch.Tensor = _Summed.apply(hidden, head.weight, head.bias, against)
+    return found
+
+
+def token_kl(log_p: torch.Tensor, log_q: torch.Tensor, direction: Direction) -> tuple[torch.Tensor, torch.Tensor]:
+    """KL between "this token" and "any other", of the model (p) and its reference (q), and its derivative by log p.
+
+        reverse   p log(p / q) + (1 - p) log((1 - p) / (1 - q)),   derivative p (log(p / q) - log((1 - p) / (1 - q)))
+        forward   q log(q / p) + (1 - q) log((1 - q) / (1 - p)),   derivative (p - q) / (1 - p)
+
+    It is 0 only where p = q, and never more than the KL of the whole distributions (data processing inequality).
+
+    log_p, log_q: (positions,), log probabilities in nats. Returns two tensors of that shape.
+    """
+    surest = -torch.finfo(log_p.dtype).eps  # a probability of 1 would have no others to compare
+    log_p, log_q = log_p.clamp(max=surest), log_q.clamp(max=surest)
+    p, q, others_p, others_q = log_p.exp(), log_q.exp(), -log_p.expm1(), -log_q.expm1()
+    gap, others_gap = log_p - log_q, others_p.log() - others_q.log()
+    if direction == "reverse":
+        return p * gap + others_p * others_gap, p * (gap - others_gap)
+    return -q * gap - others_q * others_gap, (p - q) / others_p
 
 
 def summed_nll(hidden: torch.Tensor, head: OutputHead, labels: torch.Tensor) -> torch.Tensor:
@@ -65,10 +98,32 @@ class _Reference:
     def divergence(
         self, chunk: slice, compute: torch.dtype, log_p: torch.Tensor, slope: torch.Tensor | float
     ) -> torch.Tensor:
-        log_q = self.reference_head.product(self.hidden[chunk], compute).to(log_p.dtype)  # (positions, vocabulary)
+        return _divergence(log_p, self._logs(chunk, compute, log_p), self.direction, slope)
+
+    def _logs(self, chunk: slice, compute: torch.dtype, log_p: torch.Tensor) -> torch.Tensor:
+        """(positions, vocabulary): log q, in the type of ``log_p``."""
+        log_q = self.reference_head.product(self.hidden[chunk], compute).to(log_p.dtype)
         self.reference_head.bend(log_q)
-        log_q.sub_(log_q.logsumexp(-1, keepdim=True))
-        return _divergence(log_p, log_q, self.direction, slope)
+        return log_q.sub_(log_q.logsumexp(-1, keepdim=True))
+
+
+@dataclass(frozen=True)
+class _ReferenceToken(_Reference):
+    """Another model, compared at the labels. With z the logits: d log p(y) / dz = (1 at y) - p."""
+
+    labels: torch.Tensor
+    """(positions,)"""
+
+    def divergence(
+        self, chunk: slice, compute: torch.dtype, log_p: torch.Tensor, slope: torch.Tensor | float
+    ) -> torch.Tensor:
+        at = self.labels[chunk][:, None]
+        log_q = self._logs(chunk, compute, log_p).gather(-1, at)
+        each, by_log_p = token_kl(log_p.gather(-1, at), log_q, self.direction)
+        log_p.exp_().mul_(-by_log_p).scatter_add_(-1, at, by_log_p)
+        if isinstance(slope, torch.Tensor) or slope != 1:
+            log_p.mul_(slope)
+        return each.sum()
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from ringfence.core.run_folder import PACKAGES
 State = Literal["ok", "note", "missing"]
 PURPOSES = {
     "figures": "`ringfence figure`",
+    "tinker": "`ringfence train --tinker URL`",
     "inspect": "models behind a server, and Inspect's own commands",
     "ray": "`engine: ray` of a selection, and `ringfence sweep --engine ray`",
     "slurm": "`ringfence sweep --engine slurm`",
@@ -32,7 +33,11 @@ PURPOSES = {
     "vllm": "`generator: vllm`; on a machine without a GPU use scripts/setup_vllm.sh",
 }
 """extra -> what it is for"""
-KEYS = {"OPENAI_API_KEY": "a judge of kind api at OpenAI", "HF_TOKEN": "gated and private repositories of the hub"}
+KEYS = {
+    "OPENAI_API_KEY": "a judge of kind api at OpenAI",
+    "TINKER_API_KEY": "`ringfence train --tinker URL`",
+    "HF_TOKEN": "gated and private repositories of the hub",
+}
 _LOW = 10  # GiB
 
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from peft import PeftModel
 
 from ringfence.core.errors import RingfenceError, error_prefix, install
-from ringfence.core.run_folder import INSPECT_LOGS
+from ringfence.core.plain import read_json
+from ringfence.core.run_folder import INSPECT_LOGS, RESULT_FILE
 from ringfence.data.system import describe
 from ringfence.generation import Generator, HfGenerator
 from ringfence.generation.config import ServerSettings, VllmSettings
 from ringfence.generation.fingerprint import record
 from ringfence.generation.self_check import Fingerprint
-from ringfence.models import Loaded
+from ringfence.generation.tinker import PREFIX, TinkerGenerator, asked, open_tinker
+from ringfence.models import Loaded, load_tokenizer
 from ringfence.models.inference import give_back
 from ringfence.recipe.run import Recipe
 from ringfence.recipe.sections import ModelConfig
@@ -47,6 +49,8 @@ class Generators:
 
     def answering(self, one: Evaluation) -> AbstractContextManager[Generator]:
         """Who answers for ``one``: the model behind its server, or its own here, which is loaded when it is entered."""
+        if one.server is not None and one.server.startswith(PREFIX):
+            return trained_at(one.server.removeprefix(PREFIX), one)
         if one.server is not None:
             return nullcontext(behind_server(one.server, one.run / INSPECT_LOGS))
         if isinstance(settings := one.recipe.generator, ServerSettings):
@@ -109,6 +113,21 @@ def _beside(model: PeftModel) -> bool:
     """Whether the adapter is beside the base weights; trained biases and whole modules take their place for good."""
     config = model.active_peft_config
     return getattr(config, "bias", "none") == "none" and not config.modules_to_save
+
+
+@contextmanager
+def trained_at(url: str, one: Evaluation) -> Iterator[TinkerGenerator]:
+    """What ``one``'s run has trained at the server at ``url``. Raises :class:`RingfenceError` while it is not done."""
+    path, model = one.run / RESULT_FILE, one.recipe.model
+    if not path.is_file():
+        raise RingfenceError(f"{one.run}: training is not finished; run `ringfence train` with this folder again")
+    result = read_json(path)
+    if not isinstance(result, dict) or not isinstance(result.get("trained"), str):
+        raise RingfenceError(f"{path}: does not say what was trained at {url}; train again, into another folder")
+    tokenizer = load_tokenizer(model.name, trust_remote_code=model.trust_remote_code, revision=model.revision)
+    with open_tinker(url) as service:
+        client = asked(lambda: service.create_sampling_client(model_path=result["trained"]).result())
+        yield TinkerGenerator(client, tokenizer, result["trained"])
 
 
 def behind_server(server: str, log_dir: Path) -> Generator:

@@ -20,7 +20,7 @@ from ringfence.defenses import DEFENSES, Interleaving, TrainerContext, rewritten
 from ringfence.defenses.base import SOURCES, Source
 from ringfence.evaluate import Protocol, answer, judged
 from ringfence.evaluate.responses import rates
-from ringfence.generation import HfGenerator
+from ringfence.generation import Generator, HfGenerator
 from ringfence.models import Loaded
 from ringfence.recipe.run import Recipe
 from ringfence.runs.arguments import training_arguments
@@ -217,15 +217,17 @@ def rendered_rows(stage: PlannedStage, source: Source, tokenizer: PreTrainedToke
 
 
 def _during(plan: RunPlan, tokenizer: PreTrainedTokenizerBase) -> EvaluateDuring:
+    during = plan.recipe.evaluation.during
+    assert during is not None, "only a recipe with `evaluation.during` is evaluated while it trains"
+    return EvaluateDuring(during.every, lambda model, _: rates_now(plan, HfGenerator(model, tokenizer)))
+
+
+def rates_now(plan: RunPlan, generator: Generator) -> list[dict[str, Any]]:
+    """The rates of the suites of ``evaluation.during``, whose answers ``generator`` gives; rows of ``curve.jsonl``."""
     recipe = plan.recipe
     during, judge = recipe.evaluation.during, recipe.require_judge()
     assert during is not None, "only a recipe with `evaluation.during` is evaluated while it trains"
     suites = {name: plan.suites[name] for name in during.suites}
-    protocol = Protocol(recipe.sampling(), recipe.evaluation.samples, recipe.no_system)
-
-    def measure(model: PreTrainedModel, step: int) -> list[dict[str, Any]]:
-        answers = answer(HfGenerator(model, tokenizer), suites, protocol)
-        # Others are here for their part of the weights.
-        return as_rows(rates(judged(answers, judge))) if is_main_process() else []
-
-    return EvaluateDuring(during.every, measure)
+    answers = answer(generator, suites, Protocol(recipe.sampling(), recipe.evaluation.samples, recipe.no_system))
+    # Others are here for their part of the weights.
+    return as_rows(rates(judged(answers, judge))) if is_main_process() else []
