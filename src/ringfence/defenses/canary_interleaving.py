@@ -181,15 +181,17 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
     def _direction(self, setup: TrainerContext) -> "torch.Tensor":
         """(hidden,) the vector at the layer. Raises :class:`RingfenceError` for one that does not fit the model."""
         from ringfence.defenses.origin import VectorFile
-        from ringfence.models.activations import require_layer
 
         assert self.vector is not None
         assert self.layer is not None
         file = VectorFile.read("canary_interleaving", self.vector, self.position)
-        if setup.model is None:
-            return file.rows[self.layer]
-        require_layer(setup.model, self.layer, "canary_interleaving.layer")
-        row = file.rows_for(setup.model, any_base=self.any_base)[self.layer]
+        rows = file.rows if setup.model is None else file.rows_for(setup.model, any_base=self.any_base)
+        if self.layer >= len(rows):
+            raise RingfenceError(
+                f"canary_interleaving.layer: layer {self.layer} is out of range, {self.vector} has layers 1 to "
+                f"{len(rows) - 1} (layer k is hidden_states[k])"
+            )
+        row = rows[self.layer]
         if not row.any():
             raise RingfenceError(
                 f"canary_interleaving.layer: the vector of layer {self.layer} is zero in {self.vector}"
