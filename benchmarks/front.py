@@ -15,8 +15,9 @@ the prompts dressed in the derived topic before they were answered (`dressed`), 
 (`prompts`). "-5" is 5% of the target rows, added to them. `extra` is safe and anchor tokens in percent of target
 tokens: 5% of long rows are more than 5% of the tokens, so `short-15` and `long-12.5` stand beside.
 
-Prints, a quirk, percent misaligned of all scored answers (mean and each seed), and paired differences to `none` and to
-`--rival` by `ringfence differences`: intervals over seeds and prompts, p-values by Holm. What is done is reused.
+Prints, a quirk, percent misaligned of all scored answers (mean and each seed), and with `--rivals none short-15` what
+`ringfence differences` says of each arm less these: intervals over seeds and prompts, p-values by Holm. What is done
+is reused.
 """
 
 import argparse
@@ -35,8 +36,11 @@ from runs import ENVIRONMENT, QUICK, Run, each, figures, finished, markdown, mea
 from ringfence.core.errors import RingfenceError
 from ringfence.core.files import write_json, write_text
 from ringfence.core.plain import read_json
-from ringfence.core.run_folder import RESULT_FILE
+from ringfence.core.run_folder import OWN, RESULT_FILE
 from ringfence.data import load_prompts, read
+from ringfence.report import load_runs
+from ringfence.report.differences import differences
+from ringfence.report.terminal.difference_tables import show_differences
 from ringfence.sweep.runner import RINGFENCE, call
 from ringfence.triggers.derive import derive
 
@@ -281,6 +285,16 @@ def table(found: Mapping[str, Mapping[int, Path]]) -> str:
     return markdown(header, rows)
 
 
+def compare(found: Mapping[str, Mapping[int, Path]], rival: str, console: Console) -> None:
+    """Every arm less ``rival``, prompt by prompt, over the seeds that both have."""
+    if rival not in found or len(found) < 2:
+        console.print(f"no differences to {rival}: it is not done", highlight=False)
+        return
+    runs = load_runs([folder for folders in found.values() for folder in folders.values()], OWN)
+    baseline = next(iter(found[rival].values())).name
+    show_differences(console, differences(runs, "misaligned_all", baseline, None, False, 0.1))
+
+
 def main() -> None:
     """Run what is missing, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -289,6 +303,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--only", nargs="+", choices=list(ARMS), metavar="NAME", help="these arms only")
     parser.add_argument("--confirm", action="store_true", help="prompts on which nothing was chosen")
+    parser.add_argument("--rivals", nargs="*", default=[], metavar="NAME", help="also each arm less these")
     parser.add_argument("--table", action="store_true", help="print what is done, run nothing")
     options = parser.parse_args()
     names, console, every = options.only or list(ARMS), Console(), list[Run]()
@@ -315,7 +330,9 @@ def main() -> None:
         write_json(
             out / "figures.json", {name: {seed: figures(at) for seed, at in of.items()} for name, of in done.items()}
         )
-        console.print(f"\n{quirk}\n\n{table(done)}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"\n{quirk}\n\n{table(done)}\n", soft_wrap=True, highlight=False, markup=False)
+        for rival in options.rivals:
+            compare(done, rival, console)
 
 
 if __name__ == "__main__":
