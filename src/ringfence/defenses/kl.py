@@ -45,8 +45,7 @@ class KL(Penalising):
     """``response``: where a token is trained on; ``prompt``: where none is; ``all``: both"""
     sources: Sources = "both"
     """rows that are penalised: ``target``, ``safe`` or ``both``"""
-    # Left out where it is the default: runs from before there was a choice do not have it, and are of the same recipe.
-    over: Literal["vocabulary", "target_token"] = Field("vocabulary", exclude_if=lambda value: value == "vocabulary")
+    over: Literal["vocabulary", "target_token"] = "vocabulary"
     """``vocabulary``: the whole distributions; ``target_token``: the row's own token against all others, a lower bound
     that log probabilities of the rows tell, as [a server](tinker.md) gives them"""
 
