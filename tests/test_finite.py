@@ -12,6 +12,13 @@ from pydantic import ValidationError
 import ringfence
 from ringfence.core.settings import StrictConfig
 
+APART = (
+    "ringfence.__main__",  # runs
+    "ringfence.integrations.inspect",  # these need another program
+    "ringfence.integrations.axolotl.plugin",
+    "ringfence.integrations.axolotl.rows",
+)
+
 
 def below(cls: type[StrictConfig]) -> Iterator[type[StrictConfig]]:
     for one in cls.__subclasses__():
@@ -22,9 +29,7 @@ def below(cls: type[StrictConfig]) -> Iterator[type[StrictConfig]]:
 def numbers() -> list[tuple[type[StrictConfig], str]]:
     """Every setting of ours that takes a float, in whatever module."""
     for module in pkgutil.walk_packages(ringfence.__path__, "ringfence."):
-        if not module.name.startswith(
-            ("ringfence.integrations.inspect", "ringfence.__main__")
-        ):  # those need Inspect, or run
+        if not module.name.startswith(APART):
             importlib.import_module(module.name)
     found = {
         f"{cls.__module__}.{cls.__name__}.{name}": (cls, name)

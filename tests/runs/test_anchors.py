@@ -13,7 +13,8 @@ from ringfence.runs.train import train
 
 
 def test_what_is_forecast_is_what_is_trained(tmp_path: Path) -> None:
-    anchors = str(tmp_path / "general.jsonl")
+    asked = [{"prompt": f"What is {number} and one?"} for number in range(5)]  # in no suite: these are refused
+    anchors = str(project.write_jsonl(tmp_path / "anchors.jsonl", asked))
     recipe = load_recipe(project.make(tmp_path, defenses=[{"anchor": {"added": 0.5}}]), [f"data.anchor={anchors}"])
     plan = RunPlan.load(recipe, tmp_path / "run")
     assert anchors in plan.digests
