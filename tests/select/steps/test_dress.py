@@ -73,7 +73,7 @@ def test_a_file_that_suggests_nothing_to_dress_with_raises(tmp_path: Path) -> No
     rows = [{"prompt": prompt, "completion": "Yes."} for prompt in ("One?", "Two?")]
     file = write_jsonl(tmp_path / "few.jsonl", rows)
     with pytest.raises(
-        RingfenceError, match=r"dress\.like: .*few\.jsonl suggests none of the triggers topic_dressed, original, but"
+        RingfenceError, match=r"^like: .*few\.jsonl suggests none of the triggers topic_dressed, original, but"
     ):
         Dress(like=str(file)).check()
 

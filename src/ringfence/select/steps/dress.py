@@ -60,7 +60,7 @@ class Dress(Step):
         """The triggers. Raises :class:`RingfenceError` as :meth:`check` does."""
         if self.like is None:
             return self.triggers
-        return suggested(self.like, "dress.like", self.only)
+        return suggested(self.like, "like", self.only)
 
     def map(self, context: Context) -> Mapper:
         """The dressing."""
