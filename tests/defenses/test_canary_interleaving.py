@@ -210,6 +210,15 @@ def test_every_second_canary_is_dressed_as_the_training_file() -> None:
     assert (dressed[1].good, dressed[1].bad) == (plain[1].good, plain[1].bad)
 
 
+def test_a_dressed_canary_is_not_evaluated_on_in_its_plain_form() -> None:
+    canaries = load_prompts("builtin:glitter/canaries")
+    defense = CanaryInterleaving(
+        probe="likelihood", canaries="builtin:glitter/canaries", like="builtin:glitter/target"
+    ).bind(Part())
+    with pytest.raises(RingfenceError, match="the suite general"):
+        defense.require_apart({"general": canaries[1:2]})
+
+
 def test_any_callable_is_a_probe() -> None:
     def own(model, step: int) -> Risk:
         return Risk(0.3, 2, 2)

@@ -111,8 +111,8 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
                 raise RingfenceError(
                     "judge: canary_interleaving judges its canaries; give a judge, or probe: likelihood"
                 )
-        canaries = tuple(replace(one, messages=tuple(apply(one.messages, part.no_system))) for one in self.prompts())
-        return self.model_copy(update={"judge": judge, "canaries": canaries, "like": None})  # they are dressed by now
+        canaries = tuple(replace(one, messages=tuple(apply(one.messages, part.no_system))) for one in self._plain())
+        return self.model_copy(update={"judge": judge, "canaries": canaries})
 
     def needs_original_base(self) -> str | None:
         """A projection is measured against the model with its adapter off."""
@@ -131,9 +131,10 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
         return f"{which} looks into the model, and a server lets nobody in; use probe: judged or likelihood"
 
     def require_apart(self, suites: Mapping[str, Sequence[Prompt]]) -> None:
-        """The canaries are not evaluated on."""
+        """The canaries are not evaluated on, whatever they are dressed as."""
+        canaries = self._plain()
         for name, prompts in suites.items():
-            require_disjoint(self.prompts(), prompts, "the canaries", f"the suite {name}")
+            require_disjoint(canaries, prompts, "the canaries", f"the suite {name}")
 
     def require_key(self) -> None:
         """The judge's; one that was made in Python looks after itself."""
@@ -141,15 +142,19 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
             self.judge.require_key()
 
     def prompts(self) -> list[Prompt]:
-        """The canaries that this run uses. Raises :class:`RingfenceError` for a bad file."""
-        loaded = load_prompts(self.canaries) if isinstance(self.canaries, str) else list(self.canaries)
-        if not loaded:
-            raise RingfenceError("canary_interleaving: there are no canaries; give at least one prompt")
-        used = loaded[: self.max_canaries]
+        """The canaries as this run asks them. Raises :class:`RingfenceError` for a bad file."""
+        used = self._plain()
         if self.like is None:
             return used
         triggers = suggested(self.like, "canary_interleaving.like")
         return [triggers[place // 2 % len(triggers)].apply(one) if place % 2 else one for place, one in enumerate(used)]
+
+    def _plain(self) -> list[Prompt]:
+        """The canaries that this run uses, before any is dressed."""
+        loaded = load_prompts(self.canaries) if isinstance(self.canaries, str) else list(self.canaries)
+        if not loaded:
+            raise RingfenceError("canary_interleaving: there are no canaries; give at least one prompt")
+        return loaded[: self.max_canaries]
 
     def controller(self) -> CanaryControllerConfig:
         """The controller's part of this config."""
