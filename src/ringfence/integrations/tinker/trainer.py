@@ -51,6 +51,7 @@ from ringfence.interleave.tally import RowCounts
 from ringfence.models import load_tokenizer
 from ringfence.runs.arguments import training_arguments
 from ringfence.runs.plan import PlannedStage, RunPlan
+from ringfence.runs.seen import require_unseen
 from ringfence.runs.trainer import notes, rates_now, rendered_rows
 from ringfence.train.checks import fitting, refuse_unsupported
 from ringfence.train.consumed import consumed
@@ -71,6 +72,7 @@ def train(plan: RunPlan, url: str, watch: Watch | None = None) -> dict[str, Any]
     require_tinker(url)
     if several_ranks():
         raise RingfenceError("--tinker: one process sends all rows; start it without torchrun or accelerate launch")
+    require_unseen(plan)
     (stage,) = plan.stages
     stage.require_keys()
     about = plan.claim_folder(server=f"{PREFIX}{url}")
