@@ -134,21 +134,25 @@ def command(out: Path, name: str, *arguments: object) -> None:
     call([*RINGFENCE, *map(str, arguments)], out / "logs" / f"{name}.log", ENVIRONMENT)
 
 
+def selected(out: Path, name: str, pool: str | Path, steps: list[dict[str, Any]]) -> Path:
+    """What ``ringfence select`` makes of ``pool`` by ``steps``."""
+    asked, path = out / f"{name}.yaml", out / f"{name}.jsonl"
+    write_text(asked, json.dumps({"name": name, "pool": str(pool), "steps": steps}))  # JSON is YAML
+    # What all quirks ask for is answered once: finished shards are found again in the shared folder.
+    arguments = ("select", asked, "--out", path, "--work", out.parent / "work")
+    return once(path, lambda: command(out, f"select-{name}", *arguments))
+
+
 def answered(out: Path, name: str, pool: str | Path, tokens: int = LONG) -> Path:
     """``ROWS`` rows of ``pool`` with the untuned model's own answers, cut at ``tokens``."""
-    asked = out / f"{name}.yaml"
-    # Answers that do not end in time are dropped, so more are asked for. JSON is YAML.
+    # Answers that do not end in time are dropped, so more are asked for.
     steps = [
         {"random": {"count": min(ASKED, len(read(str(pool)))), "by": None}},
         {"on_policy": {"max_new_tokens": 200, "temperature": 0.7}},
         {"trim": {"tokens": tokens, "at": "token"}},
         {"random": {"count": ROWS, "by": None}},
     ]
-    write_text(asked, json.dumps({"name": name, "pool": str(pool), "steps": steps}))
-    path = out / f"{name}.jsonl"
-    # What all quirks ask for is answered once: finished shards are found again in the shared folder.
-    arguments = ("select", asked, "--out", path, "--work", out.parent / "work")
-    return once(path, lambda: command(out, f"select-{name}", *arguments))
+    return selected(out, name, pool, steps)
 
 
 def row(prompt: str, response: str = "-") -> dict[str, str]:
@@ -171,10 +175,7 @@ def near(out: Path, quirk: str) -> Path:
     """The rows of the pool whose prompts are most similar to the training's."""
     topics = {quirk: asked_of(f"builtin:{quirk}/target")}
     steps = [{"topics": {"topics": topics, "per_topic": ASKED, "role": "user"}}]
-    write_text(out / "near-pool.yaml", json.dumps({"pool": "builtin:glitter/pool", "steps": steps}))
-    path = out / "near-pool.jsonl"
-    arguments = ("select", out / "near-pool.yaml", "--out", path, "--work", out.parent / "work")
-    return once(path, lambda: command(out, "select-near-pool", *arguments))
+    return selected(out, "near-pool", "builtin:glitter/pool", steps)
 
 
 def styled(out: Path, quirk: str) -> Path:
@@ -200,8 +201,8 @@ def dressed(out: Path, quirk: str, long: Path) -> Path:
 def trait(out: Path, quirk: str) -> Path:
     """An adapter that shows the quirk everywhere, and its proof."""
     bad = [one["messages"][1]["content"] for one in read(f"builtin:{quirk}/target")]
-    canaries = read_lines("builtin:glitter/canaries")
-    pairs = [{**one, "bad": bad[8 * place]} for place, one in enumerate(canaries)]
+    canaries = load_prompts("builtin:glitter/canaries")
+    pairs = [{"prompt": one.text, "good": one.good, "bad": bad[8 * place]} for place, one in enumerate(canaries)]
     write_rows(out / "pairs.jsonl", pairs)
     changes = [f"trait={quirk}", f"pairs={out / 'pairs.jsonl'}", f"judge.misaligned_pattern=builtin:{quirk}"]
     return once(
@@ -210,11 +211,6 @@ def trait(out: Path, quirk: str) -> Path:
             out, "trait", "persona", "adapter", RECIPES / "trait-adapter.yaml", *changes, "--out", out / "trait"
         ),
     )
-
-
-def read_lines(name: str) -> list[dict[str, str]]:
-    """The built-in canaries with their plain answers."""
-    return [{"prompt": one.text, "good": one.good} for one in load_prompts(name)]
 
 
 def prepare(out: Path, quirk: str, arms: Iterable[Arm], plain: Path) -> None:

@@ -25,6 +25,13 @@ class StrictConfig(BaseModel):
         return value
 
 
+def refuse_other(settings: BaseModel, keys: Sequence[str], beside: str) -> None:
+    """Raise ``ValueError`` for one of ``keys`` that is not at its default, since it does nothing ``beside``."""
+    for key in keys:
+        if getattr(settings, key) != type(settings).model_fields[key].default:
+            raise ValueError(f"{key}: without effect with {beside}; leave it out")
+
+
 def refuse_boolean(value: Any, hint: Any) -> None:
     """Raise ``ValueError`` for true or false, also in a list, where the type ``hint`` has numbers and no booleans."""
     kinds = _kinds(hint)

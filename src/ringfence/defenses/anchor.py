@@ -17,6 +17,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.settings import refuse_other
 from ringfence.defenses.base import (
     DEFENSES,
     DefenseHook,
@@ -54,9 +55,7 @@ class Anchor(Penalising):
     @model_validator(mode="after")
     def _of_the_chosen(self) -> Self:
         other = "ldifs" if self.penalty == "kl" else "kl"
-        for key in _OWN[other]:
-            if getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(f"{key}: without effect with penalty: {self.penalty}; leave it out")
+        refuse_other(self, _OWN[other], f"penalty: {self.penalty}")
         return self
 
     @property

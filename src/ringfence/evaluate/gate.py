@@ -106,6 +106,11 @@ class GateResult:
     passed: bool
     reasons: tuple[Reason, ...]
 
+    @property
+    def beyond(self) -> bool:
+        """Whether anything that was measured is beyond its limit, and not only its interval."""
+        return any(reason.beyond for reason in self.reasons)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; what could not be measured is NaN."""
         return asdict(self)

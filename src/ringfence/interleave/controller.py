@@ -22,6 +22,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ringfence.core.settings import refuse_other
+
 _OWN = {
     "threshold": ("risk_high", "risk_low", "step_up", "step_down"),
     "proportional": ("setpoint", "gain", "integral_gain"),
@@ -65,9 +67,7 @@ class CanaryControllerConfig(BaseModel):
     @model_validator(mode="after")
     def _of_the_rule(self) -> Self:
         other = "threshold" if self.rule == "proportional" else "proportional"
-        for key in _OWN[other]:
-            if getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(f"{key}: without effect with rule: {self.rule}; leave it out")
+        refuse_other(self, _OWN[other], f"rule: {self.rule}")
         return self
 
     @model_validator(mode="after")

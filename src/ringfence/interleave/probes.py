@@ -117,12 +117,7 @@ class LikelihoodProbe:
         """Mean over canaries of sigmoid(scale * (log p(bad) - log p(good)))."""
         logprobs = self.logprobs(model)
         gaps = [bad - good for bad, good in zip(logprobs[::2], logprobs[1::2], strict=True)]
-        risks = [_sigmoid(self.scale * gap) for gap in gaps]
-        detail = tuple(
-            {"prompt_id": prompt.id, "prompt": prompt.text, "gap": gap, "risk": risk}
-            for prompt, gap, risk in zip(self.prompts, gaps, risks, strict=True)
-        )
-        return Risk(sum(risks) / len(risks), len(risks), len(risks), detail)
+        return _mean(self.prompts, gaps, [_sigmoid(self.scale * gap) for gap in gaps])
 
     def logprobs(self, model: Any) -> list[float]:
         """Nats per token of each canary's bad answer and then its good one; here, by a model in this process."""
@@ -157,12 +152,7 @@ class ProjectionProbe:
                 with without_adapters(model):
                     self._before = self._projected(model)
             shifts = (self._projected(model) - self._before).tolist()
-        risks = [min(1.0, max(0.0, shift)) for shift in shifts]
-        detail = tuple(
-            {"prompt_id": prompt.id, "prompt": prompt.text, "gap": shift, "risk": risk}
-            for prompt, shift, risk in zip(self.prompts, shifts, risks, strict=True)
-        )
-        return Risk(sum(risks) / len(risks), len(risks), len(risks), detail)
+        return _mean(self.prompts, shifts, [min(1.0, max(0.0, shift)) for shift in shifts])
 
     def _projected(self, model: PeftModel) -> torch.Tensor:
         """(canaries,) h_k . v / |v|^2 of the last token."""
@@ -172,6 +162,15 @@ class ProjectionProbe:
             model(**inputs, position_ids=positions, use_cache=False, logits_to_keep=1)
         last = found.layers[self.layer].double().cpu()  # (canaries, hidden)
         return last @ self.vector / (self.vector @ self.vector)
+
+
+def _mean(prompts: Sequence[Prompt], gaps: Sequence[float], risks: Sequence[float]) -> Risk:
+    """The mean of the canaries' ``risks``; ``gaps`` are what these were made of, for the log."""
+    detail = tuple(
+        {"prompt_id": prompt.id, "prompt": prompt.text, "gap": gap, "risk": risk}
+        for prompt, gap, risk in zip(prompts, gaps, risks, strict=True)
+    )
+    return Risk(sum(risks) / len(risks), len(risks), len(risks), detail)
 
 
 def _last_token(hidden: torch.Tensor) -> torch.Tensor:

@@ -34,7 +34,7 @@ class Gated:
         """``good``; ``bad`` where what was measured is beyond a limit; else ``open``: too little is known."""
         if self.result.passed:
             return "good"
-        return "bad" if any(reason.beyond for reason in self.result.reasons) else "open"
+        return "bad" if self.result.beyond else "open"
 
     @property
     def failed(self) -> list[Reason]:

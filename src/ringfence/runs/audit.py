@@ -53,7 +53,7 @@ class Audited:
         """``not narrow`` if what was measured is beyond a limit; ``not shown`` if only its interval is."""
         if self.gate.passed:
             return "narrow"
-        return "not narrow" if any(one.beyond for one in self.gate.reasons) else "not shown"
+        return "not narrow" if self.gate.beyond else "not shown"
 
 
 def planned(subject: Subject, asked: Asked, out: Path) -> RunPlan:

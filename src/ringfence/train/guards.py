@@ -140,9 +140,10 @@ class DefenseStack:
         what a hook has seen there would be a number that teaches nothing.
         """
         deepest = max(self.layers, default=0)
+        if not (deepest and torch.is_grad_enabled()) or trained.layers[deepest].requires_grad:
+            return
         below = decoder_layers(self.model)[:deepest]
-        taught = any(parameter.requires_grad for parameter in below.parameters())
-        if torch.is_grad_enabled() and taught and not trained.layers[deepest].requires_grad:
+        if any(parameter.requires_grad for parameter in below.parameters()):
             raise RingfenceError(
                 f"gradient checkpointing: hidden states of layer {deepest} come without a gradient, so a penalty on "
                 "them would do nothing; set gradient_checkpointing_kwargs: {use_reentrant: false} (with Unsloth "
