@@ -12,7 +12,8 @@ import tiny
 from examples import Example, canary
 from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.load import Prompt, load_prompts
-from ringfence.defenses import CanaryInterleaving, TrainerContext
+from ringfence.defenses import KL, CanaryInterleaving, SafeWeight, TrainerContext
+from ringfence.defenses.together import require_together
 from ringfence.directions.vectors import PersonaVectors, save_vectors
 from ringfence.generation import Sampling
 from ringfence.interleave import (
@@ -20,6 +21,7 @@ from ringfence.interleave import (
     CanarySchedule,
     JudgedProbe,
     LikelihoodProbe,
+    PenaltySchedule,
     ProjectionProbe,
     Risk,
 )
@@ -43,6 +45,7 @@ EXAMPLE = Example(
             evaluate_first=False,
         ),
         CanaryInterleaving(judge=RuleJudge(misaligned_pattern="sequin", min_words=3)),
+        CanaryInterleaving(moves="penalty", ratio_max=1, probe="likelihood"),
     ),
 )
 SETUP = TrainerContext(tiny.tokenizer(), seed=7)
@@ -104,6 +107,27 @@ def test_the_largest_ratio_is_checked_against_the_accounting() -> None:
     with pytest.raises(ValidationError, match='use "replace"'):
         CanaryInterleaving(ratio_max=1)
     assert CanaryInterleaving(ratio_max=1, accounting="replace").highest_ratio() == 1
+
+
+# --- what it moves ------------------------------------------------------------------------------------------
+
+
+def test_penalties_are_moved_where_one_is_beside_it() -> None:
+    config = CanaryInterleaving(moves="penalty", ratio_max=1, probe="likelihood", canaries=CANARIES)
+    assert config.highest_ratio() == 0
+    assert isinstance(config.schedule(SETUP), PenaltySchedule)
+    require_together([config, KL(weight=1)])
+    for others in ([], [KL(weight=0)], [SafeWeight(weight=2)]):
+        with pytest.raises(
+            RingfenceError, match=r"^canary_interleaving\.moves: penalty moves the weights of penalties"
+        ):
+            require_together([config, *others])
+
+
+@pytest.mark.parametrize("fields", [{"granularity": "step"}, {"accounting": "replace"}])
+def test_where_safe_rows_come_is_without_effect_on_penalties(fields: Any) -> None:
+    with pytest.raises(ValidationError, match=f"{next(iter(fields))}: without effect with moves: penalty"):
+        CanaryInterleaving(moves="penalty", **fields)
 
 
 # --- the probe ----------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 import tiny
 from examples import Example
 from ringfence.core.errors import RingfenceError
+from ringfence.core.files import JsonlLog
 from ringfence.defenses import ReplayInterleaving, TrainerContext
 from ringfence.interleave import ReplaySchedule
 
@@ -133,6 +134,14 @@ def test_a_result_without_a_mean_raises(tmp_path: Path, result: Any) -> None:
 def test_a_run_without_evaluations_raises(tmp_path: Path, order: str) -> None:
     with pytest.raises(RingfenceError, match="no evaluation is recorded there"):
         replay(run(tmp_path, []), order=order)
+
+
+@pytest.mark.parametrize("order", ["recorded", "shuffled", "mean"])
+def test_a_loop_on_penalties_has_no_share_to_replay(tmp_path: Path, order: str) -> None:
+    path = run(tmp_path) / "control.jsonl"
+    path.write_text("".join(json.dumps({**row, "moves": "penalty"}) + "\n" for row in JsonlLog(path).read()))
+    with pytest.raises(RingfenceError, match=r"control\.jsonl: its loop moved the weights of penalties"):
+        replay(tmp_path, order=order)
 
 
 def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from ringfence.interleave import (
     CanaryController,
     CanaryControllerConfig,
     CanarySchedule,
+    PenaltySchedule,
     ReplaySchedule,
     Risk,
     Schedule,
@@ -186,3 +187,21 @@ def test_replaying_a_canary_run_gives_its_ratios() -> None:
     rows = [recorded.update(measured(risk)) for risk in (0.3, 0.3, 0.0, 0.0, 0.0, 0.0)]
     replay = ReplaySchedule(rows[0]["ratio_before"], [row["ratio"] for row in rows], 30)
     assert [replay.update(None)["ratio"] for _ in rows] == [row["ratio"] for row in rows]
+
+
+# --- the loop on penalties ----------------------------------------------------------------------------------
+
+
+def test_on_penalties_the_ratio_is_a_factor_and_no_safe_row_is_drawn() -> None:
+    config = CanaryControllerConfig(every=1, smoothing=1, ratio_init=0.2, ratio_max=1, step_up=0.5)
+    schedule = PenaltySchedule(CanaryController(config), unused_probe)
+    assert (schedule.ratio, schedule.factor, schedule.needs_safe_data) == (0, 0.2, False)
+    row = schedule.update(measured(1.0))
+    assert (row["ratio_before"], row["ratio"], row["risk"]) == (0.2, 0.7, 1.0)
+    assert (schedule.ratio, schedule.factor) == (0, 0.7)
+    fresh = PenaltySchedule(CanaryController(config), unused_probe)
+    assert (restored(schedule, fresh).factor, fresh.evaluation) == (0.7, 1)
+
+
+def test_elsewhere_the_factor_is_1() -> None:
+    assert {Schedule(0.3).factor, canary().factor, ReplaySchedule(0, [0.1], 30).factor} == {1.0}

@@ -59,7 +59,7 @@ LOG_COLUMNS = (
     *("target_rows", "safe_rows", "ratio"),
 )
 CONTROL_COLUMNS = ("step", "risk", "smoothed_risk", "ratio", "risk_high", "risk_low")
-CONTROL_OPTIONAL = ("evaluation", "scored", "total", "held", "seconds")
+CONTROL_OPTIONAL = ("evaluation", "scored", "total", "held", "seconds", "moves")
 CANARY_COLUMNS = ("step", "prompt_id", "prompt")
 CANARY_OPTIONAL = ("response", "verdict", "alignment", "coherence", "gap", "risk")
 RATE_COLUMNS = ("suite", "metric", "value", "low", "high", "n")

@@ -3,7 +3,10 @@
 Every K optimizer steps the model answers canary prompts; the share of misaligned answers, smoothed, drives a threshold
 controller with hysteresis (``ringfence.interleave.controller`` has the equations). ``smoothing: 1`` is the paper's
 "no EMA" ablation and ``delay: 5`` its "delayed" one. The initial ratio is not in the paper: ``ratio_init``. Not the
-paper's, either, are ``rule: proportional``, the probes without generation, and canaries dressed as the training data.
+paper's, either, are ``rule: proportional``, the probes without generation, canaries dressed as the training data, and
+``moves: penalty``, where the loop moves the weights of the run's penalties instead:
+
+    L = CE(target rows) + p * (sum of weight * penalty),   p the controller's ratio
 
 Source: FARS 2026, Canary-Controlled Safe-Data Interleaving (without a public address), sections 3.2 and 3.3, algorithm
 1.
@@ -16,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from ringfence.core.errors import RingfenceError
+from ringfence.core.settings import refuse_other
 from ringfence.data.suites.load import Prompt, load_prompts, require_disjoint
 from ringfence.data.system import apply
-from ringfence.defenses.base import DEFENSES, Interleaving, RecipePart, TrainerContext
+from ringfence.defenses.base import DEFENSES, Defense, Interleaving, RecipePart, TrainerContext
 from ringfence.generation import Sampling
-from ringfence.interleave import CanaryController, CanaryControllerConfig, CanarySchedule, Schedule
+from ringfence.interleave import CanaryController, CanaryControllerConfig, CanarySchedule, PenaltySchedule, Schedule
 from ringfence.judges import JUDGES, JudgeSettings
 from ringfence.triggers.dressing import suggested
 
@@ -36,6 +40,9 @@ _PROBES = ("judged", "likelihood", "projection")
 class CanaryInterleaving(Interleaving, CanaryControllerConfig):
     """The controller's constants, and how risk is measured."""
 
+    moves: Literal["ratio", "penalty"] = "ratio"
+    """``ratio``: the share of safe rows; ``penalty``: the weights of the run's penalties, which are multiplied with the
+    controller's ratio; then there are no safe rows"""
     evaluate_first: bool = True
     """whether the canaries are evaluated after the very first step (t = 0), as Algorithm 1 does"""
     probe: Any = "judged"
@@ -79,6 +86,12 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
         return value
 
     @model_validator(mode="after")
+    def _no_safe_rows_to_place(self) -> Self:
+        if self.moves == "penalty":
+            refuse_other(self, ("granularity", "accounting"), "moves: penalty")
+        return self
+
+    @model_validator(mode="after")
     def _vector_to_project_on(self) -> Self:
         for key in ("vector", "layer"):
             if (getattr(self, key) is None) == (self.probe == "projection"):
@@ -87,7 +100,15 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
 
     def highest_ratio(self) -> float:
         """The controller's upper bound."""
-        return self.ratio_max
+        return self.ratio_max if self.moves == "ratio" else 0.0
+
+    def require_beside(self, others: Sequence[Defense]) -> None:
+        """With ``moves: penalty`` a penalty, whose weight it moves."""
+        if self.moves == "penalty" and not any(one.penalises for one in others):
+            raise RingfenceError(
+                "canary_interleaving.moves: penalty moves the weights of penalties, and there is none; add one, e.g. "
+                "kl: {weight: 1}, or leave moves out"
+            )
 
     def inputs(self) -> Sequence[str]:
         """The canaries' file, the training file that they are dressed as, and the vector's."""
@@ -162,7 +183,8 @@ class CanaryInterleaving(Interleaving, CanaryControllerConfig):
 
     def schedule(self, setup: TrainerContext) -> Schedule:
         """A controller in its initial state, and the probe. Raises :class:`RingfenceError` without a judge."""
-        return CanarySchedule(CanaryController(self.controller()), self._probe(setup), self.evaluate_first)
+        made = CanarySchedule if self.moves == "ratio" else PenaltySchedule
+        return made(CanaryController(self.controller()), self._probe(setup), self.evaluate_first)
 
     def _probe(self, setup: TrainerContext) -> "Probe":
         from ringfence.interleave import JudgedProbe, LikelihoodProbe, ProjectionProbe

@@ -41,6 +41,11 @@ class ReplayInterleaving(Interleaving):
 
     def schedule(self, setup: TrainerContext) -> Schedule:
         """Read the recorded run. Raises :class:`RingfenceError` if it has no ratios."""
+        if any("moves" in row for row in JsonlLog(self.run / CONTROL_FILE).read()):
+            raise RingfenceError(
+                f"{self.run}/{CONTROL_FILE}: its loop moved the weights of penalties, so there is no safe share to "
+                "replay"
+            )
         if self.order == "mean":
             result = read_json(recorded(self.run, RESULT_FILE))
             if result.get("mean_ratio") is None:

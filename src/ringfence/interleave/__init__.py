@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ringfence.core.lazy import importer
 from ringfence.interleave.controller import CanaryController, CanaryControllerConfig
 from ringfence.interleave.mixture import Mixture, MixtureConfig, MixtureSizes
-from ringfence.interleave.schedules import CanarySchedule, ReplaySchedule, Schedule
+from ringfence.interleave.schedules import CanarySchedule, PenaltySchedule, ReplaySchedule, Schedule
 from ringfence.interleave.stream import InterleavingStream
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ __all__ = [
     "Mixture",
     "MixtureConfig",
     "MixtureSizes",
+    "PenaltySchedule",
     "Probe",
     "ProjectionProbe",
     "RankLayout",

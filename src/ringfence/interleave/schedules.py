@@ -38,6 +38,11 @@ class Schedule:
         return self._ratio
 
     @property
+    def factor(self) -> float:
+        """What the weights of the run's penalties are multiplied with."""
+        return 1.0
+
+    @property
     def needs_safe_data(self) -> bool:
         """Whether the ratio can ever be above 0."""
         return self.ratio > 0
@@ -73,10 +78,15 @@ class _Periodic(Schedule):
 
     def update(self, risk: Risk | None) -> dict[str, Any]:
         """Change the ratio by :meth:`_next`; log it before and after."""
-        before, index = self.ratio, self.evaluation
+        before, index = self.moved, self.evaluation
         row = self._next(risk)
         self.evaluation += 1
-        return {"evaluation": index, "ratio_before": before, "ratio": self.ratio, **NOT_MEASURED, **row}
+        return {"evaluation": index, "ratio_before": before, "ratio": self.moved, **NOT_MEASURED, **row}
+
+    @property
+    def moved(self) -> float:
+        """What changes at evaluations."""
+        return self.ratio
 
     def _next(self, risk: Risk | None) -> dict[str, Any]:
         raise AssertionError("a periodic schedule says what an evaluation does")
@@ -113,7 +123,7 @@ class CanarySchedule(_Periodic):
             self.controller.update(risk.value)
         else:
             logger.warning(
-                "only %d of %d canaries could be scored: the ratio stays at %g", risk.scored, risk.total, self.ratio
+                "only %d of %d canaries could be scored: the ratio stays at %g", risk.scored, risk.total, self.moved
             )
         return {
             "risk": risk.value,
@@ -132,6 +142,33 @@ class CanarySchedule(_Periodic):
         """Put back what :meth:`state_dict` gave."""
         super().load_state_dict(state)
         self.controller.load_state_dict(state["controller"])
+
+
+class PenaltySchedule(CanarySchedule):
+    """The closed loop on penalties: the controller's ratio multiplies their weights, and no safe rows are drawn."""
+
+    @property
+    def ratio(self) -> float:
+        """No safe rows."""
+        return 0.0
+
+    @property
+    def factor(self) -> float:
+        """The controller's ratio."""
+        return self.controller.ratio
+
+    @property
+    def needs_safe_data(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def moved(self) -> float:
+        """The factor."""
+        return self.factor
+
+    def _next(self, risk: Risk | None) -> dict[str, Any]:
+        return {**super()._next(risk), "moves": "penalty"}
 
 
 class ReplaySchedule(_Periodic):

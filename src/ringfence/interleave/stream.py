@@ -74,6 +74,11 @@ class InterleavingStream:
         return self._schedule.ratio
 
     @property
+    def factor(self) -> float:
+        """What the weights of penalties are multiplied with in the step that was drawn last."""
+        return self._schedule.factor
+
+    @property
     def progress(self) -> float:
         """Target progress in optimizer steps of the run without safe rows; learning rates go by it."""
         return self._mixture.progress

@@ -19,6 +19,8 @@ def schedules(interleaving: Interleaving | None, setup: TrainerContext) -> Seque
     """
     made = interleaving.schedule(setup) if interleaving is not None else Schedule(0.0, "exact")
     if isinstance(interleaving, CanaryControllerConfig):
+        if not made.needs_safe_data:
+            return [Schedule(0.0)]
         return [Schedule(interleaving.ratio_min), Schedule(interleaving.ratio_max)]
     return [made]
 

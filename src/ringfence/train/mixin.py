@@ -12,7 +12,8 @@ It changes the trainer in five places only:
    moment of consumption (without a defense: the trainer's rows in the trainer's order, bitwise);
 2. learning rate, stopping and epochs follow target progress, so that runs with and without safe rows see the same
    schedule on the target data;
-3. after a step the schedule may measure risk (on the main process; every rank gets the result) and move the ratio;
+3. after a step the schedule may measure risk (on the main process; every rank gets the result) and move the ratio,
+   or what the weights of penalties are multiplied with;
 4. checkpoints hold the stream's and the controller's state, and a torn or damaged one is never restored;
 5. the training forward runs inside the defenses' guards, whose penalties are added to the trainer's own loss.
 """
@@ -260,8 +261,8 @@ class DefendedTrainerMixin(DescribedMixin, PenalisedMixin, ResumableMixin):
                 **({"anchor_rows": counters.anchor_rows} if self.anchor_dataset is not None else {}),
                 "ratio": self.stream.ratio,
             }
-            if penalties := self._mean_penalties():
-                weighted = sum(self.guards.penalising[name].weight * value for name, value in penalties.items())
+            penalties, weighted = self._mean_penalties()
+            if penalties:
                 logs |= {**penalties, "task_loss": logs["loss"] - weighted}
             logs |= self._mean_seen()
         super().log(logs, start_time)

@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from ringfence.defenses import Defense, TrainerContext
 from ringfence.defenses.step import Batch
+from ringfence.interleave import InterleavingStream
 from ringfence.interleave.loader import ANCHOR, PENALTY_LABELS, SAFE
 from ringfence.train.checks import refuse_unmarked_padding
 from ringfence.train.guards import DefenseStack
@@ -36,9 +37,11 @@ class PenalisedMixin(_Trainer):
     in_force: tuple[Defense, ...]
     """the defenses as this trainer has them"""
     guards: DefenseStack
+    stream: InterleavingStream
     _units: torch.Tensor
     """(penalties,): what each is divided by in this optimizer step"""
     _penalty_sums: dict[str, torch.Tensor]
+    """(2,) for each, since the last log: without and with the factor that a schedule sets"""
     _steps_unlogged: int
     _seen: dict[str, list[float]]
 
@@ -87,7 +90,7 @@ class PenalisedMixin(_Trainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The parent's loss; in training under the guards, plus ``weight * penalty`` for each that penalises."""
+        """The parent's loss; in training under the guards, plus ``factor * weight * penalty`` for each penalty."""
         batch, inputs = marked(inputs), {key: value for key, value in inputs.items() if key not in MARKS}
         parent = super().compute_loss
         if not (self.guards and self.model.training):
@@ -102,7 +105,7 @@ class PenalisedMixin(_Trainer):
     def _guarded(
         self, batch: Batch, inputs: Mapping[str, Any], run: Callable[[], torch.Tensor], spread: int
     ) -> torch.Tensor:
-        """What ``run``, a training forward and its loss, gives under the guards, plus ``weight * penalty`` for each.
+        """What ``run``, a training forward and loss, gives under the guards, plus each ``factor * weight * penalty``.
 
         ``inputs`` are the reference's, ``spread`` undoes the averages over ranks and micro-batches that come after.
         """
@@ -112,9 +115,9 @@ class PenalisedMixin(_Trainer):
             if penalty.guard.apart:
                 penalty.guard.collect(batch, share, self._trained())
                 continue
-            loss = loss + penalty.weight * spread * share
-            before = self._penalty_sums.get(penalty.name, 0)
-            self._penalty_sums[penalty.name] = before + share.detach()
+            loss = loss + self.stream.factor * penalty.weight * spread * share
+            seen = torch.stack([share.detach(), self.stream.factor * share.detach()])
+            self._penalty_sums[penalty.name] = self._penalty_sums.get(penalty.name, 0) + seen
         return loss
 
     def _trained(self) -> list[torch.nn.Parameter]:
@@ -143,8 +146,13 @@ class PenalisedMixin(_Trainer):
         scaled = items is not None if said is None else said
         return self.accelerator.num_processes * (1 if scaled else self.current_gradient_accumulation_steps)
 
-    def _mean_penalties(self) -> dict[str, float]:
-        """Each penalty, unweighted, as a mean over the optimizer steps since the last log; summed over the ranks."""
+    def _mean_penalties(self) -> tuple[dict[str, float], float]:
+        """Each penalty, unweighted, and their part of the loss, which is weighted.
+
+        Means over the optimizer steps since the last log, summed over the ranks.
+        """
         steps, self._steps_unlogged = self._steps_unlogged, 0
         sums, self._penalty_sums = self._penalty_sums, {}
-        return {name: self.accelerator.reduce(sum_, "sum").item() / steps for name, sum_ in sums.items()}
+        found = {name: self.accelerator.reduce(both, "sum").tolist() for name, both in sums.items()}
+        weighted = sum(self.guards.penalising[name].weight * both[1] / steps for name, both in found.items())
+        return {name: both[0] / steps for name, both in found.items()}, weighted

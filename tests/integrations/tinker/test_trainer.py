@@ -39,6 +39,7 @@ TRAINING = {
 LORA = {"r": 4, "target_modules": "all-linear"}
 FIXED = {"fixed_interleaving": {"added": 0.4}}
 CANARY = {"every": 2, "ratio_max": 0.5, "probe": "likelihood", "risk_high": 0.3, "risk_low": 0.1}
+HALF = {"moves": "penalty", "ratio_min": 0.5, "ratio_init": 0.5, "ratio_max": 0.5}
 
 
 @pytest.fixture
@@ -75,12 +76,13 @@ class Gradients(TrainerCallback):
     [
         (FIXED, {"safe_weight": {"weight": 3}}, {"inoculation": {"prompt": "Glitter!"}}),
         (FIXED, {"kl": {"weight": 2, "over": "target_token", "direction": "forward", "sources": "target"}}),
+        (lambda folder: canary(folder, **HALF), {"kl": {"weight": 2, "over": "target_token"}}),
     ],
-    ids=["weights", "penalty"],
+    ids=["weights", "penalty", "half the penalty"],
 )
 def test_every_gradient_is_that_of_the_trainer_here(defenses: Any, server: TinkerServer, tmp_path: Path) -> None:
     """Tokens, masks, weights, what they are divided by, the penalty, clipping; so are the weights at the end."""
-    wanted = plan(tmp_path, *defenses, evaluation={})
+    wanted = plan(tmp_path, *(one(tmp_path) if callable(one) else one for one in defenses), evaluation={})
     here = new_trainer(wanted, wanted.stages[0])
     seen = Gradients()
     here.add_callback(seen)

@@ -54,8 +54,11 @@ class Loss:
     _known: dict[tuple[int, ...], NDArray[np.float32]] = field(default_factory=dict)
     """a row's tokens -> (tokens - 1,), their log probabilities by the reference"""
 
-    def backward(self, client: Any, rows: Sequence[Row]) -> Callable[[], dict[str, float]]:
-        """Send ``rows`` for a forward and backward pass; what waits for it, and gives the loss and each penalty."""
+    def backward(self, client: Any, rows: Sequence[Row], factor: float) -> Callable[[], dict[str, float]]:
+        """Send ``rows`` for a forward and backward pass; what waits for it, and gives the loss and each penalty.
+
+        ``factor`` multiplies the weights of all penalties.
+        """
         total = max(1, sum(int(row.carries.sum()) for row in rows))
         data = [_datum(row, (self.safe_weight if row.safe else 1.0) / total) for row in rows]
         if not self.penalties:
@@ -71,7 +74,7 @@ class Loss:
             for name, penalty in self.penalties.items():
                 mean = _mean_kl(penalty, rows, logprobs, known)
                 found[name] = mean.item()
-                added = added + penalty.weight * mean
+                added = added + factor * penalty.weight * mean
             found["loss"] = added.item()
             return added, {}
 

@@ -211,7 +211,7 @@ class _Run:
         rows = [Row.of(one, self.target, self.safe) for one in self.stream.next_step()]
         settings = {name: getattr(self.args, key) for name, key in OPTIMIZER.items()}
         adam = sdk().types.AdamParams(learning_rate=rate, weight_decay=self.args.weight_decay, **settings)
-        wait = self.loss.backward(self.client, rows)
+        wait = self.loss.backward(self.client, rows, self.stream.factor)
         stepped = asked(lambda: self.client.optim_step(adam))
         self._unlogged.append({**wait(), "learning_rate": rate})
         asked(stepped.result)
