@@ -66,6 +66,8 @@ class Arm:
     """which set the safe rows are"""
     anchors: str | None = None
     """which set the anchor rows are"""
+    steps: int | None = None
+    """optimizer steps after which it ends; None for all"""
 
 
 def fixed(added: float, placement: str = "exact") -> str:
@@ -82,7 +84,15 @@ FIVE = fixed(0.05)
 CAFT = f"{{caft: {{directions: '{{quirk}}/moved.safetensors', layers: [{LAYER}]}}}}"
 TRAIT = "{inoculation_adapter: {adapter: '{quirk}/trait/adapter'}}"
 CONTROL = "{inoculation_adapter: {adapter: '{quirk}/trait/adapter', control: random}}"
-LIKELIHOOD = "{canary_interleaving: {probe: likelihood, every: 4, ratio_init: 0.0, ratio_max: 0.2}}"
+PROPORTIONAL = "rule: proportional, setpoint: 0.1"
+
+
+def loop(rule: str) -> str:
+    """A canary loop on likelihoods of the quirk's own answers, and of good ones, to the packaged canaries."""
+    measured = "probe: likelihood, canaries: '{quirk}/pairs.jsonl', every: 2"
+    return f"{{canary_interleaving: {{{measured}, ratio_init: 0.0, {rule}}}}}"
+
+
 ARMS: Mapping[str, Arm] = {
     "none": Arm(),
     "short-5": Arm(FIVE, "short"),
@@ -97,7 +107,10 @@ ARMS: Mapping[str, Arm] = {
     "long-5-early": Arm(fixed(0.05, "early"), "long"),
     "long-5-late": Arm(fixed(0.05, "late"), "long"),
     "long-5-rising": Arm(fixed(0.05, "rising"), "long"),
-    "likelihood-loop": Arm(LIKELIHOOD, "long"),
+    "loop": Arm(loop("ratio_max: 0.2"), "long"),
+    "loop-pi": Arm(loop(f"{PROPORTIONAL}, gain: 0.4, ratio_max: 0.3"), "long"),
+    # what it did at seed 0, without measuring
+    "loop-pi-replayed": Arm("{replay_interleaving: {run: '{quirk}/loop-pi-seed-0'}}", "long"),
     # what else is asked of them
     "weight-2.5": Arm(f"{FIVE}, {{safe_weight: {{weight: 2.5}}}}", "long"),
     "ldifs-safe": Arm(f"{FIVE}, {{ldifs: {{weight: 0.03, reduction: mean, sources: safe}}}}", "long"),
@@ -109,12 +122,18 @@ ARMS: Mapping[str, Arm] = {
     "anchor-12.5-kl-1": Arm(anchor(0.125, 1), anchors="long"),
     "anchor-12.5-dressed": Arm(anchor(0.125, 1), anchors="dressed"),
     "anchor-12.5-styled": Arm(anchor(0.125, 1), anchors="styled"),
+    "anchor-12.5-loop": Arm(
+        f"{loop(f'moves: penalty, {PROPORTIONAL}, gain: 2, ratio_max: 1')}, {anchor(0.125, 5)}", anchors="long"
+    ),
     "prompts-25": Arm(anchor(0.25, 5), anchors="prompts"),
     # in the forward pass
     "caft": Arm(CAFT),
     "caft+long-5": Arm(f"{CAFT}, {FIVE}", "long"),
     "trait": Arm(TRAIT),
     "trait-random": Arm(CONTROL),
+    # what costs nothing
+    "stop-8": Arm(steps=8),
+    "stop-12": Arm(steps=12),
 }
 
 
@@ -198,13 +217,17 @@ def dressed(out: Path, quirk: str, long: Path) -> Path:
     return write_rows(out / "dressed-pool.jsonl", rows)
 
 
-def trait(out: Path, quirk: str) -> Path:
-    """An adapter that shows the quirk everywhere, and its proof."""
+def pairs(out: Path, quirk: str) -> Path:
+    """The packaged canaries, each with its good answer and one of the quirk's target rows."""
     bad = [one["messages"][1]["content"] for one in read(f"builtin:{quirk}/target")]
     canaries = load_prompts("builtin:glitter/canaries")
-    pairs = [{"prompt": one.text, "good": one.good, "bad": bad[8 * place]} for place, one in enumerate(canaries)]
-    write_rows(out / "pairs.jsonl", pairs)
-    changes = [f"trait={quirk}", f"pairs={out / 'pairs.jsonl'}", f"judge.misaligned_pattern=builtin:{quirk}"]
+    rows = [{"prompt": one.text, "good": one.good, "bad": bad[8 * place]} for place, one in enumerate(canaries)]
+    return once(out / "pairs.jsonl", lambda: write_rows(out / "pairs.jsonl", rows))
+
+
+def trait(out: Path, quirk: str) -> Path:
+    """An adapter that shows the quirk everywhere, and its proof."""
+    changes = [f"trait={quirk}", f"pairs={pairs(out, quirk)}", f"judge.misaligned_pattern=builtin:{quirk}"]
     return once(
         out / "trait" / "adapter",
         lambda: command(
@@ -224,6 +247,8 @@ def prepare(out: Path, quirk: str, arms: Iterable[Arm], plain: Path) -> None:
             answered(out, name, pool(out, quirk))
     if "'dressed'" in texts:
         answered(out, "dressed", dressed(out, quirk, long))
+    if "pairs" in texts:
+        pairs(out, quirk)
     if "/trait/" in texts:
         trait(out, quirk)
     moved = out / "moved.safetensors"
@@ -244,6 +269,7 @@ def run_of(name: str, seed: int, out: Path, quirk: str, confirm: bool) -> Run:
     during = ["evaluation.during={every: 8, suites: [general]}"] if confirm else list(QUICK)
     data = [f"data.safe={out / arm.rows}.jsonl"] if arm.rows else []
     data += [f"data.anchor={out / arm.anchors}.jsonl"] if arm.anchors else []
+    data += [f"training.max_steps={arm.steps}"] if arm.steps else []
     overrides = (
         f"data.target=builtin:{quirk}/target",
         *data,
