@@ -17,6 +17,7 @@ APART = (
     "ringfence.integrations.inspect",  # these need another program
     "ringfence.integrations.axolotl.plugin",
     "ringfence.integrations.axolotl.rows",
+    "ringfence.integrations.swift.trainer",
 )
 
 
