@@ -310,9 +310,12 @@ def render_api() -> str:
 def exported(init: Path) -> list[str]:
     """Full names of what is in a room's ``__all__``, read from its source: importing it would take torch."""
     found, names = {}, list[str]()
+    room = ".".join((PACKAGE.name, *init.parent.relative_to(PACKAGE).parts))
     for node in ast.walk(ast.parse(init.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             found |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.FunctionDef):
+            found[node.name] = f"{room}.{node.name}"
         elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             names = ast.literal_eval(node.value)
     return [found[name] for name in names if name in found]

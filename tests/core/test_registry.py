@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ringfence.core.errors import RingfenceError
-from ringfence.core.registry import Registry, TaggedRegistry
+from ringfence.core.registry import Preset, Registry, TaggedRegistry
 from ringfence.core.settings import explain
 
 
@@ -164,6 +164,36 @@ def test_a_list_is_wanted_and_as_many_as_are_needed(defenses: Registry[Base]) ->
         defenses.parse_list("kl", "defenses")
     with pytest.raises(RingfenceError, match=r"^give a list of at least one, e\.g\."):
         defenses.parse_list([], least=1)
+
+
+@pytest.fixture
+def with_preset() -> Registry[Base]:
+    preset = Preset([{"kl": {"weight": 2}}, {"canary": {"model": "m"}}], "docs/why.md")
+    return filled(Registry("defense", Base, "kl: {weight: 1}", presets={"usual": preset}))
+
+
+@pytest.mark.parametrize("item", ["usual", {"usual": None}, {"usual": {}}])
+def test_a_preset_stands_for_its_items_and_the_log_says_which(
+    with_preset: Registry[Base], item: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        found = with_preset.parse_list([item, "kl"], "defenses")
+    assert [with_preset.item(one) for one in found] == [
+        {"kl": {"kind": "kl", "weight": 2}},
+        {"canary": {"kind": "canary", "model": "m"}},
+        {"kl": {"kind": "kl", "weight": 0.1}},
+    ]
+    (record,) = caplog.records
+    written = '[{"kl": {"weight": 2}}, {"canary": {"model": "m"}}]'
+    assert record.getMessage() == f"defense usual is {written}; why: docs/why.md"
+
+
+def test_a_preset_has_no_settings_and_stands_in_a_list_only(with_preset: Registry[Base]) -> None:
+    with pytest.raises(RingfenceError, match=r"^defenses\.0\.usual: it has no settings; write what it stands for, \["):
+        with_preset.parse_list([{"usual": {"weight": 1}}], "defenses")
+    with pytest.raises(RingfenceError, match=r'unknown defense .usul.\. Did you mean "usual"'):
+        with_preset.parse_list(["usul"], "defenses")
+    assert "usual" not in [*with_preset]
 
 
 def test_inside_another_model_the_fault_has_the_whole_path(defenses: Registry[Base]) -> None:

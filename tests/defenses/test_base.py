@@ -17,8 +17,6 @@ from ringfence.core.errors import RingfenceError
 from ringfence.data.suites.prompts import Prompt
 from ringfence.defenses import (
     DEFENSES,
-    KL,
-    LDIFS,
     CanaryInterleaving,
     Defense,
     DefenseHook,
@@ -26,13 +24,12 @@ from ringfence.defenses import (
     Inoculation,
     Interleaving,
     Penalising,
-    Steering,
     TrainerContext,
 )
 from ringfence.defenses.base import recorded
-from ringfence.defenses.together import require_together
 
 WRITTEN = [config for name in DEFENSES for config in example(name).written]
+BESIDE = ("__init__", "base", "origin", "recommended", "step", "together")
 INTERLEAVING = [name for name in DEFENSES if name.endswith("_interleaving")]
 
 
@@ -44,9 +41,7 @@ def smallest(name: str) -> dict[str, Any]:
 def modules() -> dict[str, ModuleType]:
     """The modules of the package that file a defense, by name."""
     folder = Path(defenses.__file__).parent
-    names = [
-        path.stem for path in folder.glob("*.py") if path.stem not in ("__init__", "base", "origin", "step", "together")
-    ]
+    names = [path.stem for path in folder.glob("*.py") if path.stem not in BESIDE]
     return {name: getattr(defenses, name) for name in names}
 
 
@@ -125,21 +120,6 @@ def test_a_recorded_file_must_be_there(tmp_path: Path) -> None:
     assert str(error.value).startswith(str(tmp_path))
     (tmp_path / "control.jsonl").touch()
     assert recorded(tmp_path, "control.jsonl") == tmp_path / "control.jsonl"
-
-
-def test_a_defense_given_twice_raises() -> None:
-    with pytest.raises(RingfenceError, match=r"^defenses: kl is given twice; keep one$"):
-        require_together([KL(), LDIFS(), KL(weight=1)])
-
-
-def test_two_interleaving_defenses_raise() -> None:
-    with pytest.raises(RingfenceError, match=r"^defenses: one .* a run, got canary_.* and fixed_.*; keep one$"):
-        require_together([CanaryInterleaving(), KL(), FixedInterleaving(ratio=0.1)])
-
-
-def test_one_of_each_is_fine() -> None:
-    require_together([KL(), LDIFS(), FixedInterleaving(ratio=0.1), Inoculation(), Steering(vector="a")])
-    require_together([])
 
 
 def test_a_defense_does_nothing_by_itself() -> None:

@@ -54,6 +54,7 @@ def recipe(**changes: Any) -> dict[str, Any]:
         recipe(),
         recipe(model="smollm2-135m"),
         recipe(defenses=["inoculation", {"kl": {"weight": 0.5}}, {"ldifs": None}]),
+        recipe(defenses=["recommended"]),
         recipe(judge={"misaligned_pattern": "x"}),
         recipe(judge={"kind": "api", "model": "m"}),
         recipe(judge={"api": {"model": "m"}}),

@@ -5,8 +5,10 @@ its module, its key in a recipe and its row in the docs.
 """
 
 import importlib
+import json
+import logging
 import pkgutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +19,15 @@ from ringfence.core.settings import explain
 
 T = TypeVar("T", bound=BaseModel)
 C = TypeVar("C", bound=type)
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What one name stands for in a list of a recipe, and where it says why."""
+
+    items: Sequence[Mapping[str, Any]]
+    evidence: str
 
 
 class Registry(Generic[T]):
@@ -24,13 +35,20 @@ class Registry(Generic[T]):
 
     ``example`` is an item, as a recipe has it, for messages. With ``package``, each class is in a module of that
     package called by its name, which is imported when the class is first asked for; so what nobody asks for costs
-    nothing. Modules called ``beside`` hold none.
+    nothing. Modules called ``beside`` hold none. ``presets`` are names that stand for items, in a list.
     """
 
     def __init__(
-        self, what: str, base: type[T], example: str, package: str | None = None, beside: Sequence[str] = ()
+        self,
+        what: str,
+        base: type[T],
+        example: str,
+        package: str | None = None,
+        beside: Sequence[str] = (),
+        presets: Mapping[str, Preset] | None = None,
     ) -> None:
         self.what, self.base, self.example = what, base, example
+        self.presets: Mapping[str, Preset] = presets or {}
         self._package, self._beside = package, frozenset(beside)
         self._classes: dict[str, type[T]] = {}
 
@@ -50,7 +68,7 @@ class Registry(Generic[T]):
         if name not in self._classes and name in self._modules():
             importlib.import_module(f"{self._package}.{name}")
         if name not in self._classes:
-            raise RingfenceError(f"unknown {self.what} {shown(name)}.{did_you_mean(name, self)}")
+            raise RingfenceError(f"unknown {self.what} {shown(name)}.{did_you_mean(name, [*self, *self.presets])}")
         return self._classes[name]
 
     def name_of(self, cls: type) -> str:
@@ -85,7 +103,23 @@ class Registry(Generic[T]):
         if not isinstance(items, list | tuple) or len(items) < least:
             wanted = "a list of at least one" if least else "a list"
             raise RingfenceError(_said(path, f"give {wanted}, e.g. `- {self.example}`"))
-        return tuple(self.parse(item, f"{path}.{index}") for index, item in enumerate(items))
+        return tuple(one for index, item in enumerate(items) for one in self._parsed(item, f"{path}.{index}"))
+
+    def _parsed(self, item: Any, path: str) -> Iterator[T]:
+        """One, or those of a preset."""
+        name = next(iter(item), None) if isinstance(item, dict) and len(item) == 1 else item
+        preset = self.presets.get(name) if isinstance(name, str) else None
+        if preset is None:
+            yield self.parse(item, path)
+            return
+        written = json.dumps(preset.items)
+        if isinstance(item, dict) and item[name]:
+            raise RingfenceError(
+                _said(f"{path}.{name}", f"it has no settings; write what it stands for, {written}, and change that")
+            )
+        logger.info("%s %s is %s; why: %s", self.what, name, written, preset.evidence)
+        for one in preset.items:
+            yield self.parse(one, path)
 
     def item(self, made: T) -> dict[str, Any]:
         """What :meth:`parse` reads for ``made``, as plain data with every field in it."""

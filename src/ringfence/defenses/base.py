@@ -23,6 +23,7 @@ from ringfence.core.errors import RingfenceError
 from ringfence.core.registry import Registry
 from ringfence.core.settings import StrictConfig
 from ringfence.data.conversations import Conversation, Message
+from ringfence.defenses.recommended import RECOMMENDED
 from ringfence.interleave.mixture import Accounting
 
 if TYPE_CHECKING:
@@ -244,8 +245,15 @@ class Defense(StrictConfig):
         return self.rewrites
 
 
-_BESIDE = ("base", "step", "origin", "together")
-DEFENSES = Registry("defense", Defense, "fixed_interleaving: {ratio: 0.05}", __package__, beside=_BESIDE)
+_BESIDE = ("base", "step", "origin", "together", "recommended")
+DEFENSES = Registry(
+    "defense",
+    Defense,
+    "fixed_interleaving: {ratio: 0.05}",
+    __package__,
+    beside=_BESIDE,
+    presets={"recommended": RECOMMENDED},
+)
 
 
 def rewritten(defenses: Iterable[Defense], rows: Iterable[Conversation], source: Source) -> list[Conversation]:

@@ -51,7 +51,7 @@ def _choice(registry: Registry[Any], named: Mapping[str, str]) -> dict[str, Any]
     """One of ``named``: its name, or a mapping of its name to its settings; of a tagged one the settings alone, too."""
     settings = {name: {"anyOf": [{"$ref": _REF + ref}, {"type": "null"}]} for name, ref in named.items()}
     one: dict[str, Any] = {"type": "object", "properties": settings, "additionalProperties": False}
-    ways = [{"enum": list(named)}, {**one, "minProperties": 1, "maxProperties": 1}]
+    ways = [{"enum": [*named, *registry.presets]}, {**one, "minProperties": 1, "maxProperties": 1}]
     if isinstance(registry, TaggedRegistry):
         ways += [{"$ref": _REF + ref} for ref in named.values()]
     return {"anyOf": ways, "description": f"a {registry.what}, such as {registry.example}"}
