@@ -113,6 +113,8 @@ ARMS: Mapping[str, Arm] = {
     "loop-pi-replayed": Arm("{replay_interleaving: {run: '{quirk}/loop-pi-seed-0'}}", "long"),
     # what else is asked of them
     "weight-2.5": Arm(f"{FIVE}, {{safe_weight: {{weight: 2.5}}}}", "long"),
+    "weight-5": Arm(f"{FIVE}, {{safe_weight: {{weight: 5}}}}", "long"),
+    "weight-5-late": Arm(f"{fixed(0.05, 'late')}, {{safe_weight: {{weight: 5}}}}", "long"),
     "ldifs-safe": Arm(f"{FIVE}, {{ldifs: {{weight: 0.03, reduction: mean, sources: safe}}}}", "long"),
     "kl-safe": Arm(f"{FIVE}, {{kl: {{weight: 1.0, sources: safe}}}}", "long"),
     "projection": Arm(f"{FIVE}, gradient_projection", "long"),
