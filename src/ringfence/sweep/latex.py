@@ -2,6 +2,11 @@
 
 from collections.abc import Sequence
 
+_SIGNS = str.maketrans(
+    {sign: f"\\{sign}" for sign in "_%&#${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
+)
+
 
 def latex_table(headings: Sequence[str], rows: Sequence[Sequence[str]], columns: str, title: str = "") -> str:
     """A ``tabular``; ``columns`` are its alignments, and ``title`` is a row above the headings."""
@@ -16,6 +21,4 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    for sign in ("\\", "_", "%", "&", "#", "$"):
-        text = text.replace(sign, r"\textbackslash{}" if sign == "\\" else f"\\{sign}")
-    return text.replace("±", r"$\pm$")
+    return text.translate(_SIGNS)
