@@ -7,7 +7,7 @@ import pytest
 
 from ringfence.core.errors import RingfenceError
 from ringfence.report.loading import load_run, load_runs
-from ringfence.report.results import baseline_of
+from ringfence.report.results import Outcome, baseline_of
 
 
 def point(step: int, value: float | None) -> dict[str, Any]:
@@ -47,3 +47,21 @@ def test_baseline_is_none_else_the_first_else_the_named(make_run: Any) -> None:
     assert baseline_of(runs, "a").name == "a"
     with pytest.raises(RingfenceError, match='Did you mean "none"'):
         baseline_of(runs, "nonne")
+
+
+def used(**tokens: float) -> Outcome:
+    counts = dict.fromkeys(("steps", "target_rows", "safe_rows", "safe_fraction", "mean_ratio"), 1.0)
+    return Outcome(**counts, target_labels=900, safe_labels=100, seconds=1, probe_seconds=0, **tokens)
+
+
+def test_anchor_rows_cost_tokens_though_they_carry_no_loss() -> None:
+    """(30 + 270) of 700 + 300 tokens; without anchor rows and counts the share of those with a loss."""
+    anchored = used(target_tokens=700, safe_tokens=30, anchor_tokens=270)
+    assert anchored.extra_token_fraction == pytest.approx(0.3)
+    assert anchored.anchor_token_fraction == pytest.approx(270 / 700)
+    assert used(target_tokens=700, safe_tokens=300).extra_token_fraction == pytest.approx(0.3)
+    assert used().extra_token_fraction == used().safe_token_fraction == pytest.approx(0.1)
+    assert used().anchor_token_fraction == 0
+    assert math.isnan(used(anchor_tokens=5).extra_token_fraction)
+    both = anchored + used(target_tokens=300, safe_tokens=0)
+    assert (both.target_tokens, both.safe_tokens, both.anchor_tokens) == (1000, 30, 270)

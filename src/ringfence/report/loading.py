@@ -10,7 +10,7 @@ are sums, and the safe fraction is of all rows of all stages.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -148,10 +148,11 @@ def _stages(folder: Path, about: dict[str, Any]) -> list[_Stage]:
 
 
 def _stage(folder: Path, before: float) -> _Stage:
-    path, names = folder / RESULT_FILE, [one.name for one in fields(Outcome)]
+    path, names = folder / RESULT_FILE, [one.name for one in fields(Outcome) if one.default is MISSING]
     if not path.exists():
         return _Stage(folder, before, None, False)
     values = read_object(path, names)
+    names += [one.name for one in fields(Outcome) if one.name in values and one.name not in names]
     outcome = Outcome(**{name: float("nan") if values[name] is None else float(values[name]) for name in names})
     return _Stage(folder, before, outcome, projected(values, path), rows_trained_on(values, path))
 

@@ -1,5 +1,6 @@
 """One run as the tables, figures and pages know it: :class:`RunResult`, read by :mod:`ringfence.report.loading`."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -33,6 +34,25 @@ class Outcome:
     mean_ratio: float  # mean over optimizer steps of the share of safe data
     seconds: float  # wall clock, probes included
     probe_seconds: float
+    target_tokens: float = float("nan")  # of all rows, prompts included
+    safe_tokens: float = float("nan")
+    anchor_tokens: float = 0.0  # of rows that only a penalty sees
+
+    @property
+    def extra_token_fraction(self) -> float:
+        """Of all tokens, those of safe and anchor rows: what a defense with rows of its own costs.
+
+        Where nobody counted tokens, and no anchor rows came, the share of those that carried the loss.
+        """
+        extra = self.safe_tokens + self.anchor_tokens
+        if math.isnan(extra) and not self.anchor_tokens:
+            return self.safe_token_fraction
+        return extra / (self.target_tokens + extra) if extra or self.target_tokens else float("nan")
+
+    @property
+    def anchor_token_fraction(self) -> float:
+        """Tokens of anchor rows / those of target rows; 0 where there are none."""
+        return self.anchor_tokens / self.target_tokens if self.anchor_tokens else 0.0
 
     @property
     def safe_token_fraction(self) -> float:
@@ -55,6 +75,9 @@ class Outcome:
             mean_ratio=ratios / steps if steps else float("nan"),
             seconds=self.seconds + other.seconds,
             probe_seconds=self.probe_seconds + other.probe_seconds,
+            target_tokens=self.target_tokens + other.target_tokens,
+            safe_tokens=self.safe_tokens + other.safe_tokens,
+            anchor_tokens=self.anchor_tokens + other.anchor_tokens,
         )
 
 

@@ -122,8 +122,11 @@ def consumption(runs: Sequence[RunResult]) -> pd.DataFrame:
     for run in runs:
         last, peak = run.last(), run.peak()
         outcome = asdict(run.outcome) if run.outcome else {field.name: math.nan for field in fields(Outcome)}
-        tokens = run.outcome.safe_token_fraction if run.outcome else math.nan
-        row = {"run": run.name, "status": run.status, **outcome, "safe_token_fraction": tokens}
+        shares = {
+            name: getattr(run.outcome, name) if run.outcome else math.nan
+            for name in ("safe_token_fraction", "extra_token_fraction")
+        }
+        row = {"run": run.name, "status": run.status, **outcome, **shares}
         row |= {"reward": at_the_end(run.rewards), "answered": run.answered}
         for name, point in (("last", last), ("peak", peak)):
             row |= {name: point.value if point else math.nan, f"{name}_step": point.step if point else math.nan}

@@ -13,7 +13,7 @@ from ringfence.core.text_table import TextTable
 from ringfence.report.formatting import CONDITIONAL, NO_DATA
 from ringfence.sweep.driver import Progress
 from ringfence.sweep.steps import LOG
-from ringfence.sweep.summary import Summary, comparable, front
+from ringfence.sweep.summary import ANCHOR_TOKENS, Summary, comparable, front
 
 MOST = 30
 """rows of the live table; with more steps those that run or failed come first"""
@@ -75,6 +75,8 @@ def show_summary(console: Console, summary: Summary) -> None:
         return
     columns = list(dict.fromkeys(column for found in summary.values() for column in found))
     shown = [one for one in columns if not one.startswith(CONDITIONAL) and not one.endswith("/misaligned_coherent")]
+    if not any(found[ANCHOR_TOKENS].rate.value for found in summary.values() if ANCHOR_TOKENS in found):
+        shown = [one for one in shown if one != ANCHOR_TOKENS]
     compared = comparable(summary)
     best = front(summary, compared) if compared else []
     found = TextTable("mean [95% interval] (sd of seeds), percent", ["row", *shown, "front"])

@@ -1,8 +1,8 @@
 """What a sweep has measured: one number for each row and column, over seeds and over the axes that are averaged.
 
 A column is ``SUITE/METRIC``, as in :mod:`ringfence.sweep.published`, in percent; ``TASK/METRIC`` of benign tasks, with
-``_`` for a space; ``ratio/mean``, a fraction; ``cost/seconds`` and ``cost/safe_tokens`` (percent of all); and those of
-:mod:`ringfence.sweep.columns`.
+``_`` for a space; ``ratio/mean``, a fraction; ``cost/seconds``, ``cost/safe_tokens`` (percent of all) and
+``cost/anchor_tokens`` (percent of the target rows'); and those of :mod:`ringfence.sweep.columns`.
 
 Seeds of one place in the grid: the mean, the sample standard deviation, and the interval over seeds and prompts
 (:mod:`ringfence.core.seeds`). A row that is a mean over places: the mean of theirs, the deviation between them, and an
@@ -27,8 +27,14 @@ from ringfence.sweep.measured import Measured, Summary, over_seeds, scaled
 from ringfence.sweep.plan import SweepPlan, SweepRun
 
 SECONDS, SAFE_TOKENS, RATIO = "cost/seconds", "cost/safe_tokens", "ratio/mean"
-_OUTCOMES = {SECONDS: ("seconds", 1.0), SAFE_TOKENS: ("safe_token_fraction", 100.0), RATIO: ("mean_ratio", 1.0)}
-BETTER_LOW = ("misaligned_all", "misaligned_coherent", "incoherent", "safe_tokens")
+ANCHOR_TOKENS = "cost/anchor_tokens"
+_OUTCOMES = {
+    SECONDS: ("seconds", 1.0),
+    SAFE_TOKENS: ("safe_token_fraction", 100.0),
+    ANCHOR_TOKENS: ("anchor_token_fraction", 100.0),
+    RATIO: ("mean_ratio", 1.0),
+}
+BETTER_LOW = ("misaligned_all", "misaligned_coherent", "incoherent", "safe_tokens", "anchor_tokens")
 """metrics; of all others more is better, as of the task"""
 ASIDE = ("ratio/", "train/")
 """how columns begin that are neither good nor bad"""

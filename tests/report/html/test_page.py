@@ -69,6 +69,18 @@ def test_safe_tokens_have_a_column_where_a_run_counts_them(html: Any, make_run: 
     assert "12.5 0.061" in text
 
 
+def test_anchor_rows_have_a_column_where_a_run_has_them(html: Any, make_run: Any, tmp_path: Path) -> None:
+    """100 of 900 + 100 tokens."""
+    counts = {"steps": 8, "target_rows": 60, "safe_rows": 0, "safe_fraction": 0.0, "mean_ratio": 0.0, "seconds": 4.0}
+    result = counts | {"target_labels": 300, "safe_labels": 0, "probe_seconds": 0.0}
+    result |= {"target_tokens": 900, "safe_tokens": 0, "anchor_tokens": 100}
+    folders = [make_run("anchored", result=result)]
+    text = text_of(write_page(folders, tmp_path / "a.html").read_text(encoding="utf-8"))
+    assert "Safe tokens % Safe and anchor tokens, % of all Mean ratio" in text
+    assert "0.0 0.0 10.0 0.000" in text
+    assert "anchor tokens" not in text_of(html)
+
+
 def test_text_from_outside_is_escaped(html: Any) -> None:
     assert "A &lt;b&gt;title&lt;/b&gt;" in html
     assert "<script>alert(1)" not in html

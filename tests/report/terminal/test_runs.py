@@ -151,6 +151,18 @@ def test_a_served_model_is_served_and_the_untuned_one_untuned(make_run: Any) -> 
     ]
 
 
+def test_anchor_rows_are_counted_where_a_run_has_them(make_run: Any) -> None:
+    """100 of 900 + 100 tokens."""
+    counts = {"steps": 8, "target_rows": 60, "safe_rows": 0, "safe_fraction": 0.0, "mean_ratio": 0.0, "seconds": 4.0}
+    result = counts | {"target_labels": 300, "safe_labels": 0, "probe_seconds": 0.0}
+    assert "extra" not in printed(load_runs([make_run("plain", result=result)]))
+    result |= {"target_tokens": 900, "safe_tokens": 0, "anchor_tokens": 100}
+    text = printed(load_runs([make_run("anchored", result=result)]))
+    assert "extra: tokens of safe and anchor rows, of all tokens" in " ".join(text.split())
+    [line] = [line for line in text.splitlines() if line.startswith("anchored") and "10.0" in line]
+    assert line.split()[1] == "8"
+
+
 def test_names_that_look_like_markup_are_printed(make_run: Any) -> None:
     assert "[red]a" in printed(load_runs([make_run("[red]a")]))
 

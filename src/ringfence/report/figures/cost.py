@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 def cost(runs: Sequence[RunResult], asked: Asked) -> "Figure":
-    """Four panels: leak above, task below; safe tokens left, time right. Error bars are 95% intervals."""
+    """Four panels: leak above, task below; safe and anchor tokens left, time right. Error bars are 95% intervals."""
     suite = suite_of_leak(runs, asked)
     found = [one for one in points(runs, {"leak": (suite, asked.metric), "task": TASK}) if _trained(one)]
     require_drawable([one.rates["leak"].value for one in found], f"been trained and evaluated on {suite}", "do both")
     base = baseline_of(runs).outcome
     unit = base.seconds if base else 1.0
     across = {
-        "safe tokens, % of all": [100 * mean(one, "safe_token_fraction") for one in found],
+        "tokens of safe and anchor rows, % of all": [100 * mean(one, "extra_token_fraction") for one in found],
         "time / baseline" if base else "seconds": [mean(one, "seconds") / unit for one in found],
     }
     looks = Look.each([one.variant.name for one in found])

@@ -126,6 +126,7 @@ def render_page(
         conditional=conditional(runs),
         consumption=list(records(consumed)),
         has_tokens=bool(consumed["safe_token_fraction"].notna().any()),  # not of completions
+        anchored=bool((consumed["anchor_tokens"] > 0).any()),
         rewarded=any(len(run.rewards) for run in runs),
         penalised=any(len(run.penalties) for run in runs),
         endings=endings(runs),

@@ -147,8 +147,20 @@ def _consumption_table(frame: pd.DataFrame) -> TextTable:
     answered = bool((frame["answered"] != "").any())
     if answered:
         caption += "; answers: who generated them, and whether its weights were seen to be the run's"
+    anchored = bool((frame["anchor_tokens"] > 0).any())
+    if anchored:
+        caption += "; extra: tokens of safe and anchor rows, of all tokens"
     safe = "safe % (tokens)" if has_tokens else "safe %"
-    headings = ["run", "steps", safe, "last % (step)", "peak % (step)", "time", "of it probes"]
+    headings = [
+        "run",
+        "steps",
+        safe,
+        *["extra %"][: int(anchored)],
+        "last % (step)",
+        "peak % (step)",
+        "time",
+        "of it probes",
+    ]
     headings += ["reward"][: int(rewarded)] + ["answers"][: int(answered)]
     table = TextTable("Training", headings, caption=caption)
     for row in records(frame):
@@ -161,6 +173,7 @@ def _consumption_table(frame: pd.DataFrame) -> TextTable:
             row.run,
             wording.number(row.steps) if done else "unfinished",
             _shares(row.safe_fraction, row.safe_token_fraction),
+            *[wording.percent(row.extra_token_fraction)][: int(anchored)],
             _measured(row.last, row.last_step, row.last_projected_later),
             _measured(row.peak, row.peak_step, row.peak_projected_later),
             wording.duration(row.seconds),
