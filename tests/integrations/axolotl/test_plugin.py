@@ -95,7 +95,7 @@ def test_another_plugins_trainer_is_never_trained_without_a_defense(config: dict
 
 def test_another_version_is_refused_unless_any_will_do(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     axolotl_interface.install(monkeypatch, "0.20.1")
-    with pytest.raises(RingfenceError, match=r"^axolotl 0\.20\.1: ringfence's plugin was made for 0\.19.*any_version"):
+    with pytest.raises(RingfenceError, match=r"^axolotl 0\.20\.1: ringfence was made for 0\.19.*any_version"):
         axolotl_interface.train(config)
     config["ringfence"] |= {"any_version": True}
     torch.manual_seed(0)

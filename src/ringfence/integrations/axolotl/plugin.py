@@ -1,6 +1,5 @@
 """The plugin: Axolotl's trainer with the defenses that the block ``ringfence:`` names."""
 
-import importlib.metadata
 from typing import Any
 
 from axolotl.integrations.base import BasePlugin
@@ -8,6 +7,7 @@ from datasets import Dataset
 
 from ringfence.core.errors import RingfenceError
 from ringfence.integrations.axolotl.settings import PLUGIN, RingfenceSettings
+from ringfence.integrations.versions import require_made_for
 from ringfence.train import DefendedTrainerMixin
 
 MADE_FOR = "0.19"
@@ -24,7 +24,7 @@ class RingfencePlugin(BasePlugin):
     def register(self, cfg: Any) -> None:
         """Before anything is loaded. Raises :class:`RingfenceError` under another version of Axolotl."""
         asked = cfg.get("ringfence") or {}
-        require_version(importlib.metadata.version("axolotl"), bool(asked.get("any_version")))
+        require_made_for("axolotl", MADE_FOR, bool(asked.get("any_version")), "set ringfence: {any_version: true}")
 
     def get_input_args(self) -> str:
         """Where the block's schema is."""
@@ -71,14 +71,3 @@ class RingfencePlugin(BasePlugin):
 def settings_of(cfg: Any) -> RingfenceSettings:
     """The block ``ringfence:`` of a configuration that Axolotl has checked."""
     return RingfenceSettings.model_validate(cfg["ringfence"].to_dict())
-
-
-def require_version(found: str, any_version: bool) -> None:
-    """Raise :class:`RingfenceError` unless ``found`` is what the plugin was made for, or any will do."""
-    if any_version or ".".join(found.split(".")[:2]) == MADE_FOR:
-        return
-    raise RingfenceError(
-        f"axolotl {found}: ringfence's plugin was made for {MADE_FOR}, and another version may train without a "
-        f'defense; pip install "axolotl=={MADE_FOR}.*", or set ringfence: {{any_version: true}} and look at safe_rows '
-        "in result.json"
-    )

@@ -1,12 +1,12 @@
 """Defenses in ms-swift: a file for ``swift sft --external_plugins FILE`` that calls :func:`defend`."""
 
 import importlib
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses.base import Defense, read_defenses
+from ringfence.integrations.versions import require_made_for
 
 __all__ = ["defend"]
 MADE_FOR = "4.6"
@@ -34,7 +34,7 @@ def defend(
     """
     asked = read_defenses(defenses)
     try:
-        require_version(importlib.metadata.version("ms-swift"), any_version)
+        require_made_for("ms-swift", MADE_FOR, any_version, "give defend(..., any_version=True)")
         factory = importlib.import_module("swift.trainers").TrainerFactory
         trainer = importlib.import_module(_TRAINERS)
     except (ImportError, AttributeError) as error:
@@ -43,14 +43,3 @@ def defend(
     for task in factory.TRAINER_MAPPING:
         name = "DefendedSwiftTrainer" if task == _TRAINED else "Undefended"
         factory.TRAINER_MAPPING[task] = f"{_TRAINERS}.{name}"
-
-
-def require_version(found: str, any_version: bool) -> None:
-    """Raise :class:`RingfenceError` unless ``found`` is what this was made for, or any will do."""
-    if any_version or ".".join(found.split(".")[:2]) == MADE_FOR:
-        return
-    raise RingfenceError(
-        f"ms-swift {found}: ringfence was made for {MADE_FOR}, and another version may train without a defense; "
-        f'pip install "ms-swift=={MADE_FOR}.*", or give defend(..., any_version=True) and look at safe_rows in '
-        "result.json"
-    )
