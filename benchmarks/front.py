@@ -128,6 +128,8 @@ ARMS: Mapping[str, Arm] = {
         f"{loop(f'moves: penalty, {PROPORTIONAL}, gain: 2, ratio_max: 1')}, {anchor(0.125, 5)}", anchors="long"
     ),
     "prompts-25": Arm(anchor(0.25, 5), anchors="prompts"),
+    # on the target rows themselves
+    "kl-prompt": Arm("{kl: {weight: 5.0, tokens: prompt}}"),
     # in the forward pass
     "caft": Arm(CAFT),
     "caft+long-5": Arm(f"{CAFT}, {FIVE}", "long"),
