@@ -80,6 +80,11 @@ def anchor(added: float, weight: float) -> str:
     return f"{{anchor: {{added: {added}, weight: {weight}}}}}"
 
 
+def held(added: float, weight: float) -> str:
+    """Safe rows at a fixed share, on which KL holds the whole distribution as well."""
+    return f"{fixed(added)}, {{kl: {{weight: {weight}, sources: safe}}}}"
+
+
 FIVE = fixed(0.05)
 CAFT = f"{{caft: {{directions: '{{quirk}}/moved.safetensors', layers: [{LAYER}]}}}}"
 TRAIT = "{inoculation_adapter: {adapter: '{quirk}/trait/adapter'}}"
@@ -116,7 +121,12 @@ ARMS: Mapping[str, Arm] = {
     "weight-5": Arm(f"{FIVE}, {{safe_weight: {{weight: 5}}}}", "long"),
     "weight-5-late": Arm(f"{fixed(0.05, 'late')}, {{safe_weight: {{weight: 5}}}}", "long"),
     "ldifs-safe": Arm(f"{FIVE}, {{ldifs: {{weight: 0.03, reduction: mean, sources: safe}}}}", "long"),
-    "kl-safe": Arm(f"{FIVE}, {{kl: {{weight: 1.0, sources: safe}}}}", "long"),
+    "kl-safe": Arm(held(0.05, 1), "long"),
+    "kl-safe-3": Arm(held(0.05, 3), "long"),
+    "kl-safe-12.5": Arm(held(0.125, 1), "long"),
+    "kl-safe-styled": Arm(held(0.05, 1), "styled"),
+    "kl-safe-dressed": Arm(held(0.05, 1), "dressed"),
+    "kl-safe-short-15": Arm(held(0.15, 1), "short"),
     "projection": Arm(f"{FIVE}, gradient_projection", "long"),
     # rows that only a penalty sees
     "anchor-5-kl-1": Arm(anchor(0.05, 1), anchors="long"),
