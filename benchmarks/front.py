@@ -86,7 +86,8 @@ def held(added: float, weight: float) -> str:
 
 
 FIVE = fixed(0.05)
-CAFT = f"{{caft: {{directions: '{{quirk}}/moved.safetensors', layers: [{LAYER}]}}}}"
+MOVED = "moved.safetensors"
+CAFT = f"{{caft: {{directions: '{{quirk}}/{MOVED}', layers: [{LAYER}]}}}}"
 TRAIT = "{inoculation_adapter: {adapter: '{quirk}/trait/adapter'}}"
 CONTROL = "{inoculation_adapter: {adapter: '{quirk}/trait/adapter', control: random}}"
 PROPORTIONAL = "rule: proportional, setpoint: 0.1"
@@ -251,7 +252,7 @@ def trait(out: Path, quirk: str) -> Path:
 
 
 def prepare(out: Path, quirk: str, arms: Iterable[Arm], plain: Path) -> None:
-    """All that ``arms`` need; ``plain`` is a run without a defense, which says what training moves."""
+    """All that ``arms`` need; ``plain`` is a run without a defense, which says what training moves, where one asks."""
     texts = " ".join(str(arm) for arm in arms)
     long = answered(out, "long", "builtin:glitter/pool")
     answered(out, "short", "builtin:glitter/pool", SHORT)
@@ -265,8 +266,8 @@ def prepare(out: Path, quirk: str, arms: Iterable[Arm], plain: Path) -> None:
         pairs(out, quirk)
     if "/trait/" in texts:
         trait(out, quirk)
-    moved = out / "moved.safetensors"
-    if "moved" in texts:
+    moved = out / MOVED
+    if MOVED in texts:
         options = ("--run", plain, "--data", long, "--layer", LAYER, "--count", 4, "--out", moved)
         once(moved, lambda: command(out, "moved", "persona", "components", *options))
 
@@ -331,6 +332,19 @@ def compare(found: Mapping[str, Mapping[int, Path]], rival: str, console: Consol
     show_differences(console, differences(runs, "misaligned_all", baseline, None, False, 0.1))
 
 
+def made_ready(out: Path, quirk: str, arms: list[Arm], confirm: bool, console: Console) -> None:
+    """What ``arms`` need is there; ends the program where it cannot be made."""
+    plain = run_of("none", 0, out, quirk, confirm=False)
+    if MOVED in str(arms):
+        run_all([plain], out, console)
+    try:
+        prepare(out, quirk, arms, out / plain.name)
+    except RingfenceError as error:
+        sys.exit(f"{error} (see {out / 'logs'})")
+    if confirm:
+        write_confirming(out, quirk)
+
+
 def main() -> None:
     """Run what is missing, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -345,15 +359,8 @@ def main() -> None:
     names, console, every = options.only or list(ARMS), Console(), list[Run]()
     folders = {quirk: (options.out / quirk).resolve() for quirk in options.quirks}
     for quirk, out in folders.items():
-        plain = run_of("none", 0, out, quirk, confirm=False)
         if not options.table:
-            run_all([plain], out, console)
-            try:
-                prepare(out, quirk, [ARMS[name] for name in names], out / plain.name)
-            except RingfenceError as error:
-                sys.exit(f"{error} (see {out / 'logs'})")
-            if options.confirm:
-                write_confirming(out, quirk)
+            made_ready(out, quirk, [ARMS[name] for name in names], options.confirm, console)
     for seed in options.seeds:
         for quirk, out in folders.items():
             runs = [run_of(name, seed, out, quirk, options.confirm) for name in names]
