@@ -126,6 +126,8 @@ ARMS: Mapping[str, Arm] = {
     "kl-safe-3": Arm(held(0.05, 3), "long"),
     "kl-safe-12.5": Arm(held(0.125, 1), "long"),
     "kl-safe-styled": Arm(held(0.05, 1), "styled"),
+    "kl-safe-3-styled": Arm(held(0.05, 3), "styled"),
+    "kl-safe-12.5-styled": Arm(held(0.125, 1), "styled"),
     "kl-safe-dressed": Arm(held(0.05, 1), "dressed"),
     "kl-safe-short-15": Arm(held(0.15, 1), "short"),
     "projection": Arm(f"{FIVE}, gradient_projection", "long"),
