@@ -216,9 +216,7 @@ def near(out: Path, quirk: str) -> Path:
 
 def styled(out: Path, quirk: str) -> Path:
     """The prompts of the pool that open with two words with which a training prompt opens."""
-    openings = {" ".join(prompt.split()[:2]) for prompt in asked_of(f"builtin:{quirk}/target")}
-    found = [prompt for prompt in asked_of("builtin:glitter/pool") if " ".join(prompt.split()[:2]) in openings]
-    return write_rows(out / "styled-pool.jsonl", map(row, found))
+    return selected(out, "styled-pool", "builtin:glitter/pool", [{"styled": {"like": f"builtin:{quirk}/target"}}])
 
 
 def dressing(quirk: str) -> str:

@@ -19,6 +19,7 @@ from ringfence.select.steps.projection import Projection
 from ringfence.select.steps.random import Random
 from ringfence.select.steps.refusals import Refusals, is_refusal
 from ringfence.select.steps.rewrite import Rewrite
+from ringfence.select.steps.styled import Styled
 from ringfence.select.steps.top import Top
 from ringfence.select.steps.topics import Topics
 from ringfence.select.steps.trim import Trim
@@ -45,6 +46,7 @@ __all__ = [
     "Selected",
     "Selection",
     "Step",
+    "Styled",
     "Top",
     "Topics",
     "Trim",
