@@ -108,6 +108,9 @@ def variants(model: Any, folder: Path) -> dict[str, tuple[Defense, ...] | None]:
         TRL: None,
         "none": (),
         "kl": (kl,),
+        "kl-safe": (
+            kl.model_copy(update={"sources": "safe"}),
+        ),  # no such rows here: one of the micro-batch goes through
         "ldifs": (ldifs,),
         "kl+ldifs": (kl, ldifs),
         "steering": (Steering(vector=str(file), layer=max(1, 2 * depth // 3), alpha=1),),

@@ -145,6 +145,61 @@ def test_shared_layers_compute_once(adapter: Any) -> None:
     assert computed == [1] * guards.shared + [2] * (LAYERS - guards.shared)
 
 
+@pytest.fixture
+def referred(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each reference pass had."""
+    found: list[int] = []
+    real = DefenseStack._refer
+
+    def refer(self: DefenseStack, batch: Batch, inputs: Any, trained: Any, chosen: Any) -> Any:
+        found.append(len(batch.labels) if chosen is None else int(chosen.sum()))
+        return real(self, batch, inputs, trained, chosen)
+
+    monkeypatch.setattr(DefenseStack, "_refer", refer)
+    return found
+
+
+@pytest.mark.parametrize("layers", [None, [1]])
+@pytest.mark.parametrize("of_its_own", [False, True])
+def test_only_rows_that_are_compared_go_through_the_reference(
+    layers: Any, of_its_own: bool, referred: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Penalties and gradients are those of all rows; one goes where there is nothing to compare."""
+    defenses = [KL(weight=1, sources="safe"), LDIFS(weight=1, every=1, reduction="mean", sources="safe")]
+
+    def gradient(safe: list[bool]) -> tuple[list[torch.Tensor], list[torch.Tensor | None]]:
+        model = adapted(layers)
+        guards = guards_of(model, defenses, examples.model(seed=2, layers=LAYERS) if of_its_own else None)
+        marks = torch.tensor(safe)[:, None].expand_as(INPUTS["labels"])
+        _, penalties = guards.loss(
+            Batch.of(INPUTS, marks), INPUTS, lambda: guards.model(**INPUTS, use_cache=False).loss
+        )
+        sums = [one.sum for one in penalties]
+        torch.stack(sums).sum().backward()
+        return sums, [one.grad for one in model.parameters() if one.requires_grad]
+
+    rows = len(INPUTS["labels"])
+    found = [gradient([place == chosen for place in range(rows)]) for chosen in (0, rows - 1, rows)]
+    assert referred == [1, 1, 1]
+    assert [float(one) for one in found[2][0]] == [0, 0]
+    monkeypatch.setattr(DefenseStack, "_compared_rows", lambda self, batch: None)
+    whole = [gradient([place == chosen for place in range(rows)]) for chosen in (0, rows - 1)]
+    assert referred == [1, 1, 1, rows, rows]
+    for (sums, gradients), (all_sums, all_gradients) in zip(found[:2], whole, strict=True):
+        assert all(float(one) > 0 for one in sums)
+        torch.testing.assert_close(sums, all_sums)
+        torch.testing.assert_close(gradients, all_gradients)
+
+
+def test_all_rows_go_where_hooks_hold_by_position(referred: list[int], file: str) -> None:
+    """Steering acts in the reference as well, at positions of the whole batch."""
+    guards = guards_of(adapted(), [KL(weight=1, sources="safe"), Steering(vector=file, layer=1)])
+    safe = torch.zeros_like(INPUTS["labels"], dtype=torch.bool)
+    safe[0] = True
+    guards.loss(Batch.of(INPUTS, safe), INPUTS, lambda: guards.model(**INPUTS, use_cache=False).loss)
+    assert referred == [len(safe)]
+
+
 def test_dropout_is_in_the_trained_pass_only(seen: list[PenaltyInputs]) -> None:
     model = adapted(dropout=0.5)
     for _ in range(2):

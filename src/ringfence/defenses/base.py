@@ -118,6 +118,10 @@ class DefenseHook:
         """What the penalty of ``batch`` is divided by, once summed over the whole optimizer step and all ranks."""
         return 0
 
+    def rows(self, batch: Batch) -> torch.Tensor:
+        """(batch,), boolean: the rows of which ``penalty`` compares anything; it may be given no other."""
+        return batch.real.any(-1)
+
     def penalty(self, step: PenaltyInputs) -> torch.Tensor:
         """A scalar, summed over the same units that :meth:`normalizer` counts; asked for if the defense penalises."""
         raise AssertionError(f"{type(self).__name__} does not say what its penalty is")

@@ -117,6 +117,10 @@ class KLHook(DefenseHook):
         """Positions."""
         return int(self._positions(batch).sum())
 
+    def rows(self, batch: Batch) -> torch.Tensor:
+        """Those with a position that is compared."""
+        return self._positions(batch).any(-1)
+
     def penalty(self, step: PenaltyInputs) -> torch.Tensor:
         """KL in nats, summed over positions."""
         import torch

@@ -72,6 +72,10 @@ class LDIFSHook(DefenseHook):
             return int((batch.of_source(self.config.sources) & batch.starts).sum())
         return int(batch.states(self.config.sources).sum())
 
+    def rows(self, batch: Batch) -> torch.Tensor:
+        """Those with a position that is compared."""
+        return batch.states(self.config.sources).any(-1)
+
     def penalty(self, step: PenaltyInputs) -> torch.Tensor:
         """The squared distance, summed over conversations or positions."""
         import torch

@@ -7,7 +7,7 @@ Notation: a position t of a row predicts the token at t + 1, so the hidden state
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from ringfence.data.render import IGNORED
@@ -85,6 +85,10 @@ class Batch:
             anchor=asked,
         )
 
+    def rows(self, chosen: torch.Tensor) -> Batch:
+        """The rows that ``chosen``, (batch,), says."""
+        return Batch(**{one.name: getattr(self, one.name)[chosen] for one in fields(self)})
+
     def of_source(self, sources: RowKind) -> torch.Tensor:
         """The real positions of the rows that come from ``sources``; ``both`` are target and safe rows."""
         kinds = {"both": ~self.anchor, "safe": self.safe, "target": ~(self.safe | self.anchor), "anchor": self.anchor}
@@ -121,6 +125,11 @@ class HiddenStates:
     """(batch, tokens, hidden), what the output layer reads"""
     head: OutputHead | None
     """the output layer; None if it was not asked for"""
+
+    def rows(self, chosen: torch.Tensor) -> HiddenStates:
+        """Those of the rows that ``chosen``, (batch,), says."""
+        layers = {k: states[chosen] for k, states in self.layers.items()}
+        return HiddenStates(layers, None if self.last is None else self.last[chosen], self.head)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 One micro-batch: the trainer's own loss runs the trained model, whose hidden states are kept. If any guard penalises,
 ONE reference forward follows, in evaluation mode and without gradients. All hooks are active in both the training and
 the reference forward. The reference is the same weights with the adapter off; with full fine-tuning, a frozen copy.
-Decoder layers below the first adapted one compute the same in both, so they run once.
+Decoder layers below the first adapted one compute the same in both, so they run once; and only the rows that some
+penalty compares go through the reference, such as the safe rows alone.
 """
 
 import copy
@@ -67,6 +68,7 @@ class DefenseStack:
         """those of them that need a reference"""
         self.apart = [guard for guard in self.penalising.values() if guard.apart]
         """those of them whose term has a gradient of its own"""
+        self._holding = any(type(guard).apply is not DefenseHook.apply for guard in self.guards.values())
         self._in_forward = False
         self._step: ExitStack | None = None
         self.needs_last = any(guard.needs_last for guard in self.penalising.values())
@@ -80,8 +82,7 @@ class DefenseStack:
     def _reference(self, given: PreTrainedModel | None) -> PreTrainedModel | None:
         """The frozen reference model; None where the trained model without its adapter is one."""
         # A guard that holds does so in both, by layers and width of the trained model.
-        whole = bool(self.layers) or any(type(guard).apply is not DefenseHook.apply for guard in self.guards.values())
-        require_reference(self.model, given, " and ".join(sorted(self.comparing)), whole)
+        require_reference(self.model, given, " and ".join(sorted(self.comparing)), bool(self.layers) or self._holding)
         if given is None and isinstance(self.model, PeftModel):
             return None
         if given is None:
@@ -160,27 +161,51 @@ class DefenseStack:
 
     def _penalties(self, batch: Batch, inputs: Mapping[str, Any], trained: Captured) -> list[Penalty]:
         head = OutputHead.of(self.model) if self.needs_last else None
-        reference = self._refer(batch, inputs, trained) if self.comparing else HiddenStates({}, None, None)
-        step = PenaltyInputs(batch, HiddenStates(trained.layers, trained.last, head), reference)
-        return [Penalty(name, guard.weight, guard.penalty(step), guard) for name, guard in self.penalising.items()]
+        states, none = HiddenStates(trained.layers, trained.last, head), HiddenStates({}, None, None)
+        alone = compared = PenaltyInputs(batch, states, none)
+        if self.comparing:
+            chosen = self._compared_rows(batch)
+            reference = self._refer(batch, inputs, trained, chosen)
+            own = (batch, states) if chosen is None else (batch.rows(chosen), states.rows(chosen))
+            compared = PenaltyInputs(*own, reference)
+        return [
+            Penalty(name, guard.weight, guard.penalty(compared if name in self.comparing else alone), guard)
+            for name, guard in self.penalising.items()
+        ]
 
-    def _refer(self, batch: Batch, inputs: Mapping[str, Any], trained: Captured) -> HiddenStates:
-        """The one reference pass: the decoder only, the output layer is the penalty's affair."""
-        model = self.reference or self.model
-        inputs = {key: value for key, value in inputs.items() if key != "labels"} | {"use_cache": False}
+    def _compared_rows(self, batch: Batch) -> torch.Tensor | None:
+        """(batch,): the rows that go through the reference; None for all of them.
+
+        All do where hooks hold in it, which go by the positions of the whole batch. One does where there is nothing to
+        compare: ranks that share the weights run the pass together.
+        """
+        if self._holding:
+            return None
+        rows = torch.stack([guard.rows(batch) for guard in self.comparing.values()]).any(0)
+        if not rows.any():
+            rows[0] = True
+        return None if rows.all() else rows
+
+    def _refer(
+        self, batch: Batch, inputs: Mapping[str, Any], trained: Captured, chosen: torch.Tensor | None
+    ) -> HiddenStates:
+        """The one reference pass, of ``chosen`` rows: the decoder only, the output layer is the penalty's affair."""
+        model, size = self.reference or self.model, len(batch.labels)
+        inputs = {key: _rows_of(value, chosen, size) for key, value in inputs.items() if key != "labels"}
+        inputs["use_cache"] = False
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
             if self.reference is None:
                 stack.enter_context(_evaluating(self.model))
                 stack.enter_context(without_adapters(self.model))
-                stack.enter_context(reusing(self.model, self.shared, _detached(trained.frozen)))
+                stack.enter_context(reusing(self.model, self.shared, _rows_of(_detached(trained.frozen), chosen, size)))
             else:
                 for guard in self.guards.values():
                     stack.enter_context(guard.apply(model, batch))
             above = frozenset(k for k in self.layers if k > self.shared)
             kept = stack.enter_context(capture_hidden_states(model, above, last=self.needs_last))
             run_inside(model, lambda: bare(model).get_decoder()(**inputs))
-            below = {k: trained.layers[k].detach() for k in self.layers - above}
+            below = {k: _rows_of(trained.layers[k].detach(), chosen, size) for k in self.layers - above}
             return HiddenStates(kept.layers | below, kept.last, OutputHead.of(model) if self.needs_last else None)
 
     def after_training(self) -> None:
@@ -193,6 +218,14 @@ class DefenseStack:
         """What the guards have to say after training, by the names of their defenses; without those that do not."""
         found = {name: guard.summary() for name, guard in self.guards.items()}
         return {name: record for name, record in found.items() if record is not None}
+
+
+def _rows_of(value: Any, chosen: torch.Tensor | None, size: int) -> Any:
+    """Of a tensor with ``size`` rows, or a tuple with such, those that are ``chosen``; anything else as it is."""
+    if isinstance(value, tuple):
+        return tuple(_rows_of(part, chosen, size) for part in value)
+    by_row = isinstance(value, torch.Tensor) and value.dim() > 0 and len(value) == size
+    return value[chosen] if by_row and chosen is not None else value
 
 
 def _detached(output: Any) -> Any:
