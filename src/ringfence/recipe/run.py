@@ -60,8 +60,8 @@ class Recipe(Defended):
     are](evaluation.md#who-generates)"""
     evaluation: EvaluationConfig = EvaluationConfig()
     defenses: tuple[Defense, ...] = ()
-    """any list of defenses, each ``- name: {settings}``, or ``recommended``, which stands for what [the front](front.md)
-    speaks for; none is plain SFT"""
+    """any list of defenses, each ``- name: {settings}``, or ``recommended``, for what [the front](front.md) speaks for;
+    none is plain SFT"""
     stages: tuple[StageConfig, ...] = ()
     """what is trained on next, one stage after the other"""
 

@@ -62,6 +62,7 @@ defenses:
   # A share of safe rows beside the target rows: the plainest defense, and the one that others must beat. What each
   # did to leak, task and cost on the stand-in: docs/results.md.
   - fixed_interleaving: {{added: 0.05}}
+  # - kl: {{weight: 1, sources: safe}}  # both are `recommended`: less leak, and some of the task (docs/front.md)
   # - kl: {{weight: 0.1}}              # stays near the base model's answers; 1.1 to 1.4 times the time, docs/results.md
   # - canary_interleaving: {{}}        # instead of fixed: the share follows what canaries leak; the judge is asked
 evaluation:
