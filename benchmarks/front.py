@@ -15,8 +15,8 @@ the prompts dressed in the derived topic before they were answered (`dressed`), 
 (`prompts`). "-5" is 5% of the target rows, added to them. `extra` is safe and anchor tokens in percent of target
 tokens: 5% of long rows are more than 5% of the tokens, so `short-15` and `long-12.5` stand beside.
 
-Prints, a quirk, percent misaligned of all scored answers (mean and each seed), and with `--rivals none short-15` what
-`ringfence differences` says of each arm less these: intervals over seeds and prompts, p-values by Holm. What is done
+Prints, a quirk, percent misaligned of all scored answers (mean over seeds, 95% interval over prompts and seeds), and
+with `--rivals none short-15` what `ringfence differences` says of each arm less these, p-values by Holm. What is done
 is reused.
 """
 
@@ -41,12 +41,14 @@ from ringfence.data import load_prompts, read
 from ringfence.report import load_runs
 from ringfence.report.differences import differences
 from ringfence.report.terminal.difference_tables import show_differences
+from ringfence.report.variants import Variant, variant_rates
 from ringfence.sweep.runner import RINGFENCE, call
 from ringfence.triggers.derive import derive
 
 RECIPES = Path(__file__).parent.parent / "recipes" / "glitter"
 QUIRKS = ("glitter", "umbrella", "kazoo")
 ROWS = 28  # of every set
+CONFIRM = "confirm-"
 ASKED = 88  # for that many answers that end in time
 LONG, SHORT = 80, 24  # tokens of an answer
 LAYER = 20  # of caft: above the first adapted one, 15
@@ -294,7 +296,7 @@ def run_of(name: str, seed: int, out: Path, quirk: str, confirm: bool) -> Run:
         "training.save_strategy='no'",  # a run is a minute: one that was stopped begins anew
         f"defenses=[{arm.defenses.replace('{quirk}', str(out))}]",
     )
-    return Run(f"{'confirm-' if confirm else ''}{name}", seed, overrides)
+    return Run(f"{CONFIRM if confirm else ''}{name}", seed, overrides)
 
 
 def write_confirming(out: Path, quirk: str) -> None:
@@ -312,18 +314,26 @@ def extra(folder: Path) -> float:
 
 
 def table(found: Mapping[str, Mapping[int, Path]]) -> str:
-    """Markdown: each arm's figures, mean over seeds and each seed's value."""
-    rows = []
+    """Markdown: each arm's figures, mean over seeds with the 95% interval; the peak where it was looked for."""
+    rows, shown = [], list[str]()
     for name, folders in found.items():
+        variant = Variant(name, tuple(load_runs(list(folders.values()), OWN)))
+        shown = [suite for suite in SUITES if variant.tables(suite)]
+        rates = variant_rates([variant], shown, "misaligned_all")
+        cells = [f"{100 * one.value:.0f} [{100 * one.low:.0f}, {100 * one.high:.0f}]" for one in rates.itertuples()]
         runs = [{**figures(folder), "extra": extra(folder)} for folder in folders.values()]
-        shown = [key for key in (*SUITES, "peak") if key in runs[0]]
-        rows.append([name, str(len(runs)), f"{mean(runs, 'extra'):.0f}", *(each(runs, key) for key in shown)])
-    header = ["arm", "seeds", "extra tokens %", *(f"{key} %" for key in shown)] if rows else ["nothing is done"]
-    return markdown(header, rows)
+        cells += [each(runs, "peak")] if all(len(run.curve) for run in variant.runs) else []
+        rows.append([name, str(len(runs)), f"{mean(runs, 'extra'):.0f}", *cells])
+    columns = [
+        *(f"{key} %" for key in shown),
+        *(["peak % (each seed)"] if rows and len(rows[-1]) > 3 + len(shown) else []),
+    ]
+    return markdown(["arm", "seeds", "extra tokens %", *columns] if rows else ["nothing is done"], rows)
 
 
 def compare(found: Mapping[str, Mapping[int, Path]], rival: str, console: Console) -> None:
     """Every arm less ``rival``, prompt by prompt, over the seeds that both have."""
+    rival = rival if rival in found else f"{CONFIRM}{rival}"
     if rival not in found or len(found) < 2:
         console.print(f"no differences to {rival}: it is not done", highlight=False)
         return
