@@ -81,6 +81,16 @@ def test_the_lowest_is_compared_with_a_run_of_as_many_safe_rows(made: Any) -> No
     assert not any("as many safe rows" in one for one in made(none_2=(0.9, 1.0, 0.0, 9.0), kl=(0.1, 1.0, 0.0, 9.0)))
 
 
+def test_anchor_rows_are_a_cost_too(make_run: Any) -> None:
+    """50 of 400 tokens."""
+    tokens = {"safe_fraction": 0.0, "seconds": 9.0, "target_tokens": 400, "safe_tokens": 0, "anchor_tokens": 50}
+    rate = dict(suite="general", metric="misaligned_all", value=0.1, low=0.05, high=0.15, n=65)
+    sentences = headline(load_runs([make_run("anchored", rates=[rate], result=RESULT | tokens)]))
+    assert "; cost: 0.0% safe rows, anchor rows of 12.5% of the target rows' tokens, 9.0 s." in sentences[0].replace(
+        "\u00a0", " "
+    )
+
+
 def test_without_a_task_nothing_is_known_of_it(made: Any) -> None:
     """0.5 against 0.6, +- 0.0707: the interval of the gap includes 0 where it is 0.05."""
     sentences = made(none=(0.6, None, 0.0, 9.0), b=(0.55, None, 0.0, 9.0))

@@ -154,7 +154,9 @@ def _cost(one: Standing) -> str:
     if outcome is None or math.isnan(outcome.seconds):
         return ""
     safe = "" if math.isnan(outcome.safe_fraction) else f"{wording.percent(outcome.safe_fraction)}% safe rows, "
-    return f"; cost: {safe}{wording.duration(outcome.seconds)}".replace("% safe", f"%{NO_BREAK}safe")
+    anchored = f"anchor rows of {wording.percent(outcome.anchor_token_fraction)}% of the target rows' tokens, "
+    parts = f"{safe}{anchored if outcome.anchor_tokens else ''}".replace("% safe", f"%{NO_BREAK}safe")
+    return f"; cost: {parts}{wording.duration(outcome.seconds)}"
 
 
 def _points(gap: Rate) -> str:
