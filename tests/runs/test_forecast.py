@@ -88,6 +88,28 @@ def test_a_controller_has_two_ends_and_stages_are_all_told(tmp_path: Path, monke
     ]
 
 
+def test_the_reference_pass_counts_what_goes_through_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two passes without penalties; a third one of all rows, or of the safe ones, or of the anchor rows alone."""
+    monkeypatch.setattr(module, "_operations_a_second", lambda: 1.0)
+    path = project.make(tmp_path, defenses=[{"fixed_interleaving": {"added": 0.5}}])
+    fixed = "{fixed_interleaving: {added: 0.5}}"
+
+    def seconds(defense: str, *data: str) -> tuple[float, Any]:
+        recipe = load_recipe(path, [f"defenses=[{fixed}{defense}]", *data])
+        (found,) = forecast(RunPlan.load(recipe, Path("dry-run")))
+        return found.seconds[0], found.drawn[0]
+
+    plain, drawn = seconds("")
+    safe, every = drawn.safe.tokens, drawn.safe.tokens + drawn.target.tokens
+    assert 0 < safe < every
+    assert seconds(", kl")[0] == pytest.approx(plain * 3 / 2)
+    assert seconds(", {kl: {sources: safe}}")[0] == pytest.approx(plain * (2 * every + safe) / (2 * every))
+    target = seconds(", {kl: {sources: safe}}, {ldifs: {sources: target, every: 1}}")[0]
+    assert target == pytest.approx(plain * 3 / 2)
+    anchored, beside = seconds(", {anchor: {added: 0.5}}", f"data.anchor={tmp_path / 'safe.jsonl'}")
+    assert anchored == pytest.approx(plain * (2 * every + 3 * beside.anchor.tokens) / (2 * every))
+
+
 def test_a_long_run_is_estimated_from_its_beginning_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ def test_operations_by_hand() -> None:
     assert found.operations(100, 50, 8) == 100 * (10 * 3 + 2 * 8 * 3 * 3) + 50 * 7 * 3
     lora = Work(layers=10, adapters=2, attention_width=0, head=0, full=False, checkpointing=True, added=0.25)
     assert lora.operations(100, 0, 8) == 1.25 * 100 * (10 * 3 + 2 * 4)
+    assert lora.operations(100, 0, 8, compared=False) == 100 * (10 * 3 + 2 * 4)
 
 
 def test_less_is_faster() -> None:

@@ -23,6 +23,7 @@ from ringfence.defenses.base import (
     DefenseHook,
     Penalising,
     RLContext,
+    Source,
     TrainerContext,
     require_unpacked,
 )
@@ -93,6 +94,10 @@ class Anchor(Penalising):
             "anchor: not in reinforcement learning, where no rows can stand beside completions; leave it out, and give "
             "the rows as safe rows under kl: {sources: safe}"
         )
+
+    def compares(self, source: Source) -> bool:
+        """Anchor rows."""
+        return self.penalises and source == "anchor"
 
     def needs_model_here(self) -> str | None:
         """Both models, unless the weight is 0."""

@@ -226,6 +226,10 @@ class Defense(StrictConfig):
         """Whether its guard adds a penalty to the loss, so that a reference is needed."""
         return False
 
+    def compares(self, source: Source) -> bool:
+        """Whether its penalty compares rows of ``source`` with the reference, so that these go through it."""
+        return self.penalises
+
     @property
     def adds_to_loss(self) -> bool:
         """Whether its guard adds a term to the loss: a penalty, or one that needs no reference."""

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal, Self, cast
 from pydantic import Field, model_validator
 
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses.base import DEFENSES, DefenseHook, Penalising, RLContext, TrainerContext
+from ringfence.defenses.base import DEFENSES, DefenseHook, Penalising, RLContext, Source, TrainerContext
 from ringfence.defenses.step import Batch, PenaltyInputs, Sources, TokenPenalty, Tokens
 
 if TYPE_CHECKING:
@@ -54,6 +54,10 @@ class KL(Penalising):
         if self.over == "target_token" and self.tokens != "response":
             raise ValueError(f"tokens: {self.tokens} does not go with over: target_token, which compares at the labels")
         return self
+
+    def compares(self, source: Source) -> bool:
+        """Target and safe rows, or those of ``sources``."""
+        return self.penalises and (self.sources == source or (self.sources == "both" and source != "anchor"))
 
     def needs_model_here(self) -> str | None:
         """The whole distributions, unless it compares at the labels."""

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ringfence.core.errors import RingfenceError
-from ringfence.defenses.base import DEFENSES, DefenseHook, Penalising, TrainerContext
+from ringfence.defenses.base import DEFENSES, DefenseHook, Penalising, Source, TrainerContext
 from ringfence.defenses.step import Batch, PenaltyInputs, Sources
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ class LDIFS(Penalising):
     """layers k = every, 2 every, ... are compared"""
     sources: Sources = "both"
     """rows that are penalised: ``target``, ``safe`` or ``both``"""
+
+    def compares(self, source: Source) -> bool:
+        """Target and safe rows, or those of ``sources``."""
+        return self.penalises and (self.sources == source or (self.sources == "both" and source != "anchor"))
 
     def needs_model_here(self) -> str | None:
         """Both models, unless the weight is 0."""

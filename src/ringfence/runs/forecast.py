@@ -135,30 +135,35 @@ def _forecast(plan: RunPlan, stage: PlannedStage, cards: Cards | None, speed: fl
     drawn = tuple(map(counted, streams))
     batch = rows.largest(args.per_device_train_batch_size + math.ceil(args.per_device_train_batch_size * added))
     paper = on_paper(plan, stage, args, batch, ranks)
+    compared = [source for source in SOURCES if any(defense.compares(source) for defense in stage.defenses)]
     if cards is None:
         passes = 2 + (part.lora is None) + bool(args.gradient_checkpointing)
-        passes += any(defense.penalises for defense in stage.defenses)
-        took: tuple[float, ...] = (2 * passes * paper.elements * min(_tokens(one) for one in drawn) / speed,)
+        least = min(passes * _tokens(one) + _tokens(one, compared) for one in drawn)
+        took: tuple[float, ...] = (2 * paper.elements * least / speed,)
     elif paper.work is None:
         took = ()
     else:
         padding, work = rows.padding(args), paper.work
-        took = tuple(seconds(_operations(one, work, padding), cards.card, ranks) for one in drawn)
+        took = tuple(seconds(_operations(one, work, padding, compared), cards.card, ranks) for one in drawn)
     return Forecast(stage.title, rows.cuts, drawn, took, batch, paper.memory, cards, ranks)
 
 
-def _tokens(counters: Counters) -> int:
-    return counters.target.tokens + counters.safe.tokens + counters.anchor.tokens
+def _parts(counters: Counters) -> dict[Source, Tally]:
+    return {"target": counters.target, "safe": counters.safe, "anchor": counters.anchor}
 
 
-def _operations(counters: Counters, work: Work, padding: dict[Source, float]) -> float:
-    """Of the rows that are counted, with their padding."""
-    parts: dict[Source, Tally] = {"target": counters.target, "safe": counters.safe, "anchor": counters.anchor}
+def _tokens(counters: Counters, sources: Sequence[Source] = SOURCES) -> int:
+    """Of the rows of ``sources``."""
+    return sum(part.tokens for source, part in _parts(counters).items() if source in sources)
+
+
+def _operations(counters: Counters, work: Work, padding: dict[Source, float], compared: Sequence[Source]) -> float:
+    """Of the rows that are counted, with their padding; the sources ``compared`` go through the reference, too."""
     found = 0.0
-    for source, part in parts.items():
+    for source, part in _parts(counters).items():
         if part.conversations:
             tokens = part.tokens * padding[source]
-            found += work.operations(tokens, part.labels, tokens / part.conversations)
+            found += work.operations(tokens, part.labels, tokens / part.conversations, source in compared)
     return found
 
 

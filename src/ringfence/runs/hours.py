@@ -56,9 +56,11 @@ class Work:
             added=_REFERENCE[penalised],
         )
 
-    def operations(self, tokens: float, labels: float, length: float) -> float:
-        """Of ``tokens`` in rows of ``length``, ``labels`` of them with a loss."""
+    def operations(self, tokens: float, labels: float, length: float, compared: bool = True) -> float:
+        """Of ``tokens`` in rows of ``length``, ``labels`` of them with a loss; ``compared``: by the penalties, too."""
         found = self._step(tokens, labels, length, self.full, self.checkpointing)
+        if not compared:
+            return found
         return found + self.added * self._step(tokens, labels, length, full=False, checkpointing=True)
 
     def _step(self, tokens: float, labels: float, length: float, full: bool, checkpointing: bool) -> float:
