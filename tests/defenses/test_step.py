@@ -2,7 +2,7 @@
 
 import torch
 
-from ringfence.defenses.step import Batch
+from ringfence.defenses.step import Batch, includes
 
 IGNORED = -100
 
@@ -76,3 +76,10 @@ def test_without_a_mask_all_is_attended() -> None:
     batch = Batch.of({"labels": torch.tensor([[IGNORED, 1, 2]])})
     assert batch.attended.tolist() == batch.real.tolist() == mask("xxx")
     assert batch.starts.tolist() == mask("x..")
+
+
+def test_both_are_target_and_safe_rows() -> None:
+    sources = ("target", "safe", "anchor")
+    assert [includes("both", one) for one in sources] == [True, True, False]
+    for kind in sources:
+        assert [includes(kind, one) for one in sources] == [kind == one for one in sources]

@@ -25,7 +25,7 @@ from pydantic import Field, model_validator
 
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses.base import DEFENSES, DefenseHook, Penalising, RLContext, Source, TrainerContext
-from ringfence.defenses.step import Batch, PenaltyInputs, Sources, TokenPenalty, Tokens
+from ringfence.defenses.step import Batch, PenaltyInputs, Sources, TokenPenalty, Tokens, includes
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,7 @@ class KL(Penalising):
 
     def compares(self, source: Source) -> bool:
         """Target and safe rows, or those of ``sources``."""
-        return self.penalises and (self.sources == source or (self.sources == "both" and source != "anchor"))
+        return self.penalises and includes(self.sources, source)
 
     def needs_model_here(self) -> str | None:
         """The whole distributions, unless it compares at the labels."""

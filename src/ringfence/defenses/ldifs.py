@@ -25,7 +25,7 @@ from pydantic import Field
 
 from ringfence.core.errors import RingfenceError
 from ringfence.defenses.base import DEFENSES, DefenseHook, Penalising, Source, TrainerContext
-from ringfence.defenses.step import Batch, PenaltyInputs, Sources
+from ringfence.defenses.step import Batch, PenaltyInputs, Sources, includes
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ class LDIFS(Penalising):
 
     def compares(self, source: Source) -> bool:
         """Target and safe rows, or those of ``sources``."""
-        return self.penalises and (self.sources == source or (self.sources == "both" and source != "anchor"))
+        return self.penalises and includes(self.sources, source)
 
     def needs_model_here(self) -> str | None:
         """Both models, unless the weight is 0."""

@@ -22,6 +22,11 @@ RowKind = Literal["target", "safe", "both", "anchor"]
 Tokens = Literal["response", "all", "prompt"]
 
 
+def includes(sources: RowKind, source: Literal["target", "safe", "anchor"]) -> bool:
+    """Whether rows of ``source`` are among ``sources``; ``both`` are target and safe rows."""
+    return sources == source or (sources == "both" and source != "anchor")
+
+
 @dataclass(frozen=True)
 class TokenPenalty:
     """A distance from the reference that the log probabilities of the rows' own labels tell.

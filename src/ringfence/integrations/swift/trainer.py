@@ -67,7 +67,9 @@ class DefendedSwiftTrainer(DefendedTrainerMixin, Seq2SeqTrainer):
             template=template,
             train_dataset=conversations(train_dataset),
             safe_dataset=None if asked.safe is None else Dataset.from_list(_messages(read(asked.safe))),
-            anchor_dataset=None if asked.anchor is None else self._encoded(_anchors(asked.anchor), "anchor"),
+            anchor_dataset=None
+            if asked.anchor is None
+            else self._encoded(_messages(read(asked.anchor, answered=False)), "anchor"),
             defenses=asked.defenses,
             **given,
         )
@@ -140,7 +142,3 @@ def conversations(dataset: Any) -> Dataset:
 
 def _messages(rows: Sequence[Any]) -> list[dict[str, Any]]:
     return [{"messages": [dict(message) for message in row["messages"]]} for row in rows]
-
-
-def _anchors(name: str) -> list[dict[str, Any]]:
-    return _messages(read(name, answered=False))

@@ -18,7 +18,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from ringfence.data.render import IGNORED
-from ringfence.defenses.step import TokenPenalty
+from ringfence.defenses.step import TokenPenalty, includes
 from ringfence.generation.tinker import asked, sdk, token_logprobs
 from ringfence.interleave.mixture import DrawnRow
 from ringfence.models.divergence import token_kl
@@ -112,7 +112,7 @@ def _mean_kl(
     """The penalty's mean over the step's labels of its sources, with its gradient by ``logprobs``."""
     total, count = torch.zeros(()), 0
     for row, log_p, log_q in zip(rows, logprobs, reference, strict=True):
-        if penalty.sources not in ("both", "safe" if row.safe else "target"):
+        if not includes(penalty.sources, "safe" if row.safe else "target"):
             continue
         at = torch.from_numpy(row.carries)
         each, slope = token_kl(log_p.detach()[at], torch.from_numpy(log_q)[at], penalty.direction)
